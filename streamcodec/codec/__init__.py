@@ -1,0 +1,5 @@
+"""Frames in, packets out: encoder, decoder, rate control, packet and file format.
+
+May import ``runtime``, ``models`` (the torch-free loader) and ``native_dsp``. Never imports torch, never touches a
+socket or a device; a damaged or missing packet never raises out of a decoder.
+"""

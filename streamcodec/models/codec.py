@@ -1,0 +1,79 @@
+"""The whole neural tier as one torch module, for training and export."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+
+from streamcodec.models.config import NeuralConfig
+from streamcodec.models.entropy import CONTEXT_PACKETS, EntropyModel, bits
+from streamcodec.models.neural import Decoder, Encoder
+from streamcodec.models.quantizer import LevelQuantizer
+from streamcodec.models.spectrum import Spectrum
+
+
+@dataclass
+class CodecOutput:
+    """What one training pass yields."""
+
+    samples: Tensor
+    """Decoded sound ``[batch, samples]``, lagging the input by ``overlap_samples``."""
+    packet_bits: Tensor
+    """Bits per packet with noise in place of rounding, differentiable, ``[batch, packets]``."""
+    packet_bits_hard: Tensor
+    """Bits per packet of the rounded indices ``[batch, packets]``, without gradient."""
+    companded_target: Tensor
+    companded: Tensor
+
+
+class NeuralCodec(nn.Module):
+    """Encoder, quantizer, entropy model and decoder."""
+
+    def __init__(self, config: NeuralConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.spectrum = Spectrum(config)
+        self.encoder = Encoder(config)
+        self.quantizer = LevelQuantizer(config)
+        self.entropy = EntropyModel(config)
+        self.decoder = Decoder(config)
+
+    def forward(self, samples: Tensor, level: Tensor, available: Tensor, lost: Tensor) -> CodecOutput:
+        """Encode and decode whole packets from zero state.
+
+        Shape:
+            samples ``[batch, packets * packet_samples]``; level int64 ``[batch, packets]``;
+            available bool ``[batch, packets, CONTEXT_PACKETS]`` (context of the entropy model);
+            lost bool ``[batch, packets]`` (packets the decoder never sees).
+        """
+        batch = samples.shape[0]
+        companded = self.spectrum.compand(self.spectrum.analyse(samples))
+        latents, _ = self.encoder(companded, self.encoder.initial_state(batch))
+        dequantized, noisy, indices = self.quantizer(latents, level)
+        step = self.quantizer.steps(level)
+        location, log2_scale = self.entropy(dequantized, level, available)
+        log2_in_steps = log2_scale - torch.log2(step)
+        soft = bits(noisy, location / step, log2_in_steps)
+        with torch.no_grad():
+            hard = bits(indices, location / step, log2_in_steps)
+        received = torch.where(lost[..., None], 0.0, dequantized)
+        seen_level = torch.where(lost, self.config.levels, level)
+        decoded, _ = self.decoder(received, seen_level, self.decoder.initial_state(batch))
+        out = self.spectrum.synthesise(self.spectrum.expand(decoded))
+        return CodecOutput(out, soft.sum(-1), hard.sum(-1), companded, decoded)
+
+
+def context_available(batch: int, packets: int, mode: str) -> Tensor:
+    """Availability mask of a coding mode: ``independent`` (no context) or ``stream`` (both previous packets).
+
+    Shape: output bool ``[batch, packets, CONTEXT_PACKETS]``.
+    """
+    available = torch.zeros(batch, packets, CONTEXT_PACKETS, dtype=torch.bool)
+    if mode == "stream":
+        for age in range(1, CONTEXT_PACKETS + 1):
+            available[:, age:, age - 1] = True
+    elif mode != "independent":
+        raise ValueError(f"mode must be 'independent' or 'stream', got {mode!r}")
+    return available

@@ -1,0 +1,80 @@
+"""Configuration of the neural tier: one frozen dataclass, stored as JSON beside the weights."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class NeuralConfig:
+    """Shape of the neural codec: framing, trunk sizes, latents and rate levels.
+
+    All sizes are in samples at ``sample_rate_hz`` unless the name says otherwise. The analysis window is
+    ``fft_samples`` long and ends at the newest sample; the synthesis window covers only the newest
+    ``hop_samples + overlap_samples``, so the delay of analysis and synthesis together is that and no more.
+    """
+
+    sample_rate_hz: int = 24_000
+    hop_samples: int = 240
+    overlap_samples: int = 120
+    fft_samples: int = 512
+    hops_per_packet: int = 2
+    compand_power: float = 0.5
+
+    mel_bands: int = 40
+    envelope_latents: int = 24
+    waveform_latents: int = 72
+    entropy_groups: int = 4
+    entropy_hidden: int = 64
+    levels: int = 16
+
+    encoder_dim_hop: int = 256
+    encoder_blocks_hop: int = 2
+    encoder_dim_packet: int = 320
+    encoder_dilations_packet: tuple[int, ...] = (1, 2)
+    decoder_dim_packet: int = 320
+    decoder_dilations_packet: tuple[int, ...] = (1, 2, 4, 1)
+    decoder_dim_hop: int = 256
+    decoder_blocks_hop: int = 3
+    kernel_size: int = 5
+    expansion: int = 2
+
+    @property
+    def bins(self) -> int:
+        """Number of frequency bins of one analysis frame."""
+        return self.fft_samples // 2 + 1
+
+    @property
+    def latents(self) -> int:
+        """Number of scalar latents in one packet."""
+        return self.envelope_latents + self.waveform_latents
+
+    @property
+    def packet_samples(self) -> int:
+        """Samples of sound carried by one packet."""
+        return self.hop_samples * self.hops_per_packet
+
+    @property
+    def packets_per_second(self) -> float:
+        """Packets per second of sound."""
+        return self.sample_rate_hz / self.packet_samples
+
+    @property
+    def delay_samples(self) -> int:
+        """Algorithmic delay: one packet is collected, one overlap must complete."""
+        return self.packet_samples + self.overlap_samples
+
+    def to_json(self) -> str:
+        """Serialise to JSON text."""
+        return json.dumps(dataclasses.asdict(self), indent=1)
+
+    @classmethod
+    def from_json(cls, text: str) -> NeuralConfig:
+        """Read back what :meth:`to_json` wrote; unknown keys are an error."""
+        fields = json.loads(text)
+        for name, value in fields.items():
+            if isinstance(value, list):
+                fields[name] = tuple(value)
+        return cls(**fields)

@@ -1,0 +1,95 @@
+"""Learned entropy model of the latent indices, float form for training.
+
+Latents are coded in groups. A small network per group predicts the location and scale of a logistic
+distribution for each latent of the group, from the groups already decoded in this packet, from the two
+previous packets where the mode allows it, and from the rate level. The shipped form of the same network runs in
+integer arithmetic (``streamcodec.codec.entropy``), so both ends of a line agree bit by bit on any machine.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from streamcodec.models.config import NeuralConfig
+
+CONTEXT_PACKETS = 2
+INPUT_LIMIT = 24.0
+HIDDEN_LIMIT = 16.0
+LOG2_SCALE_MIN = -4.0
+LOG2_SCALE_MAX = 5.0
+MIN_PROBABILITY = 2.0**-15
+
+
+def group_slices(config: NeuralConfig) -> list[slice]:
+    """Latent ranges of the groups: the envelope first, then equal parts of the waveform latents."""
+    bounds = [0, config.envelope_latents]
+    waveform_groups = config.entropy_groups - 1
+    for k in range(1, waveform_groups + 1):
+        bounds.append(config.envelope_latents + config.waveform_latents * k // waveform_groups)
+    return [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+
+
+class EntropyModel(nn.Module):
+    """Location and scale of every latent index, given what the decoder already knows.
+
+    Shape:
+        dequantized: ``[batch, packets, latents]``; level: int64 ``[batch, packets]``;
+        available: bool ``[batch, packets, CONTEXT_PACKETS]``, which previous packets may be used.
+        returns location (in latent units) and log2 scale (in latent units), both like ``dequantized``.
+    """
+
+    def __init__(self, config: NeuralConfig) -> None:
+        super().__init__()
+        self.config = config
+        self.groups = group_slices(config)
+        context = CONTEXT_PACKETS * config.latents
+        self.hidden = nn.ModuleList(
+            nn.Linear(context + group.start, config.entropy_hidden) for group in self.groups
+        )
+        self.bias = nn.ParameterList(
+            nn.Parameter(torch.zeros(config.levels, 2 ** CONTEXT_PACKETS, config.entropy_hidden))
+            for _ in self.groups
+        )
+        self.out = nn.ModuleList(
+            nn.Linear(config.entropy_hidden, 2 * (group.stop - group.start)) for group in self.groups
+        )
+        self.out_bias = nn.ParameterList(
+            nn.Parameter(torch.zeros(config.levels, 2 ** CONTEXT_PACKETS, 2 * (group.stop - group.start)))
+            for group in self.groups
+        )
+        for layer in self.out:
+            assert isinstance(layer, nn.Linear)
+            nn.init.zeros_(layer.weight)
+            nn.init.zeros_(layer.bias)
+
+    def forward(self, dequantized: Tensor, level: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
+        limited = dequantized.clamp(-INPUT_LIMIT, INPUT_LIMIT)
+        history = []
+        for age in range(1, CONTEXT_PACKETS + 1):
+            past = nn.functional.pad(limited, (0, 0, age, 0))[:, : limited.shape[1]]
+            history.append(past * available[..., age - 1 : age])
+        mask = (available.long() * torch.tensor([1, 2], device=level.device)).sum(-1)
+        locations, scales = [], []
+        for k, group in enumerate(self.groups):
+            known = torch.cat([*history, limited[..., : group.start]], dim=-1)
+            hidden = self.hidden[k](known) + self.bias[k][level, mask]
+            hidden = hidden.clamp(0.0, HIDDEN_LIMIT)
+            out = self.out[k](hidden) + self.out_bias[k][level, mask]
+            location, log2_scale = out.chunk(2, dim=-1)
+            locations.append(location)
+            scales.append(log2_scale)
+        log2_scale = torch.cat(scales, dim=-1).clamp(LOG2_SCALE_MIN - 2, LOG2_SCALE_MAX + 2)
+        return torch.cat(locations, dim=-1), log2_scale
+
+
+def bits(scaled: Tensor, location: Tensor, log2_scale: Tensor) -> Tensor:
+    """Bits of indices under a discretised logistic, all arguments in units of the quantizer step.
+
+    Shape: three tensors of one shape -> bits of the same shape.
+    """
+    inverse = torch.exp2(-log2_scale.clamp(LOG2_SCALE_MIN, LOG2_SCALE_MAX))
+    distance = -(scaled - location).abs()
+    upper = torch.sigmoid((distance + 0.5) * inverse)
+    lower = torch.sigmoid((distance - 0.5) * inverse)
+    return -torch.log2((upper - lower).clamp_min(MIN_PROBABILITY))

@@ -1,0 +1,127 @@
+"""The neural tier's encoder and decoder networks.
+
+Both sides hold a linear path (initialised as a Karhunen-Loeve transform of companded spectra, and of log-mel
+envelopes) and a causal convolutional network that corrects it. Quantization and entropy coding live in
+``quantizer`` and ``entropy``.
+"""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from streamcodec.models.blocks import Trunk
+from streamcodec.models.config import NeuralConfig
+from streamcodec.models.spectrum import mel_matrix
+
+ENVELOPE_FLOOR = 1e-3
+
+
+class Encoder(nn.Module):
+    """Companded spectra of whole packets to scalar latents, in units of the quantizer's reference step.
+
+    Shape:
+        companded: ``[batch, hops, 2 * bins]`` (hops a multiple of ``hops_per_packet``); state: list of tensors.
+        returns latents ``[batch, packets, latents]`` and the next state.
+    """
+
+    def __init__(self, config: NeuralConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        mel = mel_matrix(c.sample_rate_hz, c.fft_samples, c.mel_bands)
+        self.register_buffer("mel", torch.from_numpy(mel.T.copy()), persistent=False)
+        features = 2 * c.bins + c.mel_bands
+        self.enter = nn.Linear(features, c.encoder_dim_hop)
+        self.hop_trunk = Trunk(c.encoder_dim_hop, (1,) * c.encoder_blocks_hop, c.kernel_size, c.expansion)
+        self.down = nn.Linear(c.hops_per_packet * c.encoder_dim_hop, c.encoder_dim_packet)
+        self.packet_trunk = Trunk(
+            c.encoder_dim_packet, c.encoder_dilations_packet, c.kernel_size, c.expansion
+        )
+        self.leave = nn.Linear(c.encoder_dim_packet, c.latents)
+        nn.init.zeros_(self.leave.weight)
+        nn.init.zeros_(self.leave.bias)
+        self.envelope_path = nn.Linear(c.hops_per_packet * c.mel_bands, c.envelope_latents)
+        self.waveform_path = nn.Linear(c.hops_per_packet * 2 * c.bins, c.waveform_latents, bias=False)
+
+    def initial_state(self, batch: int) -> list[Tensor]:
+        """Zero state for ``batch`` streams."""
+        return self.hop_trunk.initial_state(batch) + self.packet_trunk.initial_state(batch)
+
+    def envelope(self, companded: Tensor) -> Tensor:
+        """Log-mel envelope of each hop.
+
+        Shape: ``[batch, hops, 2 * bins]`` -> ``[batch, hops, mel_bands]``.
+        """
+        real, imag = companded.chunk(2, dim=-1)
+        mel: Tensor = self.get_buffer("mel")
+        return torch.log((real * real + imag * imag) @ mel + ENVELOPE_FLOOR)
+
+    def forward(self, companded: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        c = self.config
+        batch, hops, _ = companded.shape
+        packets = hops // c.hops_per_packet
+        envelope = self.envelope(companded)
+        split = c.encoder_blocks_hop
+        x = self.enter(torch.cat([companded, envelope], dim=-1))
+        x, hop_state = self.hop_trunk(x, state[:split])
+        x = self.down(x.reshape(batch, packets, -1))
+        x, packet_state = self.packet_trunk(x, state[split:])
+        linear = torch.cat(
+            [
+                self.envelope_path(envelope.reshape(batch, packets, -1)),
+                self.waveform_path(companded.reshape(batch, packets, -1)),
+            ],
+            dim=-1,
+        )
+        return linear + self.leave(x), hop_state + packet_state
+
+
+class Decoder(nn.Module):
+    """Dequantized latents to companded spectra; ``level == levels`` means the packet was lost.
+
+    Shape:
+        latents: ``[batch, packets, latents]`` (zeros where lost); level: int64 ``[batch, packets]``.
+        returns companded ``[batch, packets * hops_per_packet, 2 * bins]`` and the next state.
+    """
+
+    def __init__(self, config: NeuralConfig) -> None:
+        super().__init__()
+        c = self.config = config
+        self.level_embedding = nn.Embedding(c.levels + 1, c.decoder_dim_packet)
+        nn.init.normal_(self.level_embedding.weight, std=0.02)
+        self.register_buffer("input_scale", torch.ones(c.latents))
+        self.enter = nn.Linear(c.latents, c.decoder_dim_packet)
+        self.packet_trunk = Trunk(
+            c.decoder_dim_packet, c.decoder_dilations_packet, c.kernel_size, c.expansion
+        )
+        self.up = nn.Linear(c.decoder_dim_packet, c.hops_per_packet * c.decoder_dim_hop)
+        self.hop_trunk = Trunk(c.decoder_dim_hop, (1,) * c.decoder_blocks_hop, c.kernel_size, c.expansion)
+        self.norm = nn.LayerNorm(c.decoder_dim_hop)
+        self.gain = nn.Linear(c.decoder_dim_hop, c.bins)
+        self.add = nn.Linear(c.decoder_dim_hop, 2 * c.bins)
+        for head in (self.gain, self.add):
+            nn.init.zeros_(head.weight)
+            nn.init.zeros_(head.bias)
+        self.waveform_path = nn.Linear(c.waveform_latents, c.hops_per_packet * 2 * c.bins, bias=False)
+
+    def initial_state(self, batch: int) -> list[Tensor]:
+        """Zero state for ``batch`` streams."""
+        return self.packet_trunk.initial_state(batch) + self.hop_trunk.initial_state(batch)
+
+    def forward(
+        self, latents: Tensor, level: Tensor, state: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
+        c = self.config
+        batch, packets, _ = latents.shape
+        hops = packets * c.hops_per_packet
+        split = len(c.decoder_dilations_packet)
+        scale: Tensor = self.get_buffer("input_scale")
+        x = self.enter(latents * scale) + self.level_embedding(level)
+        x, packet_state = self.packet_trunk(x, state[:split])
+        x = self.up(x).reshape(batch, hops, c.decoder_dim_hop)
+        x, hop_state = self.hop_trunk(x, state[split:])
+        x = self.norm(x)
+        linear = self.waveform_path(latents[..., c.envelope_latents :]).reshape(batch, hops, 2 * c.bins)
+        gain = 2.0 * torch.sigmoid(self.gain(x))
+        companded = linear * torch.cat([gain, gain], dim=-1) + self.add(x)
+        return companded, packet_state + hop_state

@@ -1,0 +1,167 @@
+"""Training sound: decoded once into a memory-mapped cache, then cut into random segments."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+import soxr
+from numpy.typing import NDArray
+
+AUDIO_SUFFIXES = {".wav", ".flac", ".ogg"}
+KINDS = ("speech", "music", "environment")
+KIND_WEIGHTS = {"speech": 0.86, "music": 0.09, "environment": 0.05}
+FULL_BAND_SHARE = 0.35
+
+
+class DatasetError(ValueError):
+    """The data folders hold nothing to train on."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One file of the cache: where it lies and what is known of it."""
+
+    start: int
+    samples: int
+    kind: str
+    bandwidth_hz: float
+
+
+def _kind_of(path: Path) -> str:
+    parts = {part.lower() for part in path.parts}
+    return next((kind for kind in KINDS if kind in parts), "speech")
+
+
+def _source_rates(folder: Path) -> dict[str, float]:
+    """Rates of the original recordings by file name, from a ``manifest.csv`` beside or above the folder."""
+    import csv
+
+    for parent in (folder, *folder.parents):
+        manifest = parent / "manifest.csv"
+        if manifest.is_file():
+            with manifest.open(newline="") as handle:
+                rows = list(csv.DictReader(handle))
+            return {str(parent / row["file"]): float(row["sample_rate"]) for row in rows if row.get("sample_rate")}
+    return {}
+
+
+def build_cache(folders: list[Path], cache_folder: Path, sample_rate_hz: int) -> Path:
+    """Decode every audio file once to 16-bit mono; does nothing if the cache is already complete.
+
+    Returns the cache's folder, ``samples.i16`` and ``clips.json`` inside. Raises DatasetError if no file is found.
+    """
+    from rich.progress import track
+
+    files = sorted(
+        p for folder in folders for p in Path(folder).resolve().rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES
+    )
+    if not files:
+        raise DatasetError(
+            f"no .wav, .flac or .ogg file under {', '.join(map(str, folders))}; "
+            "give --data a folder that holds some"
+        )
+    key = json.dumps([sample_rate_hz, [[str(f), f.stat().st_size] for f in files]])
+    target = cache_folder / hashlib.sha256(key.encode()).hexdigest()[:16]
+    index = target / "clips.json"
+    if index.is_file():
+        return target
+    target.mkdir(parents=True, exist_ok=True)
+    rates: dict[str, float] = {}
+    for folder in folders:
+        rates.update(_source_rates(Path(folder).resolve()))
+    clips: list[dict[str, object]] = []
+    position = 0
+    with (target / "samples.i16").open("wb") as out:
+        for file in track(files, description="decoding"):
+            samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
+            mono = samples.mean(axis=1)
+            if rate != sample_rate_hz:
+                mono = soxr.resample(mono, rate, sample_rate_hz, quality="HQ")
+            pcm = np.clip(np.round(mono * 32767.0), -32768, 32767).astype("<i2")
+            source_hz = min(rates.get(str(file), float(rate)), float(rate))
+            clips.append(
+                {
+                    "start": position,
+                    "samples": len(pcm),
+                    "kind": _kind_of(file),
+                    "bandwidth_hz": min(source_hz, float(sample_rate_hz)) / 2,
+                }
+            )
+            out.write(pcm.tobytes())
+            position += len(pcm)
+    index.write_text(json.dumps(clips))
+    return target
+
+
+class SegmentSource:
+    """Endless random segments out of a cache, reproducible from a seed and a step number."""
+
+    def __init__(self, cache: Path, segment_samples: int, sample_rate_hz: int, seed: int) -> None:
+        self._pcm = np.memmap(cache / "samples.i16", dtype="<i2", mode="r")
+        clips = [Clip(**entry) for entry in json.loads((cache / "clips.json").read_text())]
+        self._segment = segment_samples
+        self._seed = seed
+        self._nyquist_hz = sample_rate_hz / 2
+        usable = [clip for clip in clips if clip.samples > segment_samples]
+        if not usable:
+            raise DatasetError(f"no clip is longer than one segment ({segment_samples} samples)")
+        self._pools: list[tuple[float, list[Clip], NDArray[np.float64]]] = []
+        for kind, full_band, weight in (
+            ("speech", True, KIND_WEIGHTS["speech"] * FULL_BAND_SHARE),
+            ("speech", False, KIND_WEIGHTS["speech"] * (1 - FULL_BAND_SHARE)),
+            ("music", None, KIND_WEIGHTS["music"]),
+            ("environment", None, KIND_WEIGHTS["environment"]),
+        ):
+            pool = [
+                clip
+                for clip in usable
+                if clip.kind == kind
+                and (full_band is None or (clip.bandwidth_hz > 0.9 * self._nyquist_hz) == full_band)
+            ]
+            if pool:
+                lengths = np.array([clip.samples for clip in pool], dtype=np.float64)
+                self._pools.append((weight, pool, np.cumsum(lengths / lengths.sum())))
+        self._pool_shares = np.cumsum([w for w, _, _ in self._pools])
+        self._pool_shares /= self._pool_shares[-1]
+        noise = [clip for clip in usable if clip.kind in ("environment", "music")]
+        self._noise = noise or usable
+
+    def _cut(self, clip: Clip, rng: np.random.Generator) -> NDArray[np.float32]:
+        start = clip.start + int(rng.integers(0, clip.samples - self._segment))
+        return np.asarray(self._pcm[start : start + self._segment], dtype=np.float32) / 32768.0
+
+    def batch(self, step: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Augmented segments and the bandwidth up to which each is to be trusted.
+
+        Shape: ``[size, segment_samples]`` and ``[size]`` (Hz).
+        """
+        rng = np.random.default_rng((self._seed, step))
+        out = np.empty((size, self._segment), dtype=np.float32)
+        bandwidth_hz = np.empty(size, dtype=np.float32)
+        for row in range(size):
+            pool_index = int(np.searchsorted(self._pool_shares, rng.random()))
+            _, pool, cumulative = self._pools[min(pool_index, len(self._pools) - 1)]
+            clip = pool[min(int(np.searchsorted(cumulative, rng.random())), len(pool) - 1)]
+            segment = self._cut(clip, rng)
+            level_db = 20 * np.log10(max(float(np.sqrt(np.mean(segment**2))), 1e-5))
+            target_db = float(rng.uniform(-38, -16)) if level_db > -55 else level_db
+            segment = segment * np.float32(10 ** ((target_db - level_db) / 20) * rng.choice([-1.0, 1.0]))
+            band_hz = clip.bandwidth_hz
+            if rng.random() < 0.12:
+                noise = self._cut(self._noise[int(rng.integers(len(self._noise)))], rng)
+                noise_rms = max(float(np.sqrt(np.mean(noise**2))), 1e-5)
+                segment = segment + noise * np.float32(10 ** ((target_db - rng.uniform(5, 35)) / 20) / noise_rms)
+                band_hz = self._nyquist_hz
+            if rng.random() < 0.04:
+                a, b = sorted(int(v) for v in rng.integers(0, self._segment, 2))
+                segment[a:b] = 0.0
+            if band_hz < 0.9 * self._nyquist_hz and rng.random() < 0.5:
+                band_hz = self._nyquist_hz
+            out[row] = np.clip(segment, -1.0, 1.0)
+            bandwidth_hz[row] = band_hz
+        return out, bandwidth_hz

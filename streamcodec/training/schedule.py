@@ -1,0 +1,96 @@
+"""What changes as training proceeds: learning rate, loss weights, rate weight, coding conditions of a batch."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from streamcodec.models.config import NeuralConfig
+from streamcodec.models.entropy import CONTEXT_PACKETS
+from streamcodec.training.losses import FIRST_WEIGHTS, LAST_WEIGHTS, LossWeights
+
+
+@dataclass(frozen=True)
+class TrainingConfig:
+    """Settings of one training run."""
+
+    segment_packets: int = 40
+    batch_segments: int = 8
+    learning_rate: float = 1e-3
+    final_learning_rate: float = 3e-5
+    warmup_steps: int = 200
+    rate_warmup_steps: int = 800
+    rate_weight_coarse: float = 0.35
+    rate_weight_fine: float = 0.01
+    ema_decay: float = 0.999
+    gradient_clip: float = 1.0
+    weight_decay: float = 0.01
+    seed: int = 1
+
+
+def learning_rate(config: TrainingConfig, step: int, progress: float) -> float:
+    """Linear warm-up, then a cosine over ``progress`` (0 to 1) of the run."""
+    if step < config.warmup_steps:
+        return config.learning_rate * (step + 1) / config.warmup_steps
+    span = config.learning_rate - config.final_learning_rate
+    return config.final_learning_rate + span * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
+
+
+def loss_weights(progress: float) -> LossWeights:
+    """From waveform-led weights, once the linear path has taken hold, to envelope-led ones."""
+    return FIRST_WEIGHTS.blend(LAST_WEIGHTS, min(max((progress - 0.15) / 0.35, 0.0), 1.0))
+
+
+def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:
+    """Price of one kbps at each level, coarse to fine, warmed up.
+
+    Shape: output ``[levels]``.
+    """
+    ladder = torch.logspace(
+        math.log10(config.rate_weight_coarse), math.log10(config.rate_weight_fine), levels
+    )
+    return ladder * min(1.0, (step + 1) / config.rate_warmup_steps)
+
+
+@dataclass
+class Conditions:
+    """Rate levels, entropy contexts and losses drawn for one batch."""
+
+    level: Tensor
+    available: Tensor
+    lost: Tensor
+
+
+def draw_conditions(model: NeuralConfig, batch: int, packets: int, generator: torch.Generator) -> Conditions:
+    """Random coding conditions: mostly one level per segment, contexts of every kind, some bursts of loss."""
+    level = torch.randint(model.levels, (batch, 1), generator=generator).repeat(1, packets)
+    for row in range(batch):
+        if torch.rand((), generator=generator) < 0.2:
+            cut = int(torch.randint(1, packets, (), generator=generator))
+            level[row, cut:] = torch.randint(model.levels, (), generator=generator)
+    available = torch.zeros(batch, packets, CONTEXT_PACKETS, dtype=torch.bool)
+    style = torch.rand(batch, generator=generator)
+    for row in range(batch):
+        if style[row] < 0.5:
+            continue
+        available[row, 1:, 0] = True
+        available[row, 2:, 1] = True
+        if style[row] > 0.8:
+            period = int(torch.randint(2, 11, (), generator=generator))
+            available[row, ::period, :] = False
+            available[row, 1::period, 1] = False
+    lost = torch.zeros(batch, packets, dtype=torch.bool)
+    for row in range(batch):
+        if torch.rand((), generator=generator) < 0.15:
+            chance = 0.03 + 0.12 * float(torch.rand((), generator=generator))
+            position = 2
+            while position < packets:
+                if torch.rand((), generator=generator) < chance:
+                    burst = int(torch.randint(1, 6, (), generator=generator))
+                    lost[row, position : position + burst] = True
+                    position += burst
+                position += 1
+    return Conditions(level, available, lost)
