@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 import torch
-from native_dsp.windows import low_delay_pair
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from native_dsp.windows import low_delay_pair
 from streamcodec.models.config import NeuralConfig
 
 MAGNITUDE_FLOOR = 1e-5

@@ -1,0 +1,184 @@
+"""The packet: what travels over a datagram, a websocket message or a file record.
+
+Layout, big-endian::
+
+    byte 0      version (high nibble), tier (low nibble)
+    byte 1      flags (high nibble), rate level (low nibble)
+    bytes 2-3   sequence number: counts packets, wraps at 65,536
+    bytes 4-5   timestamp: media time in packet durations, wraps at 65,536
+    varint      payload length, then the payload
+    byte        number of redundant copies; for each: age (1 byte, packet durations before the timestamp),
+                flags and level (1 byte), varint length, payload
+    2 bytes     CRC-16 (CCITT) of everything before
+
+Nine bytes more than the payload where no copies are carried.
+"""
+
+from __future__ import annotations
+
+import binascii
+import enum
+from dataclasses import dataclass, field
+
+from streamcodec.errors import PacketError
+
+VERSION = 1
+MAX_PAYLOAD_BYTES = 60_000
+MAX_REDUNDANT = 8
+MAX_LEVEL = 15
+SEQUENCE_MODULUS = 1 << 16
+_CRC_SEED = 0xFFFF
+
+
+class Tier(enum.IntEnum):
+    """Which coder made the payload."""
+
+    NEURAL = 0
+    NEAR_LOSSLESS = 1
+    LOSSLESS = 2
+
+
+class PacketFlags(enum.IntFlag):
+    """What a decoder must know before it reads the payload."""
+
+    NONE = 0
+    KEY = 1
+    """Decodes without any earlier packet."""
+    SILENCE = 2
+    """Discontinuous transmission: nothing follows until sound returns; play comfort noise."""
+    END = 4
+    """Last packet of the stream."""
+
+
+@dataclass(frozen=True, slots=True)
+class RedundantCopy:
+    """A coarser copy of an earlier packet's payload."""
+
+    age: int
+    """How many packet durations before the carrying packet's timestamp, 1 to 255."""
+    level: int
+    flags: PacketFlags
+    payload: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Packet:
+    """One packet of coded sound.
+
+    ``sequence`` counts packets sent and ``timestamp`` counts packet durations of media time; both wrap at 65,536
+    and are extended by the receiver. Errors: constructing or parsing out-of-range fields raises PacketError.
+    """
+
+    tier: Tier
+    sequence: int
+    timestamp: int
+    level: int
+    flags: PacketFlags
+    payload: bytes
+    redundant: tuple[RedundantCopy, ...] = field(default=())
+
+    def __post_init__(self) -> None:
+        if not (0 <= self.sequence < SEQUENCE_MODULUS and 0 <= self.timestamp < SEQUENCE_MODULUS):
+            raise PacketError(
+                f"sequence and timestamp must be 0 to 65535, got {self.sequence} and {self.timestamp}"
+            )
+        if not 0 <= self.level <= MAX_LEVEL:
+            raise PacketError(f"level must be 0 to {MAX_LEVEL}, got {self.level}")
+        if len(self.payload) > MAX_PAYLOAD_BYTES:
+            raise PacketError(f"payload must be at most {MAX_PAYLOAD_BYTES} bytes, got {len(self.payload)}")
+        if len(self.redundant) > MAX_REDUNDANT:
+            raise PacketError(f"at most {MAX_REDUNDANT} redundant copies fit, got {len(self.redundant)}")
+
+    @property
+    def is_key(self) -> bool:
+        """Whether this packet decodes without any earlier one."""
+        return bool(self.flags & PacketFlags.KEY)
+
+    def to_bytes(self) -> bytes:
+        """Serialise; the inverse of :meth:`from_bytes`."""
+        out = bytearray()
+        out.append(VERSION << 4 | self.tier)
+        out.append(int(self.flags) << 4 | self.level)
+        out += self.sequence.to_bytes(2, "big")
+        out += self.timestamp.to_bytes(2, "big")
+        _append_chunk(out, self.payload)
+        out.append(len(self.redundant))
+        for copy in self.redundant:
+            out.append(copy.age)
+            out.append(int(copy.flags) << 4 | copy.level)
+            _append_chunk(out, copy.payload)
+        out += binascii.crc_hqx(bytes(out), _CRC_SEED).to_bytes(2, "big")
+        return bytes(out)
+
+    @classmethod
+    def from_bytes(cls, data: bytes | bytearray | memoryview) -> Packet:
+        """Parse and check every length and the CRC before anything is used; raises PacketError."""
+        data = bytes(data)
+        if len(data) < 9:
+            raise PacketError(f"a packet has at least 9 bytes, got {len(data)}")
+        if data[0] >> 4 != VERSION:
+            raise PacketError(f"packet version {data[0] >> 4} is not the {VERSION} this build reads")
+        if binascii.crc_hqx(data[:-2], _CRC_SEED) != int.from_bytes(data[-2:], "big"):
+            raise PacketError("packet checksum does not match: the packet is damaged or cut short")
+        try:
+            tier = Tier(data[0] & 15)
+        except ValueError as error:
+            raise PacketError(f"packet tier {data[0] & 15} is unknown to this build") from error
+        body = data[:-2]
+        payload, position = _take_chunk(body, 6)
+        if position >= len(body):
+            raise PacketError("packet ends before its redundancy count")
+        count = body[position]
+        position += 1
+        if count > MAX_REDUNDANT:
+            raise PacketError(f"packet claims {count} redundant copies, at most {MAX_REDUNDANT} are allowed")
+        copies = []
+        for _ in range(count):
+            if position + 2 > len(body):
+                raise PacketError("packet ends inside a redundant copy")
+            age, mark = body[position], body[position + 1]
+            chunk, position = _take_chunk(body, position + 2)
+            copies.append(RedundantCopy(age, mark & 15, _flags(mark >> 4), chunk))
+        if position != len(body):
+            raise PacketError(f"packet has {len(body) - position} bytes more than its lengths account for")
+        return cls(
+            tier=tier,
+            sequence=int.from_bytes(data[2:4], "big"),
+            timestamp=int.from_bytes(data[4:6], "big"),
+            level=data[1] & 15,
+            flags=_flags(data[1] >> 4),
+            payload=payload,
+            redundant=tuple(copies),
+        )
+
+
+def _flags(nibble: int) -> PacketFlags:
+    if nibble & ~7:
+        raise PacketError(f"packet flags {nibble:#x} use a bit this build does not know")
+    return PacketFlags(nibble)
+
+
+def _append_chunk(out: bytearray, chunk: bytes) -> None:
+    length = len(chunk)
+    while length >= 128:
+        out.append(length & 127 | 128)
+        length >>= 7
+    out.append(length)
+    out += chunk
+
+
+def _take_chunk(data: bytes, position: int) -> tuple[bytes, int]:
+    length = 0
+    for shift in (0, 7, 14):
+        if position >= len(data):
+            raise PacketError("packet ends inside a length")
+        byte = data[position]
+        position += 1
+        length |= (byte & 127) << shift
+        if byte < 128:
+            break
+    else:
+        raise PacketError("packet has a length of more than three bytes")
+    if length > MAX_PAYLOAD_BYTES or position + length > len(data):
+        raise PacketError(f"packet claims a chunk of {length} bytes where {len(data) - position} remain")
+    return data[position : position + length], position + length

@@ -1,0 +1,27 @@
+"""Typed errors. Each message says what was wrong, what is expected and how to mend it."""
+
+from __future__ import annotations
+
+
+class StreamcodecError(ValueError):
+    """Base of every error this package raises on bad input."""
+
+
+class AudioFormatError(StreamcodecError):
+    """Samples of a wrong type, shape, rate or channel count."""
+
+
+class BitrateError(StreamcodecError):
+    """A rate this tier cannot be asked for."""
+
+
+class PacketError(StreamcodecError):
+    """Bytes that are not a packet of this format."""
+
+
+class FileFormatError(StreamcodecError):
+    """A file that is not a readable ``.sc`` file."""
+
+
+class ModelError(StreamcodecError):
+    """A model that cannot be found or does not fit this version."""
