@@ -79,9 +79,7 @@ class Packet:
 
     def __post_init__(self) -> None:
         if not (0 <= self.sequence < SEQUENCE_MODULUS and 0 <= self.timestamp < SEQUENCE_MODULUS):
-            raise PacketError(
-                f"sequence and timestamp must be 0 to 65535, got {self.sequence} and {self.timestamp}"
-            )
+            raise PacketError(f"sequence and timestamp must be 0 to 65535, got {self.sequence} and {self.timestamp}")
         if not 0 <= self.level <= MAX_LEVEL:
             raise PacketError(f"level must be 0 to {MAX_LEVEL}, got {self.level}")
         if len(self.payload) > MAX_PAYLOAD_BYTES:

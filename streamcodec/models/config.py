@@ -52,6 +52,13 @@ class NeuralConfig:
         return self.envelope_latents + self.waveform_latents
 
     @property
+    def group_bounds(self) -> tuple[int, ...]:
+        """Bounds of the entropy model's groups: the envelope first, then equal parts of the waveform latents."""
+        parts = self.entropy_groups - 1
+        starts = (self.envelope_latents + self.waveform_latents * k // parts for k in range(parts + 1))
+        return (0, *starts)
+
+    @property
     def packet_samples(self) -> int:
         """Samples of sound carried by one packet."""
         return self.hop_samples * self.hops_per_packet

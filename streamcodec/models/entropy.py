@@ -8,6 +8,8 @@ integer arithmetic (``streamcodec.codec.entropy``), so both ends of a line agree
 
 from __future__ import annotations
 
+import itertools
+
 import torch
 from torch import Tensor, nn
 
@@ -22,12 +24,8 @@ MIN_PROBABILITY = 2.0**-15
 
 
 def group_slices(config: NeuralConfig) -> list[slice]:
-    """Latent ranges of the groups: the envelope first, then equal parts of the waveform latents."""
-    bounds = [0, config.envelope_latents]
-    waveform_groups = config.entropy_groups - 1
-    for k in range(1, waveform_groups + 1):
-        bounds.append(config.envelope_latents + config.waveform_latents * k // waveform_groups)
-    return [slice(a, b) for a, b in zip(bounds[:-1], bounds[1:], strict=True)]
+    """Latent ranges of the groups."""
+    return [slice(a, b) for a, b in itertools.pairwise(config.group_bounds)]
 
 
 class EntropyModel(nn.Module):
@@ -44,18 +42,15 @@ class EntropyModel(nn.Module):
         self.config = config
         self.groups = group_slices(config)
         context = CONTEXT_PACKETS * config.latents
-        self.hidden = nn.ModuleList(
-            nn.Linear(context + group.start, config.entropy_hidden) for group in self.groups
-        )
+        self.hidden = nn.ModuleList(nn.Linear(context + group.start, config.entropy_hidden) for group in self.groups)
         self.bias = nn.ParameterList(
-            nn.Parameter(torch.zeros(config.levels, 2 ** CONTEXT_PACKETS, config.entropy_hidden))
-            for _ in self.groups
+            nn.Parameter(torch.zeros(config.levels, 2**CONTEXT_PACKETS, config.entropy_hidden)) for _ in self.groups
         )
         self.out = nn.ModuleList(
             nn.Linear(config.entropy_hidden, 2 * (group.stop - group.start)) for group in self.groups
         )
         self.out_bias = nn.ParameterList(
-            nn.Parameter(torch.zeros(config.levels, 2 ** CONTEXT_PACKETS, 2 * (group.stop - group.start)))
+            nn.Parameter(torch.zeros(config.levels, 2**CONTEXT_PACKETS, 2 * (group.stop - group.start)))
             for group in self.groups
         )
         for layer in self.out:

@@ -34,9 +34,7 @@ class Encoder(nn.Module):
         self.enter = nn.Linear(features, c.encoder_dim_hop)
         self.hop_trunk = Trunk(c.encoder_dim_hop, (1,) * c.encoder_blocks_hop, c.kernel_size, c.expansion)
         self.down = nn.Linear(c.hops_per_packet * c.encoder_dim_hop, c.encoder_dim_packet)
-        self.packet_trunk = Trunk(
-            c.encoder_dim_packet, c.encoder_dilations_packet, c.kernel_size, c.expansion
-        )
+        self.packet_trunk = Trunk(c.encoder_dim_packet, c.encoder_dilations_packet, c.kernel_size, c.expansion)
         self.leave = nn.Linear(c.encoder_dim_packet, c.latents)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
@@ -91,9 +89,7 @@ class Decoder(nn.Module):
         nn.init.normal_(self.level_embedding.weight, std=0.02)
         self.register_buffer("input_scale", torch.ones(c.latents))
         self.enter = nn.Linear(c.latents, c.decoder_dim_packet)
-        self.packet_trunk = Trunk(
-            c.decoder_dim_packet, c.decoder_dilations_packet, c.kernel_size, c.expansion
-        )
+        self.packet_trunk = Trunk(c.decoder_dim_packet, c.decoder_dilations_packet, c.kernel_size, c.expansion)
         self.up = nn.Linear(c.decoder_dim_packet, c.hops_per_packet * c.decoder_dim_hop)
         self.hop_trunk = Trunk(c.decoder_dim_hop, (1,) * c.decoder_blocks_hop, c.kernel_size, c.expansion)
         self.norm = nn.LayerNorm(c.decoder_dim_hop)
@@ -108,9 +104,7 @@ class Decoder(nn.Module):
         """Zero state for ``batch`` streams."""
         return self.packet_trunk.initial_state(batch) + self.hop_trunk.initial_state(batch)
 
-    def forward(
-        self, latents: Tensor, level: Tensor, state: list[Tensor]
-    ) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, latents: Tensor, level: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         c = self.config
         batch, packets, _ = latents.shape
         hops = packets * c.hops_per_packet

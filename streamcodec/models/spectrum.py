@@ -16,9 +16,7 @@ from streamcodec.models.config import NeuralConfig
 MAGNITUDE_FLOOR = 1e-5
 
 
-def mel_matrix(
-    sample_rate_hz: int, fft_samples: int, bands: int, max_hz: float | None = None
-) -> NDArray[np.float32]:
+def mel_matrix(sample_rate_hz: int, fft_samples: int, bands: int, max_hz: float | None = None) -> NDArray[np.float32]:
     """Triangular mel filters of unit peak on the HTK scale.
 
     Shape: output ``[bands, fft_samples // 2 + 1]``.
@@ -40,9 +38,7 @@ class Spectrum(nn.Module):
     def __init__(self, config: NeuralConfig) -> None:
         super().__init__()
         self.config = config
-        analysis, synthesis = low_delay_pair(
-            config.fft_samples, config.hop_samples, config.overlap_samples
-        )
+        analysis, synthesis = low_delay_pair(config.fft_samples, config.hop_samples, config.overlap_samples)
         self.register_buffer("analysis_window", torch.from_numpy(analysis), persistent=False)
         self.register_buffer("synthesis_window", torch.from_numpy(synthesis), persistent=False)
 
@@ -55,7 +51,8 @@ class Spectrum(nn.Module):
         padded = nn.functional.pad(samples, (c.fft_samples - c.hop_samples, 0))
         frames = padded.unfold(-1, c.fft_samples, c.hop_samples)
         window: Tensor = self.get_buffer("analysis_window")
-        return torch.fft.rfft(frames * window)
+        spectra: Tensor = torch.fft.rfft(frames * window)
+        return spectra
 
     def synthesise(self, spectra: Tensor) -> Tensor:
         """Overlap-add; the output lags the input by ``overlap_samples``.

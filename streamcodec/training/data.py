@@ -62,8 +62,7 @@ def build_cache(folders: list[Path], cache_folder: Path, sample_rate_hz: int) ->
     )
     if not files:
         raise DatasetError(
-            f"no .wav, .flac or .ogg file under {', '.join(map(str, folders))}; "
-            "give --data a folder that holds some"
+            f"no .wav, .flac or .ogg file under {', '.join(map(str, folders))}; give --data a folder that holds some"
         )
     key = json.dumps([sample_rate_hz, [[str(f), f.stat().st_size] for f in files]])
     target = cache_folder / hashlib.sha256(key.encode()).hexdigest()[:16]

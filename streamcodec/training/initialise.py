@@ -25,9 +25,9 @@ def _unit_step(deviations: Tensor, bits: float) -> float:
     low, high = 1e-6, 1e6
     for _ in range(80):
         middle = (low * high) ** 0.5
-        cost = 0.5 * torch.log2(1.0 + 12.0 * (deviations / middle) ** 2).sum()
+        cost = float(0.5 * torch.log2(1.0 + 12.0 * (deviations / middle) ** 2).sum())
         low, high = (middle, high) if cost > bits else (low, middle)
-    return (low * high) ** 0.5
+    return float((low * high) ** 0.5)
 
 
 @torch.no_grad()

@@ -182,9 +182,7 @@ class Trainer:
                     "minutes": round(self.minutes_done, 2),
                     "progress": round(progress, 4),
                     **{k: round(v / count, 4) for k, v in sums.items()},
-                    "audio_s_per_s": round(
-                        seconds / self.codec.config.packets_per_second / (now - last_log), 2
-                    ),
+                    "audio_s_per_s": round(seconds / self.codec.config.packets_per_second / (now - last_log), 2),
                     "kbps": [round(float(v), 2) for v in level_sums[0] / level_sums[1].clamp_min(1)],
                 }
                 self._append(entry)

@@ -49,9 +49,7 @@ def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:
 
     Shape: output ``[levels]``.
     """
-    ladder = torch.logspace(
-        math.log10(config.rate_weight_coarse), math.log10(config.rate_weight_fine), levels
-    )
+    ladder = torch.logspace(math.log10(config.rate_weight_coarse), math.log10(config.rate_weight_fine), levels)
     return ladder * min(1.0, (step + 1) / config.rate_warmup_steps)
 
 
