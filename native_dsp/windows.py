@@ -31,9 +31,7 @@ def power_complementary(length_samples: int) -> Float32Array:
     return np.sin(np.pi * (n + 0.5) / length_samples).astype(np.float32)
 
 
-def low_delay_pair(
-    fft_samples: int, hop_samples: int, overlap_samples: int
-) -> tuple[Float32Array, Float32Array]:
+def low_delay_pair(fft_samples: int, hop_samples: int, overlap_samples: int) -> tuple[Float32Array, Float32Array]:
     """Long asymmetric analysis window and short synthesis window with perfect reconstruction.
 
     The analysis window spans all ``fft_samples``, the synthesis window only the newest
