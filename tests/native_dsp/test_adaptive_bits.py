@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from native_dsp.adaptive_bits import (
     FAST_SHIFT,
     SLOW_SHIFT,

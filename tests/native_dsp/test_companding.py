@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+
 from native_dsp.companding import compand, compand_reference, expand, expand_reference
 
 BINS = 257

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.fft
+
 from native_dsp.fft import irfft, irfft_reference, make_fft, rfft, rfft_reference
 
 SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from native_dsp.range_coder import (
     FAULT,
     LOW,
@@ -151,7 +152,7 @@ def test_golden_long_message() -> None:
 
 @pytest.mark.parametrize("ending", ["carry", "carry at the end", "no carry"])
 def test_a_carry_runs_through_any_number_of_bytes(ending: str) -> None:
-    """Symbols are chosen so that a byte boundary stays inside the interval: all that leaves are 255s, until it tips."""
+    """Symbols are chosen so that a byte boundary stays inside the interval: only 255s leave, until it tips."""
     state, buffer, reference = make_state(), np.zeros(1024, np.uint8), ReferenceEncoder()
     encoder_init(state)
     chosen = []

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
+
 import numba
 import numpy as np
 import pytest
 import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
+
 from native_dsp.stft import (
     StftState,
     analyse,
@@ -102,7 +105,7 @@ def test_any_partition_into_calls_gives_the_same_bits(cuts: list[int]) -> None:
     analysis, synthesis = codec_stft(), codec_stft()
     edges = [0, *sorted(cuts), 20]
     parts = []
-    for begin, end in zip(edges, edges[1:], strict=False):
+    for begin, end in itertools.pairwise(edges):
         re, im = analyse_frames(analysis, samples[begin * HOP : end * HOP])
         np.testing.assert_array_equal(re, whole_re[begin:end])
         parts.append(synthesise_frames(synthesis, re, im))

@@ -8,9 +8,10 @@ import subprocess
 import sys
 from pathlib import Path
 
-import native_dsp
 import numpy as np
 import pytest
+
+import native_dsp
 from native_dsp import jit, warm_up
 from native_dsp.companding import compand, expand
 from native_dsp.range_coder import (

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from native_dsp.windows import dual_window, hann_periodic, low_delay_pair, power_complementary
 from scipy.signal import get_window
 from scipy.signal.windows import cosine
+
+from native_dsp.windows import dual_window, hann_periodic, low_delay_pair, power_complementary
 
 
 def overlap_added(window: np.ndarray, hop_samples: int) -> np.ndarray:
