@@ -5,6 +5,7 @@ The path of a sample, by file name: ``codec/stream.py`` (push) -> ``codec/resamp
 back the same way through ``codec/neural_decoder.py``.
 """
 
+from streamcodec.codec.oneshot import EncodedAudio, decode_array, decode_file, encode_array, encode_file
 from streamcodec.codec.packet import Packet, PacketFlags, RedundantCopy, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.errors import (
@@ -21,6 +22,7 @@ __version__ = "0.1.0"
 __all__ = [
     "AudioFormatError",
     "BitrateError",
+    "EncodedAudio",
     "FileFormatError",
     "ModelError",
     "Packet",
@@ -31,4 +33,8 @@ __all__ = [
     "StreamEncoder",
     "StreamcodecError",
     "Tier",
+    "decode_array",
+    "decode_file",
+    "encode_array",
+    "encode_file",
 ]

@@ -53,4 +53,5 @@ def as_mono(samples: object) -> Float32Array:
         raise AudioFormatError(f"samples must be [n] or [n, channels], got shape {array.shape}")
     if not np.isfinite(sound).all():
         sound = np.nan_to_num(sound, nan=0.0, posinf=SAMPLE_LIMIT, neginf=-SAMPLE_LIMIT)
-    return np.clip(sound, -SAMPLE_LIMIT, SAMPLE_LIMIT)
+    limited: Float32Array = np.clip(sound, -SAMPLE_LIMIT, SAMPLE_LIMIT)
+    return limited

@@ -13,9 +13,10 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
 from native_dsp import range_coder
 from native_dsp.jit import kernel
-from numpy.typing import NDArray
 
 LATENT_BITS = 6
 STEP_BITS = 10
@@ -163,7 +164,8 @@ def _predict_group(
 @kernel
 def _row(tables: EntropyTables, table: int, location: int) -> int:
     width = 2 * tables.half_width[table] + 3
-    return tables.offset[table] + (location & ((1 << LOCATION_BITS) - 1)) * width
+    row: int = tables.offset[table] + (location & ((1 << LOCATION_BITS) - 1)) * width
+    return row
 
 
 @kernel

@@ -5,11 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
+
 from native_dsp import range_coder
 from native_dsp.companding import expand
 from native_dsp.stft import StftState, synthesise
-from numpy.typing import NDArray
-
 from streamcodec.codec import entropy
 from streamcodec.codec.comfort_noise import ComfortNoise
 from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime

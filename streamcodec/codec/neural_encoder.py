@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from typing import Literal
 
 import numpy as np
+from numpy.typing import NDArray
+
 from native_dsp import range_coder
 from native_dsp.companding import compand
 from native_dsp.stft import StftState, analyse
-from numpy.typing import NDArray
-
 from streamcodec.codec import entropy
 from streamcodec.codec.activity import ActivityDetector
 from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
@@ -88,9 +88,7 @@ class NeuralEncoder:
         self._stft = self._runtime.new_stft()
         self._stream.reset()
         self._context = LatentContext(model.config.latents)
-        self._rate = RateControl(
-            model.kbps_by_level(self._mode), model.config.packets_per_second, self._bitrate_bps
-        )
+        self._rate = RateControl(model.kbps_by_level(self._mode), model.config.packets_per_second, self._bitrate_bps)
         self._activity = ActivityDetector(model.config.packets_per_second)
         self._since_key = 0
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
-from native_dsp.stft import StftState, make_stft
-from native_dsp.windows import low_delay_pair
 from numpy.typing import NDArray
 
+from native_dsp.stft import StftState, make_stft
+from native_dsp.windows import low_delay_pair
 from streamcodec.codec.entropy import CONTEXT_PACKETS, EntropyTables, symbol_costs
 from streamcodec.models.shipped import ShippedModel, load_model
 from streamcodec.runtime.onnx_step import StepGraph
@@ -30,9 +30,7 @@ class NeuralRuntime:
         """Analysis and synthesis state of one stream."""
         c = self.model.config
         analysis, synthesis = low_delay_pair(c.fft_samples, c.hop_samples, c.overlap_samples)
-        return make_stft(
-            c.fft_samples, c.hop_samples, analysis, synthesis, c.hop_samples + c.overlap_samples
-        )
+        return make_stft(c.fft_samples, c.hop_samples, analysis, synthesis, c.hop_samples + c.overlap_samples)
 
 
 @lru_cache(maxsize=4)

@@ -63,6 +63,4 @@ def load_model(name_or_folder: str = DEFAULT_MODEL) -> ShippedModel:
         raise ModelError(
             f"no usable model {name_or_folder!r} ({error}); shipped models: {', '.join(model_names()) or 'none'}"
         ) from error
-    return ShippedModel(
-        folder.name, config, facts, entropy, folder / "encoder.onnx", folder / "decoder.onnx"
-    )
+    return ShippedModel(folder.name, config, facts, entropy, folder / "encoder.onnx", folder / "decoder.onnx")

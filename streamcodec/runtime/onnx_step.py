@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime
@@ -45,7 +46,7 @@ class StepGraph:
         return StepStream(self)
 
 
-_DTYPES = {"tensor(float)": np.dtype(np.float32), "tensor(int64)": np.dtype(np.int64)}
+_DTYPES: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(int64)": np.dtype(np.int64)}
 
 
 class StepStream:
@@ -56,7 +57,7 @@ class StepStream:
 
     def __init__(self, graph: StepGraph) -> None:
         self._graph = graph
-        self.inputs: dict[str, NDArray[np.generic]] = {
+        self.inputs: dict[str, NDArray[Any]] = {
             name: np.zeros(shape, dtype=_DTYPES[kind]) for name, (shape, kind) in graph.input_shapes.items()
         }
         self.output: Float32Array = np.zeros(graph.output_shape, dtype=np.float32)
