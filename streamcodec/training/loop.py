@@ -16,12 +16,11 @@ from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.training.data import SegmentSource
 from streamcodec.training.initialise import initialise_linear_paths
-from streamcodec.training.losses import ReconstructionLoss
+from streamcodec.training.losses import ReconstructionLoss, loss_weights
 from streamcodec.training.schedule import (
     TrainingConfig,
     draw_conditions,
     learning_rate,
-    loss_weights,
     rate_weights,
 )
 
@@ -132,7 +131,8 @@ class Trainer:
         out = self._forward(x, level, conditions.available.to(self.device), conditions.lost.to(self.device))
         lag = model.overlap_samples
         band = torch.from_numpy(bandwidth).to(self.device)
-        distance, parts = self.loss(out.samples[:, lag:], x[:, :-lag], band, loss_weights(progress))
+        fineness = level.float().mean(1) / (model.levels - 1)
+        distance, parts = self.loss(out.samples[:, lag:], x[:, :-lag], band, loss_weights(fineness, progress))
         kbps = out.packet_bits * (model.packets_per_second / 1000.0)
         price = rate_weights(config, model.levels, self.step).to(self.device)[level]
         loss = distance.mean() + (price * kbps).mean()

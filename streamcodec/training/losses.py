@@ -15,21 +15,36 @@ LOG_FLOOR = 3e-4
 
 @dataclass(frozen=True)
 class LossWeights:
-    """Weights of the terms; the training loop moves from one set to another."""
+    """Weight of each term, one value per segment.
 
-    mel: float
-    companded: float
-    magnitude: float
-    waveform: float
+    Shape: four tensors ``[batch]``.
+    """
 
-    def blend(self, other: LossWeights, share: float) -> LossWeights:
-        """``share`` of the way from this set to ``other``."""
-        pairs = zip(self.__dict__.values(), other.__dict__.values(), strict=True)
-        return LossWeights(*(a + (b - a) * share for a, b in pairs))
+    mel: Tensor
+    companded: Tensor
+    magnitude: Tensor
+    waveform: Tensor
 
 
-FIRST_WEIGHTS = LossWeights(mel=3.0, companded=1.0, magnitude=1.0, waveform=6.0)
-LAST_WEIGHTS = LossWeights(mel=9.0, companded=0.7, magnitude=0.7, waveform=0.0)
+EARLY = (3.0, 1.0, 1.0, 0.6)
+LATE_COARSE = (9.0, 0.7, 0.7, 0.0)
+LATE_FINE = (6.0, 2.0, 0.7, 0.4)
+
+
+def loss_weights(fineness: Tensor, progress: float) -> LossWeights:
+    """Waveform-led weights until the linear path has taken hold, then weights by rate level.
+
+    Few bits cannot describe a waveform, so coarse levels end on the spectral envelope alone; fine levels keep
+    being asked for phase.
+
+    Shape: fineness ``[batch]``, 0 at the coarsest level and 1 at the finest.
+    """
+    late_share = min(max((progress - 0.15) / 0.35, 0.0), 1.0)
+    terms = []
+    for early, coarse, fine in zip(EARLY, LATE_COARSE, LATE_FINE, strict=True):
+        late = coarse + (fine - coarse) * fineness
+        terms.append(early + (late - early) * late_share)
+    return LossWeights(*terms)
 
 
 class ReconstructionLoss(nn.Module):
@@ -85,7 +100,7 @@ class ReconstructionLoss(nn.Module):
             weights.mel * log_mel
             + weights.companded * companded
             + weights.magnitude * magnitude
-            + 0.1 * weights.waveform * waveform
+            + weights.waveform * waveform
         )
         parts = {
             "mel": float(log_mel.detach().mean()),

@@ -10,7 +10,6 @@ from torch import Tensor
 
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.entropy import CONTEXT_PACKETS
-from streamcodec.training.losses import FIRST_WEIGHTS, LAST_WEIGHTS, LossWeights
 
 
 @dataclass(frozen=True)
@@ -23,8 +22,8 @@ class TrainingConfig:
     final_learning_rate: float = 3e-5
     warmup_steps: int = 200
     rate_warmup_steps: int = 800
-    rate_weight_coarse: float = 0.35
-    rate_weight_fine: float = 0.01
+    rate_weight_coarse: float = 1.0
+    rate_weight_fine: float = 0.007
     ema_decay: float = 0.999
     gradient_clip: float = 1.0
     weight_decay: float = 0.01
@@ -37,11 +36,6 @@ def learning_rate(config: TrainingConfig, step: int, progress: float) -> float:
         return config.learning_rate * (step + 1) / config.warmup_steps
     span = config.learning_rate - config.final_learning_rate
     return config.final_learning_rate + span * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
-
-
-def loss_weights(progress: float) -> LossWeights:
-    """From waveform-led weights, once the linear path has taken hold, to envelope-led ones."""
-    return FIRST_WEIGHTS.blend(LAST_WEIGHTS, min(max((progress - 0.15) / 0.35, 0.0), 1.0))
 
 
 def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:

@@ -1,0 +1,159 @@
+"""The neural tier's receiving side: one payload, or nothing, in; 20 ms of 24 kHz sound out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp import range_coder
+from native_dsp.companding import expand
+from native_dsp.stft import StftState, synthesise
+from streamcodec.codec import entropy
+from streamcodec.codec.comfort_noise import ComfortNoise
+from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
+from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
+
+Float32Array = NDArray[np.float32]
+FULL_GAIN_PACKETS = 3
+DECAY_PER_PACKET = 0.6
+
+
+@dataclass
+class NeuralDecoderState:
+    """Everything a neural decoder remembers; opaque, made by ``state`` and taken by ``restore``."""
+
+    stft: StftState
+    network: list[Float32Array]
+    context: LatentContext
+    noise: ComfortNoise
+    expected_timestamp: int | None
+    lost_in_a_row: int
+    in_silence: bool
+
+
+class NeuralDecoder:
+    """Decodes packets in order; a packet it cannot use counts as lost and is concealed."""
+
+    def __init__(self, runtime: NeuralRuntime) -> None:
+        config = runtime.model.config
+        self._runtime = runtime
+        self._config = config
+        self._steps = runtime.tables.step.astype(np.float32) / np.float32(1 << entropy.STEP_BITS)
+        self._stream = runtime.decoder.new_stream()
+        self._latents = self._stream.inputs["latents"].reshape(-1)
+        self._level = self._stream.inputs["level"].reshape(-1)
+        self._hidden = np.zeros(config.entropy_hidden, np.int64)
+        self._location = np.zeros(config.latents, np.int32)
+        self._table = np.zeros(config.latents, np.int32)
+        self._indices = np.zeros(config.latents, np.int32)
+        self._re = np.zeros(config.bins, np.float32)
+        self._im = np.zeros(config.bins, np.float32)
+        self._coder = range_coder.make_state()
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+        self._stft = self._runtime.new_stft()
+        self._stream.reset()
+        self._context = LatentContext(self._config.latents)
+        self._noise = ComfortNoise(self._config.bins)
+        self._expected_timestamp: int | None = None
+        self._lost_in_a_row = 0
+        self._in_silence = False
+
+    def state(self) -> NeuralDecoderState:
+        """A copy of everything remembered."""
+        return NeuralDecoderState(
+            self._stft.copy(),
+            self._stream.state(),
+            self._context.copy(),
+            self._noise.copy(),
+            self._expected_timestamp,
+            self._lost_in_a_row,
+            self._in_silence,
+        )
+
+    def restore(self, state: NeuralDecoderState) -> None:
+        """Continue from a copied state."""
+        self._stft = state.stft.copy()
+        self._stream.restore(state.network)
+        self._context = state.context.copy()
+        self._noise = state.noise.copy()
+        self._expected_timestamp = state.expected_timestamp
+        self._lost_in_a_row = state.lost_in_a_row
+        self._in_silence = state.in_silence
+
+    def indices_of(self, packet: Packet) -> NDArray[np.int32] | None:
+        """Quantization indices of the next packet, or None where it cannot be decoded; advances the context."""
+        if packet.tier is not Tier.NEURAL or packet.level >= self._config.levels or not packet.payload:
+            return None
+        if not packet.is_key and packet.timestamp != self._expected_timestamp:
+            return None
+        payload = np.frombuffer(packet.payload, np.uint8)
+        entropy.read_indices(
+            self._runtime.tables,
+            packet.level,
+            self._context.begin(packet.is_key),
+            self._context.known,
+            self._hidden,
+            self._location,
+            self._table,
+            self._coder,
+            payload,
+            payload.size,
+            self._indices,
+        )
+        self._context.commit()
+        self._expected_timestamp = (packet.timestamp + 1) % SEQUENCE_MODULUS
+        return self._indices
+
+    def decode(self, packet: Packet | None) -> tuple[Float32Array, bool]:
+        """Sound of the next packet's duration, whatever came, and whether the packet was of use.
+
+        Shape: output ``[packet_samples]`` at 24 kHz, lagging by ``overlap_samples``.
+        """
+        indices = None if packet is None else self.indices_of(packet)
+        if packet is None or indices is None:
+            return self._conceal(), False
+        self._latents[:] = indices * self._steps[packet.level]
+        self._level[0] = packet.level
+        self._lost_in_a_row = 0
+        self._in_silence = bool(packet.flags & PacketFlags.SILENCE)
+        self._stream.step()
+        return self._synthesise(gain=1.0, noise_gain=0.0), True
+
+    def _conceal(self) -> Float32Array:
+        self._expected_timestamp = None
+        self._lost_in_a_row += 1
+        self._latents[:] = 0.0
+        self._level[0] = self._config.levels
+        self._stream.step()
+        gain = DECAY_PER_PACKET ** max(0, self._lost_in_a_row - FULL_GAIN_PACKETS)
+        if self._in_silence:
+            gain = 0.0
+        return self._synthesise(gain, noise_gain=(1.0 - gain * gain) ** 0.5)
+
+    def drain(self) -> Float32Array:
+        """Complete the last overlap with silence.
+
+        Shape: output ``[packet_samples]``.
+        """
+        return self._synthesise(gain=0.0, noise_gain=0.0)
+
+    def _synthesise(self, gain: float, noise_gain: float) -> Float32Array:
+        c = self._config
+        companded = self._stream.output.reshape(c.hops_per_packet, -1)
+        out = np.empty(c.packet_samples, np.float32)
+        for h in range(c.hops_per_packet):
+            expand(companded[h], self._re, self._im)
+            if gain == 1.0:
+                self._noise.hear(self._re, self._im, self._in_silence)
+            else:
+                self._re *= np.float32(gain)
+                self._im *= np.float32(gain)
+            if noise_gain:
+                self._noise.draw(self._re, self._im, noise_gain)
+            synthesise(self._stft, self._re, self._im, out[h * c.hop_samples : (h + 1) * c.hop_samples])
+        return np.clip(out, -1.0, 1.0)

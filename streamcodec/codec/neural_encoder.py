@@ -1,0 +1,195 @@
+"""The neural tier's sending side: 20 ms of 24 kHz sound in, one payload out."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp import range_coder
+from native_dsp.companding import compand
+from native_dsp.stft import StftState, analyse
+from streamcodec.codec import entropy
+from streamcodec.codec.activity import ActivityDetector
+from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
+from streamcodec.codec.packet import PacketFlags
+from streamcodec.codec.rate_control import RateControl, check_bitrate, finest_within
+
+Float32Array = NDArray[np.float32]
+PacketMode = Literal["independent", "stream"]
+KEY_PERIOD_PACKETS = 50
+DEAD_ZONE = 0.06
+PAYLOAD_CAPACITY_BYTES = 1024
+# Bytes that the range coder's ending may cost over the predicted bits.
+ENDING_BITS = 4.0
+
+
+@dataclass(frozen=True)
+class EncodedBlock:
+    """What became of one block of sound."""
+
+    level: int
+    flags: PacketFlags
+    payload: bytes
+
+
+@dataclass
+class NeuralEncoderState:
+    """Everything a neural encoder remembers; opaque, made by ``state`` and taken by ``restore``."""
+
+    stft: StftState
+    network: list[Float32Array]
+    context: LatentContext
+    rate: RateControl
+    activity: ActivityDetector
+    since_key: int
+
+
+class NeuralEncoder:
+    """Codes blocks of ``packet_samples`` at 24 kHz; see ``StreamEncoder`` for the face that people use."""
+
+    def __init__(
+        self,
+        runtime: NeuralRuntime,
+        bitrate_bps: float,
+        mode: PacketMode = "independent",
+        constrained: bool = False,
+        dtx: bool = False,
+        dead_zone: float = DEAD_ZONE,
+    ) -> None:
+        config = runtime.model.config
+        self._runtime = runtime
+        self._mode = mode
+        self._constrained = constrained
+        self._dtx = dtx
+        self._dead_zone = dead_zone
+        self._hop = config.hop_samples
+        self._hops = config.hops_per_packet
+        self._levels = config.levels
+        self._bitrate_bps = check_bitrate(bitrate_bps)
+        self._stream = runtime.encoder.new_stream()
+        self._companded = self._stream.inputs["companded"]
+        self._re = np.zeros(config.bins, np.float32)
+        self._im = np.zeros(config.bins, np.float32)
+        self._hidden = np.zeros(config.entropy_hidden, np.int64)
+        self._location = np.zeros(config.latents, np.int32)
+        self._table = np.zeros(config.latents, np.int32)
+        self._indices = np.zeros(config.latents, np.int32)
+        self._coder = range_coder.make_state()
+        self._buffer = np.zeros(PAYLOAD_CAPACITY_BYTES, np.uint8)
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+        model = self._runtime.model
+        self._stft = self._runtime.new_stft()
+        self._stream.reset()
+        self._context = LatentContext(model.config.latents)
+        self._rate = RateControl(model.kbps_by_level(self._mode), model.config.packets_per_second, self._bitrate_bps)
+        self._activity = ActivityDetector(model.config.packets_per_second)
+        self._since_key = 0
+
+    def state(self) -> NeuralEncoderState:
+        """A copy of everything remembered."""
+        return NeuralEncoderState(
+            self._stft.copy(),
+            self._stream.state(),
+            self._context.copy(),
+            copy.copy(self._rate),
+            copy.copy(self._activity),
+            self._since_key,
+        )
+
+    def restore(self, state: NeuralEncoderState) -> None:
+        """Continue from a copied state."""
+        self._stft = state.stft.copy()
+        self._stream.restore(state.network)
+        self._context = state.context.copy()
+        self._rate = copy.copy(state.rate)
+        self._bitrate_bps = self._rate.bitrate_bps
+        self._activity = copy.copy(state.activity)
+        self._since_key = state.since_key
+
+    def set_bitrate(self, bitrate_bps: float) -> None:
+        """Aim at another rate from the next block on."""
+        self._rate.set_bitrate(bitrate_bps)
+        self._bitrate_bps = self._rate.bitrate_bps
+
+    def encode(self, block: Float32Array) -> EncodedBlock | None:
+        """Code one block; None where discontinuous transmission sends nothing.
+
+        Shape: ``[packet_samples]`` at 24 kHz.
+        """
+        latents = self._latents_of(block)
+        silent_packets = self._activity.silent_for(block) if self._dtx else 0
+        if silent_packets and not self._activity.due(silent_packets):
+            self._rate.spent(0.0)
+            self._since_key = 0
+            return None
+        key = bool(silent_packets) or self._mode == "independent" or self._since_key % KEY_PERIOD_PACKETS == 0
+        mask = self._context.begin(key)
+        level, keep = self._choose(latents, mask, silent_packets)
+        payload = self._code(latents, level, mask, keep)
+        budget_bytes = self._budget_bytes()
+        while self._constrained and len(payload) > budget_bytes and keep > 0:
+            keep -= max(1, keep // 16)
+            payload = self._code(latents, level, mask, keep)
+        if self._constrained and len(payload) > budget_bytes:
+            payload = b""
+        self._context.commit()
+        self._since_key = 0 if silent_packets else (1 if key else self._since_key + 1)
+        self._rate.spent(8.0 * len(payload))
+        flags = PacketFlags.KEY if key else PacketFlags.NONE
+        if silent_packets:
+            flags |= PacketFlags.SILENCE
+        return EncodedBlock(level, flags, payload)
+
+    def _latents_of(self, block: Float32Array) -> Float32Array:
+        for h in range(self._hops):
+            analyse(self._stft, block[h * self._hop : (h + 1) * self._hop], self._re, self._im)
+            compand(self._re, self._im, self._companded[0, h])
+        self._stream.step()
+        return self._stream.output.reshape(-1)
+
+    def _budget_bytes(self) -> int:
+        return int(self._rate.bitrate_bps / self._rate.packets_per_second / 8.0)
+
+    def _cost_bits(self, latents: Float32Array, level: int, mask: int, keep: int) -> float:
+        return float(
+            entropy.quantise(
+                self._runtime.tables,
+                latents,
+                level,
+                mask,
+                self._context.known,
+                self._dead_zone,
+                keep,
+                self._hidden,
+                self._location,
+                self._table,
+                self._indices,
+            )
+        )
+
+    def _choose(self, latents: Float32Array, mask: int, silent_packets: int) -> tuple[int, int]:
+        """Rate level, and how many latents are coded as they are."""
+        count = latents.size
+        if silent_packets:
+            return 0, count
+        if not self._constrained:
+            return self._rate.choose_level(), count
+        budget_bits = 8.0 * self._budget_bytes() - ENDING_BITS
+        level = finest_within(
+            budget_bits, self._levels, lambda candidate: self._cost_bits(latents, candidate, mask, count)
+        )
+        return (0 if level is None else level), count
+
+    def _code(self, latents: Float32Array, level: int, mask: int, keep: int) -> bytes:
+        self._cost_bits(latents, level, mask, keep)
+        length = entropy.write_indices(
+            self._runtime.tables, self._indices, self._location, self._table, self._coder, self._buffer
+        )
+        return self._buffer[: max(length, 0)].tobytes()

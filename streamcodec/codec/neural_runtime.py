@@ -1,0 +1,76 @@
+"""A shipped model made ready to run: loaded graphs and entropy tables, shared by all streams of the process."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.stft import StftState, make_stft
+from native_dsp.windows import low_delay_pair
+from streamcodec.codec.entropy import CONTEXT_PACKETS, EntropyTables, symbol_costs
+from streamcodec.models.shipped import ShippedModel, load_model
+from streamcodec.runtime.onnx_step import StepGraph
+
+Int32Array = NDArray[np.int32]
+
+
+@dataclass(frozen=True)
+class NeuralRuntime:
+    """Everything about a model that does not change from frame to frame."""
+
+    model: ShippedModel
+    tables: EntropyTables
+    encoder: StepGraph
+    decoder: StepGraph
+
+    def new_stft(self) -> StftState:
+        """Analysis and synthesis state of one stream."""
+        c = self.model.config
+        analysis, synthesis = low_delay_pair(c.fft_samples, c.hop_samples, c.overlap_samples)
+        return make_stft(c.fft_samples, c.hop_samples, analysis, synthesis, c.hop_samples + c.overlap_samples)
+
+
+@lru_cache(maxsize=4)
+def load_runtime(name_or_folder: str) -> NeuralRuntime:
+    """Load a model once per process; raises ModelError."""
+    model = load_model(name_or_folder)
+    arrays = dict(model.entropy)
+    cost = symbol_costs(*(np.asarray(arrays[k], np.int32) for k in ("cumulative", "offset", "half_width")))
+    tables = EntropyTables(**arrays, cost=cost)  # type: ignore[arg-type]
+    return NeuralRuntime(model, tables, StepGraph(model.encoder_path), StepGraph(model.decoder_path))
+
+
+class LatentContext:
+    """Fixed-point latents of the packets before, as far as the entropy model may use them.
+
+    ``known`` holds the previous packet, the one before, and the one being coded, newest first then current.
+    """
+
+    def __init__(self, latents: int) -> None:
+        self.latents = latents
+        self.known: Int32Array = np.zeros((CONTEXT_PACKETS + 1) * latents, dtype=np.int32)
+        self.depth = 0
+
+    def begin(self, key: bool) -> int:
+        """Start a packet; a key packet forgets the past. Returns the context mask to code it under."""
+        if key:
+            self.depth = 0
+            self.known[: CONTEXT_PACKETS * self.latents] = 0
+        return (1 << self.depth) - 1
+
+    def commit(self) -> None:
+        """The current packet becomes the previous one."""
+        n = self.latents
+        self.known[n : CONTEXT_PACKETS * n] = self.known[: (CONTEXT_PACKETS - 1) * n].copy()
+        self.known[:n] = self.known[CONTEXT_PACKETS * n :]
+        self.depth = min(self.depth + 1, CONTEXT_PACKETS)
+
+    def copy(self) -> LatentContext:
+        """An independent copy."""
+        twin = LatentContext(self.latents)
+        twin.known[:] = self.known
+        twin.depth = self.depth
+        return twin

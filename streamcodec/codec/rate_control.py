@@ -1,0 +1,79 @@
+"""Which rate level each packet is coded at."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from streamcodec.errors import BitrateError
+
+MIN_BITRATE_BPS = 1_000
+MAX_BITRATE_BPS = 24_000
+HORIZON_S = 1.2
+RESERVE_S = 4.0
+"""Bits saved in pauses may be spent for this long at the target rate, not more."""
+
+
+@dataclass
+class RateControl:
+    """Average rate: a bank of unspent bits steers a fractional level, dithered between neighbours.
+
+    State is plain numbers, so a copy of the object is a copy of the state.
+    """
+
+    kbps_by_level: tuple[float, ...]
+    packets_per_second: float
+    bitrate_bps: float
+    bank_bits: float = 0.0
+    dither: float = 0.0
+
+    def set_bitrate(self, bitrate_bps: float) -> None:
+        """Aim at another rate from the next packet on; raises BitrateError."""
+        self.bitrate_bps = check_bitrate(bitrate_bps)
+
+    def choose_level(self) -> int:
+        """Level of the next packet."""
+        wanted_bps = self.bitrate_bps + self.bank_bits / HORIZON_S
+        position = level_for_kbps(self.kbps_by_level, wanted_bps / 1000.0) + self.dither
+        level = min(max(round(position), 0), len(self.kbps_by_level) - 1)
+        self.dither = min(max(position - level, -0.5), 0.5)
+        return level
+
+    def spent(self, bits: float) -> None:
+        """Account for a packet of ``bits``."""
+        limit = RESERVE_S * self.bitrate_bps
+        self.bank_bits += self.bitrate_bps / self.packets_per_second - bits
+        self.bank_bits = min(max(self.bank_bits, -limit), limit)
+
+
+def check_bitrate(bitrate_bps: float) -> float:
+    """Return the rate, or raise BitrateError."""
+    if not MIN_BITRATE_BPS <= bitrate_bps <= MAX_BITRATE_BPS:
+        raise BitrateError(
+            f"the neural tier codes at {MIN_BITRATE_BPS} to {MAX_BITRATE_BPS} bits per second, got {bitrate_bps!r}"
+        )
+    return float(bitrate_bps)
+
+
+def level_for_kbps(kbps_by_level: Sequence[float], kbps: float) -> float:
+    """Fractional level whose usual rate is ``kbps``, by interpolation of log rates; beyond the ends it goes on."""
+    logs = [math.log(v) for v in kbps_by_level]
+    target = math.log(max(kbps, 1e-3))
+    upper = next((k for k in range(1, len(logs)) if logs[k] >= target), len(logs) - 1)
+    span = max(logs[upper] - logs[upper - 1], 1e-6)
+    return upper - 1 + (target - logs[upper - 1]) / span
+
+
+def finest_within(budget_bits: float, levels: int, cost_bits: Callable[[int], float]) -> int | None:
+    """Finest level whose cost fits the budget, by bisection (cost grows with level); None if none does."""
+    if cost_bits(0) > budget_bits:
+        return None
+    low, high = 0, levels
+    while high - low > 1:
+        middle = (low + high) // 2
+        if cost_bits(middle) <= budget_bits:
+            low = middle
+        else:
+            high = middle
+    return low

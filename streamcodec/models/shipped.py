@@ -1,0 +1,66 @@
+"""Loader of shipped models; needs no torch.
+
+A model is a folder of ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors`` and ``model.json``.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file
+
+from streamcodec.errors import ModelError
+from streamcodec.models.config import NeuralConfig
+
+DEFAULT_MODEL = "speech-24k"
+
+
+@dataclass(frozen=True)
+class ShippedModel:
+    """A model as it lies on disk: configuration, integer entropy tables, paths of the two step graphs."""
+
+    name: str
+    config: NeuralConfig
+    facts: dict[str, Any]
+    entropy: dict[str, NDArray[np.generic]]
+    encoder_path: Path
+    decoder_path: Path
+
+    @property
+    def size_bytes(self) -> int:
+        """Bytes of the files that make up the model."""
+        return sum(p.stat().st_size for p in self.encoder_path.parent.iterdir() if p.is_file())
+
+    def kbps_by_level(self, mode: str) -> tuple[float, ...]:
+        """Mean payload rate of each level on speech in a packet mode, coarsest first, measured at export."""
+        return tuple(float(v) for v in self.facts["kbps_by_level"][mode])
+
+
+def model_names() -> list[str]:
+    """Names of the models in the box."""
+    root = Path(str(resources.files("streamcodec.models") / "shipped"))
+    return sorted(p.parent.name for p in root.glob("*/model.json"))
+
+
+@lru_cache(maxsize=8)
+def load_model(name_or_folder: str = DEFAULT_MODEL) -> ShippedModel:
+    """Load a model by its shipped name, or from a folder that holds one; raises ModelError."""
+    folder = Path(str(resources.files("streamcodec.models") / "shipped" / name_or_folder))
+    if not (folder / "model.json").is_file():
+        folder = Path(name_or_folder)
+    try:
+        facts = json.loads((folder / "model.json").read_text())
+        config = NeuralConfig.from_json(json.dumps(facts.pop("config")))
+        entropy = load_file(folder / "entropy.safetensors")
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(
+            f"no usable model {name_or_folder!r} ({error}); shipped models: {', '.join(model_names()) or 'none'}"
+        ) from error
+    return ShippedModel(folder.name, config, facts, entropy, folder / "encoder.onnx", folder / "decoder.onnx")

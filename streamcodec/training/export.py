@@ -1,0 +1,163 @@
+"""From a trained checkpoint to the shipped form: two ONNX step graphs, integer entropy tables, configuration."""
+
+from __future__ import annotations
+
+import json
+import tempfile
+from pathlib import Path
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import NDArray
+from onnx import TensorProto, helper, numpy_helper
+from safetensors.numpy import save_file
+from torch import Tensor, nn
+
+from streamcodec.codec import entropy as integer
+from streamcodec.models.codec import NeuralCodec
+from streamcodec.models.config import NeuralConfig
+from streamcodec.runtime.onnx_step import NEXT_STATE_PREFIX, STATE_PREFIX
+
+HALF_FROM_VALUES = 1024
+
+
+def load_checkpoint(path: Path) -> NeuralCodec:
+    """The averaged (EMA) weights of a training checkpoint, in evaluation mode."""
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    codec = NeuralCodec(NeuralConfig.from_json(stored["model_config"]))
+    codec.load_state_dict(stored["ema"])
+    return codec.eval()
+
+
+class _EncoderStep(nn.Module):
+    def __init__(self, codec: NeuralCodec) -> None:
+        super().__init__()
+        self.encoder = codec.encoder
+
+    def forward(self, companded: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        latents, after = self.encoder(companded, list(state))
+        return (latents, *after)
+
+
+class _DecoderStep(nn.Module):
+    def __init__(self, codec: NeuralCodec) -> None:
+        super().__init__()
+        self.decoder = codec.decoder
+
+    def forward(self, latents: Tensor, level: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        companded, after = self.decoder(latents, level, list(state))
+        return (companded, *after)
+
+
+def _export_graph(module: nn.Module, inputs: dict[str, Tensor], state: list[Tensor], path: Path) -> None:
+    names = [*inputs, *(f"{STATE_PREFIX}{k}" for k in range(len(state)))]
+    outputs = ["output", *(f"{NEXT_STATE_PREFIX}{k}" for k in range(len(state)))]
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        raw = Path(folder) / "graph.onnx"
+        torch.onnx.export(
+            module,
+            (*inputs.values(), *state),
+            str(raw),
+            input_names=names,
+            output_names=outputs,
+            opset_version=20,
+            dynamo=True,
+            external_data=False,
+            verbose=False,
+        )
+        model = onnx.load(str(raw))
+    _store_in_half(model)
+    del model.metadata_props[:]
+    model.producer_name, model.producer_version = "streamcodec", ""
+    for node in model.graph.node:
+        del node.metadata_props[:]
+        node.doc_string = ""
+    for value in [*model.graph.value_info, *model.graph.input, *model.graph.output]:
+        del value.metadata_props[:]
+    del model.graph.value_info[:]
+    onnx.checker.check_model(model)
+    onnx.save(model, str(path))
+
+
+def _store_in_half(model: onnx.ModelProto) -> None:
+    """Keep large weights as float16 behind a cast, which the runtime folds away when it loads the graph."""
+    kept = []
+    casts = []
+    for initializer in model.graph.initializer:
+        values = numpy_helper.to_array(initializer)
+        if initializer.data_type != TensorProto.FLOAT or values.size < HALF_FROM_VALUES:
+            kept.append(initializer)
+            continue
+        stored = f"{initializer.name}_half"
+        kept.append(numpy_helper.from_array(values.astype(np.float16), stored))
+        casts.append(helper.make_node("Cast", [stored], [initializer.name], to=TensorProto.FLOAT))
+    del model.graph.initializer[:]
+    model.graph.initializer.extend(kept)
+    nodes = list(model.graph.node)
+    del model.graph.node[:]
+    model.graph.node.extend([*casts, *nodes])
+
+
+def _fixed(values: Tensor, bits: int) -> NDArray[np.float64]:
+    return np.asarray(np.round(values.detach().double().numpy() * (1 << bits)), dtype=np.float64)
+
+
+def _weights16(values: Tensor) -> NDArray[np.int16]:
+    return np.clip(_fixed(values, integer.WEIGHT_BITS), -32768, 32767).astype(np.int16)
+
+
+def entropy_tables(codec: NeuralCodec) -> dict[str, NDArray[np.generic]]:
+    """The learned entropy model in integers, as stored beside the graphs."""
+    config, model = codec.config, codec.entropy
+    groups = len(model.groups)
+    widest = max(g.stop - g.start for g in model.groups)
+    masks = 1 << integer.CONTEXT_PACKETS
+    hidden = np.zeros((groups, config.entropy_hidden, (integer.CONTEXT_PACKETS + 1) * config.latents), np.int16)
+    hidden_bias = np.zeros((config.levels, masks, groups, config.entropy_hidden), np.int32)
+    out = np.zeros((groups, 2 * widest, config.entropy_hidden), np.int16)
+    out_bias = np.zeros((config.levels, masks, groups, 2 * widest), np.int32)
+    for g in range(groups):
+        first, last = model.hidden[g], model.out[g]
+        assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
+        hidden[g, :, : first.in_features] = _weights16(first.weight)
+        hidden_bias[:, :, g] = _fixed(model.bias[g] + first.bias, integer.HIDDEN_BITS)
+        out[g, : last.out_features] = _weights16(last.weight)
+        out_bias[:, :, g, : last.out_features] = _fixed(
+            model.out_bias[g] + last.bias, integer.HIDDEN_BITS + integer.WEIGHT_BITS
+        )
+    step = np.maximum(1, _fixed(torch.exp2(codec.quantizer.log2_step), integer.STEP_BITS))
+    log2_step = np.round(np.log2(step / (1 << integer.STEP_BITS)) * integer.SCALES_PER_OCTAVE)
+    symbols = integer.make_symbol_tables()
+    return {
+        "bounds": np.array(config.group_bounds, dtype=np.int32),
+        "hidden": hidden,
+        "hidden_bias": hidden_bias,
+        "out": out,
+        "out_bias": out_bias,
+        "step": step.astype(np.int32),
+        "log2_step": log2_step.astype(np.int32),
+        "cumulative": symbols.cumulative,
+        "offset": symbols.offset,
+        "half_width": symbols.half_width,
+    }
+
+
+def export_model(codec: NeuralCodec, folder: Path, facts: dict[str, object]) -> None:
+    """Write ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors`` and ``model.json`` into ``folder``."""
+    config = codec.config
+    folder.mkdir(parents=True, exist_ok=True)
+    companded = torch.zeros(1, config.hops_per_packet, 2 * config.bins)
+    latents = torch.zeros(1, 1, config.latents)
+    level = torch.zeros(1, 1, dtype=torch.int64)
+    _export_graph(
+        _EncoderStep(codec), {"companded": companded}, codec.encoder.initial_state(1), folder / "encoder.onnx"
+    )
+    _export_graph(
+        _DecoderStep(codec),
+        {"latents": latents, "level": level},
+        codec.decoder.initial_state(1),
+        folder / "decoder.onnx",
+    )
+    save_file(entropy_tables(codec), folder / "entropy.safetensors")
+    (folder / "model.json").write_text(json.dumps({"config": json.loads(config.to_json()), **facts}, indent=1) + "\n")
