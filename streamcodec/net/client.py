@@ -20,7 +20,6 @@ from websockets.typing import Origin
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.signalling import (
     EVERYONE,
-    MAX_DATAGRAM_BYTES,
     MAX_TEXT_BYTES,
     PERMANENT,
     Failure,
@@ -32,6 +31,7 @@ from streamcodec.net.signalling import (
     Signal,
     SignallingError,
     Welcome,
+    check_datagram,
     parse_relay_message,
 )
 
@@ -108,16 +108,21 @@ class RelayClient:
         self._join = Join(config.room, secrets.token_urlsafe(24), config.name, config.token)
         self._outgoing: deque[bytes | str] = deque()
         self._wake = asyncio.Event()
+        self._leaving = False
 
     async def __aenter__(self) -> RelayClient:
-        connection = await self._enter()
-        self._task = asyncio.create_task(self._run(connection))
+        self._connection = await self._enter()
+        self._task = asyncio.create_task(self._run())
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        self._leaving = True
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError, WebSocketException, OSError):
+            await asyncio.wait_for(self._say_goodbye(), 1.0)
         self._task.cancel()
         with contextlib.suppress(asyncio.CancelledError, JoinError):
             await self._task
+        self._connection.transport.abort()
 
     @property
     def failed(self) -> JoinError | None:
@@ -130,10 +135,9 @@ class RelayClient:
     def send(self, datagram: bytes, peer: int = EVERYONE) -> None:
         """Queue a datagram for one peer or for everyone else; the oldest queued one goes when there are too many.
 
-        Errors: StreamcodecError for one of no bytes or more than 1,200.
+        Errors: StreamcodecError for one of no bytes or more than 1,100.
         """
-        if not 1 <= len(datagram) <= MAX_DATAGRAM_BYTES:
-            raise StreamcodecError(f"a datagram has 1 to {MAX_DATAGRAM_BYTES} bytes, got {len(datagram)}")
+        check_datagram(datagram)
         if self.peer is None:
             self.stats.dropped += 1
             return
@@ -191,16 +195,23 @@ class RelayClient:
         self._hear(answer)
         return connection
 
-    async def _run(self, connection: ClientConnection) -> None:
-        while True:
+    async def _say_goodbye(self) -> None:
+        """Let what is queued go out, then close politely."""
+        while self._outgoing and self.peer is not None:
+            await asyncio.sleep(0.005)
+        await self._connection.close()
+
+    async def _run(self) -> None:
+        while not self._leaving:
             try:
-                await self._carry(connection)
+                await self._carry(self._connection)
             finally:
                 self.peer = None
                 self.peers.clear()
-                connection.transport.abort()
+                self._connection.transport.abort()
                 self._on_event(None)
-            connection = await self._return()
+            if not self._leaving:
+                self._connection = await self._return()
 
     async def _return(self) -> ClientConnection:
         pause_s, longest_s = self.config.retry_s
@@ -251,7 +262,7 @@ class RelayClient:
             self.peer = message.peer
             self.peers = {info.peer: info for info in message.peers}
         elif isinstance(message, PeerJoined):
-            self.peers[message.peer] = PeerInfo(message.peer, message.name)
+            self.peers[message.info.peer] = message.info
         elif isinstance(message, PeerLeft):
             self.peers.pop(message.peer, None)
         if not isinstance(message, Failure):

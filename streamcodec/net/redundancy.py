@@ -13,8 +13,8 @@ from dataclasses import replace
 from streamcodec.codec.packet import MAX_REDUNDANT, SEQUENCE_MODULUS, Packet, RedundantCopy
 from streamcodec.errors import StreamcodecError
 
-MAX_DATAGRAM_BYTES = 1_100
-"""Data-channel messages above this may be split on paths with a 1,280-byte limit, once headers are on."""
+MAX_PACKET_BYTES = 1_070
+"""Leaves room to seal a packet end to end and stay within the 1,100 bytes of a datagram."""
 
 Coarser = Callable[[Packet], "tuple[int, bytes] | None"]
 """Gives (level, payload) of a cheaper version of a packet just coded, or None where there is none."""
@@ -23,9 +23,9 @@ Coarser = Callable[[Packet], "tuple[int, bytes] | None"]
 class Redundancy:
     """Attaches up to ``copies`` earlier packets' coarser payloads to each packet sent."""
 
-    def __init__(self, coarser: Coarser, copies: int = 0, *, max_datagram_bytes: int = MAX_DATAGRAM_BYTES) -> None:
+    def __init__(self, coarser: Coarser, copies: int = 0, *, max_packet_bytes: int = MAX_PACKET_BYTES) -> None:
         self._coarser = coarser
-        self._max_datagram_bytes = max_datagram_bytes
+        self._max_packet_bytes = max_packet_bytes
         self._recent: deque[tuple[int, RedundantCopy]] = deque(maxlen=MAX_REDUNDANT)
         self.copies = copies
 
@@ -43,7 +43,7 @@ class Redundancy:
     def attach(self, packet: Packet) -> Packet:
         """The packet with copies of those before it, newest first, as many as fit the datagram."""
         chosen: list[RedundantCopy] = []
-        room_bytes = self._max_datagram_bytes - len(packet.to_bytes())
+        room_bytes = self._max_packet_bytes - len(packet.to_bytes())
         for timestamp, copy in reversed(self._recent):
             age = (packet.timestamp - timestamp) % SEQUENCE_MODULUS
             cost_bytes = len(copy.payload) + 5

@@ -9,6 +9,7 @@ bounded. Nothing received is ever logged.
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import re
 import socket
@@ -153,6 +154,12 @@ class _Connection(asyncio.Protocol):
         self.number = -1
         self.session = ""
         self.name = ""
+        self.identity = ""
+
+    @property
+    def info(self) -> PeerInfo:
+        """What the others may know."""
+        return PeerInfo(self.number, self.name, self.identity)
 
     # -- asyncio.Protocol ---------------------------------------------------------------------------------------
 
@@ -456,11 +463,13 @@ class Relay:
         connection.number = room.free_number()
         connection.session = message.session
         connection.name = message.name
-        others = tuple(PeerInfo(number, peer.name) for number, peer in room.peers.items())
+        # What a session is known by; it cannot be turned back into the session.
+        connection.identity = hashlib.sha256(message.session.encode()).hexdigest()[:16]
+        others = tuple(peer.info for peer in room.peers.values())
         room.peers[connection.number] = connection
         self._count()
-        connection.send_text(Welcome(connection.number, others).to_json())
-        room.announce(PeerJoined(connection.number, connection.name).to_json(), connection)
+        connection.send_text(Welcome(connection.number, others, connection.identity).to_json())
+        room.announce(PeerJoined(connection.info).to_json(), connection)
         return None
 
     def forget(self, connection: _Connection) -> None:

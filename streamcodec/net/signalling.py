@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 import re
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 from streamcodec.errors import StreamcodecError
@@ -17,7 +17,8 @@ from streamcodec.errors import StreamcodecError
 EVERYONE = 255
 MAX_PEERS = 255
 MAX_TEXT_BYTES = 16_384
-MAX_DATAGRAM_BYTES = 1_200
+MAX_DATAGRAM_BYTES = 1_100
+"""Data-channel messages above this may be split on paths that carry 1,280 bytes, once headers are on."""
 _ROOM = re.compile(r"[A-Za-z0-9._~-]{1,64}\Z")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 MAX_NAME_CHARACTERS = 64
@@ -56,10 +57,11 @@ class Signal:
 
 @dataclass(frozen=True, slots=True)
 class PeerInfo:
-    """Someone in the room."""
+    """Someone in the room. ``identity`` stays the same over reconnections, when ``peer`` may not."""
 
     peer: int
     name: str
+    identity: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,22 +70,22 @@ class Welcome:
 
     peer: int
     peers: tuple[PeerInfo, ...]
+    identity: str = ""
 
     def to_json(self) -> str:
         """The message."""
-        return _dump("welcome", peer=self.peer, peers=[{"peer": p.peer, "name": p.name} for p in self.peers])
+        return _dump("welcome", peer=self.peer, identity=self.identity, peers=[asdict(peer) for peer in self.peers])
 
 
 @dataclass(frozen=True, slots=True)
 class PeerJoined:
     """Someone has entered."""
 
-    peer: int
-    name: str
+    info: PeerInfo
 
     def to_json(self) -> str:
         """The message."""
-        return _dump("peer-joined", peer=self.peer, name=self.name)
+        return _dump("peer-joined", **asdict(self.info))
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,10 +142,9 @@ def parse_relay_message(text: str | bytes) -> RelayMessage:
         peers = fields.get("peers")
         if not isinstance(peers, list) or len(peers) > MAX_PEERS or not all(isinstance(peer, dict) for peer in peers):
             raise SignallingError("welcome needs a list of peers")
-        infos = tuple(PeerInfo(_peer(peer), _text(peer, "name", MAX_NAME_CHARACTERS)) for peer in peers)
-        return Welcome(_peer(fields), infos)
+        return Welcome(_peer(fields), tuple(_info(peer) for peer in peers), _text(fields, "identity", 64))
     if kind == "peer-joined":
-        return PeerJoined(_peer(fields), _text(fields, "name", MAX_NAME_CHARACTERS))
+        return PeerJoined(_info(fields))
     if kind == "peer-left":
         return PeerLeft(_peer(fields))
     if kind == "signal":
@@ -151,6 +152,12 @@ def parse_relay_message(text: str | bytes) -> RelayMessage:
     if kind == "failure":
         return Failure(_text(fields, "code", 32), _text(fields, "reason", 256))
     raise SignallingError("a relay's message is of type welcome, peer-joined, peer-left, signal or failure")
+
+
+def check_datagram(datagram: bytes) -> None:
+    """Raise StreamcodecError for a datagram that is empty or too long to be sent."""
+    if not 1 <= len(datagram) <= MAX_DATAGRAM_BYTES:
+        raise StreamcodecError(f"a datagram has 1 to {MAX_DATAGRAM_BYTES} bytes, got {len(datagram)}")
 
 
 def _dump(kind: str, **fields: object) -> str:
@@ -190,6 +197,10 @@ def _peer(fields: dict[str, Any]) -> int:
     if type(value) is not int or not 0 <= value < MAX_PEERS:
         raise SignallingError(f"peer must be a number from 0 to {MAX_PEERS - 1}")
     return value
+
+
+def _info(fields: dict[str, Any]) -> PeerInfo:
+    return PeerInfo(_peer(fields), _text(fields, "name", MAX_NAME_CHARACTERS), _text(fields, "identity", 64))
 
 
 def _signal(fields: dict[str, Any]) -> Signal:

@@ -42,7 +42,7 @@ def test_copies_never_make_a_datagram_too_long() -> None:
     redundancy = Redundancy(lambda given: (2, bytes(400)), copies=8)
     for index in range(12):
         out = redundancy.attach(packet(index))
-        assert len(out.to_bytes()) <= 1_100
+        assert len(out.to_bytes()) <= 1_070
     assert len(out.redundant) == 2
 
 

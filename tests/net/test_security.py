@@ -68,8 +68,8 @@ def test_client_messages_survive_the_wire(message: Join | Signal) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Welcome(2, (PeerInfo(0, "Ann"), PeerInfo(1, ""))),
-        PeerJoined(4, "Bob"),
+        Welcome(2, (PeerInfo(0, "Ann", "abc"), PeerInfo(1, "")), "def"),
+        PeerJoined(PeerInfo(4, "Bob", "ghi")),
         PeerLeft(0),
         Signal(1, {}),
         Failure("room-full", "the room has its 8 peers"),
