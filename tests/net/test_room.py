@@ -213,13 +213,13 @@ def test_two_processes_over_the_relay(key: str) -> None:
 
     async def test() -> None:
         async with Relay() as relay:
-            results = await asyncio.gather(peer(relay.url, 50), peer(relay.url, 50))
+            results = await asyncio.gather(peer(relay.url, 30), peer(relay.url, 30))
             for result in results:
-                assert result["received"] == 50
+                assert result["received"] == 30
                 assert result["damaged"] == result["unopened"] == 0
                 # The end of the stream may still be in the buffer when the process leaves.
                 assert result["heard"] == [f"p{index}" for index in range(len(result["heard"]))]
-                assert len(result["heard"]) >= 45
+                assert len(result["heard"]) >= 25
 
     run(test())
 
