@@ -239,7 +239,8 @@ def main() -> int:
             print(
                 f"{result.participants:6d} {result.sent / options.seconds:8.0f} {result.sent - result.received:5d} "
                 f"{result.p50_ms:6.2f} {result.p95_ms:6.2f} {result.p99_ms:6.2f} {result.max_ms:6.2f}     "
-                f"{result.relay_cpu:6.2f} {result.client_cpu:6.2f}      {result.relay_rss_mb:6.1f} {result.late_sends:5d}",
+                f"{result.relay_cpu:6.2f} {result.client_cpu:6.2f}      {result.relay_rss_mb:6.1f} "
+                f"{result.late_sends:5d}",
                 flush=True,
             )
     finally:
