@@ -5,8 +5,10 @@ from __future__ import annotations
 import importlib
 from typing import Any
 
+from streamcodec.errors import StreamcodecError
 
-class EvaluationError(Exception):
+
+class EvaluationError(StreamcodecError):
     """The evaluation cannot go on; the message is one sentence for the user."""
 
 
@@ -14,11 +16,11 @@ class MissingPackageError(EvaluationError, ImportError):
     """A package of the ``eval`` extra is not installed."""
 
 
-class UnknownNameError(EvaluationError, ValueError):
+class UnknownNameError(EvaluationError):
     """A metric or kind was asked for that does not exist."""
 
 
-class UnscorableError(EvaluationError, ValueError):
+class UnscorableError(EvaluationError):
     """A metric has no value for this pair of sounds, e.g. PESQ on silence."""
 
 

@@ -43,7 +43,8 @@ def _session(model: str) -> Any:
 def dnsmos_overall(reference: Samples, decoded: Samples) -> float:
     """DNSMOS P.835 overall quality (Reddy et al., 2022), 1 to 5; the reference is not looked at.
 
-    Mean over windows of 9.01 s, one per second; a shorter sound is repeated until it fills one.
+    Mean over windows of 9.01 s, one starting at each full second that leaves 9 s and more; a shorter sound is repeated
+    until it fills one. These are the windows of the authors' own script.
 
     Shape: inputs ``[samples]`` at 16 kHz.
     """
@@ -54,8 +55,11 @@ def dnsmos_overall(reference: Samples, decoded: Samples) -> float:
     sound = np.clip(decoded, -1.0, 1.0).astype(np.float32)
     while len(sound) < DNSMOS_WINDOW_SAMPLES:
         sound = np.concatenate([sound, sound])
-    starts = range(0, len(sound) - DNSMOS_WINDOW_SAMPLES + 1, SAMPLE_RATE_HZ)
-    raw = [session.run(None, {"input_1": sound[None, s : s + DNSMOS_WINDOW_SAMPLES]})[0][0][2] for s in starts]
+    windows = max(1, len(sound) // SAMPLE_RATE_HZ - 9)
+    raw = []
+    for start in range(0, windows * SAMPLE_RATE_HZ, SAMPLE_RATE_HZ):
+        window = sound[None, start : start + DNSMOS_WINDOW_SAMPLES]
+        raw.append(session.run(None, {"input_1": window})[0][0][2])
     return float(np.mean(np.polyval(DNSMOS_OVERALL, np.array(raw, dtype=np.float64))))
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,18 +54,33 @@ class System:
             raise EvaluationError(f"{self.name} needs at least one rate in kbps above 0, got {self.rates_kbps}.")
 
 
-@dataclass(frozen=True)
-class PacketCodec:
-    """Adapter from a pair of array functions and a packet type to a codec under test."""
+class PacketLike(Protocol):
+    """What the adapter counts of a packet."""
 
-    encode: Callable[[NDArray[np.float32], int, int], Sequence[Any]]
+    @property
+    def payload(self) -> bytes:
+        """Coded bytes, the header left out."""
+        ...
+
+    def to_bytes(self) -> bytes:
+        """The packet as it is sent, its header included."""
+        ...
+
+
+PacketT = TypeVar("PacketT", bound=PacketLike)
+
+
+@dataclass(frozen=True)
+class PacketCodec(Generic[PacketT]):
+    """Adapter from a pair of array one-shots to a codec under test.
+
+    Module-level functions keep it picklable, which several workers need.
+    """
+
+    encode: Callable[[NDArray[np.float32], int, int], Sequence[PacketT]]
     """(samples ``[samples]``, sample_rate_hz, bitrate_bps) to packets."""
-    decode: Callable[[Sequence[Any], int], NDArray[np.float32]]
+    decode: Callable[[Sequence[PacketT], int], NDArray[np.float32]]
     """(packets, sample_rate_hz) to samples ``[samples]``."""
-    payload_size: Callable[[Any], int]
-    """Payload bytes of a packet, its header left out."""
-    packet_size: Callable[[Any], int]
-    """Bytes of a serialised packet, its header included."""
     packets_per_datagram: int = 1
     datagram_overhead_bytes: int = DATA_CHANNEL_OVERHEAD_BYTES
 
@@ -79,7 +94,7 @@ class PacketCodec:
         return Coded(
             samples=decoded,
             sample_rate_hz=sample_rate_hz,
-            payload_bytes=sum(self.payload_size(packet) for packet in packets),
+            payload_bytes=sum(len(packet.payload) for packet in packets),
             packets=len(packets),
-            wire_bytes=sum(self.packet_size(packet) for packet in packets) + datagrams * self.datagram_overhead_bytes,
+            wire_bytes=sum(len(packet.to_bytes()) for packet in packets) + datagrams * self.datagram_overhead_bytes,
         )
