@@ -12,6 +12,12 @@ from streamcodec.evaluation.alignment import Samples
 from streamcodec.evaluation.errors import MissingPackageError, UnscorableError, require
 
 
+def _require_sound(name: str, *sounds: Samples) -> None:
+    """Raise UnscorableError if one of them is empty or digital silence."""
+    if not all(np.any(sound) for sound in sounds):
+        raise UnscorableError(f"{name} has no value on silence.")
+
+
 def pesq_wideband(reference: Samples, decoded: Samples) -> float:
     """PESQ wideband MOS-LQO (ITU-T P.862.2), 1.0 to 4.64.
 
@@ -21,6 +27,7 @@ def pesq_wideband(reference: Samples, decoded: Samples) -> float:
         UnscorableError: silence, or less than a quarter of a second.
     """
     pesq = require("pesq", "PESQ")
+    _require_sound("PESQ", reference, decoded)
     try:
         return float(pesq.pesq(16_000, reference.astype(np.float32), decoded.astype(np.float32), "wb"))
     except (pesq.PesqError, ValueError) as error:
@@ -36,6 +43,7 @@ def stoi(reference: Samples, decoded: Samples, extended: bool = False) -> float:
         UnscorableError: less than 30 frames of sound after silence is removed.
     """
     measure = require("pystoi", "STOI").stoi
+    _require_sound("STOI", reference, decoded)
     with warnings.catch_warnings():
         warnings.simplefilter("error", RuntimeWarning)
         try:
@@ -82,8 +90,7 @@ def _visqol(mode: str) -> Any:
 
 
 def _visqol_score(mode: str, sample_rate_hz: int, reference: Samples, decoded: Samples) -> float:
-    if not np.any(reference) or not np.any(decoded):
-        raise UnscorableError("ViSQOL has no value on silence.")
+    _require_sound("ViSQOL", reference, decoded)
     interface = _visqol(mode)
     try:
         return float(interface.measure_from_arrays(reference, decoded, sample_rate=sample_rate_hz).moslqo)

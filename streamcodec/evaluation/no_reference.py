@@ -43,8 +43,8 @@ def _session(model: str) -> Any:
 def dnsmos_overall(reference: Samples, decoded: Samples) -> float:
     """DNSMOS P.835 overall quality (Reddy et al., 2022), 1 to 5; the reference is not looked at.
 
-    Mean over windows of 9.01 s, one starting at each full second that leaves 9 s and more; a shorter sound is repeated
-    until it fills one. These are the windows of the authors' own script.
+    Mean over windows of 9.01 s, one starting at each full second that leaves 9 s and more, as in the authors' script;
+    a shorter sound is repeated until it fills one.
 
     Shape: inputs ``[samples]`` at 16 kHz.
     """
