@@ -135,12 +135,12 @@ class LibOpus:
     @functools.cached_property
     def has_speech_enhancement(self) -> bool:
         """Whether decoder complexity 6 changes decoded wideband speech, i.e. LACE is in the build."""
-        return not np.array_equal(self._probe(0, lost=False), self._probe(6, lost=False))
+        return self._decoder_complexity_matters(6, lost=False)
 
     @functools.cached_property
     def has_neural_concealment(self) -> bool:
         """Whether decoder complexity 5 changes what is played for a lost packet."""
-        return not np.array_equal(self._probe(0, lost=True), self._probe(5, lost=True))
+        return self._decoder_complexity_matters(5, lost=True)
 
     @functools.cached_property
     def has_deep_redundancy(self) -> bool:
@@ -171,6 +171,13 @@ class LibOpus:
         if code < 0:
             raise OpusError(f"libopus: {what} failed: {self.functions.opus_strerror(code).decode()}.")
         return code
+
+    def _decoder_complexity_matters(self, complexity: int, lost: bool) -> bool:
+        """Whether a decoder at this complexity gives another sound than one at 0; builds before 1.5 know none."""
+        try:
+            return not np.array_equal(self._probe(0, lost), self._probe(complexity, lost))
+        except OpusError:
+            return False
 
     def _probe(self, decoder_complexity: int, lost: bool) -> NDArray[np.float32]:
         """Half a second of a voiced sound, through wideband SILK, the tenth packet lost if ``lost``."""
