@@ -17,6 +17,7 @@ from rich.console import Console
 
 from streamcodec.evaluation import METRICS, EvaluationError, System, evaluate, read_clips
 from streamcodec.evaluation.clips import KINDS
+from streamcodec.evaluation.libopus import SIGNALS, OpusSettings
 from streamcodec.evaluation.peers import opus_systems
 from streamcodec.evaluation.plot import plot_rate_quality
 
@@ -49,6 +50,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--system", action="append", default=[], metavar="MODULE:FACTORY", help="codec under test")
     options.add_argument("--no-opus", action="store_true", help="leave Opus out")
     options.add_argument("--libopus", type=Path, help="a particular libopus, e.g. a build with LACE")
+    options.add_argument("--signal", choices=list(SIGNALS), default="voice", help="what Opus is told to expect")
     options.add_argument("--workers", type=int, default=1)
     options.add_argument("--json", type=Path, help="write means and intervals here")
     options.add_argument("--with-clips", action="store_true", help="also write the rows of each clip to --json")
@@ -61,7 +63,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options = parser().parse_args(arguments)
     try:
         clips = read_clips(options.folder, options.kind, options.clips)
-        systems = [] if options.no_opus else opus_systems(options.rates, options.libopus)
+        systems = (
+            []
+            if options.no_opus
+            else opus_systems(options.rates, options.libopus, OpusSettings(signal=options.signal))
+        )
         tested: list[System] = []
         for reference in options.system:
             tested += load_systems(reference, options.own_rates or options.rates)
