@@ -12,16 +12,16 @@ from streamcodec.evaluation.errors import EvaluationError
 from streamcodec.evaluation.metrics import METRICS, Metric, select_metrics
 from streamcodec.evaluation.report import Report, Summary
 from streamcodec.evaluation.run import evaluate
-from streamcodec.evaluation.systems import CodecUnderTest, Coded, PacketCodec, System
+from streamcodec.evaluation.systems import ArrayCodec, CodecUnderTest, Coded, System
 
 __all__ = [
     "METRICS",
+    "ArrayCodec",
     "Clip",
     "CodecUnderTest",
     "Coded",
     "EvaluationError",
     "Metric",
-    "PacketCodec",
     "Report",
     "Summary",
     "System",

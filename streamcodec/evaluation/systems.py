@@ -67,29 +67,28 @@ class PacketLike(Protocol):
         ...
 
 
-PacketT = TypeVar("PacketT", bound=PacketLike)
+EncodedT = TypeVar("EncodedT")
 
 
 @dataclass(frozen=True)
-class PacketCodec(Generic[PacketT]):
-    """Adapter from a pair of array one-shots to a codec under test.
+class ArrayCodec(Generic[EncodedT]):
+    """Adapter from array one-shots to a codec under test; module-level functions keep it picklable."""
 
-    Module-level functions keep it picklable, which several workers need.
-    """
-
-    encode: Callable[[NDArray[np.float32], int, int], Sequence[PacketT]]
-    """(samples ``[samples]``, sample_rate_hz, bitrate_bps) to packets."""
-    decode: Callable[[Sequence[PacketT], int], NDArray[np.float32]]
-    """(packets, sample_rate_hz) to samples ``[samples]``."""
+    encode: Callable[[NDArray[np.float32], int, float], EncodedT]
+    """(samples ``[samples]``, sample_rate_hz, bitrate_bps) to whatever ``decode`` takes."""
+    decode: Callable[[EncodedT], NDArray[np.float32]]
+    """To samples ``[samples]`` at the rate that went in."""
+    packets_of: Callable[[EncodedT], Sequence[PacketLike]]
     packets_per_datagram: int = 1
     datagram_overhead_bytes: int = DATA_CHANNEL_OVERHEAD_BYTES
 
     def __call__(self, samples: NDArray[np.float32], sample_rate_hz: int, kbps: float) -> Coded:
         """Encode, decode, count."""
-        packets = self.encode(samples, sample_rate_hz, round(kbps * 1000))
-        decoded = np.asarray(self.decode(packets, sample_rate_hz), dtype=np.float32)
+        encoded = self.encode(samples, sample_rate_hz, kbps * 1000)
+        decoded = np.asarray(self.decode(encoded), dtype=np.float32)
         if decoded.ndim != 1:
             raise EvaluationError(f"A codec under test must give mono samples [samples], got shape {decoded.shape}.")
+        packets = self.packets_of(encoded)
         datagrams = -(-len(packets) // self.packets_per_datagram)
         return Coded(
             samples=decoded,

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from streamcodec.errors import StreamcodecError
-from streamcodec.evaluation import Coded, EvaluationError, PacketCodec, Report, System, evaluate, read_clips
+from streamcodec.evaluation import ArrayCodec, Coded, EvaluationError, Report, System, evaluate, read_clips
 from streamcodec.evaluation.errors import UnknownNameError
 from streamcodec.evaluation.libopus import find_library
 from streamcodec.evaluation.plot import plot_rate_quality
@@ -141,7 +141,7 @@ def test_workers_find_what_one_process_finds(sound_folder: Path) -> None:
 
 
 @dataclass(frozen=True)
-class TwoBytePacket:
+class HeaderedPacket:
     """A packet with a header of one byte."""
 
     payload: bytes
@@ -150,18 +150,21 @@ class TwoBytePacket:
         return b"h" + self.payload
 
 
-def test_the_packet_adapter_counts_payload_and_wire() -> None:
-    def encode(samples: NDArray[np.float32], sample_rate_hz: int, bitrate_bps: int) -> list[TwoBytePacket]:
+def test_the_array_adapter_counts_payload_and_wire() -> None:
+    def encode(samples: NDArray[np.float32], sample_rate_hz: int, bitrate_bps: float) -> list[HeaderedPacket]:
         assert (sample_rate_hz, bitrate_bps) == (16_000, 6_000)
-        return [TwoBytePacket(np.float16(value).tobytes()) for value in samples]
+        return [HeaderedPacket(np.float16(value).tobytes()) for value in samples]
 
-    def decode(packets: Any, sample_rate_hz: int) -> NDArray[np.float32]:
+    def decode(packets: list[HeaderedPacket]) -> NDArray[np.float32]:
         return np.array([np.frombuffer(packet.payload, np.float16)[0] for packet in packets], dtype=np.float32)
 
-    codec = PacketCodec(encode, decode, packets_per_datagram=2, datagram_overhead_bytes=100)
-    coded = codec(np.array([0.5, 0.25, -1.0], dtype=np.float32), 16_000, 6.0)
-    np.testing.assert_array_equal(coded.samples, [0.5, 0.25, -1.0])
+    codec = ArrayCodec(encode, decode, list, packets_per_datagram=2, datagram_overhead_bytes=100)
+    sound = np.array([0.5, 0.25, -1.0], dtype=np.float32)
+    coded = codec(sound, 16_000, 6.0)
+    np.testing.assert_array_equal(coded.samples, sound)
     assert (coded.payload_bytes, coded.packets, coded.wire_bytes) == (6, 3, 9 + 200)
+    with pytest.raises(EvaluationError, match=r"must give mono samples.*\(3, 1\)"):
+        ArrayCodec(encode, lambda packets: decode(packets)[:, None], list)(sound, 16_000, 6.0)
 
 
 def test_bad_requests_are_one_clear_sentence(sound_folder: Path, tmp_path: Path) -> None:
