@@ -15,6 +15,7 @@ from pathlib import Path
 
 from rich.console import Console
 
+from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation import METRICS, EvaluationError, System, evaluate, read_clips
 from streamcodec.evaluation.clips import KINDS
 from streamcodec.evaluation.libopus import SIGNALS, OpusSettings
@@ -85,7 +86,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             console.print(note, style="yellow")
         if options.json:
             report.write_json(options.json, clips=options.with_clips)
-    except EvaluationError as error:
+    except StreamcodecError as error:
         print(f"bench.quality: {error}", file=sys.stderr)
         return 2
     return 0
