@@ -1,8 +1,8 @@
-"""Print one table of Opus and other codecs on the same clips.
+"""Print one table of Opus, streamcodec and any other codec on the same clips.
 
 Example::
 
-    python -m bench.quality dev/speech --rates 6 9.2 12 --system mypackage.mymodule:systems --plot quality.png
+    python -m bench.quality dev/speech --opus-rates 6 9.2 12 --rates 3 6 9 12 --plot quality.png
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation import METRICS, EvaluationError, System, evaluate, read_clips
 from streamcodec.evaluation.clips import KINDS
 from streamcodec.evaluation.libopus import SIGNALS, OpusSettings
+from streamcodec.evaluation.own import DEFAULT_RATES_KBPS, streamcodec_systems
 from streamcodec.evaluation.peers import opus_systems
 from streamcodec.evaluation.plot import plot_rate_quality
+from streamcodec.models.shipped import DEFAULT_MODEL
 
-DEFAULT_RATES_KBPS = (6.0, 9.2, 12.0, 16.0, 24.0)
+OPUS_RATES_KBPS = (6.0, 9.2, 12.0, 16.0, 24.0)
 
 
 def load_systems(reference: str, rates_kbps: Sequence[float]) -> list[System]:
@@ -41,14 +43,18 @@ def load_systems(reference: str, rates_kbps: Sequence[float]) -> list[System]:
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    options = argparse.ArgumentParser("python -m bench.quality", description="Opus and others on the same clips.")
+    options = argparse.ArgumentParser(
+        "python -m bench.quality", description="Opus, streamcodec and others on the same clips."
+    )
     options.add_argument("folder", type=Path, help="wav, flac or ogg files, searched recursively")
     options.add_argument("--kind", action="append", choices=KINDS, help="only this kind (repeatable)")
     options.add_argument("--clips", type=int, help="at most this many clips of each kind")
     options.add_argument("--metric", action="append", choices=list(METRICS), help="only this one (repeatable)")
     options.add_argument("--rates", type=float, nargs="+", default=DEFAULT_RATES_KBPS, metavar="KBPS")
-    options.add_argument("--own-rates", type=float, nargs="+", metavar="KBPS", help="rates of --system, if others")
-    options.add_argument("--system", action="append", default=[], metavar="MODULE:FACTORY", help="codec under test")
+    options.add_argument("--opus-rates", type=float, nargs="+", default=OPUS_RATES_KBPS, metavar="KBPS")
+    options.add_argument("--model", default=DEFAULT_MODEL, help="shipped model of streamcodec, or a model's folder")
+    options.add_argument("--system", action="append", default=[], metavar="MODULE:FACTORY", help="another codec")
+    options.add_argument("--no-streamcodec", action="store_true", help="leave streamcodec out")
     options.add_argument("--no-opus", action="store_true", help="leave Opus out")
     options.add_argument("--libopus", type=Path, help="a particular libopus, e.g. a build with LACE")
     options.add_argument("--signal", choices=list(SIGNALS), default="voice", help="what Opus is told to expect")
@@ -67,11 +73,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
         systems = (
             []
             if options.no_opus
-            else opus_systems(options.rates, options.libopus, OpusSettings(signal=options.signal))
+            else opus_systems(options.opus_rates, options.libopus, OpusSettings(signal=options.signal))
         )
-        tested: list[System] = []
+        tested = [] if options.no_streamcodec else streamcodec_systems(options.rates, options.model)
         for reference in options.system:
-            tested += load_systems(reference, options.own_rates or options.rates)
+            tested += load_systems(reference, options.rates)
         report = evaluate(clips, [*systems, *tested], options.metric, options.workers, progress=True)
         console = Console(width=None if sys.stdout.isatty() else 200)
         for kind in report.kinds():

@@ -1,7 +1,7 @@
 """Quality measurement: metrics, peers, tables and rate-quality plots.
 
 ``clips`` reads a folder of sound, ``metrics`` holds the registry of scores, ``systems`` says what a codec under test
-is, ``peers`` runs Opus as one, ``run.evaluate`` puts them together into a ``report``.
+is, ``peers`` runs Opus as one and ``own`` streamcodec, ``run.evaluate`` puts them together into a ``report``.
 
 May import ``codec`` and ``native_dsp``; nothing on the live path imports this folder. Never imports torch. Packages
 of the ``eval`` extra are imported where a score is computed, so that importing this folder needs none of them.

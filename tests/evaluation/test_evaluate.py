@@ -18,11 +18,13 @@ import soundfile
 from numpy.typing import NDArray
 from rich.console import Console
 
-from streamcodec.errors import StreamcodecError
+from streamcodec.errors import ModelError, StreamcodecError
 from streamcodec.evaluation import ArrayCodec, Coded, EvaluationError, Report, System, evaluate, read_clips
 from streamcodec.evaluation.errors import UnknownNameError
 from streamcodec.evaluation.libopus import find_library
+from streamcodec.evaluation.own import streamcodec_systems
 from streamcodec.evaluation.plot import plot_rate_quality
+from streamcodec.models.shipped import model_names
 
 CHEAP = ["si_sdr", "mel16", "mel24", "lsd16", "stoi"]
 
@@ -192,23 +194,48 @@ def test_bad_requests_are_one_clear_sentence(sound_folder: Path, tmp_path: Path)
 def test_importing_evaluation_needs_neither_torch_nor_the_extra() -> None:
     code = (
         "import sys; import streamcodec.evaluation, streamcodec.evaluation.peers, streamcodec.evaluation.plot; "
-        "print([m for m in ('torch', 'scipy', 'pesq', 'pystoi', 'visqol', 'av', 'matplotlib') if m in sys.modules])"
+        "print([m for m in ('torch', 'pesq', 'soxr', 'pystoi', 'visqol', 'av', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+@pytest.mark.skipif(not model_names(), reason="no model is shipped")
+def test_streamcodec_itself_is_a_codec_under_test(sound_folder: Path) -> None:
+    clips = read_clips(sound_folder, kinds=["speech"])
+    coarse, fine, *_ = evaluate(clips, streamcodec_systems([3.0, 9.0]), ["si_sdr", "mel24"]).summaries("speech")
+    assert coarse.payload_kbps < fine.payload_kbps
+    assert coarse.payload_kbps < coarse.wire_kbps
+    assert fine.scores["mel24"].mean < coarse.scores["mel24"].mean
+
+
+def test_a_model_that_is_not_there_is_a_typed_error() -> None:
+    with pytest.raises(ModelError, match="no-such-model"):
+        streamcodec_systems([6.0], "no-such-model")
 
 
 def test_the_bench_prints_one_table(sound_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     bench = importlib.import_module("bench.quality.__main__")
     written = tmp_path / "bench.json"
     own = f"{__name__}:bench_systems"
-    arguments = [str(sound_folder), "--no-opus", "--system", own, "--metric", "si_sdr", "--rates", "8", "12"]
+    arguments = [
+        str(sound_folder),
+        "--no-opus",
+        "--no-streamcodec",
+        "--system",
+        own,
+        "--metric",
+        "si_sdr",
+        "--rates",
+        "8",
+        "12",
+    ]
     assert bench.main([*arguments, "--json", str(written), "--kind", "speech"]) == 0
     assert "rounding" in capsys.readouterr().out
     assert [s["nominal_kbps"] for s in json.loads(written.read_text())["summaries"]] == [8.0, 12.0]
     assert bench.main([str(tmp_path / "absent")]) == 2
     assert "No such file or folder" in capsys.readouterr().err
-    assert bench.main([str(sound_folder), "--no-opus", "--system", "no.such:thing"]) == 2
+    assert bench.main([str(sound_folder), "--no-opus", "--no-streamcodec", "--system", "no.such:thing"]) == 2
 
 
 def bench_systems(rates_kbps: Any) -> list[System]:
