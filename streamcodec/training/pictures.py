@@ -11,10 +11,11 @@ import torch
 
 from streamcodec.models.codec import context_available
 from streamcodec.training.loop import Trainer
+from streamcodec.training.losses import TERMS
 
 matplotlib.use("Agg")
 
-CURVES = ("loss", "mel", "companded", "magnitude", "waveform")
+CURVES = ("loss", *TERMS)
 
 
 def draw_curves(folder: Path) -> None:
