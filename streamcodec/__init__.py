@@ -1,8 +1,8 @@
 """streamcodec: a real-time streaming audio codec with low-latency frame processing.
 
-The path of a sample, by file name: ``codec/stream.py`` (push) -> ``codec/resample.py`` -> ``native_dsp/stft.py`` ->
-``runtime/onnx_step.py`` (encoder) -> ``codec/entropy.py`` -> ``native_dsp/range_coder.py`` -> ``codec/packet.py``, and
-back the same way through ``codec/neural_decoder.py``.
+The path of a sample, by file name: ``codec/stream.py`` (push) -> ``codec/resample.py`` ->
+``native_dsp/stft.py`` -> ``runtime/onnx_step.py`` (encoder) -> ``codec/entropy.py`` ->
+``native_dsp/range_coder.py`` -> ``codec/packet.py``, and back the same way through ``codec/neural_decoder.py``.
 """
 
 from streamcodec.codec.oneshot import EncodedAudio, decode_array, decode_file, encode_array, encode_file

@@ -8,12 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp import range_coder
-from native_dsp.companding import expand
-from native_dsp.stft import StftState, synthesise
+from native_dsp.stft import StftState
 from streamcodec.codec import entropy
-from streamcodec.codec.comfort_noise import ComfortNoise
 from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
+from streamcodec.codec.rendering import Background, make_background, render
 
 Float32Array = NDArray[np.float32]
 FULL_GAIN_PACKETS = 3
@@ -27,7 +26,7 @@ class NeuralDecoderState:
     stft: StftState
     network: list[Float32Array]
     context: LatentContext
-    noise: ComfortNoise
+    background: Background
     expected_timestamp: int | None
     lost_in_a_row: int
     in_silence: bool
@@ -48,8 +47,7 @@ class NeuralDecoder:
         self._location = np.zeros(config.latents, np.int32)
         self._table = np.zeros(config.latents, np.int32)
         self._indices = np.zeros(config.latents, np.int32)
-        self._re = np.zeros(config.bins, np.float32)
-        self._im = np.zeros(config.bins, np.float32)
+        self._decoded = self._stream.output.reshape(config.hops_per_packet, -1)
         self._coder = range_coder.make_state()
         self.reset()
 
@@ -58,7 +56,7 @@ class NeuralDecoder:
         self._stft = self._runtime.new_stft()
         self._stream.reset()
         self._context = LatentContext(self._config.latents)
-        self._noise = ComfortNoise(self._config.bins)
+        self._background = make_background(self._config.bins)
         self._expected_timestamp: int | None = None
         self._lost_in_a_row = 0
         self._in_silence = False
@@ -69,7 +67,7 @@ class NeuralDecoder:
             self._stft.copy(),
             self._stream.state(),
             self._context.copy(),
-            self._noise.copy(),
+            self._background.copy(),
             self._expected_timestamp,
             self._lost_in_a_row,
             self._in_silence,
@@ -80,7 +78,7 @@ class NeuralDecoder:
         self._stft = state.stft.copy()
         self._stream.restore(state.network)
         self._context = state.context.copy()
-        self._noise = state.noise.copy()
+        self._background = state.background.copy()
         self._expected_timestamp = state.expected_timestamp
         self._lost_in_a_row = state.lost_in_a_row
         self._in_silence = state.in_silence
@@ -143,17 +141,6 @@ class NeuralDecoder:
         return self._synthesise(gain=0.0, noise_gain=0.0)
 
     def _synthesise(self, gain: float, noise_gain: float) -> Float32Array:
-        c = self._config
-        companded = self._stream.output.reshape(c.hops_per_packet, -1)
-        out = np.empty(c.packet_samples, np.float32)
-        for h in range(c.hops_per_packet):
-            expand(companded[h], self._re, self._im)
-            if gain == 1.0:
-                self._noise.hear(self._re, self._im, self._in_silence)
-            else:
-                self._re *= np.float32(gain)
-                self._im *= np.float32(gain)
-            if noise_gain:
-                self._noise.draw(self._re, self._im, noise_gain)
-            synthesise(self._stft, self._re, self._im, out[h * c.hop_samples : (h + 1) * c.hop_samples])
-        return np.clip(out, -1.0, 1.0)
+        out = np.empty(self._config.packet_samples, np.float32)
+        render(self._decoded, self._background, self._stft, gain, noise_gain, self._in_silence, out)
+        return out

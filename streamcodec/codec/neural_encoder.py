@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from dataclasses import dataclass
+from functools import partial
 from typing import Literal
 
 import numpy as np
@@ -37,11 +38,100 @@ class EncodedBlock:
 
 
 @dataclass
-class NeuralEncoderState:
-    """Everything a neural encoder remembers; opaque, made by ``state`` and taken by ``restore``."""
+class AnalysisState:
+    """What :class:`LatentAnalysis` remembers."""
 
     stft: StftState
     network: list[Float32Array]
+
+
+class LatentAnalysis:
+    """Sound to latents: analysis STFT, companding, encoder network."""
+
+    def __init__(self, runtime: NeuralRuntime) -> None:
+        config = runtime.model.config
+        self._hop = config.hop_samples
+        self._hops = config.hops_per_packet
+        self._stft = runtime.new_stft()
+        self._stream = runtime.encoder.new_stream()
+        self._companded = self._stream.inputs["companded"]
+        self._re = np.zeros(config.bins, np.float32)
+        self._im = np.zeros(config.bins, np.float32)
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+        self._stft.reset()
+        self._stream.reset()
+
+    def state(self) -> AnalysisState:
+        """A copy of everything remembered."""
+        return AnalysisState(self._stft.copy(), self._stream.state())
+
+    def restore(self, state: AnalysisState) -> None:
+        """Continue from a copied state."""
+        self._stft = state.stft.copy()
+        self._stream.restore(state.network)
+
+    def step(self, block: Float32Array) -> Float32Array:
+        """Latents of one block; the array is overwritten by the next call.
+
+        Shape: ``[packet_samples]`` -> ``[latents]``.
+        """
+        for h in range(self._hops):
+            analyse(self._stft, block[h * self._hop : (h + 1) * self._hop], self._re, self._im)
+            compand(self._re, self._im, self._companded[0, h])
+        self._stream.step()
+        return self._stream.output.reshape(-1)
+
+
+class PacketCoder:
+    """Latents to bits: quantization at a rate level, cost, range coding; holds scratch, remembers nothing."""
+
+    def __init__(self, runtime: NeuralRuntime, dead_zone: float = DEAD_ZONE) -> None:
+        config = runtime.model.config
+        self._tables = runtime.tables
+        self._dead_zone = dead_zone
+        self._hidden = np.zeros(config.entropy_hidden, np.int64)
+        self._location = np.zeros(config.latents, np.int32)
+        self._table = np.zeros(config.latents, np.int32)
+        self._indices = np.zeros(config.latents, np.int32)
+        self._coder = range_coder.make_state()
+        self._buffer = np.zeros(PAYLOAD_CAPACITY_BYTES, np.uint8)
+
+    def cost_bits(
+        self, latents: Float32Array, level: int, mask: int, context: LatentContext, keep: int | None = None
+    ) -> float:
+        """Quantize (from latent ``keep`` on: drop) and return the bits that coding will take."""
+        return float(
+            entropy.quantise(
+                self._tables,
+                latents,
+                level,
+                mask,
+                context.known,
+                self._dead_zone,
+                latents.size if keep is None else keep,
+                self._hidden,
+                self._location,
+                self._table,
+                self._indices,
+            )
+        )
+
+    def code(self, latents: Float32Array, level: int, mask: int, context: LatentContext, keep: int) -> bytes:
+        """Payload of one packet; ``context`` then holds the packet's latents as the current ones."""
+        self.cost_bits(latents, level, mask, context, keep)
+        length = entropy.write_indices(
+            self._tables, self._indices, self._location, self._table, self._coder, self._buffer
+        )
+        return self._buffer[: max(length, 0)].tobytes()
+
+
+@dataclass
+class NeuralEncoderState:
+    """Everything a neural encoder remembers; opaque, made by ``state`` and taken by ``restore``."""
+
+    analysis: AnalysisState
     context: LatentContext
     rate: RateControl
     activity: ActivityDetector
@@ -65,28 +155,16 @@ class NeuralEncoder:
         self._mode = mode
         self._constrained = constrained
         self._dtx = dtx
-        self._dead_zone = dead_zone
-        self._hop = config.hop_samples
-        self._hops = config.hops_per_packet
         self._levels = config.levels
         self._bitrate_bps = check_bitrate(bitrate_bps)
-        self._stream = runtime.encoder.new_stream()
-        self._companded = self._stream.inputs["companded"]
-        self._re = np.zeros(config.bins, np.float32)
-        self._im = np.zeros(config.bins, np.float32)
-        self._hidden = np.zeros(config.entropy_hidden, np.int64)
-        self._location = np.zeros(config.latents, np.int32)
-        self._table = np.zeros(config.latents, np.int32)
-        self._indices = np.zeros(config.latents, np.int32)
-        self._coder = range_coder.make_state()
-        self._buffer = np.zeros(PAYLOAD_CAPACITY_BYTES, np.uint8)
+        self._analysis = LatentAnalysis(runtime)
+        self._coder = PacketCoder(runtime, dead_zone)
         self.reset()
 
     def reset(self) -> None:
         """Back to the start of a stream."""
         model = self._runtime.model
-        self._stft = self._runtime.new_stft()
-        self._stream.reset()
+        self._analysis.reset()
         self._context = LatentContext(model.config.latents)
         self._rate = RateControl(model.kbps_by_level(self._mode), model.config.packets_per_second, self._bitrate_bps)
         self._activity = ActivityDetector(model.config.packets_per_second)
@@ -95,8 +173,7 @@ class NeuralEncoder:
     def state(self) -> NeuralEncoderState:
         """A copy of everything remembered."""
         return NeuralEncoderState(
-            self._stft.copy(),
-            self._stream.state(),
+            self._analysis.state(),
             self._context.copy(),
             copy.copy(self._rate),
             copy.copy(self._activity),
@@ -105,8 +182,7 @@ class NeuralEncoder:
 
     def restore(self, state: NeuralEncoderState) -> None:
         """Continue from a copied state."""
-        self._stft = state.stft.copy()
-        self._stream.restore(state.network)
+        self._analysis.restore(state.analysis)
         self._context = state.context.copy()
         self._rate = copy.copy(state.rate)
         self._bitrate_bps = self._rate.bitrate_bps
@@ -123,7 +199,7 @@ class NeuralEncoder:
 
         Shape: ``[packet_samples]`` at 24 kHz.
         """
-        latents = self._latents_of(block)
+        latents = self._analysis.step(block)
         silent_packets = self._activity.silent_for(block) if self._dtx else 0
         if silent_packets and not self._activity.due(silent_packets):
             self._rate.spent(0.0)
@@ -132,11 +208,11 @@ class NeuralEncoder:
         key = bool(silent_packets) or self._mode == "independent" or self._since_key % KEY_PERIOD_PACKETS == 0
         mask = self._context.begin(key)
         level, keep = self._choose(latents, mask, silent_packets)
-        payload = self._code(latents, level, mask, keep)
+        payload = self._coder.code(latents, level, mask, self._context, keep)
         budget_bytes = self._budget_bytes()
         while self._constrained and len(payload) > budget_bytes and keep > 0:
             keep -= max(1, keep // 16)
-            payload = self._code(latents, level, mask, keep)
+            payload = self._coder.code(latents, level, mask, self._context, keep)
         if self._constrained and len(payload) > budget_bytes:
             payload = b""
         self._context.commit()
@@ -147,32 +223,8 @@ class NeuralEncoder:
             flags |= PacketFlags.SILENCE
         return EncodedBlock(level, flags, payload)
 
-    def _latents_of(self, block: Float32Array) -> Float32Array:
-        for h in range(self._hops):
-            analyse(self._stft, block[h * self._hop : (h + 1) * self._hop], self._re, self._im)
-            compand(self._re, self._im, self._companded[0, h])
-        self._stream.step()
-        return self._stream.output.reshape(-1)
-
     def _budget_bytes(self) -> int:
         return int(self._rate.bitrate_bps / self._rate.packets_per_second / 8.0)
-
-    def _cost_bits(self, latents: Float32Array, level: int, mask: int, keep: int) -> float:
-        return float(
-            entropy.quantise(
-                self._runtime.tables,
-                latents,
-                level,
-                mask,
-                self._context.known,
-                self._dead_zone,
-                keep,
-                self._hidden,
-                self._location,
-                self._table,
-                self._indices,
-            )
-        )
 
     def _choose(self, latents: Float32Array, mask: int, silent_packets: int) -> tuple[int, int]:
         """Rate level, and how many latents are coded as they are."""
@@ -182,14 +234,6 @@ class NeuralEncoder:
         if not self._constrained:
             return self._rate.choose_level(), count
         budget_bits = 8.0 * self._budget_bytes() - ENDING_BITS
-        level = finest_within(
-            budget_bits, self._levels, lambda candidate: self._cost_bits(latents, candidate, mask, count)
-        )
+        cost = partial(self._coder.cost_bits, latents, mask=mask, context=self._context)
+        level = finest_within(budget_bits, self._levels, cost)
         return (0 if level is None else level), count
-
-    def _code(self, latents: Float32Array, level: int, mask: int, keep: int) -> bytes:
-        self._cost_bits(latents, level, mask, keep)
-        length = entropy.write_indices(
-            self._runtime.tables, self._indices, self._location, self._table, self._coder, self._buffer
-        )
-        return self._buffer[: max(length, 0)].tobytes()

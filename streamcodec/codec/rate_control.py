@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from streamcodec.errors import BitrateError
 
 MIN_BITRATE_BPS = 1_000
 MAX_BITRATE_BPS = 24_000
-HORIZON_S = 1.2
+HORIZON_S = 0.5
+"""Unspent bits are meant to be spent within this time: shorter keeps the average closer, longer the quality steadier."""
+CREDIT_S = 0.05
+"""Bits a stream may spend in advance, since most end in a pause that leaves some unspent."""
 RESERVE_S = 4.0
 """Bits saved in pauses may be spent for this long at the target rate, not more."""
 
@@ -25,8 +28,11 @@ class RateControl:
     kbps_by_level: tuple[float, ...]
     packets_per_second: float
     bitrate_bps: float
-    bank_bits: float = 0.0
+    bank_bits: float = field(init=False)
     dither: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.bank_bits = CREDIT_S * self.bitrate_bps
 
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Aim at another rate from the next packet on; raises BitrateError."""

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.entropy import CONTEXT_PACKETS, EntropyModel, bits
-from streamcodec.models.neural import Decoder, Encoder
+from streamcodec.models.neural import Decoder, Encoder, add_noise
 from streamcodec.models.quantizer import LevelQuantizer
 from streamcodec.models.spectrum import Spectrum
 
@@ -20,12 +20,12 @@ class CodecOutput:
 
     samples: Tensor
     """Decoded sound ``[batch, samples]``, lagging the input by ``overlap_samples``."""
+    second: Tensor
+    """The same with another draw of the decoder's noise."""
     packet_bits: Tensor
     """Bits per packet with noise in place of rounding, differentiable, ``[batch, packets]``."""
     packet_bits_hard: Tensor
     """Bits per packet of the rounded indices ``[batch, packets]``, without gradient."""
-    companded_target: Tensor
-    companded: Tensor
 
 
 class NeuralCodec(nn.Module):
@@ -61,8 +61,14 @@ class NeuralCodec(nn.Module):
         received = torch.where(lost[..., None], 0.0, dequantized)
         seen_level = torch.where(lost, self.config.levels, level)
         decoded, _ = self.decoder(received, seen_level, self.decoder.initial_state(batch))
-        out = self.spectrum.synthesise(self.spectrum.expand(decoded))
-        return CodecOutput(out, soft.sum(-1), hard.sum(-1), companded, decoded)
+        return CodecOutput(self.render(decoded), self.render(decoded), soft.sum(-1), hard.sum(-1))
+
+    def render(self, decoded: Tensor) -> Tensor:
+        """Sound from what the decoder network gave out, with one draw of its noise.
+
+        Shape: ``[batch, hops, 3 * bins]`` -> ``[batch, hops * hop_samples]``.
+        """
+        return self.spectrum.synthesise(self.spectrum.expand(add_noise(decoded)))
 
 
 def context_available(batch: int, packets: int, mode: str) -> Tensor:

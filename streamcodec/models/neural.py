@@ -15,6 +15,7 @@ from streamcodec.models.config import NeuralConfig
 from streamcodec.models.spectrum import mel_matrix
 
 ENVELOPE_FLOOR = 1e-3
+NOISE_START = -3.0
 
 
 class Encoder(nn.Module):
@@ -79,7 +80,8 @@ class Decoder(nn.Module):
 
     Shape:
         latents: ``[batch, packets, latents]`` (zeros where lost); level: int64 ``[batch, packets]``.
-        returns companded ``[batch, packets * hops_per_packet, 2 * bins]`` and the next state.
+        returns ``[batch, packets * hops_per_packet, 3 * bins]``: companded real and imaginary parts, and the gain
+        of the noise to be added to them (:func:`add_noise`); and the next state.
     """
 
     def __init__(self, config: NeuralConfig) -> None:
@@ -98,6 +100,9 @@ class Decoder(nn.Module):
         for head in (self.gain, self.add):
             nn.init.zeros_(head.weight)
             nn.init.zeros_(head.bias)
+        self.noise = nn.Linear(c.decoder_dim_hop, c.bins)
+        nn.init.zeros_(self.noise.weight)
+        nn.init.constant_(self.noise.bias, NOISE_START)
         self.waveform_path = nn.Linear(c.waveform_latents, c.hops_per_packet * 2 * c.bins, bias=False)
 
     def initial_state(self, batch: int) -> list[Tensor]:
@@ -118,4 +123,18 @@ class Decoder(nn.Module):
         linear = self.waveform_path(latents[..., c.envelope_latents :]).reshape(batch, hops, 2 * c.bins)
         gain = 2.0 * torch.sigmoid(self.gain(x))
         companded = linear * torch.cat([gain, gain], dim=-1) + self.add(x)
-        return companded, packet_state + hop_state
+        noise_gain = nn.functional.softplus(self.noise(x))
+        return torch.cat([companded, noise_gain], dim=-1), packet_state + hop_state
+
+
+def add_noise(decoded: Tensor) -> Tensor:
+    """Companded spectrum with noise of random phase at the decoder's gain, a new draw at every call.
+
+    What few bits cannot describe is drawn, not averaged: training on the energy distance of two draws (see
+    ``training.losses``) makes the draws as noisy as the original, where a deterministic decoder would settle on tones.
+
+    Shape: ``[batch, hops, 3 * bins]`` -> ``[batch, hops, 2 * bins]``.
+    """
+    real, imag, gain = decoded.chunk(3, dim=-1)
+    phase = (2.0 * torch.pi) * torch.rand_like(gain)
+    return torch.cat([real + gain * torch.cos(phase), imag + gain * torch.sin(phase)], dim=-1)

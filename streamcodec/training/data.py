@@ -12,13 +12,15 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from streamcodec.errors import StreamcodecError
+
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg"}
 KINDS = ("speech", "music", "environment")
 KIND_WEIGHTS = {"speech": 0.86, "music": 0.09, "environment": 0.05}
 FULL_BAND_SHARE = 0.35
 
 
-class DatasetError(ValueError):
+class DatasetError(StreamcodecError):
     """The data folders hold nothing to train on."""
 
 

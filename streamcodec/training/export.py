@@ -30,6 +30,12 @@ def load_checkpoint(path: Path) -> NeuralCodec:
     return codec.eval()
 
 
+def training_facts(path: Path) -> dict[str, object]:
+    """What a checkpoint says of its own training: steps, minutes, settings."""
+    stored = torch.load(path, map_location="cpu", weights_only=True)
+    return {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), **stored["training_config"]}
+
+
 class _EncoderStep(nn.Module):
     def __init__(self, codec: NeuralCodec) -> None:
         super().__init__()
@@ -119,7 +125,8 @@ def entropy_tables(codec: NeuralCodec) -> dict[str, NDArray[np.generic]]:
     out_bias = np.zeros((config.levels, masks, groups, 2 * widest), np.int32)
     for g in range(groups):
         first, last = model.hidden[g], model.out[g]
-        assert isinstance(first, nn.Linear) and isinstance(last, nn.Linear)
+        assert isinstance(first, nn.Linear)
+        assert isinstance(last, nn.Linear)
         hidden[g, :, : first.in_features] = _weights16(first.weight)
         hidden_bias[:, :, g] = _fixed(model.bias[g] + first.bias, integer.HIDDEN_BITS)
         out[g, : last.out_features] = _weights16(last.weight)

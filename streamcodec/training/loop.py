@@ -132,7 +132,9 @@ class Trainer:
         lag = model.overlap_samples
         band = torch.from_numpy(bandwidth).to(self.device)
         fineness = level.float().mean(1) / (model.levels - 1)
-        distance, parts = self.loss(out.samples[:, lag:], x[:, :-lag], band, loss_weights(fineness, progress))
+        distance, parts = self.loss(
+            out.samples[:, lag:], out.second[:, lag:], x[:, :-lag], band, loss_weights(fineness, progress)
+        )
         kbps = out.packet_bits * (model.packets_per_second / 1000.0)
         price = rate_weights(config, model.levels, self.step).to(self.device)[level]
         loss = distance.mean() + (price * kbps).mean()

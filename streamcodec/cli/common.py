@@ -1,0 +1,161 @@
+"""What several commands share: arguments, progress, figures, standard streams."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcodec.errors import AudioFormatError, StreamcodecError
+
+FRAME_MS = 10.0
+BUDGET_MS = 1.0
+PROGRESS_AFTER_S = 2.0
+EXTRAS = {"matplotlib": "plot", "soxr": "eval", "torch": "train", "onnx": "train", "onnxscript": "train", "safetensors": "train"}
+
+
+def add_rate_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--kbps``, ``--constrained``, ``--dtx``, ``--model``."""
+    parser.add_argument("--kbps", type=positive, default=6.0, help="payload rate in kbps, 1 to 24 (default 6)")
+    parser.add_argument("--constrained", action="store_true", help="no packet exceeds its share of the rate")
+    parser.add_argument("--dtx", action="store_true", help="send next to nothing while there is only background")
+    add_model_argument(parser)
+
+
+def add_model_argument(parser: argparse.ArgumentParser) -> None:
+    """``--model``."""
+    from streamcodec.models.shipped import DEFAULT_MODEL
+
+    parser.add_argument("--model", default=DEFAULT_MODEL, help=f"model name or folder (default {DEFAULT_MODEL})")
+
+
+def positive(text: str) -> float:
+    """Argument type: a finite number above 0."""
+    value = float(text)
+    if not 0.0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return value
+
+
+def share(text: str) -> float:
+    """Argument type: a number from 0 up to, not including, 1."""
+    value = float(text)
+    if not 0.0 <= value < 1.0:
+        raise argparse.ArgumentTypeError(f"must be from 0 to below 1, got {text}")
+    return value
+
+
+def input_file(name: str) -> Path | IO[bytes]:
+    """A path, or standard input (read whole) for ``-``."""
+    if name == "-":
+        return io.BytesIO(sys.stdin.buffer.read())
+    if not Path(name).is_file():
+        raise StreamcodecError(f"there is no file {name}")
+    return Path(name)
+
+
+@contextmanager
+def output_file(name: str) -> Iterator[Path | IO[bytes]]:
+    """A path, or a buffer that goes to standard output when the block ends, for ``-``."""
+    if name != "-":
+        yield Path(name)
+        return
+    buffer = io.BytesIO()
+    yield buffer
+    sys.stdout.buffer.write(buffer.getvalue())
+    sys.stdout.buffer.flush()
+
+
+@contextmanager
+def progress_bar(label: str) -> Iterator[Any]:
+    """A callable that takes the share done; a bar on standard error once the work has taken two seconds."""
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+
+    bar = Progress(
+        TextColumn(label),
+        BarColumn(),
+        TaskProgressColumn(),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+        transient=True,
+    )
+    task = bar.add_task(label, total=1.0)
+    began = time.monotonic()
+    started = False
+
+    def update(done: float) -> None:
+        nonlocal started
+        if not started and time.monotonic() - began > PROGRESS_AFTER_S:
+            bar.start()
+            started = True
+        bar.update(task, completed=done)
+
+    try:
+        yield update
+    finally:
+        if started:
+            bar.stop()
+
+
+def read_sound(name: str) -> tuple[NDArray[np.float32], int]:
+    """A whole sound file.
+
+    Shape: ``[n, channels]`` and its rate in Hz.
+    """
+    import soundfile
+
+    try:
+        samples, rate_hz = soundfile.read(input_file(name), dtype="float32", always_2d=True)
+    except (soundfile.LibsndfileError, TypeError) as error:
+        raise AudioFormatError(f"cannot read {name} as sound: {error}; WAV, FLAC, Ogg and MP3 work") from error
+    return samples, int(rate_hz)
+
+
+def write_sound(name: str, samples: NDArray[np.float32], rate_hz: int) -> None:
+    """A whole sound file, 16-bit, WAV unless the suffix says otherwise."""
+    import soundfile
+
+    try:
+        with output_file(name) as target:
+            known = isinstance(target, Path) and target.suffix
+            soundfile.write(target, samples, rate_hz, subtype="PCM_16", format=None if known else "WAV")
+    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
+        raise AudioFormatError(f"cannot write {name}: {error}; use a .wav or .flac name") from error
+
+
+def percentiles(times_ms: list[float]) -> dict[str, float]:
+    """p50, p95, p99 and max.
+
+    Units: milliseconds in, milliseconds out.
+    """
+    values = np.asarray(times_ms)
+    return {
+        "p50_ms": round(float(np.percentile(values, 50)), 4),
+        "p95_ms": round(float(np.percentile(values, 95)), 4),
+        "p99_ms": round(float(np.percentile(values, 99)), 4),
+        "max_ms": round(float(values.max()), 4),
+    }
+
+
+def print_json(values: dict[str, Any]) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(values, indent=1))
+
+
+def need(module: str) -> None:
+    """Raise a clear error where an optional package is not installed."""
+    import importlib.util
+
+    if importlib.util.find_spec(module) is None:
+        extra = EXTRAS[module]
+        raise StreamcodecError(f"this needs {module}: run 'pip install \"streamcodec[{extra}]\"' and try again")

@@ -1,0 +1,56 @@
+"""``streamcodec encode``."""
+
+from __future__ import annotations
+
+import argparse
+
+from streamcodec.cli.common import add_rate_arguments, input_file, output_file, print_json, progress_bar
+
+HELP = ("encode a sound file to a .sc file", "streamcodec encode talk.wav talk.sc --kbps 6")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("input", help="sound file (WAV, FLAC, Ogg, MP3), or - for standard input")
+    parser.add_argument("output", help=".sc file, or - for standard output")
+    add_rate_arguments(parser)
+    parser.add_argument(
+        "--independent", action="store_true", help="every packet decodable alone (about a tenth more bits)"
+    )
+    parser.add_argument("--json", action="store_true", help="print figures as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Encode, then say what came out."""
+    import io
+    from pathlib import Path
+
+    from streamcodec import encode_file
+    from streamcodec.cli.info_command import describe
+
+    source = input_file(options.input)
+    with output_file(options.output) as target, progress_bar("encoding") as progress:
+        encode_file(
+            source,
+            target,
+            options.kbps * 1000,
+            mode="independent" if options.independent else "stream",
+            constrained=options.constrained,
+            dtx=options.dtx,
+            model=options.model,
+            progress=progress,
+        )
+        if isinstance(target, Path):
+            figures = describe(target)
+        else:
+            assert isinstance(target, io.BytesIO)
+            figures = describe(io.BytesIO(target.getvalue()))
+    if options.output == "-":
+        return
+    if options.json:
+        print_json(figures)
+    else:
+        print(
+            f"{options.output}: {figures['duration_s']:.2f} s, {figures['payload_bytes']} payload bytes, "
+            f"{figures['payload_bps'] / 1000:.2f} kbps, {figures['file_bytes']} bytes in all"
+        )

@@ -1,0 +1,50 @@
+"""``streamcodec export``."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+
+from streamcodec.cli.common import need
+
+HELP = (
+    "turn a training checkpoint into a model folder",
+    "streamcodec export runs/mine/checkpoint.pt my-model --measure speech-folder",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a training run")
+    parser.add_argument("folder", type=Path, help="model folder to write; its name is the model's name")
+    parser.add_argument(
+        "--measure", type=Path, required=True, help="folder of speech to measure the rate of each level on"
+    )
+
+
+def run(options: argparse.Namespace) -> None:
+    """Export, then measure the exported model and store what was found in it."""
+    for module in ("torch", "onnx", "onnxscript", "safetensors"):
+        need(module)
+    from streamcodec.codec.neural_runtime import load_runtime
+    from streamcodec.training.export import export_model, load_checkpoint, training_facts
+    from streamcodec.training.release import MODES, kbps_by_level, read_speech
+
+    codec = load_checkpoint(options.checkpoint)
+    clips = read_speech(options.measure, codec.config.sample_rate_hz)
+    placeholder = {mode: [1.0 + k for k in range(codec.config.levels)] for mode in MODES}
+    facts: dict[str, object] = {
+        "name": options.folder.name,
+        "training": training_facts(options.checkpoint),
+        "kbps_by_level": placeholder,
+    }
+    export_model(codec, options.folder, facts)
+    rates = kbps_by_level(load_runtime(str(options.folder.resolve())), clips)
+    path = options.folder / "model.json"
+    stored = json.loads(path.read_text())
+    stored["kbps_by_level"] = rates
+    path.write_text(json.dumps(stored, indent=1) + "\n")
+    size = sum(p.stat().st_size for p in options.folder.iterdir() if p.is_file())
+    rate = rates["independent"]
+    print(f"{options.folder}: {size / 1e6:.2f} MB, {rate[0]:.2f} to {rate[-1]:.2f} kbps in {len(rate)} levels")

@@ -1,0 +1,61 @@
+"""``streamcodec info``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+from typing import IO, Any
+
+from streamcodec.cli.common import input_file, print_json
+
+HELP = ("say what is in a .sc file", "streamcodec info talk.sc")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("input", help=".sc file, or - for standard input")
+    parser.add_argument("--json", action="store_true", help="JSON (the default; kept for scripts)")
+
+
+def describe(source: Path | IO[bytes]) -> dict[str, Any]:
+    """Figures of a file; raises FileFormatError."""
+    from streamcodec.codec.container import FileReader
+    from streamcodec.codec.stream import StreamDecoder, StreamEncoder
+
+    with source.open("rb") if isinstance(source, Path) else source as file:
+        reader = FileReader(file)
+        header = reader.header
+        packets = payload_bytes = key_packets = 0
+        last_time = -1
+        for timed in reader.packets():
+            packets += 1
+            key_packets += timed.packet.is_key
+            payload_bytes += len(timed.packet.payload)
+            last_time = timed.time
+    decoder = StreamDecoder(header.sample_rate_hz, model=header.model)
+    if reader.total_samples is None:
+        duration_s = max(0.0, (last_time + 1) / header.packets_per_second)
+    else:
+        duration_s = reader.total_samples / header.sample_rate_hz
+    encoder = StreamEncoder(header.sample_rate_hz, model=header.model)
+    latency_samples = encoder.latency_samples + decoder.delay_samples
+    return {
+        "duration_s": round(duration_s, 6),
+        "payload_bytes": payload_bytes,
+        "payload_bps": round(8.0 * payload_bytes / duration_s, 1) if duration_s else 0.0,
+        "packets": packets,
+        "key_packets": key_packets,
+        "sample_rate_hz": header.sample_rate_hz,
+        "channels": header.channels,
+        "tier": header.tier.name.lower(),
+        "model": header.model,
+        "delay_ms": round(1000.0 * latency_samples / header.sample_rate_hz, 3),
+        "file_bytes": reader.file_bytes,
+        "complete": reader.total_samples is not None,
+        "metadata": header.metadata,
+    }
+
+
+def run(options: argparse.Namespace) -> None:
+    """Print the figures."""
+    print_json(describe(input_file(options.input)))

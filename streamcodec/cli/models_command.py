@@ -1,0 +1,49 @@
+"""``streamcodec models``."""
+
+from __future__ import annotations
+
+import argparse
+
+from streamcodec.cli.common import print_json
+
+HELP = ("list the models in the box", "streamcodec models")
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """List them with rate, delay, size and measured figures."""
+    from rich.console import Console
+    from rich.table import Table
+
+    from streamcodec.models.shipped import load_model, model_names
+
+    models = [load_model(name) for name in model_names()]
+    if options.json:
+        print_json(
+            {
+                m.name: {
+                    "size_bytes": m.size_bytes,
+                    "delay_ms": 1000 * m.config.delay_samples / m.config.sample_rate_hz,
+                    "kbps": [m.kbps_by_level("independent")[0], m.kbps_by_level("independent")[-1]],
+                    "figures": m.facts.get("figures", {}),
+                }
+                for m in models
+            }
+        )
+        return
+    table = Table("model", "kbps", "delay ms", "size MB", "at 6 kbps on development speech")
+    for m in models:
+        rates = m.kbps_by_level("independent")
+        figures = ", ".join(f"{k} {v}" for k, v in m.facts.get("figures", {}).get("6", {}).items())
+        table.add_row(
+            m.name,
+            f"{rates[0]:.1f} to {rates[-1]:.1f}",
+            f"{1000 * m.config.delay_samples / m.config.sample_rate_hz:g}",
+            f"{m.size_bytes / 1e6:.2f}",
+            figures,
+        )
+    Console().print(table)

@@ -1,0 +1,125 @@
+"""``streamcodec roundtrip``."""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcodec.cli.common import (
+    add_rate_arguments,
+    percentiles,
+    positive,
+    print_json,
+    progress_bar,
+    read_sound,
+    share,
+    write_sound,
+)
+
+HELP = (
+    "send a sound file through the codec and a simulated lossy link",
+    "streamcodec roundtrip talk.wav heard.wav --kbps 6 --loss 0.1 --burst 2",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("input", help="sound file, or - for standard input")
+    parser.add_argument("output", help="sound file to write, or - for WAV on standard output")
+    add_rate_arguments(parser)
+    parser.add_argument("--loss", type=share, default=0.0, help="share of packets lost (default 0)")
+    parser.add_argument("--burst", type=positive, default=1.0, help="mean length of a loss, in packets (default 1)")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the losses (default 0)")
+    parser.add_argument("--json", action="store_true", help="print figures as JSON")
+
+
+def through_link(
+    samples: NDArray[np.float32], rate_hz: int, options: argparse.Namespace
+) -> tuple[NDArray[np.float32], dict[str, Any]]:
+    """Encode, lose, decode; returns sound of the source's length, delay removed, and figures."""
+    from streamcodec import StreamDecoder, StreamEncoder
+    from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
+
+    encoder = StreamEncoder(
+        rate_hz,
+        options.kbps * 1000,
+        constrained=options.constrained,
+        dtx=options.dtx,
+        model=options.model,
+    )
+    decoder = StreamDecoder(rate_hz, model=options.model)
+    loss = GilbertElliott(GilbertElliottConfig(options.loss, max(options.burst, 1.0)), options.seed)
+    sound = samples.mean(axis=1)
+    block = encoder.block_samples
+    # Compile and load everything before the clock starts, as a call does before audio starts.
+    decoder.push(encoder.push(np.zeros(block, np.float32))[0])
+    encoder.reset()
+    decoder.reset()
+    encode_ms: list[float] = []
+    decode_ms: list[float] = []
+    heard = []
+    payload_bytes = wire_bytes = packets = lost = 0
+    lag = encoder.delay_samples + decoder.delay_samples
+    needed = -(-(sound.size + lag) // block) * block
+    padded = np.concatenate([sound, np.zeros(needed - sound.size, np.float32)])
+    with progress_bar("round trip") as progress:
+        for start in range(0, padded.size, block):
+            began = time.perf_counter()
+            sent = encoder.push(padded[start : start + block])
+            between = time.perf_counter()
+            arrived = None
+            for packet in sent:
+                data = packet.to_bytes()
+                packets += 1
+                payload_bytes += len(packet.payload)
+                wire_bytes += len(data)
+                arrived = data
+                if loss.lost():
+                    lost += 1
+                    arrived = None
+            before_decoding = time.perf_counter()
+            heard.append(decoder.push(arrived))
+            encode_ms.append(500.0 * (between - began))
+            decode_ms.append(500.0 * (time.perf_counter() - before_decoding))
+            progress(start / padded.size)
+    seconds = max(sound.size, 1) / rate_hz
+    latency = encoder.latency_samples + decoder.delay_samples
+    both = [a + b for a, b in zip(encode_ms, decode_ms, strict=True)] or [0.0]
+    figures = {
+        "duration_s": round(sound.size / rate_hz, 6),
+        "sample_rate_hz": rate_hz,
+        "channels": samples.shape[1],
+        "packets": packets,
+        "lost": lost,
+        "concealed": decoder.concealed,
+        "payload_bytes": payload_bytes,
+        "payload_bps": round(8.0 * payload_bytes / seconds, 1),
+        "packet_bytes": wire_bytes,
+        "delay_ms": round(1000.0 * latency / rate_hz, 3),
+        "cost_per_10_ms": {
+            "encode": percentiles(encode_ms or [0.0]),
+            "decode": percentiles(decode_ms or [0.0]),
+            "total": percentiles(both),
+        },
+    }
+    return np.concatenate([np.zeros(0, np.float32), *heard])[lag : lag + sound.size], figures
+
+
+def run(options: argparse.Namespace) -> None:
+    """Do it and say what happened."""
+    samples, rate_hz = read_sound(options.input)
+    heard, figures = through_link(samples, rate_hz, options)
+    write_sound(options.output, heard, rate_hz)
+    if options.output == "-":
+        return
+    if options.json:
+        print_json(figures)
+    else:
+        print(
+            f"{options.output}: {figures['duration_s']:.2f} s at {figures['payload_bps'] / 1000:.2f} kbps, "
+            f"{figures['packets']} packets, {figures['lost']} lost, delay {figures['delay_ms']:g} ms"
+        )

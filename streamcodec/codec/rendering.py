@@ -1,0 +1,120 @@
+"""From what the decoder network gives out to sound, with background noise for gaps.
+
+One compiled call per packet: noise of the network's own, expansion, tracking of the background, concealment gains,
+inverse STFT.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from native_dsp.companding import expand
+from native_dsp.jit import kernel
+from native_dsp.noise import COSINES, SINES, add_noise, make_noise_state
+from native_dsp.stft import StftState, synthesise
+from numpy.typing import NDArray
+
+Float32Array = NDArray[np.float32]
+RISE_PER_HOP = np.float32(1.012)
+RISE_START = np.float32(1e-9)
+SMOOTHING = np.float32(0.2)
+START_POWER = 1e-6
+
+
+class Background(NamedTuple):
+    """Spectrum of the background and the generator of all noise, of one stream.
+
+    The background is the quietest spectrum heard lately (minimum statistics after Martin, "Noise power spectral
+    density estimation based on optimal smoothing and minimum statistics", 2001, in its simplest form).
+
+    Shape: smooth, power ``[bins]``; spectrum ``[2 * bins]``, ones, real, imaginary ``[bins]`` are scratch.
+    """
+
+    smooth: Float32Array
+    power: Float32Array
+    random: NDArray[np.int64]
+    spectrum: Float32Array
+    deviation: Float32Array
+    real: Float32Array
+    imaginary: Float32Array
+
+    def copy(self) -> Background:
+        """An independent copy."""
+        return Background(*(array.copy() for array in self))
+
+
+def make_background(bins: int) -> Background:
+    """Nothing heard yet."""
+    return Background(
+        smooth=np.full(bins, START_POWER, np.float32),
+        power=np.full(bins, START_POWER, np.float32),
+        random=make_noise_state(),
+        spectrum=np.zeros(2 * bins, np.float32),
+        deviation=np.zeros(bins, np.float32),
+        real=np.zeros(bins, np.float32),
+        imaginary=np.zeros(bins, np.float32),
+    )
+
+
+@kernel
+def _render(
+    decoded: Float32Array,
+    background: Background,
+    stft: StftState,
+    cosines: Float32Array,
+    sines: Float32Array,
+    gain: float,
+    noise_gain: float,
+    known_background: bool,
+    out: Float32Array,
+) -> None:
+    bins = background.power.size
+    hop = out.size // decoded.shape[0]
+    real, imaginary, spectrum = background.real, background.imaginary, background.spectrum
+    for h in range(decoded.shape[0]):
+        frame = decoded[h]
+        add_noise(frame[: 2 * bins], frame[2 * bins :], background.random, cosines, sines)
+        expand(frame[: 2 * bins], real, imaginary)
+        if gain == 1.0:
+            for k in range(bins):
+                power = real[k] * real[k] + imaginary[k] * imaginary[k]
+                background.smooth[k] += SMOOTHING * (power - background.smooth[k])
+                if known_background:
+                    background.power[k] += SMOOTHING * (power - background.power[k])
+                else:
+                    risen = background.power[k] * RISE_PER_HOP + RISE_START
+                    background.power[k] = min(risen, background.smooth[k])
+        else:
+            for k in range(bins):
+                spectrum[k] = np.float32(gain) * real[k]
+                spectrum[bins + k] = np.float32(gain) * imaginary[k]
+                background.deviation[k] = np.float32(noise_gain) * np.sqrt(background.power[k])
+            spectrum[bins] = spectrum[2 * bins - 1] = 0.0
+            add_noise(spectrum, background.deviation, background.random, cosines, sines)
+            for k in range(bins):
+                real[k] = spectrum[k]
+                imaginary[k] = spectrum[bins + k]
+        imaginary[0] = imaginary[bins - 1] = 0.0
+        synthesise(stft, real, imaginary, out[h * hop : (h + 1) * hop])
+    for i in range(out.size):
+        out[i] = min(max(out[i], np.float32(-1.0)), np.float32(1.0))
+
+
+def render(
+    decoded: Float32Array,
+    background: Background,
+    stft: StftState,
+    gain: float,
+    noise_gain: float,
+    known_background: bool,
+    out: Float32Array,
+) -> None:
+    """Sound of one packet from the network's output, which is used up.
+
+    A ``gain`` of 1 plays what was decoded and lets the background be tracked (``known_background`` says that it is
+    all there is to hear); less fades towards the background at ``noise_gain``.
+
+    Shape: decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, within full scale.
+    """
+    _render(decoded, background, stft, COSINES, SINES, gain, noise_gain, known_background, out)

@@ -1,0 +1,95 @@
+"""Folders of sound as clips to evaluate on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from streamcodec.evaluation.errors import EvaluationError, UnknownNameError
+
+KINDS = ("speech", "music", "environment")
+SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One sound file, read when needed so that a clip is cheap to pass to another process."""
+
+    path: Path
+    kind: str
+
+    @property
+    def name(self) -> str:
+        """File name without its folder."""
+        return self.path.name
+
+    def read(self) -> tuple[NDArray[np.float32], int]:
+        """Samples mixed down to mono, and their rate in Hz.
+
+        Shape: output ``[samples]``, full scale is 1.
+
+        Raises:
+            EvaluationError: the file cannot be decoded or holds no samples.
+        """
+        try:
+            samples, sample_rate_hz = soundfile.read(self.path, dtype="float32", always_2d=True)
+        except (OSError, RuntimeError) as error:
+            raise EvaluationError(f"Cannot read {self.path}: {error}") from error
+        if not len(samples):
+            raise EvaluationError(f"{self.path} holds no samples.")
+        return samples.mean(axis=1, dtype=np.float32), int(sample_rate_hz)
+
+
+def kind_of(path: Path, default: str = "speech") -> str:
+    """Kind of sound, from the nearest enclosing folder that is named after one."""
+    for part in reversed(path.parent.parts):
+        if part.lower() in KINDS:
+            return part.lower()
+    return default
+
+
+def read_clips(
+    folder: Path | str, kinds: Iterable[str] | None = None, limit: int | None = None, default_kind: str = "speech"
+) -> list[Clip]:
+    """Sound files (wav, flac, ogg) below ``folder``, sorted by path.
+
+    Args:
+        folder: searched recursively; a single file is taken as it is.
+        kinds: keep only these of ``speech``, ``music``, ``environment`` (told by folder name).
+        limit: keep at most this many per kind, spread evenly over the sorted names.
+        default_kind: kind of files in no folder named after one.
+
+    Raises:
+        EvaluationError: no such folder, or nothing in it to evaluate.
+        UnknownNameError: an unknown kind.
+    """
+    wanted = KINDS if kinds is None else tuple(kinds)
+    for kind in (*wanted, default_kind):
+        if kind not in KINDS:
+            raise UnknownNameError(f"Unknown kind {kind!r}: choose from {', '.join(KINDS)}.")
+    folder = Path(folder)
+    if not folder.exists():
+        raise EvaluationError(f"No such file or folder: {folder}")
+    candidates = [folder] if folder.is_file() else sorted(folder.rglob("*"))
+    paths = [path for path in candidates if path.suffix.lower() in SUFFIXES and path.is_file()]
+    clips: list[Clip] = []
+    for kind in wanted:
+        of_kind = [path for path in paths if kind_of(path.resolve(), default_kind) == kind]
+        clips.extend(Clip(path, kind) for path in _spread(of_kind, limit))
+    if not clips:
+        raise EvaluationError(f"No wav, flac or ogg file of kind {' or '.join(wanted)} under {folder}.")
+    return clips
+
+
+def _spread(paths: Sequence[Path], limit: int | None) -> list[Path]:
+    """At most ``limit`` paths at even distances."""
+    if limit is None or limit >= len(paths):
+        return list(paths)
+    if limit < 1:
+        raise EvaluationError(f"The number of clips must be at least 1, got {limit}.")
+    return [paths[index * len(paths) // limit] for index in range(limit)]

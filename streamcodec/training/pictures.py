@@ -1,0 +1,81 @@
+"""Pictures of a training run: curves of the log, spectrograms of what the model makes of some segments."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import matplotlib
+import numpy as np
+import torch
+
+from streamcodec.models.codec import context_available
+from streamcodec.training.loop import Trainer
+from streamcodec.training.losses import TERMS
+
+matplotlib.use("Agg")
+
+CURVES = ("loss", *TERMS)
+
+
+def draw_curves(folder: Path) -> None:
+    """``curves.png`` from ``log.jsonl``: the loss terms, and the rate of every level."""
+    from matplotlib import pyplot
+
+    rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
+    rows = [row for row in rows if "loss" in row]
+    if not rows:
+        return
+    steps = [row["step"] for row in rows]
+    figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5), constrained_layout=True)
+    for name in CURVES:
+        left.semilogy(steps, [row[name] for row in rows], label=name, linewidth=1)
+    left.set(xlabel="step", title="loss terms")
+    left.legend()
+    kbps = np.array([row["kbps"] for row in rows], dtype=float)
+    kbps[kbps == 0] = np.nan
+    colours = pyplot.get_cmap("viridis")(np.linspace(0, 1, kbps.shape[1]))
+    for level in range(kbps.shape[1]):
+        right.semilogy(steps, kbps[:, level], color=colours[level], linewidth=0.7)
+    right.set(xlabel="step", title="kbps of each level, coarse (dark) to fine (bright)")
+    figure.savefig(folder / "curves.png", dpi=90)
+    pyplot.close(figure)
+
+
+@torch.no_grad()
+def draw_samples(trainer: Trainer, path: Path, segments: int = 3) -> None:
+    """Spectrograms of a few training segments, original above three rates, with the averaged weights."""
+    from matplotlib import pyplot
+
+    config = trainer.codec.config
+    samples, _ = trainer.source.batch(step=2**30, size=segments)
+    x = torch.from_numpy(samples).to(trainer.device)
+    packets = x.shape[1] // config.packet_samples
+    levels = (config.levels - 1, config.levels // 2, 0)
+    current = {k: v.clone() for k, v in trainer.codec.state_dict().items()}
+    trainer.codec.load_state_dict(trainer.ema)
+    rows = [("original", samples)]
+    for value in levels:
+        level = torch.full((segments, packets), value, device=trainer.device)
+        available = context_available(segments, packets, "independent").to(trainer.device)
+        out = trainer.codec(x, level, available, torch.zeros_like(level, dtype=torch.bool))
+        kbps = float(out.packet_bits_hard.mean()) * config.packets_per_second / 1000
+        rows.append((f"level {value}, {kbps:.1f} kbps", out.samples.cpu().numpy()))
+    trainer.codec.load_state_dict(current)
+    figure, axes = pyplot.subplots(
+        len(rows), segments, figsize=(5 * segments, 2.4 * len(rows)), constrained_layout=True, squeeze=False
+    )
+    for axis_row, (name, sounds) in zip(axes, rows, strict=True):
+        for axis, sound in zip(axis_row, sounds, strict=True):
+            axis.specgram(
+                sound + 1e-6 * np.random.default_rng(0).standard_normal(sound.size),
+                NFFT=512,
+                Fs=config.sample_rate_hz,
+                noverlap=384,
+                cmap="magma",
+                vmin=-120,
+                vmax=-30,
+            )
+            axis.set(title=name, ylabel="Hz")
+    figure.savefig(path, dpi=80)
+    pyplot.close(figure)

@@ -1,0 +1,162 @@
+"""Metrics on sounds whose scores are known or ordered."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from streamcodec.evaluation import METRICS, Metric, full_reference, no_reference, select_metrics, spectral
+from streamcodec.evaluation.alignment import AlignedPair
+from streamcodec.evaluation.errors import MissingPackageError, UnknownNameError, UnscorableError
+
+Samples = NDArray[np.float64]
+
+BEST = {
+    "pesq": 4.64,
+    "visqol": 4.53,
+    "visqol_audio": 4.73,
+    "stoi": 1.0,
+    "estoi": 1.0,
+    "lsd16": 0.0,
+    "mel16": 0.0,
+    "mel24": 0.0,
+}
+
+
+def score(metric: Metric, reference: Samples, decoded: Samples) -> float:
+    if metric.missing:
+        pytest.skip(f"{', '.join(metric.missing)} not installed")
+    return metric.score(AlignedPair(reference, 16_000, decoded, 16_000))
+
+
+@pytest.mark.parametrize("name", BEST)
+def test_an_exact_copy_gets_the_best_score(name: str, voice_16k: Samples) -> None:
+    assert score(METRICS[name], voice_16k, voice_16k) == pytest.approx(BEST[name], abs=0.05)
+
+
+NO_REFERENCE = ("dnsmos", "plcmos")
+
+
+@pytest.mark.parametrize("name", [name for name in METRICS if name not in NO_REFERENCE])
+def test_more_noise_scores_worse(name: str, voice_16k: Samples) -> None:
+    metric = METRICS[name]
+    noise = np.random.default_rng(0).standard_normal(len(voice_16k))
+    scores = [score(metric, voice_16k, voice_16k + gain * noise) for gain in (0.0001, 0.0005, 0.003)]
+    if metric.better == "high":
+        assert scores[0] > scores[1] > scores[2]
+    else:
+        assert scores[0] < scores[1] < scores[2]
+
+
+def test_dnsmos_hears_noise_and_repeats_a_short_sound(voice_16k: Samples) -> None:
+    dnsmos = METRICS["dnsmos"]
+    noise = 0.1 * np.random.default_rng(0).standard_normal(len(voice_16k))
+    sound = np.concatenate([voice_16k, voice_16k, voice_16k[:9600]])
+    clean = score(dnsmos, sound, sound)
+    assert 1.0 < clean < 5.0
+    assert score(dnsmos, sound, sound + np.resize(noise, len(sound))) < clean - 0.3
+    assert dnsmos.function(sound, np.tile(sound, 2)) == clean
+
+
+def test_plcmos_hears_missing_packets_and_repeats_itself(voice_16k: Samples) -> None:
+    broken = voice_16k.copy().reshape(-1, 320)
+    broken[::3] = 0.0
+    whole = score(METRICS["plcmos"], voice_16k, voice_16k)
+    assert score(METRICS["plcmos"], voice_16k, broken.reshape(-1)) < whole
+    assert score(METRICS["plcmos"], voice_16k, voice_16k) == whole
+
+
+@settings(max_examples=30, deadline=None)
+@given(snr_db=st.floats(-20.0, 60.0), gain=st.floats(0.01, 100.0))
+def test_si_sdr_equals_the_known_ratio_at_any_gain(snr_db: float, gain: float) -> None:
+    rng = np.random.default_rng(1)
+    reference, noise = (x - x.mean() for x in rng.standard_normal((2, 2000)))
+    noise -= reference * (noise @ reference) / (reference @ reference)
+    noise *= np.linalg.norm(reference) / np.linalg.norm(noise) * 10 ** (-snr_db / 20)
+    assert full_reference.si_sdr_db(reference, gain * (reference + noise)) == pytest.approx(snr_db, abs=1e-6)
+
+
+def test_si_sdr_of_an_exact_copy_is_infinite() -> None:
+    ramp = np.array([-1.0, 0.0, 1.0])
+    assert full_reference.si_sdr_db(ramp, ramp) == math.inf
+
+
+def test_mel_distance_of_a_gain_is_its_logarithm(voice_16k: Samples) -> None:
+    loud = voice_16k + 0.1 * np.random.default_rng(2).standard_normal(len(voice_16k))
+    assert spectral.mel_distance(loud, 10.0 * loud, 16_000) == pytest.approx(1.0, abs=1e-9)
+    assert spectral.log_spectral_distance(loud, 10.0 * loud) == pytest.approx(20.0, abs=1e-2)
+
+
+@pytest.mark.parametrize("sample_rate_hz", [16_000, 24_000])
+def test_mel_filters_are_triangles_of_equal_area(sample_rate_hz: int) -> None:
+    filters = spectral.mel_filters(sample_rate_hz)
+    assert filters.shape == (80, 513)
+    assert (filters >= 0).all()
+    wide = filters[60:]
+    areas = wide.sum(axis=1) * sample_rate_hz / spectral.FFT_SAMPLES
+    np.testing.assert_allclose(areas, 1.0, rtol=0.05)
+    centres_hz = filters.argmax(axis=1) * sample_rate_hz / spectral.FFT_SAMPLES
+    assert (np.diff(centres_hz) >= 0).all()
+
+
+def test_magnitudes_agree_with_scipy(voice_16k: Samples) -> None:
+    from scipy.signal import ShortTimeFFT, get_window
+
+    transform = ShortTimeFFT(get_window("hann", 1024), hop=256, fs=16_000)
+    theirs = np.abs(transform.stft(voice_16k, p0=0, p1=1 + len(voice_16k) // 256)).T
+    np.testing.assert_allclose(spectral.magnitudes(voice_16k), theirs, atol=1e-9)
+
+
+@pytest.mark.parametrize("name", ["pesq", "stoi", "estoi", "si_sdr", "visqol", "plcmos"])
+def test_silence_is_a_typed_error(name: str) -> None:
+    with pytest.raises(UnscorableError):
+        score(METRICS[name], np.zeros(16_000), np.zeros(16_000))
+
+
+@pytest.mark.parametrize("name", ["mel16", "lsd16", "dnsmos"])
+def test_no_samples_is_a_typed_error(name: str) -> None:
+    if METRICS[name].missing:
+        pytest.skip("package not installed")
+    with pytest.raises(UnscorableError):
+        METRICS[name].function(np.zeros(0), np.zeros(0))
+
+
+@pytest.mark.parametrize("name", ["pesq", "stoi"])
+def test_sound_far_too_short_is_a_typed_error(name: str, voice_16k: Samples) -> None:
+    with pytest.raises(UnscorableError):
+        score(METRICS[name], voice_16k[3000:3100], voice_16k[3000:3100])
+
+
+def test_unknown_metric_names_the_known_ones() -> None:
+    with pytest.raises(UnknownNameError, match=r"'loudness'.*pesq"):
+        select_metrics(["si_sdr", "loudness"])
+
+
+def test_selection_keeps_order_and_drops_repeats() -> None:
+    chosen, notes = select_metrics(["mel16", "si_sdr", "mel16"])
+    assert [metric.name for metric in chosen] == ["mel16", "si_sdr"]
+    assert notes == []
+
+
+def test_a_missing_package_is_named_with_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
+    lacking = Metric(
+        "x", "X", full_reference.si_sdr_db, 16_000, "high", frozenset({"speech"}), "low", ("no_such_one",)
+    )
+    monkeypatch.setitem(METRICS, "x", lacking)
+    with pytest.raises(MissingPackageError, match=r"no_such_one.*streamcodec\[eval\]"):
+        select_metrics(["x"])
+    chosen, notes = select_metrics()
+    assert lacking not in chosen
+    assert any("no_such_one" in note for note in notes)
+
+
+def test_a_missing_model_wheel_is_a_typed_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    no_reference._session.cache_clear()
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    with pytest.raises(MissingPackageError, match="speechmos"):
+        no_reference.dnsmos_overall(np.ones(100), np.ones(100))
