@@ -21,9 +21,9 @@ class DelayConfig:
     minimum_ms: float = 12.0
     maximum_ms: float = 400.0
     initial_ms: float = 30.0
-    quantile: float = 0.98
+    quantile: float = 0.99
     margin_ms: float = 6.0
-    window_packets: int = 128
+    window_packets: int = 200
     window_ms: float = 6_000.0
     spike_ms: float = 40.0
     """A packet this much (or as much again, if more) above the quantile starts a spike."""
@@ -53,6 +53,7 @@ class DelayEstimator:
     """
 
     _SETTLED_PACKETS = 16
+    _DOUBT_MS = 100.0
 
     def __init__(self, config: DelayConfig) -> None:
         self._config = config
@@ -62,6 +63,7 @@ class DelayEstimator:
         self._floor_ms = config.initial_ms
         # The quantile as it was before the last few packets: a spike must not raise the bar it is measured against.
         self._calm_ms = config.initial_ms
+        self._doubtful: deque[tuple[float, float]] = deque(maxlen=64)
         self._in_spike: list[tuple[float, float]] = []
         self._spike_peak_ms = 0.0
         self._spikes: deque[tuple[float, float]] = deque(maxlen=16)
@@ -80,16 +82,21 @@ class DelayEstimator:
         """Take one packet's transit time.
 
         ``recovered`` marks a redundant copy that stands for a lost packet: its lateness is the price of redundancy,
-        never a spike. A copy that comes in the middle of a spike says nothing about that price.
+        never a spike. It counts only after a moment without a spike, because packets that come in a burst and out of
+        order after a stall bring copies of others that are not lost at all.
         """
-        if recovered and self._in_spike:
+        if recovered:
+            if not self._in_spike:
+                self._doubtful.append((arrival_ms, transit_ms))
             return
+        self._believe(arrival_ms)
         relative_ms = transit_ms - self.base_ms
         limit_ms = self._calm_ms + max(self._config.spike_ms, self._calm_ms)
         settled = len(self._window) >= self._SETTLED_PACKETS
         if self._in_spike:
             self._continue_spike(transit_ms, relative_ms, arrival_ms)
-        elif settled and not recovered and relative_ms > limit_ms:
+        elif settled and relative_ms > limit_ms:
+            self._doubtful.clear()
             self._in_spike.append((arrival_ms, transit_ms))
             self._spike_peak_ms = relative_ms
         else:
@@ -109,6 +116,10 @@ class DelayEstimator:
         elif self._spikes and now_ms - self._spikes[-1][0] < config.spike_hold_ms:
             wanted_ms = max(wanted_ms, self._spikes[-1][1])
         return min(max(wanted_ms + config.margin_ms, config.minimum_ms), config.maximum_ms)
+
+    def _believe(self, now_ms: float) -> None:
+        while self._doubtful and now_ms - self._doubtful[0][0] > self._DOUBT_MS:
+            self._insert(*self._doubtful.popleft())
 
     def _continue_spike(self, transit_ms: float, relative_ms: float, arrival_ms: float) -> None:
         config = self._config
