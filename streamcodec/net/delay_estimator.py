@@ -82,25 +82,26 @@ class DelayEstimator:
         """Take one packet's transit time.
 
         ``recovered`` marks a redundant copy that stands for a lost packet: its lateness is the price of redundancy,
-        never a spike. It counts only after a moment without a spike, because packets that come in a burst and out of
-        order after a stall bring copies of others that are not lost at all.
+        never a spike. Such delays, and others above the usual, count only after a moment without a spike: what a
+        stall held back comes in a burst and out of order, in part before the spike is noticed or after its end.
         """
-        if recovered:
-            if not self._in_spike:
-                self._doubtful.append((arrival_ms, transit_ms))
-            return
-        self._believe(arrival_ms)
         relative_ms = transit_ms - self.base_ms
         limit_ms = self._calm_ms + max(self._config.spike_ms, self._calm_ms)
         settled = len(self._window) >= self._SETTLED_PACKETS
         if self._in_spike:
-            self._continue_spike(transit_ms, relative_ms, arrival_ms)
-        elif settled and relative_ms > limit_ms:
+            if not recovered:
+                self._continue_spike(transit_ms, relative_ms, arrival_ms)
+        elif settled and relative_ms > limit_ms and not recovered:
             self._doubtful.clear()
             self._in_spike.append((arrival_ms, transit_ms))
             self._spike_peak_ms = relative_ms
+        elif recovered or (settled and relative_ms > self._calm_ms):
+            if not self._spikes or arrival_ms - self._spikes[-1][0] > self._DOUBT_MS:
+                self._doubtful.append((arrival_ms, transit_ms))
         else:
             self._insert(arrival_ms, transit_ms)
+        while self._doubtful and arrival_ms - self._doubtful[0][0] > self._DOUBT_MS:
+            self._insert(*self._doubtful.popleft())
         self._update()
 
     def target_ms(self, now_ms: float) -> float:
@@ -117,17 +118,14 @@ class DelayEstimator:
             wanted_ms = max(wanted_ms, self._spikes[-1][1])
         return min(max(wanted_ms + config.margin_ms, config.minimum_ms), config.maximum_ms)
 
-    def _believe(self, now_ms: float) -> None:
-        while self._doubtful and now_ms - self._doubtful[0][0] > self._DOUBT_MS:
-            self._insert(*self._doubtful.popleft())
-
     def _continue_spike(self, transit_ms: float, relative_ms: float, arrival_ms: float) -> None:
         config = self._config
         start_ms = self._in_spike[0][0]
         if relative_ms <= self._calm_ms + config.spike_ms / 2:
             self._remember_spike(arrival_ms)
             self._in_spike.clear()
-            self._insert(arrival_ms, transit_ms)
+            if relative_ms <= self._calm_ms:
+                self._insert(arrival_ms, transit_ms)
         elif arrival_ms - start_ms > config.spike_longest_ms:
             self._window.clear()
             self._sorted.clear()

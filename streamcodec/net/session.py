@@ -6,12 +6,12 @@ clock: the caller brings both, so that a whole call can be simulated.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Protocol
 
 import numpy as np
 
-from streamcodec.codec.packet import Packet
+from streamcodec.codec.packet import Packet, PacketFlags
 from streamcodec.errors import PacketError
 from streamcodec.net.congestion import CongestionConfig, CongestionController, SendRate
 from streamcodec.net.jitter_buffer import JitterBuffer, JitterConfig, JitterStats
@@ -89,8 +89,11 @@ class MediaSender:
         return self._pack(self._encoder.push(samples))
 
     def flush(self) -> list[bytes]:
-        """Datagrams of what is still inside the encoder."""
-        return self._pack(self._encoder.flush())
+        """Datagrams of what is still inside the encoder; the last one says that the stream ends."""
+        packets = self._encoder.flush()
+        if packets:
+            packets[-1] = replace(packets[-1], flags=packets[-1].flags | PacketFlags.END)
+        return self._pack(packets)
 
     def hear_report(self, receiver: str, report: ReceiverReport, now_ms: float) -> None:
         """Take a report of one receiver, and change rate and redundancy if it says so."""

@@ -29,7 +29,7 @@ class FakeEncoder:
         return packets
 
     def flush(self) -> list[Packet]:
-        return self.push(np.zeros(-len(self._pending) % PACKET_SAMPLES, np.float32))
+        return self.push(np.zeros(PACKET_SAMPLES - len(self._pending), np.float32))
 
     def set_bitrate(self, bitrate_bps: float) -> None:
         self.bitrates_bps.append(bitrate_bps)

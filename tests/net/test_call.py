@@ -18,6 +18,7 @@ from streamcodec.net.mixer import KNEE, Mixer
 from streamcodec.net.relay import Relay
 from streamcodec.net.room import RoomConfig
 from streamcodec.net.session import MediaReceiver, MediaSender
+from streamcodec.net.simulate import SimulatedStream, simulate_stream
 from streamcodec.net.time_scale import Samples
 from tests.net.fake_codec import PACKET_SAMPLES, RATE_HZ, FakeDecoder, FakeEncoder, coarser
 from tests.net.test_relay import run, until
@@ -92,6 +93,32 @@ def test_redundancy_follows_the_reports_and_pays() -> None:
     assert ann.sender.stats.rate.copies >= 2
     assert without > 0.08
     assert with_reports < 0.3 * without
+
+
+def test_a_simulated_stream_comes_through_and_repeats_exactly() -> None:
+    sound = tone(4 * RATE_HZ)
+    fixed = CongestionConfig(minimum_bps=16_000, start_bps=16_000, maximum_bps=16_000)
+
+    def simulate(rate: float, copies: int | None) -> SimulatedStream:
+        loss = GilbertElliott(GilbertElliottConfig(rate, 1.5), seed=2)
+        link = LossyLink(LinkConfig(delay_ms=20.0, jitter_ms=10.0), loss, seed=3)
+        return simulate_stream(
+            sound, RATE_HZ, FakeEncoder(), FakeDecoder(), link, coarser=coarser, copies=copies, congestion=fixed
+        )
+
+    clean = simulate(0.0, 0)
+    assert not any(clean.concealed)
+    assert clean.sender.rate.bitrate_bps == 16_000
+    assert clean.receiver.jitter.received == clean.sender.packets == 201
+    start = int(np.flatnonzero(clean.samples)[0])
+    # 20 ms of packet, 20 of link, up to 10 of jitter, 30 of buffer.
+    assert 1_000 * start / RATE_HZ < 100.0
+    bare, redundant = simulate(0.1, 0), simulate(0.1, 2)
+    assert sum(redundant.concealed) < 0.5 * sum(bare.concealed)
+    assert redundant.receiver.jitter.recovered > 0
+    again = simulate(0.1, 2)
+    np.testing.assert_array_equal(again.samples, redundant.samples)
+    assert again.receiver == redundant.receiver
 
 
 def test_damage_is_counted_and_a_receiver_survives_it() -> None:
