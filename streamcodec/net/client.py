@@ -222,7 +222,7 @@ class RelayClient:
                 if error.code in PERMANENT:
                     logger.warning("gave up room %s: %s", self.config.room, error)
                     raise
-            except (OSError, TimeoutError, WebSocketException, SignallingError) as error:
+            except (OSError, TimeoutError, asyncio.TimeoutError, WebSocketException, SignallingError) as error:
                 logger.info("relay not reached yet: %s", type(error).__name__)
             await asyncio.sleep(pause_s * random.uniform(0.75, 1.0))
             pause_s = min(2 * pause_s, longest_s)

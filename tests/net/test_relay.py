@@ -215,7 +215,7 @@ async def pinging(connection: ClientConnection) -> None:
 
 
 async def flooding(connection: ClientConnection) -> None:
-    for _ in range(3_000):
+    for _ in range(4_000):
         await connection.send(b"\xffxxxx")
 
 
