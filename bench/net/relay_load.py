@@ -23,7 +23,8 @@ import sys
 import time
 from dataclasses import asdict, dataclass
 
-from streamcodec.net.relay import Relay, RelayConfig
+from streamcodec.net.relay import Relay
+from streamcodec.net.relay_config import RelayConfig
 from streamcodec.net.signalling import EVERYONE, Join
 
 MAX_PARTICIPANTS = 1_000

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import logging
 import random
 import secrets
@@ -56,6 +57,8 @@ class ClientConfig:
     url: str
     room: str
     name: str = ""
+    alternates: tuple[str, ...] = ()
+    """Other relays that share the room, tried in turn."""
     token: str = field(default="", repr=False)
     context: tls.SSLContext | None = None
     """For ``wss`` with a private certificate authority."""
@@ -109,9 +112,16 @@ class RelayClient:
         self._outgoing: deque[bytes | str] = deque()
         self._wake = asyncio.Event()
         self._leaving = False
+        self._urls = itertools.cycle((config.url, *config.alternates))
 
     async def __aenter__(self) -> RelayClient:
-        self._connection = await self._enter()
+        for last in (False,) * len(self.config.alternates) + (True,):
+            try:
+                self._connection = await self._enter()
+                break
+            except (OSError, TimeoutError, asyncio.TimeoutError, WebSocketException):
+                if last:
+                    raise
         self._task = asyncio.create_task(self._run())
         return self
 
@@ -162,11 +172,12 @@ class RelayClient:
                 return
 
     async def _enter(self) -> ClientConnection:
-        """Connect and join; raises JoinError, OSError, TimeoutError or WebSocketException."""
+        """Connect to the next relay and join; raises JoinError, OSError, TimeoutError or WebSocketException."""
         config = self.config
+        url = next(self._urls)
         connection = await connect(
-            config.url,
-            ssl=config.context or (True if config.url.startswith("wss:") else None),
+            url,
+            ssl=config.context or (True if url.startswith("wss:") else None),
             origin=None if config.origin is None else Origin(config.origin),
             compression=None,
             open_timeout=config.attempt_timeout_s,

@@ -140,9 +140,9 @@ def parse_relay_message(text: str | bytes) -> RelayMessage:
     kind = fields.get("type")
     if kind == "welcome":
         peers = fields.get("peers")
-        if not isinstance(peers, list) or len(peers) > MAX_PEERS or not all(isinstance(peer, dict) for peer in peers):
+        if not isinstance(peers, list) or len(peers) > MAX_PEERS:
             raise SignallingError("welcome needs a list of peers")
-        return Welcome(_peer(fields), tuple(_info(peer) for peer in peers), _text(fields, "identity", 64))
+        return Welcome(_peer(fields), tuple(map(parse_peer_info, peers)), _text(fields, "identity", 64))
     if kind == "peer-joined":
         return PeerJoined(_info(fields))
     if kind == "peer-left":
@@ -152,6 +152,20 @@ def parse_relay_message(text: str | bytes) -> RelayMessage:
     if kind == "failure":
         return Failure(_text(fields, "code", 32), _text(fields, "reason", 256))
     raise SignallingError("a relay's message is of type welcome, peer-joined, peer-left, signal or failure")
+
+
+def parse_peer_info(fields: object) -> PeerInfo:
+    """One entry of a list of peers; raises SignallingError."""
+    if not isinstance(fields, dict):
+        raise SignallingError("a peer is described by an object")
+    return _info(fields)
+
+
+def parse_signal(text: str | bytes) -> tuple[int, Signal]:
+    """(source, signal) as relays pass it on to each other; raises SignallingError."""
+    fields = _load(text)
+    source = _peer({"peer": fields.get("source")})
+    return source, _signal(fields)
 
 
 def check_datagram(datagram: bytes) -> None:

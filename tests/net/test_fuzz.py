@@ -15,9 +15,12 @@ from websockets.frames import Frame, Opcode
 
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import StreamcodecError
+from streamcodec.net.cluster import Member, Snapshot
 from streamcodec.net.e2e import RoomCipher
 from streamcodec.net.jitter_buffer import JitterBuffer
-from streamcodec.net.relay import Relay, RelayConfig, _Connection
+from streamcodec.net.relay import Relay
+from streamcodec.net.relay_config import RelayConfig
+from streamcodec.net.relay_connection import RelayConnection
 from streamcodec.net.report import ReceiverReport
 from streamcodec.net.signalling import (
     Failure,
@@ -29,6 +32,7 @@ from streamcodec.net.signalling import (
     Welcome,
     parse_client_message,
     parse_relay_message,
+    parse_signal,
 )
 from streamcodec.net.tokens import TokenSigner
 from streamcodec.net.webrtc import DirectLine, WebRtcConfig
@@ -132,6 +136,14 @@ def test_relay_messages() -> None:
     assert min(parsed, refused) > CASES // 100
 
 
+def test_what_relays_tell_each_other() -> None:
+    snapshot = Snapshot((Member(PeerInfo(3, "Ann", "abcd"), 1_700_000_000.5),), asks=True, came="abcd")
+    signal = b'{"source":1,"peer":2,"data":{"kind":"offer"}}'
+    for parse, seeds in ((Snapshot.from_bytes, snapshot.to_bytes()), (parse_signal, signal)):
+        parsed, refused = outcomes(parse, mutants([seeds], CASES // 2))
+        assert min(parsed, refused) > CASES // 200
+
+
 def test_tokens() -> None:
     signer = TokenSigner(b"a secret for fuzzing")
     seeds = [signer.issue("room", 10.0**10).encode()]
@@ -185,9 +197,9 @@ def framed(opcode: Opcode, payload: bytes) -> bytes:
     return Frame(opcode, payload).serialize(mask=True)
 
 
-def seat(relay: Relay, session: str) -> tuple[_Connection, DeadEnd]:
+def seat(relay: Relay, session: str) -> tuple[RelayConnection, DeadEnd]:
     """A connection past its websocket handshake, and in the room where there is a session."""
-    connection, transport = _Connection(relay), DeadEnd()
+    connection, transport = RelayConnection(relay), DeadEnd()
     connection.connection_made(transport)
     connection.data_received(HANDSHAKE)
     if session:
@@ -196,7 +208,10 @@ def seat(relay: Relay, session: str) -> tuple[_Connection, DeadEnd]:
     return connection, transport
 
 
-def fuzz_relay(cases: int, session: str, feed: Callable[[_Connection, int, bytes], None], seeds: list[bytes]) -> int:
+Feed = Callable[[RelayConnection, int, bytes], None]
+
+
+def fuzz_relay(cases: int, session: str, feed: Feed, seeds: list[bytes]) -> int:
     """Feed mutants to connections that are replaced when they end, beside one listener; returns how many ended."""
 
     async def run() -> int:
@@ -233,7 +248,7 @@ def test_whatever_messages_reach_the_relay() -> None:
     # Few are text or fragments: nearly all of those end the connection, and making a new one takes the time.
     opcodes = [Opcode.BINARY] * 14 + [Opcode.TEXT, Opcode.CONT]
 
-    def feed(connection: _Connection, count: int, data: bytes) -> None:
+    def feed(connection: RelayConnection, count: int, data: bytes) -> None:
         connection._take(Frame(opcodes[count % 16], data, fin=count % 31 != 0))
 
     assert fuzz_relay(CASES, "fuzzer" * 3, feed, [b"\xffdatagram", b"\x00" + bytes(300), *CLIENT_SEEDS]) > 100

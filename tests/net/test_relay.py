@@ -19,7 +19,8 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.client import ClientConfig, Event, JoinError, RelayClient
-from streamcodec.net.relay import Relay, RelayConfig
+from streamcodec.net.relay import Relay
+from streamcodec.net.relay_config import RelayConfig
 from streamcodec.net.signalling import EVERYONE, Join, PeerJoined, PeerLeft, Signal, Welcome
 from streamcodec.net.tokens import TokenSigner
 

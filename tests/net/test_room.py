@@ -14,7 +14,8 @@ import pytest
 
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.client import ClientConfig
-from streamcodec.net.relay import Relay, RelayConfig
+from streamcodec.net.relay import Relay
+from streamcodec.net.relay_config import RelayConfig
 from streamcodec.net.room import Room, RoomConfig
 from streamcodec.net.signalling import PeerInfo
 from streamcodec.net.webrtc import IceServer, WebRtcConfig
@@ -33,12 +34,16 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
 class Guest(Room):
     """A room that keeps what it hears."""
 
-    def __init__(self, url: str, *, name: str = "", **config: Any) -> None:
+    def __init__(self, url: str, *, name: str = "", alternates: tuple[str, ...] = (), **config: Any) -> None:
         self.heard: list[bytes] = []
         self.seen: list[tuple[str, bool]] = []
         config.setdefault("webrtc", QUICK)
         super().__init__(
-            RoomConfig(ClientConfig(url, "room", name=name, retry_s=(0.05, 0.1)), absence_s=0.5, **config),
+            RoomConfig(
+                ClientConfig(url, "room", name=name, alternates=alternates, retry_s=(0.05, 0.1)),
+                absence_s=1.0,
+                **config,
+            ),
             lambda identity, datagram: self.heard.append(datagram),
             self._note,
         )
