@@ -183,7 +183,7 @@ class RelayClient:
             open_timeout=config.attempt_timeout_s,
             ping_interval=config.ping_interval_s,
             ping_timeout=config.ping_timeout_s,
-            close_timeout=1.0,
+            close_timeout=0.3,
             max_size=MAX_TEXT_BYTES,
             write_limit=8_192,
             logger=_library_logger,

@@ -30,6 +30,7 @@ logger = logging.getLogger("streamcodec.webrtc")
 HEARTBEAT = b"\x00"
 """Not a packet, a report or a sealed datagram: all of these begin with their version."""
 MAX_DESCRIPTION_CHARACTERS = 12_000
+HANG_UP_S = 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +104,7 @@ class DirectLine:
         self._heartbeat: asyncio.Task[None] | None = None
         self._offering: asyncio.Task[None] | None = None
         self._hearing: set[asyncio.Task[None]] = set()
+        self._hanging_up: set[asyncio.Task[None]] = set()
 
     @property
     def is_open(self) -> bool:
@@ -124,7 +126,9 @@ class DirectLine:
                 task.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await task
-        await self._drop()
+        self._drop()
+        if self._hanging_up:
+            await asyncio.wait(self._hanging_up, timeout=HANG_UP_S)
 
     def send(self, datagram: bytes) -> bool:
         """Send, if the line is open; whether it was. Errors: StreamcodecError for no bytes or more than 1,100."""
@@ -161,13 +165,17 @@ class DirectLine:
         while True:
             try:
                 await self._offer()
-                await self._until(lambda: self.is_open, self._config.open_timeout_s)
+                await self._until(lambda: self.is_open or self._has_failed(), self._config.open_timeout_s)
                 while self.is_open:
                     await asyncio.sleep(self._config.heartbeat_s)
-            except (OSError, ValueError, RuntimeError, ConnectionError) as error:
+            except Exception as error:
+                # Whatever the library trips over, the relay carries the call and the next attempt may do better.
                 logger.info("no direct line: %s", type(error).__name__)
-            await self._drop()
+            self._drop()
             await asyncio.sleep(self._config.retry_s)
+
+    def _has_failed(self) -> bool:
+        return self._connection is None or self._connection.connectionState in ("failed", "closed")
 
     async def _until(self, condition: Callable[[], bool], within_s: float) -> None:
         deadline_s = self._loop.time() + within_s
@@ -176,19 +184,19 @@ class DirectLine:
 
     async def _offer(self) -> None:
         self._attempt += 1
-        connection = await self._connect()
+        connection = self._connect()
         await connection.setLocalDescription(await connection.createOffer())
         self._send_signal({"kind": "offer", "attempt": self._attempt, "sdp": connection.localDescription.sdp})
 
     async def _answer(self, attempt: int, description: str) -> None:
-        connection = await self._connect()
+        connection = self._connect()
         try:
             await connection.setRemoteDescription(RTCSessionDescription(description, "offer"))
             await connection.setLocalDescription(await connection.createAnswer())
         except Exception as error:
             # Whatever a peer's description makes the library raise, it must not end the call.
             logger.info("an offer could not be used: %s", type(error).__name__)
-            await self._drop()
+            self._drop()
             return
         self._send_signal({"kind": "answer", "attempt": attempt, "sdp": connection.localDescription.sdp})
 
@@ -200,9 +208,9 @@ class DirectLine:
         except Exception as error:
             logger.info("an answer could not be used: %s", type(error).__name__)
 
-    async def _connect(self) -> RTCPeerConnection:
+    def _connect(self) -> RTCPeerConnection:
         """A fresh connection with its channel, agreed on beforehand so that neither end waits for the other's."""
-        await self._drop()
+        self._drop()
         self.stats.attempts += 1
         servers = [RTCIceServer(s.url, s.username, s.credential) for s in self._config.ice_servers]
         connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
@@ -212,12 +220,15 @@ class DirectLine:
         self._connection, self._channel = connection, channel
         return connection
 
-    async def _drop(self) -> None:
+    def _drop(self) -> None:
+        """Let go of the connection; its polite end takes seconds where the other side is gone, so nobody waits."""
         connection, self._connection, self._channel = self._connection, None, None
         self._heard_s = float("-inf")
         self._note_change()
         if connection is not None:
-            await connection.close()
+            task = self._loop.create_task(connection.close())
+            self._hanging_up.add(task)
+            task.add_done_callback(self._hanging_up.discard)
 
     def _opened(self) -> None:
         if self._channel is not None:

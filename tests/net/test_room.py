@@ -111,7 +111,7 @@ def test_a_line_that_falls_silent_is_replaced_by_the_relay_and_then_made_anew() 
             other = ann if answering is bob else bob
             (member,) = answering._members.values()
             assert member.line is not None
-            await member.line._drop()
+            member.line._drop()
             await until(lambda: other.reached("relay"))
             other.send(b"by the relay")
             await until(lambda: answering.heard == [b"by the relay"])
