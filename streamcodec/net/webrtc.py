@@ -21,6 +21,7 @@ from aiortc import (
     RTCPeerConnection,
     RTCSessionDescription,
 )
+from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.signalling import MAX_DATAGRAM_BYTES, check_datagram
@@ -48,6 +49,8 @@ class WebRtcConfig:
 
     ice_servers: tuple[IceServer, ...] = ()
     """None by default: nothing outside is asked unless told to."""
+    turn_only: bool = False
+    """Use nothing but relayed addresses, so that the other side never learns ours."""
     open_timeout_s: float = 8.0
     heartbeat_s: float = 0.5
     silence_s: float = 2.0
@@ -213,7 +216,8 @@ class DirectLine:
         self._drop()
         self.stats.attempts += 1
         servers = [RTCIceServer(s.url, s.username, s.credential) for s in self._config.ice_servers]
-        connection = RTCPeerConnection(RTCConfiguration(iceServers=servers))
+        policy = RTCIceTransportPolicy.RELAY if self._config.turn_only else RTCIceTransportPolicy.ALL
+        connection = RTCPeerConnection(RTCConfiguration(iceServers=servers, iceTransportPolicy=policy))
         channel = connection.createDataChannel("media", ordered=False, maxRetransmits=0, negotiated=True, id=0)
         channel.on("open", self._opened)
         channel.on("message", self._heard)

@@ -19,7 +19,7 @@ from streamcodec.net.cluster import ClusterConfig, ClusterError, Member, NatsBac
 from streamcodec.net.relay import Relay
 from streamcodec.net.relay_config import RelayConfig
 from streamcodec.net.signalling import PeerInfo, PeerLeft, Signal
-from tests.net.test_relay import Seat, raw, run, until
+from tests.net.test_relay import Seat, free_port, raw, run, until
 from tests.net.test_room import Guest
 
 QUICK = ClusterConfig(heartbeat_s=0.05, death_s=0.4, gather_s=0.03, snapshot_s=0.2)
@@ -209,12 +209,6 @@ async def nats_server(port: int) -> AsyncIterator[str]:
     finally:
         process.kill()
         await process.wait()
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 needs_nats = pytest.mark.skipif(NATS_SERVER is None, reason="nats-server is not installed")

@@ -5,7 +5,14 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shutil
+import socket
 import sys
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +26,10 @@ from streamcodec.net.relay_config import RelayConfig
 from streamcodec.net.room import Room, RoomConfig
 from streamcodec.net.signalling import PeerInfo
 from streamcodec.net.webrtc import IceServer, WebRtcConfig
-from tests.net.test_relay import run, until
+from tests.net.test_relay import free_port, run, until
 
 KEY = bytes(range(32))
+TURN_SERVER = shutil.which("turnserver")
 QUICK = WebRtcConfig(open_timeout_s=3.0, heartbeat_s=0.05, silence_s=0.4, retry_s=0.2)
 
 
@@ -194,8 +202,7 @@ def test_sealed_peers_find_a_direct_line_too() -> None:
     run(test())
 
 
-@pytest.mark.parametrize("key", ["-", KEY.hex()], ids=["open", "sealed"])
-def test_two_processes_over_the_relay(key: str) -> None:
+def test_two_processes_over_the_relay() -> None:
     root = Path(__file__).parents[2]
 
     async def peer(url: str, count: int) -> dict[str, Any]:
@@ -205,7 +212,7 @@ def test_two_processes_over_the_relay(key: str) -> None:
             "tests.net.peer_process",
             url,
             "room",
-            key,
+            KEY.hex(),
             str(count),
             cwd=root,
             env={**os.environ, "PYTHONPATH": str(root)},
@@ -225,6 +232,76 @@ def test_two_processes_over_the_relay(key: str) -> None:
                 # The end of the stream may still be in the buffer when the process leaves.
                 assert result["heard"] == [f"p{index}" for index in range(len(result["heard"]))]
                 assert len(result["heard"]) >= 25
+
+    run(test())
+
+
+@asynccontextmanager
+async def turn_server() -> AsyncIterator[IceServer]:
+    """A coturn on loopback, which it would otherwise refuse to relay to."""
+    assert TURN_SERVER is not None
+    port = free_port()
+    with tempfile.TemporaryDirectory() as folder:
+        process = await asyncio.create_subprocess_exec(
+            TURN_SERVER,
+            "-n",
+            "--listening-ip=127.0.0.1",
+            "--relay-ip=127.0.0.1",
+            f"--listening-port={port}",
+            "--allow-loopback-peers",
+            "--cli-password=unused",
+            "--no-cli",
+            "--no-tls",
+            "--no-dtls",
+            "--lt-cred-mech",
+            "--user=ann:hush",
+            "--realm=streamcodec.test",
+            "--min-port=49160",
+            "--max-port=49400",
+            "--log-file=stdout",
+            f"--pidfile={folder}/turn.pid",
+            f"--userdb={folder}/turn.db",
+            cwd=folder,
+            stdout=asyncio.subprocess.DEVNULL,
+            stderr=asyncio.subprocess.DEVNULL,
+        )
+        deadline_s = time.monotonic() + 10
+        while time.monotonic() < deadline_s:
+            with socket.socket() as probe:
+                if probe.connect_ex(("127.0.0.1", port)) == 0:
+                    break
+            await asyncio.sleep(0.02)
+        try:
+            yield IceServer(f"turn:127.0.0.1:{port}?transport=udp", "ann", "hush")
+        finally:
+            process.kill()
+            await process.wait()
+
+
+@pytest.mark.skipif(TURN_SERVER is None, reason="coturn is not installed")
+def test_a_line_through_a_turn_server() -> None:
+    """Both ends may use nothing but what coturn relays; a wrong password leaves them with the websocket relay."""
+
+    async def test() -> None:
+        async with turn_server() as server, Relay() as relay:
+            config = replace(QUICK, ice_servers=(server,), turn_only=True, open_timeout_s=5.0)
+            async with Guest(relay.url, webrtc=config) as ann, Guest(relay.url, webrtc=config) as bob:
+                await until(lambda: ann.reached("direct") and bob.reached("direct"), 10.0)
+                ann.send(b"by turn")
+                await until(lambda: bob.heard == [b"by turn"])
+                (member,) = ann._members.values()
+                assert member.line is not None
+                assert member.line._connection is not None
+                assert "typ relay" in member.line._connection.localDescription.sdp
+                assert "typ host" not in member.line._connection.localDescription.sdp
+                assert relay.stats.received_packets == 0
+            wrong = replace(config, ice_servers=(replace(server, credential="wrong"),), open_timeout_s=0.5)
+            async with Guest(relay.url, webrtc=wrong) as ann, Guest(relay.url, webrtc=wrong) as bob:
+                await until(lambda: bool(ann.peers and bob.peers))
+                await asyncio.sleep(0.3)
+                ann.send(b"by relay")
+                await until(lambda: bob.heard == [b"by relay"])
+                assert ann.reached("relay")
 
     run(test())
 
