@@ -9,9 +9,9 @@ Three things make the compiler vectorise it, which is worth a factor of ten:
 
 - Every stride is a constant. So the size is part of the *type* of a plan (the length of its ``octaves`` tuple), and
   each size is compiled on its own.
-- No inner loop is shorter than 16. The first two passes of Stockham's scheme have strides 1 and 4, so for M >= 256 they
-  are replaced by the first half of the four-step scheme (Bailey, "FFTs in external or hierarchical memory", 1990):
-  transforms of length 16 over the columns of a 16 by M/16 matrix, twiddles, and a transposition in two shuffles.
+- No inner loop is shorter than 16. The first two passes of Stockham's scheme have strides 1 and 4, so for M >= 256
+  they are replaced by the first half of the four-step scheme (Bailey, "FFTs in external or hierarchical memory",
+  1990): transforms of length 16 over the columns of a 16 by M/16 matrix, twiddles, and a transposition.
 - What runs backwards through memory is copied in a loop of its own.
 """
 
@@ -119,7 +119,7 @@ def irfft_reference(spectrum: NDArray[Any]) -> NDArray[np.float64]:
 
 @inlined
 def _radix4_pass(work: Float32Array, twiddles: Float32Array, points: int, stride: int, first: int, odd: int) -> None:
-    """Butterflies of four legs, ``stride`` transforms side by side; ``first``: where in ``twiddles`` its own begin."""
+    """Butterflies of four legs, ``stride`` transforms side by side; its twiddles begin at ``first``."""
     length = points // stride
     quarter = length // 4
     leg = points // 4

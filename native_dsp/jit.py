@@ -17,8 +17,8 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 OPTIONS: Any = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
-# Between compiled functions every array of every struct costs two atomic counts of references, about 10 ns, unless the
-# callee becomes part of its caller.
+# Between compiled functions every array of every struct costs two atomic counts of references, about 10 ns, unless
+# the callee becomes part of its caller.
 INLINED_OPTIONS: Any = {**OPTIONS, "forceinline": True}
 
 

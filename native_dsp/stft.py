@@ -162,8 +162,10 @@ def analyse_frames(state: StftState, samples: Float32Array) -> tuple[Float32Arra
     bins = len(state.frame) // 2 + 1
     re = np.empty((hops, bins), np.float32)
     im = np.empty((hops, bins), np.float32)
+    # rows of a matrix: a slice of a vector in the loop would cost as much as the transform
+    rows = samples.reshape(hops, hop_samples)
     for i in range(hops):
-        analyse(state, samples[i * hop_samples : (i + 1) * hop_samples], re[i], im[i])
+        analyse(state, rows[i], re[i], im[i])
     return re, im
 
 
@@ -177,7 +179,7 @@ def synthesise_frames(state: StftState, re: Float32Array, im: Float32Array) -> F
     hops = len(re)
     if len(im) != hops:
         raise ValueError("synthesise_frames needs re and im of the same shape [hops, bins]")
-    samples = np.empty(hops * hop_samples, np.float32)
+    samples = np.empty((hops, hop_samples), np.float32)
     for i in range(hops):
-        synthesise(state, re[i], im[i], samples[i * hop_samples : (i + 1) * hop_samples])
-    return samples
+        synthesise(state, re[i], im[i], samples[i])
+    return samples.reshape(hops * hop_samples)
