@@ -58,15 +58,14 @@ def encoder_init(state: Int64Array) -> None:
 
 @kernel
 def _carry(state: Int64Array, buffer: ByteArray) -> None:
-    if state[LOW] < TOP:
-        return
-    state[LOW] -= TOP
-    i = min(state[POSITION], len(buffer)) - 1
-    while i >= 0 and buffer[i] == 255:
-        buffer[i] = 0
-        i -= 1
-    if i >= 0:
-        buffer[i] += np.uint8(1)
+    if state[LOW] >= TOP:
+        state[LOW] -= TOP
+        i = min(state[POSITION], len(buffer)) - 1
+        while i >= 0 and buffer[i] == 255:
+            buffer[i] = 0
+            i -= 1
+        if i >= 0:
+            buffer[i] += np.uint8(1)
 
 
 @kernel
