@@ -65,7 +65,7 @@ def with_checksum(body: bytes) -> bytes:
         (bytes(9), "at least 10 bytes"),
         (with_checksum(b"\x20" + bytes(9)), "version 2"),
         (with_checksum(b"\x1f" + bytes(9)), "tier 15"),
-        (with_checksum(b"\x10\x80" + bytes(8)), "flags"),
+        (with_checksum(b"\x10\x80" + bytes(6)), "flags"),
         (with_checksum(b"\x10\x00" + bytes(4) + b"\xff\xff\x7f" + bytes(5)), "chunk of 2097151 bytes"),
         (with_checksum(b"\x10\x00" + bytes(4) + b"\xff\xff\xff\xff" + bytes(5)), "more than three bytes"),
         (with_checksum(b"\x10\x00" + bytes(4) + b"\x00\xff"), "255 redundant copies"),
