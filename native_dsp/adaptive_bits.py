@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.jit import kernel
+from native_dsp.jit import integer_kernel
 from native_dsp.range_coder import decode_bit, encode_bit
 
 Int32Array = NDArray[np.int32]
@@ -34,14 +34,14 @@ def make_models(count: int) -> Int32Array:
     return models
 
 
-@kernel
+@integer_kernel
 def probability(models: Int32Array, index: int) -> int:
     """Probability of a 1, of 65536, always within 1 to 65535."""
     mean: int = (np.int64(models[index, FAST]) + np.int64(models[index, SLOW])) >> 1
     return min(max(mean, 1), 65535)
 
 
-@kernel
+@integer_kernel
 def adapt(models: Int32Array, index: int, bit: int) -> None:
     """Learn one bit."""
     seen = np.int64(models[index, SEEN])
@@ -52,14 +52,14 @@ def adapt(models: Int32Array, index: int, bit: int) -> None:
     models[index, SEEN] = min(seen + 1, SLOW_SHIFT)
 
 
-@kernel
+@integer_kernel
 def encode_adaptive_bit(state: Int64Array, buffer: ByteArray, models: Int32Array, index: int, bit: int) -> None:
     """Code a bit with model ``index``, which learns it."""
     encode_bit(state, buffer, probability(models, index), bit)
     adapt(models, index, bit)
 
 
-@kernel
+@integer_kernel
 def decode_adaptive_bit(state: Int64Array, buffer: ByteArray, models: Int32Array, index: int) -> int:
     """Inverse of :func:`encode_adaptive_bit`."""
     bit = decode_bit(state, buffer, probability(models, index))

@@ -5,9 +5,14 @@ untangling pass (Press et al., "Numerical Recipes", section 12.3). The complex o
 radix-4 decimation in frequency on split real and imaginary parts (Van Loan, "Computational frameworks for the
 fast Fourier transform", 1992, section 1.7), with one radix-2 pass at the end where M is not a power of four.
 
-The compiler vectorises the passes only when every stride is a constant. So the size is part of the *type* of a plan
-(the length of its ``octaves`` tuple), and each size is compiled on its own with M as a constant: run-time strides
-were three to five times slower.
+Three things make the compiler vectorise it, which is worth a factor of ten:
+
+- Every stride is a constant. So the size is part of the *type* of a plan (the length of its ``octaves`` tuple), and
+  each size is compiled on its own.
+- No inner loop is shorter than 16. The first two passes of Stockham's scheme have strides 1 and 4, so for M >= 256
+  they are replaced by the first half of the four-step scheme (Bailey, "FFTs in external or hierarchical memory",
+  1990): transforms of length 16 over the columns of a 16 by M/16 matrix, twiddles, and a transposition.
+- What runs backwards through memory is copied in a loop of its own.
 """
 
 from __future__ import annotations
@@ -20,24 +25,32 @@ from numba import types
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from native_dsp.jit import OPTIONS, inlined, kernel
+from native_dsp.jit import INLINED_OPTIONS, inlined, kernel
 
 Float32Array = NDArray[np.float32]
 
 SMALLEST_SAMPLES = 16
 LARGEST_SAMPLES = 8192
 
+# From this many complex points on, the first two radix-4 passes run over the columns of a matrix of ROWS rows.
+FOUR_STEP_POINTS = 256
+ROWS = 16
+
 
 class FftPlan(NamedTuple):
     """Constants and scratch of one transform size; not to be shared between threads (the scratch is written).
 
-    Shape: ``twiddles [2 * (M - 1) or more]``, stage after stage; ``untangle [2, M / 2 + 1]``, cosines and sines;
-    ``work [4 * M]``, two complex buffers; ``octaves`` has log2(N) entries, 2, 4, ... N.
+    Shape: ``twiddles``, six rows for each pass, one pass after the other; ``turns [2 * M]``, factors between the
+    steps of the four-step scheme; ``untangle [2 * M]``, factors of the untangling pass (both: real parts, then
+    imaginary parts); ``work [4 * M]``, two complex buffers; ``scratch [2 * M]``; ``octaves`` has log2(N) entries, 2,
+    4, ... N.
     """
 
     twiddles: Float32Array
+    turns: Float32Array
     untangle: Float32Array
     work: Float32Array
+    scratch: Float32Array
     octaves: tuple[int, ...]
 
     @property
@@ -47,7 +60,7 @@ class FftPlan(NamedTuple):
 
     def copy(self) -> FftPlan:
         """A plan with scratch of its own; the constants are shared."""
-        return self._replace(work=self.work.copy())
+        return self._replace(work=self.work.copy(), scratch=self.scratch.copy())
 
 
 def make_fft(fft_samples: int) -> FftPlan:
@@ -57,21 +70,27 @@ def make_fft(fft_samples: int) -> FftPlan:
             f"fft_samples must be a power of two from {SMALLEST_SAMPLES} to {LARGEST_SAMPLES}, got {fft_samples}"
         )
     points = fft_samples // 2
-    stages = []
-    length = points
+    four_step = points >= FOUR_STEP_POINTS
+    lengths = [ROWS] if four_step else []
+    length = points // ROWS if four_step else points
     while length >= 4:
-        position = np.arange(length // 4)
-        for multiple in (1, 2, 3):
-            turn = -2j * np.pi * position * multiple / length
-            stages += [np.exp(turn).real, np.exp(turn).imag]
+        lengths.append(length)
         length //= 4
-    turn = -2j * np.pi * np.arange(points // 2 + 1) / fft_samples
+    twiddles = [_turn(np.arange(n // 4) * multiple / n) for n in lengths for multiple in (1, 2, 3)]
+    columns = np.arange(points // ROWS)
     return FftPlan(
-        twiddles=np.concatenate(stages).astype(np.float32),
-        untangle=np.stack([np.exp(turn).real, np.exp(turn).imag]).astype(np.float32),
+        twiddles=np.concatenate(twiddles),
+        turns=_turn(np.outer(np.arange(ROWS), columns).ravel() / points),
+        untangle=_turn(np.arange(points) / fft_samples),
         work=np.zeros(4 * points, np.float32),
+        scratch=np.zeros(2 * points, np.float32),
         octaves=tuple(2 << i for i in range(points.bit_length())),
     )
+
+
+def _turn(turns: NDArray[np.float64]) -> Float32Array:
+    factors = np.exp(-2j * np.pi * turns)
+    return np.concatenate([factors.real, factors.imag]).astype(np.float32)
 
 
 def rfft_reference(samples: NDArray[Any]) -> NDArray[np.complex128]:
@@ -99,17 +118,15 @@ def irfft_reference(spectrum: NDArray[Any]) -> NDArray[np.float64]:
 
 
 @inlined
-def _radix4_pass(work: Float32Array, twiddles: Float32Array, points: int, stage: int) -> None:
-    stride = 4**stage
+def _radix4_pass(work: Float32Array, twiddles: Float32Array, points: int, stride: int, first: int, odd: int) -> None:
+    """Butterflies of four legs, ``stride`` transforms side by side; its twiddles begin at ``first``."""
     length = points // stride
     quarter = length // 4
     leg = points // 4
-    source_re = (stage % 2) * 2 * points
+    source_re = odd * 2 * points
     source_im = source_re + points
     target_re = 2 * points - source_re
     target_im = target_re + points
-    # 6 * (points / 4 + points / 16 + ...) twiddle values belong to the stages before this one
-    first = 2 * (points - length)
     for p in range(quarter):
         w1_re = twiddles[first + p]
         w1_im = twiddles[first + quarter + p]
@@ -161,8 +178,8 @@ def _radix4_pass(work: Float32Array, twiddles: Float32Array, points: int, stage:
 
 
 @inlined
-def _radix2_pass(work: Float32Array, points: int, stage: int) -> None:
-    source = (stage % 2) * 2 * points
+def _radix2_pass(work: Float32Array, points: int, odd: int) -> None:
+    source = odd * 2 * points
     target = 2 * points - source
     half = points // 2
     for part in range(2):
@@ -174,21 +191,49 @@ def _radix2_pass(work: Float32Array, points: int, stage: int) -> None:
 
 
 @inlined
-def _complex_fft(work: Float32Array, twiddles: Float32Array, points: int, stages: int) -> None:
-    # Written out, because the stage must be a constant in each pass; the tests fall away in compilation.
-    _radix4_pass(work, twiddles, points, 0)
-    if stages > 1:
-        _radix4_pass(work, twiddles, points, 1)
+def _turn_and_transpose(work: Float32Array, scratch: Float32Array, turns: Float32Array, points: int) -> None:
+    """Twiddles between the steps, and 16 rows to 16 columns: dealing four packs into one, twice."""
+    leg = points // 4
+    for p in range(leg):
+        for k in range(4):
+            re = work[k * leg + p]
+            im = work[points + k * leg + p]
+            turn_re = turns[k * leg + p]
+            turn_im = turns[points + k * leg + p]
+            scratch[4 * p + k] = re * turn_re - im * turn_im
+            scratch[points + 4 * p + k] = re * turn_im + im * turn_re
+    for part in range(2):
+        for p in range(leg):
+            for k in range(4):
+                work[part * points + 4 * p + k] = scratch[part * points + k * leg + p]
+
+
+@inlined
+def _complex_fft(plan: FftPlan, points: int, stages: int) -> None:
+    # Written out, because the stride must be a constant in each pass; the tests fall away in compilation.
+    work, twiddles = plan.work, plan.twiddles
+    # Of the passes with strides s, 4 s, 16 s, ... each has 6 * (points / 4 s) twiddles: in all before stride t,
+    # 2 * (points / s - points / t).
+    if points >= FOUR_STEP_POINTS:
+        _radix4_pass(work, twiddles, points, points // ROWS, 0, 0)
+        _radix4_pass(work, twiddles, points, points // 4, 0, 1)
+        _turn_and_transpose(work, plan.scratch, plan.turns, points)
+        base = 6 * (ROWS // 4) + 2 * (points // ROWS)
+    else:
+        base = 2 * points
+        _radix4_pass(work, twiddles, points, 1, 0, 0)
+        if stages > 1:
+            _radix4_pass(work, twiddles, points, 4, base - 2 * (points // 4), 1)
     if stages > 2:
-        _radix4_pass(work, twiddles, points, 2)
+        _radix4_pass(work, twiddles, points, 16, base - 2 * (points // 16), 0)
     if stages > 3:
-        _radix4_pass(work, twiddles, points, 3)
+        _radix4_pass(work, twiddles, points, 64, base - 2 * (points // 64), 1)
     if stages > 4:
-        _radix4_pass(work, twiddles, points, 4)
+        _radix4_pass(work, twiddles, points, 256, base - 2 * (points // 256), 0)
     if stages > 5:
-        _radix4_pass(work, twiddles, points, 5)
+        _radix4_pass(work, twiddles, points, 1024, base - 2 * (points // 1024), 1)
     if points != 4**stages:
-        _radix2_pass(work, points, stages)
+        _radix2_pass(work, points, stages % 2)
 
 
 def _sizes(plan: types.NamedUniTuple) -> tuple[int, int, int]:
@@ -199,85 +244,72 @@ def _sizes(plan: types.NamedUniTuple) -> tuple[int, int, int]:
     return points, log2_points // 2, (passes % 2) * 2 * points
 
 
-def _rfft(plan: FftPlan, samples: Float32Array, re: Float32Array, im: Float32Array) -> None:
-    raise NotImplementedError("compiled code only")
+def rfft_inline(plan: FftPlan, samples: Float32Array, re: Float32Array, im: Float32Array) -> None:
+    """:func:`rfft` as a part of the compiled function that calls it; not to be called from Python."""
+    raise TypeError("rfft_inline is for compiled code, call rfft instead")
 
 
-def _irfft(plan: FftPlan, re: Float32Array, im: Float32Array, samples: Float32Array) -> None:
-    raise NotImplementedError("compiled code only")
+def irfft_inline(plan: FftPlan, re: Float32Array, im: Float32Array, samples: Float32Array) -> None:
+    """:func:`irfft` as a part of the compiled function that calls it; not to be called from Python."""
+    raise TypeError("irfft_inline is for compiled code, call irfft instead")
 
 
-@overload(_rfft, jit_options=OPTIONS)
+@overload(rfft_inline, jit_options=INLINED_OPTIONS)
 def _rfft_of_size(plan: Any, samples: Any, re: Any, im: Any) -> Callable[..., None]:
     points, stages, result = _sizes(plan)
     half = np.float32(0.5)
 
     def rfft_constant_size(plan: Any, samples: Any, re: Any, im: Any) -> None:
-        work, untangle = plan.work, plan.untangle
+        work, mirror, untangle = plan.work, plan.scratch, plan.untangle
         for i in range(points):
             work[i] = samples[2 * i]
             work[points + i] = samples[2 * i + 1]
-        _complex_fft(work, plan.twiddles, points, stages)
+        _complex_fft(plan, points, stages)
         z_re = result
         z_im = result + points
-        re[0] = work[z_re] + work[z_im]
-        im[0] = 0
+        mirror[0] = work[z_re]
+        mirror[points] = work[z_im]
+        for k in range(1, points):
+            mirror[k] = work[z_re + points - k]
+            mirror[points + k] = work[z_im + points - k]
+        for k in range(points):
+            w_re = untangle[k]
+            w_im = untangle[points + k]
+            even_re = work[z_re + k] + mirror[k]
+            even_im = work[z_im + k] - mirror[points + k]
+            odd_re = work[z_im + k] + mirror[points + k]
+            odd_im = mirror[k] - work[z_re + k]
+            re[k] = half * (even_re + (odd_re * w_re - odd_im * w_im))
+            im[k] = half * (even_im + (odd_re * w_im + odd_im * w_re))
         re[points] = work[z_re] - work[z_im]
         im[points] = 0
-        for k in range(1, points // 2):
-            w_re = untangle[0, k]
-            w_im = untangle[1, k]
-            a_re = work[z_re + k]
-            a_im = work[z_im + k]
-            b_re = work[z_re + points - k]
-            b_im = work[z_im + points - k]
-            even_re = half * (a_re + b_re)
-            even_im = half * (a_im - b_im)
-            odd_re = half * (a_im + b_im)
-            odd_im = half * (b_re - a_re)
-            turned_re = odd_re * w_re - odd_im * w_im
-            turned_im = odd_re * w_im + odd_im * w_re
-            re[k] = even_re + turned_re
-            im[k] = even_im + turned_im
-            re[points - k] = even_re - turned_re
-            im[points - k] = turned_im - even_im
-        re[points // 2] = work[z_re + points // 2]
-        im[points // 2] = -work[z_im + points // 2]
 
     return rfft_constant_size
 
 
-@overload(_irfft, jit_options=OPTIONS)
+@overload(irfft_inline, jit_options=INLINED_OPTIONS)
 def _irfft_of_size(plan: Any, re: Any, im: Any, samples: Any) -> Callable[..., None]:
     points, stages, result = _sizes(plan)
     scale = np.float32(0.5 / points)
-    double_scale = np.float32(1.0 / points)
 
     def irfft_constant_size(plan: Any, re: Any, im: Any, samples: Any) -> None:
-        work, untangle = plan.work, plan.untangle
+        work, mirror, untangle = plan.work, plan.scratch, plan.untangle
+        for k in range(points):
+            mirror[k] = re[points - k]
+            mirror[points + k] = im[points - k]
         # The inverse transform is the forward one with real and imaginary parts exchanged, going in and coming out.
-        work[points] = scale * (re[0] + re[points])
-        work[0] = scale * (re[0] - re[points])
-        for k in range(1, points // 2):
-            w_re = untangle[0, k]
-            w_im = untangle[1, k]
-            a_re = scale * re[k]
-            a_im = scale * im[k]
-            b_re = scale * re[points - k]
-            b_im = scale * im[points - k]
-            even_re = a_re + b_re
-            even_im = a_im - b_im
-            difference_re = a_re - b_re
-            difference_im = a_im + b_im
+        for k in range(points):
+            w_re = untangle[k]
+            w_im = untangle[points + k]
+            difference_re = re[k] - mirror[k]
+            difference_im = im[k] + mirror[points + k]
             odd_re = difference_re * w_re + difference_im * w_im
             odd_im = difference_im * w_re - difference_re * w_im
-            work[points + k] = even_re - odd_im
-            work[k] = even_im + odd_re
-            work[2 * points - k] = even_re + odd_im
-            work[points - k] = odd_re - even_im
-        work[points + points // 2] = double_scale * re[points // 2]
-        work[points // 2] = -double_scale * im[points // 2]
-        _complex_fft(work, plan.twiddles, points, stages)
+            work[points + k] = scale * (re[k] + mirror[k] - odd_im)
+            work[k] = scale * (im[k] - mirror[points + k] + odd_re)
+        work[points] = scale * (re[0] + re[points])
+        work[0] = scale * (re[0] - re[points])
+        _complex_fft(plan, points, stages)
         for i in range(points):
             samples[2 * i] = work[result + points + i]
             samples[2 * i + 1] = work[result + i]
@@ -291,7 +323,7 @@ def rfft(plan: FftPlan, samples: Float32Array, re: Float32Array, im: Float32Arra
 
     Shape: ``samples [N]`` -> ``re [N / 2 + 1]``, ``im [N / 2 + 1]``, contiguous float32, written in place.
     """
-    _rfft(plan, samples, re, im)
+    rfft_inline(plan, samples, re, im)
 
 
 @kernel
@@ -300,4 +332,4 @@ def irfft(plan: FftPlan, re: Float32Array, im: Float32Array, samples: Float32Arr
 
     Shape: ``re [N / 2 + 1]``, ``im [N / 2 + 1]`` -> ``samples [N]``, contiguous float32, written in place.
     """
-    _irfft(plan, re, im, samples)
+    irfft_inline(plan, re, im, samples)

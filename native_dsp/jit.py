@@ -17,23 +17,38 @@ import numba
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 OPTIONS: Any = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
+# Between compiled functions every array of every struct costs two atomic counts of references, about 10 ns, unless
+# the callee becomes part of its caller.
+INLINED_OPTIONS: Any = {**OPTIONS, "forceinline": True}
 
 
 def kernel(function: Function) -> Function:
     """Compile on first call for the types it is called with, and keep the machine code on disk.
 
-    Where no cache folder can be written, the kernel still works but compiles anew in every process; a
-    ``RuntimeWarning`` says so.
+    Called from another compiled function it becomes part of that.
     """
-    try:
-        compiled: Function = numba.njit(cache=True, **OPTIONS)(function)
-    except RuntimeError as error:
-        warnings.warn(f"compiled kernels cannot be cached: {error}", RuntimeWarning, stacklevel=2)
-        compiled = numba.njit(**OPTIONS)(function)
-    return compiled
+    return _cached(function, INLINED_OPTIONS)
+
+
+def integer_kernel(function: Function) -> Function:
+    """A :func:`kernel` that joins its callers before typing, which spares more counts: symbols code twice as fast.
+
+    For integers only, because it takes over its caller's rules for floating point.
+    """
+    return _cached(function, {**INLINED_OPTIONS, "inline": "always"})
 
 
 def inlined(function: Function) -> Function:
     """Compile as a part of its callers, so that constants passed to it are constants inside it."""
-    compiled: Function = numba.njit(forceinline=True, **OPTIONS)(function)
+    compiled: Function = numba.njit(**INLINED_OPTIONS)(function)
+    return compiled
+
+
+def _cached(function: Function, options: Any) -> Function:
+    """Where no cache folder can be written, the kernel still works but compiles anew in every process."""
+    try:
+        compiled: Function = numba.njit(cache=True, **options)(function)
+    except RuntimeError as error:
+        warnings.warn(f"compiled kernels cannot be cached: {error}", RuntimeWarning, stacklevel=3)
+        compiled = numba.njit(**options)(function)
     return compiled

@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.jit import kernel
+from native_dsp.jit import integer_kernel
 
 Int64Array = NDArray[np.int64]
 Int32Array = NDArray[np.int32]
@@ -46,7 +46,7 @@ def make_state() -> Int64Array:
     return np.zeros(STATE_SIZE, np.int64)
 
 
-@kernel
+@integer_kernel
 def encoder_init(state: Int64Array) -> None:
     """Begin an empty code."""
     state[LOW] = 0
@@ -56,20 +56,19 @@ def encoder_init(state: Int64Array) -> None:
     state[FAULT] = 0
 
 
-@kernel
+@integer_kernel
 def _carry(state: Int64Array, buffer: ByteArray) -> None:
-    if state[LOW] < TOP:
-        return
-    state[LOW] -= TOP
-    i = min(state[POSITION], len(buffer)) - 1
-    while i >= 0 and buffer[i] == 255:
-        buffer[i] = 0
-        i -= 1
-    if i >= 0:
-        buffer[i] += np.uint8(1)
+    if state[LOW] >= TOP:
+        state[LOW] -= TOP
+        i = min(state[POSITION], len(buffer)) - 1
+        while i >= 0 and buffer[i] == 255:
+            buffer[i] = 0
+            i -= 1
+        if i >= 0:
+            buffer[i] += np.uint8(1)
 
 
-@kernel
+@integer_kernel
 def _shift_out(state: Int64Array, buffer: ByteArray) -> None:
     position = state[POSITION]
     if position < len(buffer):
@@ -80,7 +79,7 @@ def _shift_out(state: Int64Array, buffer: ByteArray) -> None:
     state[LOW] = (state[LOW] & (BOTTOM - 1)) << 8
 
 
-@kernel
+@integer_kernel
 def _narrow_encoder(state: Int64Array, buffer: ByteArray, offset: int, width: int) -> None:
     if width < 1:
         width = 1
@@ -93,7 +92,7 @@ def _narrow_encoder(state: Int64Array, buffer: ByteArray, offset: int, width: in
     state[RANGE] = width
 
 
-@kernel
+@integer_kernel
 def encode(state: Int64Array, buffer: ByteArray, start: int, frequency: int, bits: int) -> None:
     """Code the symbol that owns ``[start, start + frequency)`` of ``2**bits``; ``bits`` <= 24.
 
@@ -103,7 +102,7 @@ def encode(state: Int64Array, buffer: ByteArray, start: int, frequency: int, bit
     _narrow_encoder(state, buffer, unit * start, unit * frequency)
 
 
-@kernel
+@integer_kernel
 def encode_bits(state: Int64Array, buffer: ByteArray, value: int, count: int) -> None:
     """Code the ``count`` lowest bits of ``value`` (0 to 62), all values equally likely, high bits first."""
     while count > 0:
@@ -112,7 +111,7 @@ def encode_bits(state: Int64Array, buffer: ByteArray, value: int, count: int) ->
         encode(state, buffer, (value >> count) & ((1 << step) - 1), 1, step)
 
 
-@kernel
+@integer_kernel
 def encode_bit(state: Int64Array, buffer: ByteArray, probability: int, bit: int) -> None:
     """Code one bit that is 1 with probability ``probability / 65536``, held within 1 to 65535."""
     one = (state[RANGE] >> 16) * min(max(probability, 1), 65535)
@@ -122,7 +121,7 @@ def encode_bit(state: Int64Array, buffer: ByteArray, probability: int, bit: int)
         _narrow_encoder(state, buffer, one, state[RANGE] - one)
 
 
-@kernel
+@integer_kernel
 def encode_symbol(state: Int64Array, buffer: ByteArray, cdf: Int32Array, symbol: int, bits: int) -> None:
     """Code ``symbol`` by a cumulative table; a symbol outside the table marks the code as faulty.
 
@@ -135,7 +134,7 @@ def encode_symbol(state: Int64Array, buffer: ByteArray, cdf: Int32Array, symbol:
     encode(state, buffer, start, np.int64(cdf[symbol + 1]) - start, bits)
 
 
-@kernel
+@integer_kernel
 def encoder_finish(state: Int64Array, buffer: ByteArray) -> int:
     """End the code with as few bytes as it takes and return its length in bytes, or -1 if the code is faulty.
 
@@ -158,7 +157,7 @@ def encoder_finish(state: Int64Array, buffer: ByteArray) -> int:
     return length
 
 
-@kernel
+@integer_kernel
 def log2_256(value: int) -> int:
     """``256 log2(value)`` rounded down (or one less) for 1 <= ``value`` < 2^62, in integers."""
     bits = 0
@@ -176,14 +175,14 @@ def log2_256(value: int) -> int:
     return bits
 
 
-@kernel
+@integer_kernel
 def encoded_length_256(state: Int64Array) -> int:
     """Length of the code so far in 1/256 bit; goes on counting past the end of the buffer."""
     position: int = state[POSITION]
     return (8 * position + LOW_BITS) * 256 - log2_256(state[RANGE])
 
 
-@kernel
+@integer_kernel
 def _next_byte(state: Int64Array, buffer: ByteArray) -> int:
     position = state[POSITION]
     state[POSITION] = position + 1
@@ -193,7 +192,7 @@ def _next_byte(state: Int64Array, buffer: ByteArray) -> int:
     return byte
 
 
-@kernel
+@integer_kernel
 def decoder_init(state: Int64Array, buffer: ByteArray, length: int) -> None:
     """Begin to decode the first ``length`` bytes of ``buffer``."""
     state[RANGE] = TOP
@@ -206,7 +205,7 @@ def decoder_init(state: Int64Array, buffer: ByteArray, length: int) -> None:
     state[LOW] = code
 
 
-@kernel
+@integer_kernel
 def _narrow_decoder(state: Int64Array, buffer: ByteArray, offset: int, width: int) -> None:
     if width < 1:
         width = 1
@@ -223,21 +222,21 @@ def _narrow_decoder(state: Int64Array, buffer: ByteArray, offset: int, width: in
     state[RANGE] = width
 
 
-@kernel
+@integer_kernel
 def decode_target(state: Int64Array, bits: int) -> int:
     """Where in ``2**bits`` the next symbol lies; :func:`decode_update` must follow with the symbol that owns it."""
     target: int = state[LOW] // (state[RANGE] >> bits)
     return min(target, (1 << bits) - 1)
 
 
-@kernel
+@integer_kernel
 def decode_update(state: Int64Array, buffer: ByteArray, start: int, frequency: int, bits: int) -> None:
     """Step over the symbol that owns ``[start, start + frequency)`` of ``2**bits``."""
     unit = state[RANGE] >> bits
     _narrow_decoder(state, buffer, unit * start, unit * frequency)
 
 
-@kernel
+@integer_kernel
 def decode_bits(state: Int64Array, buffer: ByteArray, count: int) -> int:
     """Inverse of :func:`encode_bits`."""
     value = 0
@@ -250,7 +249,7 @@ def decode_bits(state: Int64Array, buffer: ByteArray, count: int) -> int:
     return value
 
 
-@kernel
+@integer_kernel
 def decode_bit(state: Int64Array, buffer: ByteArray, probability: int) -> int:
     """Inverse of :func:`encode_bit`."""
     one = (state[RANGE] >> 16) * min(max(probability, 1), 65535)
@@ -261,7 +260,7 @@ def decode_bit(state: Int64Array, buffer: ByteArray, probability: int) -> int:
     return 0
 
 
-@kernel
+@integer_kernel
 def decode_symbol(state: Int64Array, buffer: ByteArray, cdf: Int32Array, bits: int) -> int:
     """Inverse of :func:`encode_symbol`, by binary search; always a symbol of the table.
 

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.fft import FftPlan, irfft, make_fft, rfft
+from native_dsp.fft import FftPlan, irfft_inline, make_fft, rfft_inline
 from native_dsp.jit import kernel
 
 Float32Array = NDArray[np.float32]
@@ -124,7 +124,7 @@ def analyse(state: StftState, hop: Float32Array, re: Float32Array, im: Float32Ar
         x = frame[i]
         memory[i] = x
         frame[i] = x * window[i]
-    rfft(state.plan, frame, re, im)
+    rfft_inline(state.plan, frame, re, im)
 
 
 @kernel
@@ -137,7 +137,7 @@ def synthesise(state: StftState, re: Float32Array, im: Float32Array, out: Float3
     hop_samples = state.hop_samples
     if len(out) != hop_samples or len(re) != len(im) or len(re) != len(frame) // 2 + 1:
         raise ValueError("synthesise needs re [bins], im [bins] and out [hop_samples]")
-    irfft(state.plan, re, im, frame)
+    irfft_inline(state.plan, re, im, frame)
     support = len(overlap)
     newest = frame[len(frame) - support :]
     for i in range(support):
@@ -162,8 +162,10 @@ def analyse_frames(state: StftState, samples: Float32Array) -> tuple[Float32Arra
     bins = len(state.frame) // 2 + 1
     re = np.empty((hops, bins), np.float32)
     im = np.empty((hops, bins), np.float32)
+    # rows of a matrix: a slice of a vector in the loop would cost as much as the transform
+    rows = samples.reshape(hops, hop_samples)
     for i in range(hops):
-        analyse(state, samples[i * hop_samples : (i + 1) * hop_samples], re[i], im[i])
+        analyse(state, rows[i], re[i], im[i])
     return re, im
 
 
@@ -177,7 +179,7 @@ def synthesise_frames(state: StftState, re: Float32Array, im: Float32Array) -> F
     hops = len(re)
     if len(im) != hops:
         raise ValueError("synthesise_frames needs re and im of the same shape [hops, bins]")
-    samples = np.empty(hops * hop_samples, np.float32)
+    samples = np.empty((hops, hop_samples), np.float32)
     for i in range(hops):
-        synthesise(state, re[i], im[i], samples[i * hop_samples : (i + 1) * hop_samples])
-    return samples
+        synthesise(state, re[i], im[i], samples[i])
+    return samples.reshape(hops * hop_samples)

@@ -78,4 +78,5 @@ def dual_window(analysis_window: Float32Array, hop_samples: int) -> Float32Array
     power = squares.reshape(-1, hop_samples).sum(axis=0)
     if power.min() < 1e-6 * power.max():
         raise ValueError(f"a window of {length_samples} samples leaves gaps at a hop of {hop_samples}")
-    return (analysis_window / np.tile(power, length_samples // hop_samples)).astype(np.float32)
+    dual: Float32Array = (analysis_window / np.tile(power, length_samples // hop_samples)).astype(np.float32)
+    return dual

@@ -11,7 +11,7 @@ Layout, big-endian::
                 flags and level (1 byte), varint length, payload
     2 bytes     CRC-16 (CCITT) of everything before
 
-Nine bytes more than the payload where no copies are carried.
+Ten bytes more than a payload of up to 127 bytes where no copies are carried.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from streamcodec.errors import PacketError
 
 VERSION = 1
+MIN_PACKET_BYTES = 10
 MAX_PAYLOAD_BYTES = 60_000
 MAX_REDUNDANT = 8
 MAX_LEVEL = 15
@@ -112,8 +113,8 @@ class Packet:
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Packet:
         """Parse and check every length and the CRC before anything is used; raises PacketError."""
         data = bytes(data)
-        if len(data) < 9:
-            raise PacketError(f"a packet has at least 9 bytes, got {len(data)}")
+        if len(data) < MIN_PACKET_BYTES:
+            raise PacketError(f"a packet has at least {MIN_PACKET_BYTES} bytes, got {len(data)}")
         if data[0] >> 4 != VERSION:
             raise PacketError(f"packet version {data[0] >> 4} is not the {VERSION} this build reads")
         if binascii.crc_hqx(data[:-2], _CRC_SEED) != int.from_bytes(data[-2:], "big"):

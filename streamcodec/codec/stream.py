@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,7 +12,7 @@ from numpy.typing import NDArray
 from streamcodec.codec.audio_format import as_mono, check_sample_rate
 from streamcodec.codec.neural_decoder import NeuralDecoder, NeuralDecoderState
 from streamcodec.codec.neural_encoder import NeuralEncoder, NeuralEncoderState, PacketMode
-from streamcodec.codec.neural_runtime import load_runtime
+from streamcodec.codec.neural_runtime import NeuralRuntime, load_runtime
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.codec.resample import BlockResampler
 from streamcodec.errors import AudioFormatError, PacketError
@@ -18,8 +20,42 @@ from streamcodec.models.shipped import DEFAULT_MODEL
 
 Float32Array = NDArray[np.float32]
 PACKETS_PER_SECOND = 50
+WARM_UP_BITRATE_BPS = 6_000
+WARM_UP_BITRATE_BPS = 6_000
 RECEIVER_LAG_MS = 8.0
 """What flush allows for the lag of any decoder (overlap and resampling), so that the last sample gets out."""
+
+
+@lru_cache(maxsize=4)
+def ready_runtime(model: str) -> NeuralRuntime:
+    """A model loaded and run once through every kernel, so that nothing compiles once sound flows.
+
+    Raises ModelError.
+    """
+    runtime = load_runtime(model)
+    block = np.zeros(runtime.model.config.packet_samples, np.float32)
+    encoder, decoder = NeuralEncoder(runtime, WARM_UP_BITRATE_BPS), NeuralDecoder(runtime)
+    encoded = encoder.encode(block)
+    assert encoded is not None
+    for packet in (Packet(Tier.NEURAL, 0, 0, encoded.level, encoded.flags, encoded.payload), None):
+        decoder.decode(packet)
+    return runtime
+
+
+@lru_cache(maxsize=4)
+def ready_runtime(model: str) -> NeuralRuntime:
+    """A model loaded and run once through every kernel, so that nothing compiles once sound flows.
+
+    Raises ModelError.
+    """
+    runtime = load_runtime(model)
+    block = np.zeros(runtime.model.config.packet_samples, np.float32)
+    encoder, decoder = NeuralEncoder(runtime, WARM_UP_BITRATE_BPS), NeuralDecoder(runtime)
+    encoded = encoder.encode(block)
+    assert encoded is not None
+    for packet in (Packet(Tier.NEURAL, 0, 0, encoded.level, encoded.flags, encoded.payload), None):
+        decoder.decode(packet)
+    return runtime
 
 
 @dataclass
@@ -65,7 +101,7 @@ class StreamEncoder:
         if mode not in ("independent", "stream"):
             raise AudioFormatError(f"mode must be 'independent' or 'stream', got {mode!r}")
         self.sample_rate_hz = check_sample_rate(sample_rate_hz)
-        runtime = load_runtime(model)
+        runtime = ready_runtime(model)
         internal_hz = runtime.model.config.sample_rate_hz
         self.block_samples = self.sample_rate_hz // PACKETS_PER_SECOND
         self._resampler = BlockResampler(self.sample_rate_hz, internal_hz, PACKETS_PER_SECOND, prime_input=True)
@@ -154,7 +190,7 @@ class StreamDecoder:
 
     def __init__(self, sample_rate_hz: int, *, model: str = DEFAULT_MODEL) -> None:
         self.sample_rate_hz = check_sample_rate(sample_rate_hz)
-        runtime = load_runtime(model)
+        runtime = ready_runtime(model)
         config = runtime.model.config
         self.block_samples = self.sample_rate_hz // PACKETS_PER_SECOND
         self._overlap_s = config.overlap_samples / config.sample_rate_hz

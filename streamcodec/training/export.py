@@ -20,6 +20,7 @@ from streamcodec.models.config import NeuralConfig
 from streamcodec.runtime.onnx_step import NEXT_STATE_PREFIX, STATE_PREFIX
 
 HALF_FROM_VALUES = 1024
+INT8_FROM_VALUES = 1 << 17
 
 
 def load_checkpoint(path: Path) -> NeuralCodec:
@@ -73,7 +74,7 @@ def _export_graph(module: nn.Module, inputs: dict[str, Tensor], state: list[Tens
             verbose=False,
         )
         model = onnx.load(str(raw))
-    _store_in_half(model)
+    _store_compactly(model)
     del model.metadata_props[:]
     model.producer_name, model.producer_version = "streamcodec", ""
     for node in model.graph.node:
@@ -86,23 +87,32 @@ def _export_graph(module: nn.Module, inputs: dict[str, Tensor], state: list[Tens
     onnx.save(model, str(path))
 
 
-def _store_in_half(model: onnx.ModelProto) -> None:
-    """Keep large weights as float16 behind a cast, which the runtime folds away when it loads the graph."""
+def _store_compactly(model: onnx.ModelProto) -> None:
+    """Keep large matrices as int8 with one scale per column, other large weights as float16.
+
+    The runtime computes in float32 all the same: it folds the conversions away when it loads the graph.
+    """
     kept = []
-    casts = []
+    unpack = []
     for initializer in model.graph.initializer:
         values = numpy_helper.to_array(initializer)
+        name = initializer.name
         if initializer.data_type != TensorProto.FLOAT or values.size < HALF_FROM_VALUES:
             kept.append(initializer)
-            continue
-        stored = f"{initializer.name}_half"
-        kept.append(numpy_helper.from_array(values.astype(np.float16), stored))
-        casts.append(helper.make_node("Cast", [stored], [initializer.name], to=TensorProto.FLOAT))
+        elif values.ndim == 2 and values.size >= INT8_FROM_VALUES:
+            scale = np.maximum(np.abs(values).max(axis=0, keepdims=True), 1e-12) / 127.0
+            kept.append(numpy_helper.from_array(np.round(values / scale).astype(np.int8), f"{name}_int8"))
+            kept.append(numpy_helper.from_array(scale.astype(np.float32), f"{name}_scale"))
+            unpack.append(helper.make_node("Cast", [f"{name}_int8"], [f"{name}_cast"], to=TensorProto.FLOAT))
+            unpack.append(helper.make_node("Mul", [f"{name}_cast", f"{name}_scale"], [name]))
+        else:
+            kept.append(numpy_helper.from_array(values.astype(np.float16), f"{name}_half"))
+            unpack.append(helper.make_node("Cast", [f"{name}_half"], [name], to=TensorProto.FLOAT))
     del model.graph.initializer[:]
     model.graph.initializer.extend(kept)
     nodes = list(model.graph.node)
     del model.graph.node[:]
-    model.graph.node.extend([*casts, *nodes])
+    model.graph.node.extend([*unpack, *nodes])
 
 
 def _fixed(values: Tensor, bits: int) -> NDArray[np.float64]:

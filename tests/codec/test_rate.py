@@ -1,0 +1,98 @@
+"""Average and constrained rates, from one set of weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from streamcodec import StreamDecoder, StreamEncoder, encode_array
+from streamcodec.codec.rate_control import RateControl, finest_within, level_for_kbps
+
+Float32Array = NDArray[np.float32]
+
+
+@pytest.mark.parametrize("mode", ["independent", "stream"])
+@pytest.mark.parametrize("kbps", [1.6, 3.0, 6.0, 12.0])
+def test_average_rate_of_a_speech_file_is_what_was_asked(speech_file: Path, kbps: float, mode: str) -> None:
+    speech, rate_hz = soundfile.read(speech_file, dtype="float32")
+    encoded = encode_array(speech, rate_hz, kbps * 1000, mode=mode)
+    assert abs(encoded.payload_bps / (kbps * 1000) - 1) < 0.05
+
+
+@pytest.mark.parametrize("name", ["speech_44k.flac", "music_44k.flac", "environment_48k.flac"])
+@pytest.mark.parametrize("kbps", [1.2, 3.2, 8.0])
+def test_no_packet_exceeds_its_budget_when_constrained(fixtures: Path, name: str, kbps: float) -> None:
+    sound, rate_hz = soundfile.read(fixtures / name, dtype="float32")
+    encoded = encode_array(sound, rate_hz, kbps * 1000, constrained=True)
+    budget_bytes = int(kbps * 1000 / 50 / 8)
+    sizes = [len(t.packet.payload) for t in encoded.packets]
+    assert max(sizes) <= budget_bytes
+    assert np.mean(sizes) > 0.5 * budget_bytes
+
+
+def test_constrained_noise_still_decodes() -> None:
+    noise = np.random.default_rng(0).standard_normal(24_000).astype(np.float32)
+    encoder, decoder = StreamEncoder(24_000, 1_000, constrained=True), StreamDecoder(24_000)
+    for packet in encoder.push(noise):
+        assert len(packet.payload) <= 2
+        decoder.push(packet)
+
+
+def test_more_bits_sound_closer(speech: Float32Array) -> None:
+    from streamcodec import decode_array
+
+    def error(kbps: float) -> float:
+        decoded = decode_array(encode_array(speech, 24_000, kbps * 1000))
+        window = np.hanning(512)
+        starts = range(0, speech.size - 512, 256)
+        ours, theirs = (
+            np.log(np.abs([np.fft.rfft(window * s[k : k + 512]) for k in starts]) + 1e-2) for s in (decoded, speech)
+        )
+        return float(np.mean(np.abs(ours - theirs)))
+
+    errors = [error(kbps) for kbps in (1.6, 4.0, 12.0)]
+    assert errors[0] > errors[1] > errors[2]
+
+
+def test_stream_mode_is_cheaper_at_the_same_level(speech: Float32Array) -> None:
+    from streamcodec.models.shipped import load_model
+
+    model = load_model()
+    pairs = list(zip(model.kbps_by_level("stream"), model.kbps_by_level("independent"), strict=True))
+    assert all(stream < independent for stream, independent in pairs)
+
+
+def test_bank_stays_bounded_over_endless_silence() -> None:
+    control = RateControl((1.0, 2.0, 4.0, 8.0), 50.0, 3_000.0)
+    for _ in range(10_000):
+        control.choose_level()
+        control.spent(0.0)
+    assert control.bank_bits <= 4 * 3_000.0
+
+
+def test_control_settles_on_the_asked_rate() -> None:
+    control = RateControl((1.0, 2.0, 4.0, 8.0), 50.0, 3_000.0)
+    bits = [0.0]
+    for _ in range(2_000):
+        level = control.choose_level()
+        bits.append(1.3 * (20.0, 40.0, 80.0, 160.0)[level])
+        control.spent(bits[-1])
+    assert abs(np.mean(bits) * 50 / 3_000 - 1) < 0.02
+
+
+def test_finest_within_agrees_with_search() -> None:
+    costs = [3, 5, 8, 8, 13, 21]
+    for budget in range(0, 25):
+        expected = max((k for k, c in enumerate(costs) if c <= budget), default=None)
+        assert finest_within(budget, len(costs), lambda k: costs[k]) == expected
+
+
+def test_level_for_kbps_inverts_the_table() -> None:
+    table = (1.0, 2.0, 4.0, 8.0)
+    assert [level_for_kbps(table, v) for v in table] == pytest.approx([0, 1, 2, 3])
+    assert level_for_kbps(table, 0.5) == pytest.approx(-1)
+    assert level_for_kbps(table, 16.0) == pytest.approx(4)
