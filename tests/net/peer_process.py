@@ -1,6 +1,6 @@
 """One peer of a call as a process of its own: sends packets, counts what it hears, prints one line of JSON.
 
-Arguments: relay URL, room, room key in hex (or ``-``), number of packets.
+Arguments: relay URL, room, room key in hex (or ``-``), number of packets, and ``direct`` to wait for a direct line.
 """
 
 from __future__ import annotations
@@ -15,10 +15,11 @@ from streamcodec.errors import PacketError
 from streamcodec.net.client import ClientConfig
 from streamcodec.net.jitter_buffer import JitterBuffer, Play
 from streamcodec.net.room import Room, RoomConfig
+from streamcodec.net.webrtc import WebRtcConfig
 from tests.net.simulation import packet
 
 
-async def main(url: str, room_name: str, key: str, count: int) -> None:
+async def main(url: str, room_name: str, key: str, count: int, direct: bool) -> None:
     buffer = JitterBuffer()
     heard: list[bytes] = []
     damaged = 0
@@ -31,10 +32,12 @@ async def main(url: str, room_name: str, key: str, count: int) -> None:
             damaged += 1
 
     config = RoomConfig(
-        ClientConfig(url, room_name), room_key=None if key == "-" else bytes.fromhex(key), webrtc=None
+        ClientConfig(url, room_name),
+        room_key=None if key == "-" else bytes.fromhex(key),
+        webrtc=WebRtcConfig() if direct else None,
     )
     async with Room(config, receive) as room:
-        while not room.peers:
+        while not room.peers or (direct and "direct" not in room.paths.values()):
             await asyncio.sleep(0.01)
         start_s = time.monotonic()
         for tick in range(count + 20):
@@ -50,6 +53,8 @@ async def main(url: str, room_name: str, key: str, count: int) -> None:
                 {
                     "heard": [payload.decode() for payload in heard],
                     "received": stats.received,
+                    "lost": stats.lost,
+                    "paths": list(room.paths.values()),
                     "damaged": damaged,
                     "unopened": room.stats.unopened,
                 }
@@ -58,4 +63,4 @@ async def main(url: str, room_name: str, key: str, count: int) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4])))
+    asyncio.run(main(sys.argv[1], sys.argv[2], sys.argv[3], int(sys.argv[4]), "direct" in sys.argv[5:]))

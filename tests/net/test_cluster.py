@@ -250,6 +250,7 @@ def test_a_relay_killed_in_the_middle_of_a_call() -> None:
             "-m",
             "tests.net.relay_process",
             url,
+            "127.0.0.1",
             cwd=ROOT,
             env={**os.environ, "PYTHONPATH": str(ROOT)},
             stdout=asyncio.subprocess.PIPE,
