@@ -149,13 +149,15 @@ def _predict_group(
             total += np.int64(weights[j]) * hidden[j]
         total += tables.out_bias[level, mask, group, k]
         if k < width:
-            latent = total >> (HIDDEN_BITS + WEIGHT_BITS - LATENT_BITS)
-            step = np.int64(tables.step[level, start + k])
-            eighths = (latent << (STEP_BITS - LATENT_BITS + LOCATION_BITS)) // step
+            unit = np.int64(tables.step[level, start + k]) << (
+                HIDDEN_BITS + WEIGHT_BITS - STEP_BITS - LOCATION_BITS
+            )
+            eighths = (total + (unit >> 1)) // unit
             limit = MAX_INDEX << LOCATION_BITS
             location[start + k] = min(max(eighths, -limit), limit)
         else:
-            scale = (total * SCALES_PER_OCTAVE) >> (HIDDEN_BITS + WEIGHT_BITS)
+            half = 1 << (HIDDEN_BITS + WEIGHT_BITS - 1)
+            scale = (total * SCALES_PER_OCTAVE + half) >> (HIDDEN_BITS + WEIGHT_BITS)
             i = start + k - width
             scale -= tables.log2_step[level, i] + LOG2_SCALE_MIN * SCALES_PER_OCTAVE
             table[i] = min(max(scale, 0), TABLE_COUNT - 1)

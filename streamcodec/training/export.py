@@ -62,6 +62,7 @@ def _export_graph(module: nn.Module, inputs: dict[str, Tensor], state: list[Tens
     outputs = ["output", *(f"{NEXT_STATE_PREFIX}{k}" for k in range(len(state)))]
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         raw = Path(folder) / "graph.onnx"
+        module.eval()
         torch.onnx.export(
             module,
             (*inputs.values(), *state),

@@ -75,7 +75,7 @@ class Trainer:
         if (self.folder / "checkpoint.pt").is_file():
             self._restore()
         else:
-            samples, _ = self.source.batch(step=2**31, size=600)
+            samples, _ = self.source.batch(step=2**31, size=config.initial_segments)
             found = initialise_linear_paths(self.codec, torch.from_numpy(samples).to(self.device))
             self.ema = {k: v.detach().clone() for k, v in self.codec.state_dict().items()}
             self._append({"step": 0, **found})

@@ -18,6 +18,7 @@ class TrainingConfig:
 
     segment_packets: int = 40
     batch_segments: int = 8
+    initial_segments: int = 600
     learning_rate: float = 1e-3
     final_learning_rate: float = 3e-5
     warmup_steps: int = 200

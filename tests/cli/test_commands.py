@@ -1,0 +1,133 @@
+"""The command line: what it prints, what it writes, how it refuses."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from streamcodec.cli import COMMANDS, main
+
+
+def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
+    assert main(arguments) == 0
+    parsed = json.loads(capsys.readouterr().out)
+    assert isinstance(parsed, dict)
+    return parsed
+
+
+def test_encode_info_decode(tmp_path: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    coded, decoded = str(tmp_path / "a.sc"), str(tmp_path / "a.wav")
+    assert main(["encode", str(speech_file), coded, "--kbps", "6"]) == 0
+    assert "kbps" in capsys.readouterr().out
+    info = run_json(capsys, "info", coded)
+    sound = soundfile.info(speech_file)
+    assert info["duration_s"] == pytest.approx(sound.duration, abs=1e-4)
+    assert info["sample_rate_hz"] == 24_000
+    assert info["channels"] == 1
+    assert info["tier"] == "neural"
+    assert info["delay_ms"] == 25.0
+    assert info["payload_bps"] == pytest.approx(6_000, rel=0.05)
+    assert info["payload_bytes"] < info["file_bytes"] < 1.4 * int(str(info["payload_bytes"]))
+    assert main(["decode", coded, decoded]) == 0
+    assert soundfile.info(decoded).frames == sound.frames
+
+
+def test_pipes(tmp_path: Path, speech_file: Path) -> None:
+    command = [sys.executable, "-c", "from streamcodec.cli import console; console()"]
+    coded = subprocess.run(
+        [*command, "encode", "-", "-"], input=speech_file.read_bytes(), capture_output=True, check=True, timeout=100
+    )
+    assert coded.stdout[:4] == b"SCF1"
+    decoded = subprocess.run(
+        [*command, "decode", "-", "-"], input=coded.stdout, capture_output=True, check=True, timeout=100
+    )
+    (tmp_path / "a.wav").write_bytes(decoded.stdout)
+    assert soundfile.info(tmp_path / "a.wav").frames == soundfile.info(speech_file).frames
+
+
+def test_roundtrip_with_loss(tmp_path: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    out = str(tmp_path / "a.wav")
+    arguments = ("roundtrip", str(speech_file), out, "--kbps", "6", "--loss", "0.2", "--burst", "2", "--json")
+    first = run_json(capsys, *arguments, "--seed", "1")
+    assert soundfile.info(out).frames == soundfile.info(speech_file).frames
+    packets, lost = int(str(first["packets"])), int(str(first["lost"]))
+    assert 0.08 * packets < lost < 0.35 * packets
+    assert first["payload_bytes"]
+    assert first["delay_ms"] == 25.0
+    again = run_json(capsys, *arguments, "--seed", "1")
+    assert again["lost"] == lost
+    clean = run_json(capsys, "roundtrip", str(speech_file), out, "--json")
+    assert clean["lost"] == clean["concealed"] == 0
+
+
+def test_demo_draws_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["demo", "--out", str(tmp_path)]) == 0
+    printed = capsys.readouterr().out
+    assert "algorithmic delay 25 ms" in printed
+    assert "p99" in printed
+    assert (tmp_path / "comparison.png").stat().st_size > 20_000
+    decoded, rate_hz = soundfile.read(tmp_path / "decoded.wav")
+    original, _ = soundfile.read(tmp_path / "original.wav")
+    assert rate_hz == 24_000
+    assert np.corrcoef(original, decoded)[0, 1] > 0.7
+
+
+def test_models_lists_what_is_in_the_box(capsys: pytest.CaptureFixture[str]) -> None:
+    models = run_json(capsys, "models", "--json")
+    entry = models["speech-24k"]
+    assert isinstance(entry, dict)
+    assert entry["size_bytes"] <= 10_000_000
+    assert entry["kbps"][0] <= 1.6
+    assert entry["kbps"][1] >= 12.0
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["encode", "nowhere.wav", "a.sc"], "no file nowhere.wav"),
+        (["decode", "nowhere.sc", "a.wav"], "no file nowhere.sc"),
+        (["info", __file__], "does not begin with 'SCF1'"),
+        (["encode", __file__, "a.sc"], "as sound"),
+        (["encode", "SPEECH", "a.sc", "--kbps", "500"], "bits per second"),
+        (["encode", "SPEECH", "no/such/folder/a.sc"], "cannot open"),
+        (["roundtrip", "SPEECH", "a.wav", "--loss", "0.9", "--burst", "1"], "bursts longer"),
+        (["roundtrip", "SPEECH", "a.xyz"], "cannot write"),
+        (["encode", "SPEECH", "a.sc", "--model", "none"], "no usable model"),
+        (["train", "--data", "nowhere", "--out", "x"], "no folder nowhere"),
+        (["eval", "nowhere"], "no folder nowhere"),
+    ],
+)
+def test_bad_input_is_one_clear_line_and_exit_code_two(
+    arguments: list[str],
+    says: str,
+    speech_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main([str(speech_file) if a == "SPEECH" else a for a in arguments]) == 2
+    error = capsys.readouterr().err
+    assert says in error
+    assert len(error.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize("arguments", [["encode"], ["nonsense"], ["encode", "a", "b", "--kbps", "-3"]])
+def test_bad_arguments_exit_with_two(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main([command, "--help"])
+    assert stop.value.code == 0
+    assert "example: streamcodec" in capsys.readouterr().out

@@ -1,0 +1,208 @@
+"""Training: it learns, resumes exactly, and its weights become packets that the live path decodes alike."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+import torch
+
+from streamcodec import StreamDecoder, StreamEncoder
+from streamcodec.codec.neural_encoder import LatentAnalysis
+from streamcodec.codec.neural_runtime import load_runtime
+from streamcodec.models.codec import NeuralCodec, context_available
+from streamcodec.models.config import NeuralConfig
+from streamcodec.training.data import DatasetError, SegmentSource, build_cache
+from streamcodec.training.export import export_model, load_checkpoint
+from streamcodec.training.loop import RunLimits, Trainer
+from streamcodec.training.losses import ReconstructionLoss, loss_weights
+from streamcodec.training.schedule import TrainingConfig, draw_conditions
+
+TINY = NeuralConfig(
+    encoder_dim_hop=32,
+    encoder_dim_packet=32,
+    decoder_dim_packet=32,
+    decoder_dim_hop=32,
+    entropy_hidden=16,
+    waveform_latents=24,
+    envelope_latents=8,
+    levels=4,
+)
+SETTINGS = TrainingConfig(batch_segments=2, segment_packets=12, initial_segments=24, warmup_steps=2, rate_warmup_steps=2)
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "speech"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for k, rate_hz in enumerate((24_000, 16_000)):
+        t = np.arange(rate_hz * 3) / rate_hz
+        sound = 0.2 * np.sin(2 * np.pi * (150 + 40 * k) * t) + 0.02 * rng.standard_normal(t.size)
+        soundfile.write(folder / f"{k}.wav", sound, rate_hz)
+    return build_cache([folder], folder.parent / "cache", 24_000)
+
+
+def test_cache_is_built_once_and_knows_the_bandwidth(cache: Path) -> None:
+    clips = json.loads((cache / "clips.json").read_text())
+    assert sorted(c["bandwidth_hz"] for c in clips) == [8_000, 12_000]
+    assert all(abs(c["samples"] - 72_000) <= 1 for c in clips)
+    before = (cache / "samples.i16").stat().st_mtime_ns
+    assert build_cache([cache.parents[1] / "speech"], cache.parent, 24_000) == cache
+    assert (cache / "samples.i16").stat().st_mtime_ns == before
+
+
+def test_no_data_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no \.wav"):
+        build_cache([tmp_path], tmp_path / "cache", 24_000)
+
+
+def test_batches_depend_on_seed_and_step_alone(cache: Path) -> None:
+    first, second = (SegmentSource(cache, 4_800, 24_000, seed=4) for _ in range(2))
+    np.testing.assert_array_equal(first.batch(7, 3)[0], second.batch(7, 3)[0])
+    assert not np.array_equal(first.batch(7, 3)[0], first.batch(8, 3)[0])
+
+
+def test_a_resumed_run_equals_an_unbroken_one(cache: Path, tmp_path: Path) -> None:
+    whole = Trainer(TINY, SETTINGS, cache, tmp_path / "whole")
+    for _ in range(4):
+        whole.train_step(0.1)
+    broken = Trainer(TINY, SETTINGS, cache, tmp_path / "broken")
+    for _ in range(2):
+        broken.train_step(0.1)
+    broken.save()
+    resumed = Trainer(TINY, SETTINGS, cache, tmp_path / "broken")
+    assert resumed.step == 2
+    for _ in range(2):
+        resumed.train_step(0.1)
+    for name, value in whole.codec.state_dict().items():
+        torch.testing.assert_close(resumed.codec.state_dict()[name], value, msg=name)
+
+
+def test_training_lowers_the_loss_and_writes_its_log(cache: Path, tmp_path: Path) -> None:
+    from streamcodec.training.pictures import draw_curves, draw_samples
+
+    trainer = Trainer(TINY, SETTINGS, cache, tmp_path)
+    rows: list[dict[str, object]] = []
+    trainer.run(RunLimits(minutes=10, max_steps=30, log_steps=10), rows.append)
+    assert float(str(rows[-1]["mel"])) < 0.8 * float(str(rows[0]["mel"])), [r["mel"] for r in rows]
+    logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
+    assert logged[-1]["step"] == 30
+    assert {"loss", "kbps", "audio_s_per_s"} <= logged[-1].keys()
+    draw_curves(tmp_path)
+    draw_samples(trainer, tmp_path / "samples.png", segments=1)
+    assert (tmp_path / "curves.png").stat().st_size > 5_000
+    assert (tmp_path / "samples.png").stat().st_size > 5_000
+
+
+def test_energy_distance_prefers_noise_to_silence_and_tones() -> None:
+    torch.manual_seed(0)
+    loss = ReconstructionLoss(24_000)
+    band, weights = torch.full((1,), 12_000.0), loss_weights(torch.zeros(1), 1.0)
+    t = torch.arange(24_000) / 24_000
+
+    def score(draw: object) -> float:
+        assert callable(draw)
+        values = [float(loss(draw(), draw(), 0.1 * torch.randn(1, 24_000), band, weights)[0]) for _ in range(3)]
+        return sum(values) / len(values)
+
+    noise = score(lambda: 0.1 * torch.randn(1, 24_000))
+    tones = score(lambda: sum(0.02 * torch.sin(2 * torch.pi * f * t) for f in range(200, 12_000, 400))[None])
+    silence = score(lambda: torch.zeros(1, 24_000))
+    assert noise < tones < silence
+
+
+def test_masked_bands_do_not_count() -> None:
+    torch.manual_seed(0)
+    loss = ReconstructionLoss(24_000)
+    weights = loss_weights(torch.zeros(1), 1.0)
+    low = 0.05 * torch.randn(1, 24_000)
+    high = low + 0.2 * torch.sin(2 * torch.pi * 10_500 * torch.arange(24_000) / 24_000)[None]
+    narrow = loss(high, high, low, torch.full((1,), 8_000.0), weights)[1]["fine"]
+    wide = loss(high, high, low, torch.full((1,), 12_000.0), weights)[1]["fine"]
+    assert narrow < 0.3 * wide, (narrow, wide)
+
+
+def test_drawn_conditions_are_possible_ones() -> None:
+    generator = torch.Generator().manual_seed(0)
+    drawn = draw_conditions(NeuralConfig(), 64, 40, generator)
+    assert not drawn.available[:, 0].any()
+    assert not drawn.available[:, 1, 1].any()
+    # The packet before the last is only ever used beside the last one.
+    assert not (drawn.available[..., 1] & ~drawn.available[..., 0]).any()
+    assert 0 < drawn.lost.float().mean() < 0.1
+
+
+def test_offline_network_equals_stepped_network() -> None:
+    torch.manual_seed(1)
+    codec = NeuralCodec(TINY).eval()
+    sound = 0.1 * torch.randn(1, 10 * TINY.packet_samples)
+    companded = codec.spectrum.compand(codec.spectrum.analyse(sound))
+    with torch.no_grad():
+        whole, _ = codec.encoder(companded, codec.encoder.initial_state(1))
+        state, pieces = codec.encoder.initial_state(1), []
+        for k in range(10):
+            piece, state = codec.encoder(companded[:, 2 * k : 2 * k + 2], state)
+            pieces.append(piece)
+    torch.testing.assert_close(torch.cat(pieces, dim=1), whole, atol=1e-5, rtol=1e-4)
+
+
+@pytest.fixture(scope="module")
+def trained(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    trainer = Trainer(TINY, SETTINGS, cache, folder)
+    for _ in range(3):
+        trainer.train_step(0.1)
+    trainer.save()
+    return folder / "checkpoint.pt"
+
+
+def test_exported_model_runs_and_agrees_with_torch(trained: Path, tmp_path: Path) -> None:
+    codec = load_checkpoint(trained)
+    rates = [1.0 + k for k in range(TINY.levels)]
+    export_model(codec, tmp_path / "tiny", {"kbps_by_level": {"independent": rates, "stream": rates}})
+    name = str(tmp_path / "tiny")
+    analysis = LatentAnalysis(load_runtime(name))
+    sound = (0.1 * np.random.default_rng(0).standard_normal(480 * 8)).astype(np.float32)
+    stepped = np.stack([analysis.step(sound[480 * k : 480 * (k + 1)]).copy() for k in range(8)])
+    with torch.no_grad():
+        companded = codec.spectrum.compand(codec.spectrum.analyse(torch.from_numpy(sound)[None]))
+        expected, _ = codec.encoder(companded, codec.encoder.initial_state(1))
+    # Weights travel in half precision.
+    scale = float(expected.abs().mean())
+    np.testing.assert_allclose(stepped, expected[0].numpy(), atol=0.03 * scale, rtol=0.02)
+    encoder, decoder = StreamEncoder(24_000, model=name), StreamDecoder(24_000, model=name)
+    for packet in encoder.push(sound):
+        assert np.isfinite(decoder.push(packet.to_bytes())).all()
+    assert decoder.concealed == 0
+
+
+def test_float_rate_estimate_matches_real_packets(trained: Path, tmp_path: Path, speech: np.ndarray) -> None:
+    from streamcodec.codec.neural_encoder import PacketCoder
+    from streamcodec.codec.neural_runtime import LatentContext
+
+    codec = load_checkpoint(trained)
+    rates = [1.0 + k for k in range(TINY.levels)]
+    export_model(codec, tmp_path / "tiny", {"kbps_by_level": {"independent": rates, "stream": rates}})
+    runtime = load_runtime(str(tmp_path / "tiny"))
+    packets = 60
+    sound = speech[: 480 * packets]
+    level = 1
+    with torch.no_grad():
+        out = codec(
+            torch.from_numpy(sound)[None],
+            torch.full((1, packets), level),
+            context_available(1, packets, "stream"),
+            torch.zeros(1, packets, dtype=torch.bool),
+        )
+    expected = float(out.packet_bits_hard.sum())
+    analysis, coder = LatentAnalysis(runtime), PacketCoder(runtime, dead_zone=0.0)
+    context, real = LatentContext(TINY.latents), 0.0
+    for k in range(packets):
+        mask = context.begin(k == 0)
+        real += coder.cost_bits(analysis.step(sound[480 * k : 480 * (k + 1)]), level, mask, context)
+        context.commit()
+    assert abs(real / expected - 1) < 0.02, (real, expected)
