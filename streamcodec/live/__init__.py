@@ -2,11 +2,11 @@
 
 The path of a sample, in file names: ``devices`` -> ``engine`` (callback) -> ``ring_buffer`` -> ``engine`` (process:
 encode, ``net``'s lossy link and jitter buffer, decode, ``feedback_guard``) -> ``ring_buffer`` -> ``devices``.
-``loopback`` runs it all on its threads, woken by ``bell``; ``recorder`` writes a file, ``cost_window`` and ``meter`` say
-how it goes.
+``loopback`` runs it all on its threads, woken by ``bell``; ``recorder`` writes a file, ``cost_window`` and ``meter``
+say how it goes.
 
-May import ``net``, ``codec``, ``models.shipped`` and ``native_dsp``; sounddevice only inside ``devices``, when a device
-is asked for. A device callback never allocates arrays, waits for a lock or touches a file. Never imports ``cli`` or
+May import ``net``, ``codec``, ``models.shipped`` and ``native_dsp``; sounddevice only inside ``devices``, when a
+device is asked for. A device callback never allocates arrays, waits for a lock or touches a file. Never imports ``cli`` or
 torch.
 """
 

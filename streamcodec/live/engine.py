@@ -1,8 +1,8 @@
 """The loop from microphone to loudspeaker, without a device: a callback on one side, a codec on the other.
 
 :meth:`LoopbackEngine.callback` belongs to the device's thread and only copies between rings.
-:meth:`LoopbackEngine.process` belongs to the codec's thread: encode, lossy link, jitter buffer, decode. Its only clock
-is the count of samples captured, so a simulated device gives the same result each time.
+:meth:`LoopbackEngine.process` belongs to the codec's thread: encode, lossy link, jitter buffer, decode. Its only
+clock is the count of samples captured, so a simulated device gives the same result each time.
 
 Every captured block is answered by one block to play. The delay is therefore fixed by what the playback ring held at
 the start (``buffer_ms``); a block that comes too late is heard later by as much, and the buffer has grown by itself.
@@ -45,6 +45,7 @@ class LoopbackConfig:
 
     sample_rate_hz: int = 48_000
     bitrate_bps: int = 6_000
+    constrained: bool = False
     dtx: bool = False
     model: str = DEFAULT_MODEL
     loss: float = 0.0
@@ -129,7 +130,9 @@ class LoopbackEngine:
         self.config = config = config or LoopbackConfig()
         rate_hz = config.sample_rate_hz
         encoder, decoder = _warm(
-            StreamEncoder(rate_hz, config.bitrate_bps, dtx=config.dtx, model=config.model),
+            StreamEncoder(
+                rate_hz, config.bitrate_bps, constrained=config.constrained, dtx=config.dtx, model=config.model
+            ),
             StreamDecoder(rate_hz, model=config.model),
         )
         self.block_samples = rate_hz // 100
@@ -173,7 +176,10 @@ class LoopbackEngine:
         # The least that was left after a callback, in the window now open and in the last one complete.
         self._spare_now = self._spare_samples = ready - self.block_samples
         self._window_samples = 0
-        self._windows = self._drained_windows = 0
+        self._windows = self._judge_from_window = 0
+        self._excess_samples = 0
+        self._removed_samples = 0
+        self._ready_samples = ready - self.block_samples
 
     # -- the device's thread ---------------------------------------------------------------------------------------
 
@@ -239,14 +245,26 @@ class LoopbackEngine:
             self._cost_s = self._cost_frames = 0.0
 
     def _drained(self, block: Samples) -> Samples:
-        excess_ms = 1_000.0 * self._spare_samples / self.config.sample_rate_hz - self.config.buffer_ms
-        if self._windows == self._drained_windows or excess_ms < self._block_ms / 2:
+        rate_hz = self.config.sample_rate_hz
+        if self._excess_samples <= 0 and self._windows >= self._judge_from_window:
+            excess = self._spare_samples - round(self.config.buffer_ms / 1_000.0 * rate_hz)
+            self._excess_samples = excess if excess >= self.block_samples // 2 else 0
+        if self._excess_samples <= 0:
             return block
-        shorter = time_scale.accelerate(block, self.config.sample_rate_hz)
-        if len(shorter) < len(block):
-            # Judge again only by a window that began after this.
-            self._drained_windows = self._windows + 1
+        shorter = time_scale.accelerate(block, rate_hz)
+        removed = len(block) - len(shorter)
+        self._excess_samples -= removed
+        self._removed_samples += removed
+        # The window now open has seen the excess; the one after it will not have.
+        self._judge_from_window = self._windows + 2
         return shorter
+
+    @property
+    def _held_samples(self) -> int:
+        """What the playback ring holds after a callback once the codec has caught up: all that delays the sound
+        there, however the two threads happen to lie."""
+        dropped = self._capture.overflowed_samples + self._playback.overflowed_samples
+        return self._ready_samples + self._playback.missing_samples - self._removed_samples - dropped
 
     def _guarded(self, block: Samples) -> Samples:
         gain = 1.0 if self.config.allow_feedback else self._guard.step(self._mic_dbfs)
@@ -254,7 +272,8 @@ class LoopbackEngine:
         if before == gain == 1.0:
             return block
         ramp = self._rising[: len(block)]
-        return block * (np.float32(before) + np.float32(gain - before) * ramp)
+        faded: Samples = block * (np.float32(before) + np.float32(gain - before) * ramp)
+        return faded
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
@@ -264,7 +283,7 @@ class LoopbackEngine:
         seconds = self._captured_samples / rate_hz
         sent, received = self._sender.stats, self._receiver.stats
         per_second = 8.0 / max(seconds, 1e-9)
-        playback_ms = 1_000.0 * min(self._spare_samples, self._spare_now) / rate_hz
+        playback_ms = 1_000.0 * max(0, self._held_samples) / rate_hz
         dropped = self._capture.overflowed_samples + self._playback.overflowed_samples
         return LoopbackStats(
             seconds=seconds,

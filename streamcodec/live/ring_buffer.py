@@ -17,8 +17,8 @@ class RingBuffer:
     copied: the other thread sees an old position or the new one, never a half-written block. What does not fit is
     refused (``overflowed_samples``), what is missing is read as zeros (``missing_samples``).
 
-    Shape: blocks ``[n]``, or ``[n, channels]`` where ``channels`` is above 1. Errors: AudioFormatError on a capacity or
-    channel count below 1.
+    Shape: blocks ``[n]``, or ``[n, channels]`` where ``channels`` is above 1. Errors: AudioFormatError on a
+    capacity or channel count below 1.
     """
 
     def __init__(self, capacity_samples: int, channels: int = 1) -> None:
@@ -27,7 +27,8 @@ class RingBuffer:
                 f"capacity_samples and channels must be at least 1, got {capacity_samples} and {channels}"
             )
         self.capacity_samples = capacity_samples
-        self._store: Samples = np.zeros((capacity_samples, channels) if channels > 1 else capacity_samples, np.float32)
+        shape = (capacity_samples, channels) if channels > 1 else (capacity_samples,)
+        self._store: Samples = np.zeros(shape, np.float32)
         self._written = 0
         self._read = 0
         self.overflowed_samples = 0
