@@ -135,7 +135,9 @@ class LoopbackEngine:
             ),
             StreamDecoder(rate_hz, model=config.model),
         )
-        self.block_samples = rate_hz // 100
+        # 10 ms, or a third of a packet where half of one is no whole number of samples (22,050 Hz): blocks that do not
+        # divide packets make these come unevenly, which the jitter buffer would answer with delay.
+        self.block_samples = encoder.block_samples // (3 if encoder.block_samples % 2 else 2)
         self._block_ms = 1_000.0 * self.block_samples / rate_hz
         self._codec_ms = 1_000.0 * (encoder.delay_samples + decoder.delay_samples) / rate_hz
         # Nobody reports back in a loopback: equal bounds hold the rate where the user put it.
@@ -277,10 +279,15 @@ class LoopbackEngine:
 
     # -- any thread ------------------------------------------------------------------------------------------------
 
+    @property
+    def captured_s(self) -> float:
+        """Sound taken from the microphone and answered so far."""
+        return self._captured_samples / self.config.sample_rate_hz
+
     def stats(self, device_ms: float = 0.0) -> LoopbackStats:
         """A snapshot; ``device_ms`` is the delay that the devices state."""
         rate_hz = self.config.sample_rate_hz
-        seconds = self._captured_samples / rate_hz
+        seconds = self.captured_s
         sent, received = self._sender.stats, self._receiver.stats
         per_second = 8.0 / max(seconds, 1e-9)
         playback_ms = 1_000.0 * max(0, self._held_samples) / rate_hz

@@ -18,6 +18,8 @@ from streamcodec.live.ring_buffer import Samples
 SWITCH_INTERVAL_S = 0.0005
 """Python hands its interpreter from thread to thread this often, instead of every 5 ms: half a device block."""
 IDLE_S = 0.02
+POLL_S = 0.1
+STALLED_S = 5.0
 
 
 class Loopback:
@@ -42,6 +44,7 @@ class Loopback:
         self._running = False
         self._failure: Exception | None = None
         self._stream: DuplexStream | None = None
+        self._device_ms = 0.0
         self._recorder: Recorder | None = None
 
     @property
@@ -79,16 +82,19 @@ class Loopback:
             self._recorder.close()
 
     def wait(self, seconds: float) -> None:
-        """Let it run; raises what stopped it, if something did."""
-        until_s = time.monotonic() + seconds
-        while (left_s := until_s - time.monotonic()) > 0.0:
-            time.sleep(min(left_s, 0.1))
+        """Let it run until this many more seconds of sound have come in; raises what stopped it, if something did."""
+        until_s = self.engine.captured_s + seconds
+        heard_at_s, before_s = time.monotonic(), self.engine.captured_s
+        while (left_s := until_s - self.engine.captured_s) > 0.0:
+            time.sleep(min(left_s, POLL_S))
             if self._failure is not None:
                 raise self._failure
             if self._stream is not None and not self._stream.active:
                 raise DeviceError("the sound device has stopped: was it unplugged?")
-
-    _device_ms = 0.0
+            if self.engine.captured_s > before_s:
+                heard_at_s, before_s = time.monotonic(), self.engine.captured_s
+            elif time.monotonic() - heard_at_s > STALLED_S:
+                raise DeviceError(f"the sound device has given nothing for {STALLED_S:g} s: is another program using it?")
 
     def _on_block(self, captured: Samples, played: Samples) -> None:
         self.engine.callback(captured, played)
