@@ -110,7 +110,7 @@ def watch(loopback: Loopback, seconds: float, *, quiet: bool) -> None:
             loopback.wait(seconds)
             return
         with Live(console=console, auto_refresh=False) as screen:
-            while loopback.stats.seconds < seconds:
+            while loopback.engine.captured_s < seconds:
                 loopback.wait(REFRESH_S)
                 screen.update(meter(loopback.stats), refresh=True)
     except KeyboardInterrupt:

@@ -6,8 +6,8 @@ encode, ``net``'s lossy link and jitter buffer, decode, ``feedback_guard``) -> `
 say how it goes.
 
 May import ``net``, ``codec``, ``models.shipped`` and ``native_dsp``; sounddevice only inside ``devices``, when a
-device is asked for. A device callback never allocates arrays, waits for a lock or touches a file. Never imports ``cli``
-or torch.
+device is asked for. A device callback never allocates arrays, waits for a lock or touches a file. Never imports
+``cli`` or torch.
 """
 
 from streamcodec.live.devices import DeviceInfo, list_devices

@@ -11,6 +11,10 @@ from streamcodec.live.ring_buffer import Samples
 
 MAX_CHANNELS = 2
 """Some devices refuse to be opened as mono; two channels are averaged on the way in, and equal on the way out."""
+HOW_TO_GET_ONE = (
+    "connect one; on Linux without a sound card, start PulseAudio or PipeWire and install its ALSA plugin "
+    "('sudo apt install libasound2-plugins' or 'pipewire-alsa')"
+)
 
 Device = int | str | None
 """Number or part of the name of a device; None for the default one."""
@@ -26,6 +30,8 @@ class DuplexStream(Protocol):
     def latency(self) -> tuple[float, float]: ...
 
     def start(self) -> None: ...
+
+    def abort(self) -> None: ...
 
     def close(self) -> None: ...
 
@@ -45,8 +51,10 @@ class DeviceInfo:
 
 
 def list_devices() -> list[DeviceInfo]:
-    """Every device there is; raises DeviceError where PortAudio is missing."""
+    """Every device there is; raises DeviceError where PortAudio is missing or knows of none."""
     sounddevice = _sounddevice()
+    if not len(sounddevice.query_devices()):
+        raise DeviceError(f"there is no sound device: {HOW_TO_GET_ONE}")
     hosts = sounddevice.query_hostapis()
     default_input, default_output = sounddevice.default.device
     return [
@@ -85,7 +93,7 @@ def open_duplex(
         callback(captured, played)
 
     try:
-        stream: DuplexStream = sounddevice.Stream(
+        stream = sounddevice.Stream(
             samplerate=sample_rate_hz,
             blocksize=block_samples,
             device=(input_device, output_device),
@@ -96,10 +104,39 @@ def open_duplex(
         )
     except sounddevice.PortAudioError as error:
         raise DeviceError(
-            f"the sound devices cannot run at {sample_rate_hz} Hz in both directions: {_first_line(error)}; "
+            f"the sound devices cannot be opened at {sample_rate_hz} Hz in both directions: {_first_line(error)}; "
             "try another --rate, or pick devices of one host API from --list-devices"
         ) from error
-    return stream
+    return _PortAudioStream(stream, sounddevice.PortAudioError)
+
+
+class _PortAudioStream:
+    """A stream of sounddevice whose errors are ours."""
+
+    def __init__(self, stream: Any, error_type: type[Exception]) -> None:
+        self._stream = stream
+        self._error_type = error_type
+
+    @property
+    def active(self) -> bool:
+        return bool(self._stream.active)
+
+    @property
+    def latency(self) -> tuple[float, float]:
+        into, out_of = self._stream.latency
+        return float(into), float(out_of)
+
+    def start(self) -> None:
+        try:
+            self._stream.start()
+        except self._error_type as error:
+            raise DeviceError(f"the sound devices cannot be started: {_first_line(error)}") from error
+
+    def abort(self) -> None:
+        self._stream.abort()
+
+    def close(self) -> None:
+        self._stream.close()
 
 
 def _channels(sounddevice: Any, device: Device, kind: str) -> int:
@@ -109,10 +146,7 @@ def _channels(sounddevice: Any, device: Device, kind: str) -> int:
         channels = int(sounddevice.query_devices(device, kind)[f"max_{kind}_channels"])
     except (sounddevice.PortAudioError, ValueError) as error:
         if device is None:
-            raise DeviceError(
-                f"there is no {what}: connect one; on Linux without a sound card, start PulseAudio or PipeWire "
-                "and install its ALSA plugin ('sudo apt install libasound2-plugins' or 'pipewire-alsa')"
-            ) from error
+            raise DeviceError(f"there is no {what}: {HOW_TO_GET_ONE}") from error
         raise DeviceError(f"no {what} {device!r}: {_first_line(error)}; see --list-devices") from error
     return channels
 

@@ -29,7 +29,7 @@ from streamcodec.net.delay_estimator import DelayConfig
 from streamcodec.net.jitter_buffer import PACKET_MS, JitterConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
-from streamcodec.net.session import MediaReceiver, MediaSender
+from streamcodec.net.session import MediaReceiver, MediaSender, ReceiverStats, SenderStats
 
 LONGEST_CALLBACK_S = 0.1
 CAPTURE_S = 0.25
@@ -113,6 +113,13 @@ class LoopbackStats:
     delay: DelaySplit
 
 
+@dataclass(frozen=True, slots=True)
+class _Counts:
+    sent: SenderStats
+    received: ReceiverStats
+    lost: int
+
+
 class LoopbackEngine:
     """Microphone blocks in, loudspeaker blocks out, the codec and a bad network in between.
 
@@ -135,8 +142,8 @@ class LoopbackEngine:
             ),
             StreamDecoder(rate_hz, model=config.model),
         )
-        # 10 ms, or a third of a packet where half of one is no whole number of samples (22,050 Hz): blocks that do not
-        # divide packets make these come unevenly, which the jitter buffer would answer with delay.
+        # 10 ms, or a third of a packet where half of one is no whole number of samples (22,050 Hz): blocks that do
+        # not divide packets make these come unevenly, which the jitter buffer would answer with delay.
         self.block_samples = encoder.block_samples // (3 if encoder.block_samples % 2 else 2)
         self._block_ms = 1_000.0 * self.block_samples / rate_hz
         self._codec_ms = 1_000.0 * (encoder.delay_samples + decoder.delay_samples) / rate_hz
@@ -149,6 +156,7 @@ class LoopbackEngine:
             GilbertElliott(GilbertElliottConfig(config.loss, config.mean_burst_packets), config.seed),
             config.seed,
         )
+        self._counts = self._count()
         self._guard = FeedbackGuard(self._block_ms)
         self._clock_s = clock_s
         self._costs = CostWindow()
@@ -223,7 +231,13 @@ class LoopbackEngine:
             self._capture.read_into(self._input)
             self._playback.write(self._answer(self._input))
             blocks += 1
+        if blocks:
+            self._counts = self._count()
         return blocks
+
+    def _count(self) -> _Counts:
+        """Sender and receiver count in structures of this thread; others get a copy that no longer changes."""
+        return _Counts(self._sender.stats, self._receiver.stats, self._link.stats.lost)
 
     def _answer(self, captured: Samples) -> Samples:
         self._captured_samples += self.block_samples
@@ -234,11 +248,11 @@ class LoopbackEngine:
         for arrival_ms, datagram in self._link.receive(now_ms):
             self._receiver.receive(datagram, arrival_ms)
         heard = self._receiver.pull(now_ms, self.block_samples)
-        self._count_cost(self._clock_s() - began_s)
+        self._note_cost(self._clock_s() - began_s)
         self._mic_dbfs, self._heard_dbfs = _dbfs(captured), _dbfs(heard)
         return self._guarded(self._drained(heard))
 
-    def _count_cost(self, cost_s: float) -> None:
+    def _note_cost(self, cost_s: float) -> None:
         """Encoding happens in one block of a packet, decoding too: what counts is the packet, per 10 ms of it."""
         self._cost_s += cost_s
         self._cost_frames += self._block_ms / FRAME_MS
@@ -288,7 +302,8 @@ class LoopbackEngine:
         """A snapshot; ``device_ms`` is the delay that the devices state."""
         rate_hz = self.config.sample_rate_hz
         seconds = self.captured_s
-        sent, received = self._sender.stats, self._receiver.stats
+        counts = self._counts
+        sent, received = counts.sent, counts.received
         per_second = 8.0 / max(seconds, 1e-9)
         playback_ms = 1_000.0 * max(0, self._held_samples) / rate_hz
         dropped = self._capture.overflowed_samples + self._playback.overflowed_samples
@@ -300,7 +315,7 @@ class LoopbackEngine:
             wire_bps=sent.wire_bytes * per_second,
             cost=self._costs.summary(),
             packets=sent.packets,
-            lost=self._link.stats.lost,
+            lost=counts.lost,
             concealed=received.jitter.concealed,
             late=received.jitter.late,
             jitter_depth_ms=received.jitter.depth_ms,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 import time
+from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
@@ -45,7 +46,6 @@ class Loopback:
         self._failure: Exception | None = None
         self._stream: DuplexStream | None = None
         self._device_ms = 0.0
-        self._recorder: Recorder | None = None
 
     @property
     def stats(self) -> LoopbackStats:
@@ -54,32 +54,28 @@ class Loopback:
 
     def __enter__(self) -> Loopback:
         engine, rate_hz = self.engine, self.engine.config.sample_rate_hz
-        self._stream = open_duplex(rate_hz, engine.block_samples, self._on_block, *self._devices)
-        self._device_ms = 1_000.0 * sum(self._stream.latency)
-        if self._record is not None and engine.recorded is not None:
-            try:
-                self._recorder = Recorder(self._record, rate_hz, engine.recorded)
-            except Exception:
-                self._stream.close()
-                raise
-        self._switch_interval_s = sys.getswitchinterval()
-        sys.setswitchinterval(SWITCH_INTERVAL_S)
-        self._running = True
-        self._codec = threading.Thread(target=self._run_codec, name="streamcodec-codec", daemon=True)
-        self._codec.start()
-        self._stream.start()
+        with ExitStack() as undo:
+            self._stream = open_duplex(rate_hz, engine.block_samples, self._on_block, *self._devices)
+            undo.callback(self._stream.close)
+            self._device_ms = 1_000.0 * sum(self._stream.latency)
+            if self._record is not None and engine.recorded is not None:
+                undo.callback(Recorder(self._record, rate_hz, engine.recorded).close)
+            undo.callback(sys.setswitchinterval, sys.getswitchinterval())
+            sys.setswitchinterval(SWITCH_INTERVAL_S)
+            codec = threading.Thread(target=self._run_codec, name="streamcodec-codec", daemon=True)
+            self._running = True
+            codec.start()
+            undo.callback(codec.join)
+            undo.callback(setattr, self, "_running", False)
+            undo.callback(self._stream.abort)
+            self._stream.start()
+            self._undo = undo.pop_all()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._stream is not None:
-            self._stream.close()
-        self._running = False
-        self._codec.join()
-        sys.setswitchinterval(self._switch_interval_s)
-        if self._recorder is not None:
-            self._recorder.close()
+        self._undo.close()
 
     def wait(self, seconds: float) -> None:
         """Let it run until this many more seconds of sound have come in; raises what stopped it, if something did."""
@@ -94,7 +90,9 @@ class Loopback:
             if self.engine.captured_s > before_s:
                 heard_at_s, before_s = time.monotonic(), self.engine.captured_s
             elif time.monotonic() - heard_at_s > STALLED_S:
-                raise DeviceError(f"the sound device has given nothing for {STALLED_S:g} s: is another program using it?")
+                raise DeviceError(
+                    f"the sound device has given nothing for {STALLED_S:g} s: is another program using it?"
+                )
 
     def _on_block(self, captured: Samples, played: Samples) -> None:
         self.engine.callback(captured, played)

@@ -21,7 +21,7 @@ def play_through(
     echo_gain: float = 0.0,
     echo_blocks: int = 5,
 ) -> Samples:
-    """What the loudspeaker plays while the microphone hears ``sound``; the codec's thread sleeps in ``asleep`` blocks.
+    """What the loudspeaker plays while the microphone hears ``sound``; the codec sleeps in ``asleep`` blocks.
 
     With ``echo_gain`` the microphone hears the loudspeaker too, ``echo_blocks`` later, clipped at full scale.
 

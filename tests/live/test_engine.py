@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import threading
 from dataclasses import replace
 from pathlib import Path
 
@@ -122,6 +123,18 @@ def test_a_device_that_asks_twice_at_once_finds_sound_ready(talk: Samples) -> No
     # The codec's thread wakes after every second callback only.
     play_through(engine, talk, asleep=range(0, 1_000, 2))
     assert engine.stats().underruns == 0
+
+
+def test_any_thread_may_ask_how_it_goes(talk: Samples) -> None:
+    engine = LoopbackEngine(LoopbackConfig(loss=0.1, mean_burst_packets=2.0, jitter_ms=80.0))
+    codec = threading.Thread(target=play_through, args=(engine, np.tile(talk, 2)))
+    codec.start()
+    seen = [engine.stats()]
+    while codec.is_alive():
+        seen.append(engine.stats())
+    codec.join()
+    assert [stats.packets for stats in seen] == sorted(stats.packets for stats in seen)
+    assert engine.stats().packets == 2 * len(talk) // 960
 
 
 def test_damaged_samples_from_the_microphone_stay_harmless(talk: Samples) -> None:

@@ -1,20 +1,24 @@
-"""The running loopback on a stream that a test drives: threads, failures, meter, and what is said without PortAudio."""
+"""The running loopback on a stream that a test drives: threads, failures, meter, what is said without PortAudio."""
 
 from __future__ import annotations
 
 import builtins
+import io
+import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 from rich.console import Console
 
 from streamcodec.cli import main
-from streamcodec.live import DeviceError, Loopback, LoopbackConfig
+from streamcodec.live import DeviceError, Loopback, LoopbackConfig, LoopbackEngine
 from streamcodec.live import loopback as loopback_module
-from streamcodec.live.feedback_guard import ADVICE
+from streamcodec.live.feedback_guard import ADVICE, GuardState
 from streamcodec.live.meter import meter
 from streamcodec.live.ring_buffer import Samples
 
@@ -26,6 +30,7 @@ class FakeStream:
 
     def __init__(self, callback: Callback, blocks: int) -> None:
         self.active = True
+        self.closed = False
         self.latency = (0.02, 0.03)
         self._callback = callback
         self._blocks = blocks
@@ -35,9 +40,14 @@ class FakeStream:
     def start(self) -> None:
         self._thread.start()
 
-    def close(self) -> None:
+    def abort(self) -> None:
         self._closing.set()
-        self._thread.join(5.0)
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def close(self) -> None:
+        assert not self._thread.is_alive()
+        self.closed = True
 
     def _run(self) -> None:
         captured, played = np.full((480, 1), 0.01, np.float32), np.zeros((480, 2), np.float32)
@@ -68,6 +78,22 @@ def test_it_runs_on_its_threads_and_leaves_none_behind(fake_stream: list[FakeStr
     assert loopback.stats.seconds >= 0.5
     assert loopback.stats.packets >= 25
     assert loopback.stats.delay.device_ms == 50.0
+    assert threading.active_count() == before
+    assert sys.getswitchinterval() == interval_s
+    assert fake_stream[0].closed
+
+
+def test_a_device_that_does_not_start_leaves_nothing_behind(
+    fake_stream: list[FakeStream], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(stream: FakeStream) -> None:
+        raise DeviceError("cannot be started")
+
+    monkeypatch.setattr(FakeStream, "start", refuse)
+    before, interval_s = threading.active_count(), sys.getswitchinterval()
+    with pytest.raises(DeviceError, match="started"), Loopback(record=tmp_path / "a.wav"):
+        pass
+    assert fake_stream[0].closed
     assert threading.active_count() == before
     assert sys.getswitchinterval() == interval_s
 
@@ -103,14 +129,35 @@ def test_the_command_prints_figures(fake_stream: list[FakeStream], capsys: pytes
     assert len(printed.out.strip().splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--rate", "12345"], "sample_rate_hz"),
+        (["--kbps", "500"], "bits per second"),
+        (["--loss", "0.9"], "bursts longer"),
+        (["--buffer", "900"], "buffer_ms"),
+        (["--record", "no/such/folder/a.wav"], "cannot write"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(
+    fake_stream: list[FakeStream], arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["loopback", "--seconds", "1", *arguments]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert says in error[0]
+
+
+@pytest.mark.parametrize("arguments", [["--jitter", "-1"], ["--jitter", "2000"], ["--loss", "2"], ["--seconds", "0"]])
+def test_bad_arguments_exit_with_two(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["loopback", *arguments])
+    assert stop.value.code == 2
+
+
 def test_the_meter_shows_every_figure_and_the_advice() -> None:
-    from dataclasses import replace
-
-    from streamcodec.live import LoopbackEngine
-    from streamcodec.live.feedback_guard import GuardState
-
     stats = LoopbackEngine(LoopbackConfig()).stats(50.0)
-    console = Console(width=110, record=True, file=open("/dev/null", "w"))  # noqa: SIM115
+    console = Console(width=110, record=True, file=io.StringIO())
     console.print(meter(replace(stats, guard=GuardState.MUTED, mic_dbfs=-3.0)))
     shown = console.export_text()
     for word in ("microphone", "heard", "payload", "wire", "devices 50", "p99", "budget 1 ms", "concealed", ADVICE):
@@ -145,7 +192,5 @@ def test_without_portaudio_one_line_says_what_to_install(
 
 
 def test_the_live_folder_imports_without_sounddevice() -> None:
-    import subprocess
-
     code = "import sys; sys.modules['sounddevice'] = None; import streamcodec.live, streamcodec.live.meter"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
