@@ -1,0 +1,199 @@
+"""Backward-adaptive linear prediction by least squares, in integers: no coefficients travel.
+
+Every ``INTERVAL`` samples the covariance of the last samples is added to a fading memory (15/16 per interval, a
+memory of about 500 samples) and the normal equations are solved anew by an LDL^T factorisation in 64-bit fixed point.
+
+The covariance of one interval, ``C(i, j) = sum x[t - i] x[t - j]``, need be summed only where i or j is the first lag
+of its channel: along a diagonal it follows exactly from its neighbour by one product gained and one lost
+(Atal and Hanauer's covariance method; the recursion is exact because the sums are integers).
+
+Bounds, for samples of 24 bits: an interval's sum is below 2^51, the memory below 2^59. For the solution everything is
+scaled so that the largest diagonal entry has 37 bits; by Cauchy-Schwarz every partial sum of the factorisation is
+then below 2^37, and times a Q24 factor below 2^62.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.integer_math import bit_length
+from native_dsp.jit import inlined, kernel
+
+Int64Array = NDArray[np.int64]
+
+INTERVAL = 32
+TAPS = 32
+# Of a stereo predictor's taps, those on the other channel.
+CROSS_TAPS = 12
+FADE_SHIFT = 4
+MEMORY_BITS = 4
+WEIGHT_BITS = 24
+SOLVE_BITS = 37
+FACTOR_LIMIT = 1 << 30
+# Added to the diagonal: a white noise of mean square 4, the rounding of the samples and more.
+NOISE = 4 << (MEMORY_BITS + 9)
+# And this much of 2^37, so that the fixed-point factorisation stays positive.
+FLOOR = 1 << 10
+
+
+class BackwardState(NamedTuple):
+    """Least-squares predictors of all channels, and scratch.
+
+    Shape: ``history [channels, TAPS + INTERVAL]``, the interval under way behind the one before it;
+    ``memory [channels, TAPS + 1, TAPS]``, covariance and, as last row, correlation with the sample to predict;
+    ``weights [channels, TAPS]`` Q24; ``recent``, ``factor`` and ``scaled``, scratch of the same shape as one memory;
+    ``reciprocal [TAPS, 2]`` and
+    ``edges [2, TAPS]``, too. All int64.
+    """
+
+    history: Int64Array
+    memory: Int64Array
+    weights: Int64Array
+    recent: Int64Array
+    factor: Int64Array
+    scaled: Int64Array
+    reciprocal: Int64Array
+    edges: Int64Array
+
+
+def make_backward(channels: int) -> BackwardState:
+    """Predictors that know nothing: each sample is predicted to be like the one before."""
+    weights = np.zeros((channels, TAPS), np.int64)
+    weights[:, 0] = 1 << WEIGHT_BITS
+    square = (TAPS + 1, TAPS)
+    return BackwardState(
+        history=np.zeros((channels, TAPS + INTERVAL), np.int64),
+        memory=np.zeros((channels, *square), np.int64),
+        weights=weights,
+        recent=np.zeros(square, np.int64),
+        factor=np.zeros(square, np.int64),
+        scaled=np.zeros(square, np.int64),
+        reciprocal=np.zeros((TAPS, 2), np.int64),
+        edges=np.zeros((2, TAPS), np.int64),
+    )
+
+
+@inlined
+def backward_predict(state: BackwardState, channel: int, phase: int, fraction_bits: int) -> int:
+    """Prediction of sample ``phase`` of the interval under way, with ``fraction_bits`` fractional bits.
+
+    With two channels the first sees the second's past, the second also the first's present sample.
+    """
+    channels = len(state.history)
+    own_taps = TAPS if channels == 1 else TAPS - CROSS_TAPS
+    weights = state.weights[channel]
+    own = state.history[channel]
+    newest = TAPS + phase - 1
+    total = np.int64(0)
+    for i in range(own_taps):
+        total += weights[i] * own[newest - i]
+    if channels == 2:
+        other = state.history[1 - channel]
+        newest += channel
+        for i in range(CROSS_TAPS):
+            total += weights[own_taps + i] * other[newest - i]
+    return total >> (WEIGHT_BITS - fraction_bits)
+
+
+@kernel
+def backward_refresh(state: BackwardState, solving: bool) -> None:
+    """At the end of an interval: fade, add the interval's covariance, solve if asked to, and move the history on."""
+    for channel in range(len(state.history)):
+        _sum_interval(state, channel)
+        memory = state.memory[channel]
+        for i in range(TAPS + 1):
+            for j in range(TAPS):
+                memory[i, j] += (state.recent[i, j] << MEMORY_BITS) - (memory[i, j] >> FADE_SHIFT)
+        if solving:
+            _solve(state, channel)
+    for channel in range(len(state.history)):
+        for i in range(TAPS):
+            state.history[channel, i] = state.history[channel, INTERVAL + i]
+
+
+@inlined
+def _lagged(state: BackwardState, channel: int, tap: int) -> tuple[int, int]:
+    """Which channel a tap looks at, and where in its history it stands for the first sample of the interval."""
+    if len(state.history) == 2 and tap >= TAPS - CROSS_TAPS:
+        return 1 - channel, TAPS - 1 + channel - (tap - (TAPS - CROSS_TAPS))
+    return channel, TAPS - 1 - tap
+
+
+@inlined
+def _sum_interval(state: BackwardState, channel: int) -> None:
+    recent, edges = state.recent, state.edges
+    cross = TAPS - CROSS_TAPS if len(state.history) == 2 else TAPS
+    for i in range(TAPS):
+        source, start = _lagged(state, channel, i)
+        edges[0, i] = state.history[source, start]
+        edges[1, i] = state.history[source, start + INTERVAL]
+        recent[TAPS, i] = _product(state, channel, TAPS, source, start)
+    for i in range(TAPS):
+        source, start = _lagged(state, channel, i)
+        gained, lost = edges[0, i], edges[1, i]
+        if i == 0 or i == cross:
+            for j in range(i + 1):
+                other, begin = _lagged(state, channel, j)
+                recent[i, j] = _product(state, source, start, other, begin)
+        else:
+            # One step along the diagonal: the interval of both taps moves one sample into the past.
+            for j in range(1, i + 1):
+                recent[i, j] = recent[i - 1, j - 1] + gained * edges[0, j] - lost * edges[1, j]
+            for j in (0, cross):
+                if j <= i:
+                    other, begin = _lagged(state, channel, j)
+                    recent[i, j] = _product(state, source, start, other, begin)
+
+
+@inlined
+def _product(state: BackwardState, channel: int, start: int, other: int, begin: int) -> int:
+    total = np.int64(0)
+    for t in range(INTERVAL):
+        total += state.history[channel, start + t] * state.history[other, begin + t]
+    return total
+
+
+@inlined
+def _solve(state: BackwardState, channel: int) -> None:
+    memory = state.memory[channel]
+    weights = state.weights[channel]
+    factor, scaled, reciprocal = state.factor, state.scaled, state.reciprocal
+    largest = np.int64(0)
+    for i in range(TAPS):
+        largest = max(largest, memory[i, i])
+    if largest <= 0:
+        return
+    shift = bit_length(largest) - SOLVE_BITS
+    noise = (NOISE >> shift if shift >= 0 else NOISE << -shift) + FLOOR
+    for i in range(TAPS + 1):
+        for j in range(min(i + 1, TAPS)):
+            entry = memory[i, j] >> shift if shift >= 0 else memory[i, j] << -shift
+            if i == j:
+                entry += noise
+            total = np.int64(0)
+            for k in range(j):
+                total += factor[j, k] * scaled[i, k]
+            entry -= total >> WEIGHT_BITS
+            if i == j:
+                # The diagonal is D itself: keep its reciprocal, 31 bits and the shift that belongs to it.
+                entry = max(entry, FLOOR)
+                bits = bit_length(entry)
+                mantissa = entry >> (bits - 31) if bits > 31 else entry << (31 - bits)
+                reciprocal[i, 0] = (1 << 61) // mantissa
+                reciprocal[i, 1] = bits
+            else:
+                scaled[i, j] = entry
+                bits = reciprocal[j, 1]
+                narrow = max(0, (bits - 20) >> 1)
+                quotient = min(max(entry >> narrow, -FACTOR_LIMIT), FACTOR_LIMIT) * reciprocal[j, 0]
+                factor[i, j] = min(max(quotient >> (6 + bits - narrow), -FACTOR_LIMIT), FACTOR_LIMIT)
+    for i in range(TAPS):
+        scaled[TAPS, i] = factor[TAPS, i] << WEIGHT_BITS
+    for i in range(TAPS - 1, -1, -1):
+        weight = min(max(scaled[TAPS, i] >> WEIGHT_BITS, -FACTOR_LIMIT), FACTOR_LIMIT)
+        weights[i] = weight
+        for k in range(i):
+            scaled[TAPS, k] -= factor[i, k] * weight
