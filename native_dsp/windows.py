@@ -31,9 +31,7 @@ def power_complementary(length_samples: int) -> Float32Array:
     return np.sin(np.pi * (n + 0.5) / length_samples).astype(np.float32)
 
 
-def low_delay_pair(
-    fft_samples: int, hop_samples: int, overlap_samples: int
-) -> tuple[Float32Array, Float32Array]:
+def low_delay_pair(fft_samples: int, hop_samples: int, overlap_samples: int) -> tuple[Float32Array, Float32Array]:
     """Long asymmetric analysis window and short synthesis window with perfect reconstruction.
 
     The analysis window spans all ``fft_samples``, the synthesis window only the newest
@@ -63,3 +61,21 @@ def low_delay_pair(
     synthesis = np.zeros(fft_samples)
     synthesis[fft_samples - support :] = product / analysis[fft_samples - support :]
     return analysis.astype(np.float32), synthesis.astype(np.float32)
+
+
+def dual_window(analysis_window: Float32Array, hop_samples: int) -> Float32Array:
+    """Synthesis window that inverts an analysis window: itself over the sum of its squares at every hop.
+
+    The minimum-norm dual (Griffin and Lim, "Signal estimation from modified short-time Fourier transform", 1984,
+    equation 6). For a periodic Hann window at a quarter of its length this is the window over 1.5.
+
+    Shape: ``[samples]`` -> ``[samples]``; the length must be a multiple of the hop.
+    """
+    length_samples = len(analysis_window)
+    if hop_samples < 1 or length_samples % hop_samples:
+        raise ValueError(f"the window length must be a multiple of the hop, got {length_samples} and {hop_samples}")
+    squares = np.asarray(analysis_window, np.float64) ** 2
+    power = squares.reshape(-1, hop_samples).sum(axis=0)
+    if power.min() < 1e-6 * power.max():
+        raise ValueError(f"a window of {length_samples} samples leaves gaps at a hop of {hop_samples}")
+    return (analysis_window / np.tile(power, length_samples // hop_samples)).astype(np.float32)

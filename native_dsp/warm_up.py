@@ -1,0 +1,78 @@
+"""Compile every kernel, or load it from the cache on disk, before sound flows.
+
+A kernel is compiled for the types it is called with. So warming up is calling each kernel once with the types that
+the stream will use: contiguous float32 samples, int32 tables, uint8 buffers, int64 numbers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from native_dsp import adaptive_bits, companding, fft, range_coder, stft
+from native_dsp.windows import hann_periodic
+
+KERNEL_MODULES: tuple[ModuleType, ...] = (adaptive_bits, companding, fft, range_coder, stft)
+
+
+def compiled_signatures() -> dict[str, int]:
+    """For how many types each kernel is compiled by now; a count that grows while sound flows is a fault."""
+    return {
+        f"{module.__name__}.{name}": len(member.signatures)
+        for module in KERNEL_MODULES
+        for name, member in vars(module).items()
+        if hasattr(member, "signatures") and member.__module__ == module.__name__
+    }
+
+
+def warm_up(fft_samples: Iterable[int] = (512,)) -> None:
+    """Make every kernel ready, the transforms for the sizes given; tens of milliseconds once the cache is filled."""
+    for size in fft_samples:
+        _warm_up_transform(size)
+    _warm_up_companding()
+    _warm_up_coders()
+
+
+def _warm_up_transform(fft_samples: int) -> None:
+    window = hann_periodic(fft_samples)
+    hop_samples = fft_samples // 4
+    state = stft.make_stft(fft_samples, hop_samples, window, window, fft_samples)
+    hop = np.zeros(hop_samples, np.float32)
+    re = np.zeros(state.bins, np.float32)
+    im = np.zeros(state.bins, np.float32)
+    fft.rfft(state.plan, state.frame, re, im)
+    fft.irfft(state.plan, re, im, state.frame)
+    stft.analyse(state, hop, re, im)
+    stft.synthesise(state, re, im, hop)
+    stft.synthesise_frames(state, *stft.analyse_frames(state, hop))
+
+
+def _warm_up_companding() -> None:
+    re, im, companded = np.zeros(2, np.float32), np.zeros(2, np.float32), np.zeros(4, np.float32)
+    companding.compand(re, im, companded)
+    companding.expand(companded, re, im)
+
+
+def _warm_up_coders() -> None:
+    state, buffer = range_coder.make_state(), np.zeros(16, np.uint8)
+    cdf: Any = np.array([0, 1 << 15, 1 << 16], np.int32)
+    models = adaptive_bits.make_models(1)
+    adaptive_bits.adapt(models, 0, adaptive_bits.probability(models, 0) & 1)
+    range_coder.encoder_init(state)
+    range_coder.encode(state, buffer, 0, 1, 2)
+    range_coder.encode_bits(state, buffer, 1, 3)
+    range_coder.encode_bit(state, buffer, 1 << 15, 1)
+    range_coder.encode_symbol(state, buffer, cdf, 1, 16)
+    adaptive_bits.encode_adaptive_bit(state, buffer, models, 0, 1)
+    range_coder.encoded_length_256(state)
+    range_coder.log2_256(1)
+    length = range_coder.encoder_finish(state, buffer)
+    range_coder.decoder_init(state, buffer, length)
+    range_coder.decode_update(state, buffer, range_coder.decode_target(state, 2), 1, 2)
+    range_coder.decode_bits(state, buffer, 3)
+    range_coder.decode_bit(state, buffer, 1 << 15)
+    range_coder.decode_symbol(state, buffer, cdf, 16)
+    adaptive_bits.decode_adaptive_bit(state, buffer, adaptive_bits.make_models(1), 0)
