@@ -36,7 +36,7 @@ FACTOR_LIMIT = 1 << 30
 # Added to the diagonal: a white noise of mean square 4, the rounding of the samples and more.
 NOISE = 4 << (MEMORY_BITS + 9)
 # And this much of 2^37, so that the fixed-point factorisation stays positive.
-FLOOR = 1 << 10
+FLOOR = 1 << 15
 
 
 class BackwardState(NamedTuple):
