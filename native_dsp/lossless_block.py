@@ -23,7 +23,7 @@ from native_dsp.backward_prediction import (
 from native_dsp.jit import inlined, kernel
 from native_dsp.nlms import NlmsState, make_nlms, nlms_predict, nlms_update
 from native_dsp.range_coder import decoder_init, encoder_finish, encoder_init
-from native_dsp.residual_coder import DISTANCE_BITS, SLOW, ResidualCoder, code_residual, make_residual_coder
+from native_dsp.residual_coder import DISTANCE_BITS, ResidualCoder, code_residual, make_residual_coder
 
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
@@ -34,7 +34,6 @@ MIDDLE_TAPS = 32
 SHORT_TAPS = 16
 # The normal equations are solved every interval at first, every other one later.
 EAGER_SAMPLES = 2048
-TRUST = 2
 # Of 1024.
 LONG_STEP = 10
 MIDDLE_STEP = 20
@@ -108,17 +107,15 @@ def _code_samples(
             first_error = abs((sample << fraction_bits) - prediction)
 
             state.backward.history[channel, TAPS + phase] = sample
-            # A filter that followed a single outlier with its full error would ring for its whole memory.
-            trust = (TRUST * state.residuals.registers[channel, SLOW] >> (DISTANCE_BITS - fraction_bits)) + (1 << fraction_bits)
             left = min(max((sample << fraction_bits) - base, -widest), widest)
             after = min(max(left - long, -widest), widest)
-            nlms_update(state.long, channel, LONG_TAPS, LONG_STEP, min(max(after, -trust), trust), left)
+            nlms_update(state.long, channel, LONG_TAPS, LONG_STEP, after, left)
             left = after
             after = min(max(left - middle, -widest), widest)
-            nlms_update(state.middle, channel, MIDDLE_TAPS, MIDDLE_STEP, min(max(after, -trust), trust), left)
+            nlms_update(state.middle, channel, MIDDLE_TAPS, MIDDLE_STEP, after, left)
             left = after
             after = min(max(left - short, -widest), widest)
-            nlms_update(state.short, channel, SHORT_TAPS, SHORT_STEP, min(max(after, -trust), trust), left)
+            nlms_update(state.short, channel, SHORT_TAPS, SHORT_STEP, after, left)
         clock += 1
         state.clock[0] = clock
         if clock & (INTERVAL - 1) == 0:
