@@ -33,8 +33,8 @@ BANKS = 2
 SLOTS = INPUTS * CONTEXTS * NODES
 SIZES = 12
 SETS = NODES * SIZES
-ESCAPE_BITS = 24
-LARGEST = 1 << 22
+ESCAPE_BITS = 28
+LARGEST = 1 << 26
 # Zeros around the spectra, so that neighbours past the ends need no test.
 MARGIN = 4
 

@@ -18,6 +18,7 @@ the next key block, all concealed; with ``key=True`` for every block it costs it
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -298,10 +299,9 @@ class NearLosslessEncoder:
     def _payload(self, spectra: Float32Array, index: int, key: bool, mid_side: bool) -> tuple[bytes, float]:
         contexts = self._contexts
         counter = 0 if contexts is None else (contexts.counter + 1) & 15
-        change = 0
-        if contexts is not None and not key:
-            change = min(max(index - contexts.step_index, -128), 127)
-            index = contexts.step_index + change
+        index = max(index, _finest_index(spectra))
+        change = index - contexts.step_index if contexts is not None else 0
+        key = key or abs(change) > 127
         flags = (_BANDS if self._shaped else 0) | (_MID_SIDE if mid_side else 0) | counter << 4
         if contexts is None or key:
             flags |= _KEY
@@ -461,6 +461,12 @@ def _decode_body(
             quantised[channel], bands.edges, offsets[channel], step_size(contexts.step_index), spectra[channel]
         )
     return spectra
+
+
+def _finest_index(spectra: Float32Array) -> int:
+    """The smallest step index that keeps the largest coefficient within what the coder takes."""
+    peak_log2 = float(np.log2(max(float(np.abs(spectra).max()), 1.0) / LARGEST))
+    return max(0, math.ceil(STEPS_PER_OCTAVE * (peak_log2 - SMALLEST_STEP_LOG2)))
 
 
 def is_key_payload(payload: bytes) -> bool:
