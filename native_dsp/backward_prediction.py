@@ -95,7 +95,8 @@ def backward_predict(state: BackwardState, channel: int, phase: int, fraction_bi
         newest += channel
         for i in range(CROSS_TAPS):
             total += weights[own_taps + i] * other[newest - i]
-    return total >> (WEIGHT_BITS - fraction_bits)
+    prediction: int = total >> (WEIGHT_BITS - fraction_bits)
+    return prediction
 
 
 @kernel
@@ -150,9 +151,11 @@ def _sum_interval(state: BackwardState, channel: int) -> None:
 
 @inlined
 def _product(state: BackwardState, channel: int, start: int, other: int, begin: int) -> int:
-    total = np.int64(0)
+    a = state.history[channel, start : start + INTERVAL]
+    b = state.history[other, begin : begin + INTERVAL]
+    total: int = np.int64(0)
     for t in range(INTERVAL):
-        total += state.history[channel, start + t] * state.history[other, begin + t]
+        total += a[t] * b[t]
     return total
 
 

@@ -77,15 +77,16 @@ def make_mixer(slots: int, sets: int, inputs: int) -> Mixer:
 
 @inlined
 def mixed_probability(mixer: Mixer, inputs: int, weight_set: int) -> int:
-    """Probability of a 1, of 65536, from the counters in ``mixer.chosen``; ``inputs`` is a constant to the compiler."""
+    """Probability of a 1, of 65536, from the chosen counters; ``inputs`` is a constant to the compiler."""
     total = 0
     for i in range(inputs):
-        probability = np.int64(mixer.counters[mixer.chosen[i]]) >> (COUNT_BITS + PROBABILITY_BITS - 12)
-        stretched = np.int64(STRETCH[probability])
+        twelve_bits = np.int64(mixer.counters[mixer.chosen[i]]) >> (COUNT_BITS + PROBABILITY_BITS - 12)
+        stretched = np.int64(STRETCH[twelve_bits])
         mixer.stretched[i] = stretched
         total += stretched * np.int64(mixer.weights[weight_set, i])
     total = min(max(total >> 16, -STRETCH_LIMIT), STRETCH_LIMIT)
-    return np.int64(SQUASH[total + 2048])
+    probability: int = np.int64(SQUASH[total + 2048])
+    return probability
 
 
 @inlined

@@ -118,8 +118,8 @@ def _code_coefficients(
                 if channel == 1:
                     size = (3 * size + 4 * first) >> 2
             else:
-                size = (24 * a1 + 12 * a2 + 4 * a34 + 16 * p0 + 8 * p1 + 4 * p2 + 4 * b + 2 * run + 3 * m + neighbours)
-                size = size // 14
+                size = 24 * a1 + 12 * a2 + 4 * a34 + 16 * p0 + 8 * p1 + 4 * p2 + 4 * b
+                size = (size + 2 * run + 3 * m + neighbours) // 14
             shift = max(0, bit_length(size >> 4) - 2)
             scaled_a1 = (a1 << 1) >> shift
             scaled_p0 = (p0 << 1) >> shift
@@ -136,10 +136,7 @@ def _code_coefficients(
             c5 = fine * 8 + min(_coarse(a34 >> shift, 7), 7)
             c6 = _fine((m << 1) >> shift, 63) * 4 + min(scaled_a1, 3)
             c7 = _coarse(neighbours >> shift, 31) * 16 + _coarse(m >> shift, 15)
-            if channel == 1:
-                c8 = _coarse(first >> shift, 31) * 16 + level
-            else:
-                c8 = min(k, 31) * 16 + level
+            c8 = (_coarse(first >> shift, 31) if channel == 1 else min(k, 31)) * 16 + level
             root = base + kind * (UNARY_LIMIT + 1)
             s0 = root + c0 * NODES
             s1 = root + (CONTEXTS + c1) * NODES

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from llvmlite import ir
+from llvmlite import ir  # type: ignore[import-untyped]
 from numba import types
 from numba.extending import intrinsic
 
 from native_dsp.jit import inlined
 
 
-@intrinsic  # type: ignore[untyped-decorator]
-def _leading_zeros(typing_context: Any, value: Any) -> Any:
+def _leading_zeros_typed(typing_context: Any, value: Any) -> Any:
     """Leading zeros of a 64-bit integer, 64 for zero: one machine instruction."""
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
@@ -21,7 +20,11 @@ def _leading_zeros(typing_context: Any, value: Any) -> Any:
     return types.int64(types.int64), generate
 
 
+_leading_zeros: Any = intrinsic(_leading_zeros_typed)
+
+
 @inlined
 def bit_length(value: int) -> int:
     """Bits needed to write ``value``: 0 for 0, ``floor(log2(value)) + 1`` for 1 to 2^63 - 1."""
-    return 64 - _leading_zeros(value)
+    bits: int = 64 - _leading_zeros(value)
+    return bits

@@ -53,12 +53,14 @@ def make_nlms(channels: int, taps: int) -> NlmsState:
 def nlms_predict(state: NlmsState, channel: int, taps: int) -> int:
     """Prediction of the next input from the last ``taps`` inputs; ``taps`` is a constant to the compiler."""
     position = state.registers[channel, POSITION]
-    weights = state.weights[channel]
-    history = state.history[channel]
+    weights = state.weights[channel, :taps]
+    # A slice, because an index of unknown sign is tested for wrapping around, which keeps loops from vectorising.
+    history = state.history[channel, position : position + taps]
     total = np.int64(1 << (WEIGHT_BITS - 1))
     for i in range(taps):
-        total += np.int64(weights[i]) * np.int64(history[position + i])
-    return total >> WEIGHT_BITS
+        total += np.int64(weights[i]) * np.int64(history[i])
+    prediction: int = total >> WEIGHT_BITS
+    return prediction
 
 
 @inlined
@@ -66,15 +68,16 @@ def nlms_update(state: NlmsState, channel: int, taps: int, step: int, error: int
     """Learn from the prediction ``error`` at ``step / 1024`` of the full correction, then take ``sample`` in."""
     position = state.registers[channel, POSITION]
     power = state.registers[channel, POWER]
-    weights = state.weights[channel]
-    history = state.history[channel]
+    weights = state.weights[channel, :taps]
+    window = state.history[channel, position : position + taps]
     gradient = (error * step << (WEIGHT_BITS + GRADIENT_BITS - STEP_BITS)) // (power + 16 * taps)
     gradient = min(max(gradient, -GRADIENT_LIMIT), GRADIENT_LIMIT)
     narrow = np.int32(gradient)
     for i in range(taps):
-        correction = (np.int64(narrow) * np.int64(history[position + i]) + (1 << (GRADIENT_BITS - 1))) >> GRADIENT_BITS
-        weights[i] = np.int32(np.int64(weights[i]) + correction)
+        correction = np.int64(narrow) * np.int64(window[i]) + (1 << (GRADIENT_BITS - 1))
+        weights[i] = np.int32(np.int64(weights[i]) + (correction >> GRADIENT_BITS))
     position = position - 1 if position > 0 else taps - 1
+    history = state.history[channel]
     oldest = np.int64(history[position])
     history[position] = sample
     history[position + taps] = sample

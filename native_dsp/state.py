@@ -11,9 +11,10 @@ State = TypeVar("State")
 
 def copy_state(state: State) -> State:
     """A copy that shares no memory with ``state``: arrays are copied, tuples walked, anything else kept."""
+    copied: Any = state
     if isinstance(state, np.ndarray):
-        return state.copy()
-    if isinstance(state, tuple) and hasattr(state, "_fields"):
-        make: Any = type(state)
-        return make(*(copy_state(part) for part in state))  # type: ignore[no-any-return]
-    return state
+        copied = state.copy()
+    elif isinstance(state, tuple) and hasattr(state, "_fields"):
+        copied = type(state)(*(copy_state(part) for part in state))
+    result: State = copied
+    return result

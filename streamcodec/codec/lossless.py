@@ -157,10 +157,9 @@ class LosslessEncoder:
 
         constant = bool((samples == samples[0]).all())
         needed = adaptation.shift if constant else _common_zero_bits(samples)
-        if key:
-            shift = 0 if constant else needed
-        else:
-            shift = min(adaptation.shift, needed)
+        if key and constant:
+            needed = 0
+        shift = needed if key else min(adaptation.shift, needed)
         if key or shift != adaptation.shift:
             adaptation.restart(shift)
             if shift or not key:

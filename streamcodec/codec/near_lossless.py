@@ -317,7 +317,7 @@ class NearLosslessEncoder:
         error = 0.0
         for channel in range(len(spectra)):
             if self._shaped:
-                measure_offsets(bands, spectra[channel], offsets[channel])
+                measure_offsets(bands, channel, spectra[channel], offsets[channel])
             error += quantise(
                 spectra[channel], bands.edges, offsets[channel], step_size(index), LARGEST, quantised[channel]
             )
@@ -348,7 +348,8 @@ class NearLosslessEncoder:
             raise AudioFormatError(f"a block has the shape {list(shape)}, got {list(block.shape)}")
         if not np.isfinite(block).all():
             raise AudioFormatError("samples must be finite numbers, got NaN or infinity")
-        return np.clip(block, -16, 16).astype(np.float32) * np.float32(FULL_SCALE)
+        scaled: Float32Array = np.clip(block, -16, 16).astype(np.float32) * np.float32(FULL_SCALE)
+        return scaled
 
 
 class NearLosslessDecoder:
@@ -395,7 +396,8 @@ class NearLosslessDecoder:
         output = np.zeros((self.format.channels, self.format.block_samples), np.float32)
         for channel, transform in enumerate(self._transforms):
             mdct_backward(transform, self._spectra[channel], output[channel])
-        return np.ascontiguousarray(output.T) * np.float32(1 / FULL_SCALE)
+        samples: Float32Array = np.ascontiguousarray(output.T) * np.float32(1 / FULL_SCALE)
+        return samples
 
     def _decoded(self, payload: bytes | None) -> Float32Array:
         if not payload:

@@ -88,8 +88,12 @@ def test_bands_cover_the_spectrum_and_offsets_follow_the_level() -> None:
     assert (np.diff(bands.edges) >= 4).all()
     assert 15 <= len(bands.edges) <= 27
     offsets = np.zeros(len(bands.edges) - 1, np.int32)
-    band_steps.measure_offsets(bands, np.full(512, 256.0, np.float32), offsets)
-    assert (offsets == round(2 * band_steps.GAMMA * 8)).all()
+    band_steps.measure_offsets(bands, 0, np.full(512, 256.0, np.float32), offsets)
+    expected = 2 * band_steps.GAMMA * 8 + band_steps.TILT * np.arange(len(offsets))
+    assert np.abs(offsets - expected).max() < 0.51
+    bands.offsets[0] = offsets
+    band_steps.measure_offsets(bands, 0, np.full(512, 300.0, np.float32), offsets)
+    assert np.array_equal(offsets, bands.offsets[0])
 
 
 def test_quantiser_error_is_within_half_a_step_or_the_zero_threshold() -> None:
