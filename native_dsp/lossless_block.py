@@ -77,23 +77,25 @@ def _code_samples(
     fraction_bits = min(max(20 - bits, 0), 4)
     widest = 1 << (bits + fraction_bits)
     channels = samples.shape[1]
+    backward, residuals, clocks = state.backward, state.residuals, state.clock
+    long_state, middle_state, short_state = state.long, state.middle, state.short
     first_error = np.int64(0)
     for n in range(samples.shape[0]):
-        clock = state.clock[0]
+        clock = clocks[0]
         phase = clock & (INTERVAL - 1)
         for channel in range(channels):
-            base = backward_predict(state.backward, channel, phase, fraction_bits)
+            base = backward_predict(backward, channel, phase, fraction_bits)
             base = min(max(base, -widest), widest)
-            long = nlms_predict(state.long, channel, LONG_TAPS)
-            middle = nlms_predict(state.middle, channel, MIDDLE_TAPS)
-            short = nlms_predict(state.short, channel, SHORT_TAPS)
+            long = nlms_predict(long_state, channel, LONG_TAPS)
+            middle = nlms_predict(middle_state, channel, MIDDLE_TAPS)
+            short = nlms_predict(short_state, channel, SHORT_TAPS)
             correction = long + middle + short
             prediction = min(max(base + correction, lowest << fraction_bits), highest << fraction_bits)
             outer = first_error if channel == 1 else abs(correction)
             sample = code_residual(
                 coder,
                 buffer,
-                state.residuals,
+                residuals,
                 channel,
                 prediction,
                 outer << (DISTANCE_BITS - fraction_bits),
@@ -106,20 +108,20 @@ def _code_samples(
                 samples[n, channel] = sample
             first_error = abs((sample << fraction_bits) - prediction)
 
-            state.backward.history[channel, TAPS + phase] = sample
+            backward.history[channel, TAPS + phase] = sample
             left = min(max((sample << fraction_bits) - base, -widest), widest)
             after = min(max(left - long, -widest), widest)
-            nlms_update(state.long, channel, LONG_TAPS, LONG_STEP, after, left)
+            nlms_update(long_state, channel, LONG_TAPS, LONG_STEP, after, left)
             left = after
             after = min(max(left - middle, -widest), widest)
-            nlms_update(state.middle, channel, MIDDLE_TAPS, MIDDLE_STEP, after, left)
+            nlms_update(middle_state, channel, MIDDLE_TAPS, MIDDLE_STEP, after, left)
             left = after
             after = min(max(left - short, -widest), widest)
-            nlms_update(state.short, channel, SHORT_TAPS, SHORT_STEP, after, left)
+            nlms_update(short_state, channel, SHORT_TAPS, SHORT_STEP, after, left)
         clock += 1
-        state.clock[0] = clock
+        clocks[0] = clock
         if clock & (INTERVAL - 1) == 0:
-            backward_refresh(state.backward, clock < EAGER_SAMPLES or clock & INTERVAL == 0)
+            backward_refresh(backward, clock < EAGER_SAMPLES or clock & INTERVAL == 0)
 
 
 @kernel
