@@ -44,9 +44,8 @@ class BackwardState(NamedTuple):
 
     Shape: ``history [channels, TAPS + INTERVAL]``, the interval under way behind the one before it;
     ``memory [channels, TAPS + 1, TAPS]``, covariance and, as last row, correlation with the sample to predict;
-    ``weights [channels, TAPS]`` Q24; ``recent``, ``factor`` and ``scaled``, scratch of the same shape as one memory;
-    ``reciprocal [TAPS, 2]`` and
-    ``edges [2, TAPS]``, too. All int64.
+    ``weights [channels, TAPS]`` Q24; scratch: ``recent``, ``factor`` and ``rest``, of the shape of one memory,
+    ``column [TAPS + 1]`` and ``edges [2, TAPS]``. All int64.
     """
 
     history: Int64Array
@@ -54,8 +53,8 @@ class BackwardState(NamedTuple):
     weights: Int64Array
     recent: Int64Array
     factor: Int64Array
-    scaled: Int64Array
-    reciprocal: Int64Array
+    rest: Int64Array
+    column: Int64Array
     edges: Int64Array
 
 
@@ -70,8 +69,8 @@ def make_backward(channels: int) -> BackwardState:
         weights=weights,
         recent=np.zeros(square, np.int64),
         factor=np.zeros(square, np.int64),
-        scaled=np.zeros(square, np.int64),
-        reciprocal=np.zeros((TAPS, 2), np.int64),
+        rest=np.zeros(square, np.int64),
+        column=np.zeros(TAPS + 1, np.int64),
         edges=np.zeros((2, TAPS), np.int64),
     )
 
@@ -86,15 +85,13 @@ def backward_predict(state: BackwardState, channel: int, phase: int, fraction_bi
     own_taps = TAPS if channels == 1 else TAPS - CROSS_TAPS
     weights = state.weights[channel]
     own = state.history[channel]
-    newest = TAPS + phase - 1
     total = np.int64(0)
     for i in range(own_taps):
-        total += weights[i] * own[newest - i]
+        total += weights[i] * own[TAPS + phase - 1 - i]
     if channels == 2:
         other = state.history[1 - channel]
-        newest += channel
         for i in range(CROSS_TAPS):
-            total += weights[own_taps + i] * other[newest - i]
+            total += weights[own_taps + i] * other[TAPS + phase - 1 + channel - i]
     prediction: int = total >> (WEIGHT_BITS - fraction_bits)
     return prediction
 
@@ -163,40 +160,43 @@ def _product(state: BackwardState, channel: int, start: int, other: int, begin: 
 def _solve(state: BackwardState, channel: int) -> None:
     memory = state.memory[channel]
     weights = state.weights[channel]
-    factor, scaled, reciprocal = state.factor, state.scaled, state.reciprocal
+    factor, rest, column = state.factor, state.rest, state.column
     largest = np.int64(0)
     for i in range(TAPS):
         largest = max(largest, memory[i, i])
     if largest <= 0:
         return
-    shift = bit_length(largest) - SOLVE_BITS
-    noise = (NOISE >> shift if shift >= 0 else NOISE << -shift) + FLOOR
+    shift = bit_length(largest + NOISE) - SOLVE_BITS
     for i in range(TAPS + 1):
         for j in range(min(i + 1, TAPS)):
             entry = memory[i, j] >> shift if shift >= 0 else memory[i, j] << -shift
-            if i == j:
-                entry += noise
-            total = np.int64(0)
-            for k in range(j):
-                total += factor[j, k] * scaled[i, k]
-            entry -= total >> WEIGHT_BITS
-            if i == j:
-                # The diagonal is D itself: keep its reciprocal, 31 bits and the shift that belongs to it.
-                entry = max(entry, FLOOR)
-                bits = bit_length(entry)
-                mantissa = entry >> (bits - 31) if bits > 31 else entry << (31 - bits)
-                reciprocal[i, 0] = (1 << 61) // mantissa
-                reciprocal[i, 1] = bits
-            else:
-                scaled[i, j] = entry
-                bits = reciprocal[j, 1]
-                narrow = max(0, (bits - 20) >> 1)
-                quotient = min(max(entry >> narrow, -FACTOR_LIMIT), FACTOR_LIMIT) * reciprocal[j, 0]
-                factor[i, j] = min(max(quotient >> (6 + bits - narrow), -FACTOR_LIMIT), FACTOR_LIMIT)
+            rest[i, j] = entry << WEIGHT_BITS
+    noise = (NOISE >> shift if shift >= 0 else NOISE << -shift) + FLOOR
     for i in range(TAPS):
-        scaled[TAPS, i] = factor[TAPS, i] << WEIGHT_BITS
+        rest[i, i] += noise << WEIGHT_BITS
+    for j in range(TAPS):
+        # Division by D as multiplication by its reciprocal: 31 bits and the shift that belongs to them.
+        diagonal = max(rest[j, j] >> WEIGHT_BITS, FLOOR)
+        bits = bit_length(diagonal)
+        reciprocal = (1 << 61) // (diagonal >> (bits - 31) if bits > 31 else diagonal << (31 - bits))
+        narrow = max(0, (bits - 20) >> 1)
+        column[j] = 0
+        for i in range(j + 1, TAPS + 1):
+            entry = min(max(rest[i, j] >> (WEIGHT_BITS + narrow), -FACTOR_LIMIT), FACTOR_LIMIT)
+            quotient = (entry * reciprocal) >> (6 + bits - narrow)
+            quotient = min(max(quotient, -FACTOR_LIMIT), FACTOR_LIMIT)
+            factor[i, j] = quotient
+            column[i] = quotient
+        for i in range(j + 1, TAPS + 1):
+            entry = rest[i, j] >> WEIGHT_BITS
+            # Whole rows, because a constant length is faster; what is not below the diagonal is never looked at.
+            for k in range(TAPS):
+                rest[i, k] -= column[k] * entry
+    # Back substitution, in Q48 until a weight is final.
+    for i in range(TAPS):
+        column[i] = factor[TAPS, i] << WEIGHT_BITS
     for i in range(TAPS - 1, -1, -1):
-        weight = min(max(scaled[TAPS, i] >> WEIGHT_BITS, -FACTOR_LIMIT), FACTOR_LIMIT)
+        weight = min(max(column[i] >> WEIGHT_BITS, -FACTOR_LIMIT), FACTOR_LIMIT)
         weights[i] = weight
         for k in range(i):
-            scaled[TAPS, k] -= factor[i, k] * weight
+            column[k] -= factor[i, k] * weight

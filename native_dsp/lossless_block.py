@@ -77,7 +77,8 @@ def _code_samples(
     fraction_bits = min(max(20 - bits, 0), 4)
     widest = 1 << (bits + fraction_bits)
     channels = samples.shape[1]
-    backward, residuals, clocks = state.backward, state.residuals, state.clock
+    backward, clocks = state.backward, state.clock
+    mixer, signs, registers = state.residuals.mixer, state.residuals.signs, state.residuals.registers
     long_state, middle_state, short_state = state.long, state.middle, state.short
     first_error = np.int64(0)
     for n in range(samples.shape[0]):
@@ -95,7 +96,9 @@ def _code_samples(
             sample = code_residual(
                 coder,
                 buffer,
-                residuals,
+                mixer,
+                signs,
+                registers,
                 channel,
                 prediction,
                 outer << (DISTANCE_BITS - fraction_bits),

@@ -84,9 +84,10 @@ class ReferenceBackward:
     def _solve(self, channel: int) -> None:
         memory = self.memory[channel]
         taps, limit = backward.TAPS, backward.FACTOR_LIMIT
-        shift = max(memory[i][i] for i in range(taps)).bit_length() - backward.SOLVE_BITS
-        if shift == -backward.SOLVE_BITS:
+        largest = max(memory[i][i] for i in range(taps))
+        if largest == 0:
             return
+        shift = (largest + backward.NOISE).bit_length() - backward.SOLVE_BITS
         noise = _shifted(backward.NOISE, shift) + backward.FLOOR
         factor = [[0] * taps for _ in range(taps + 1)]
         scaled = [[0] * taps for _ in range(taps + 1)]
@@ -94,7 +95,8 @@ class ReferenceBackward:
         for i in range(taps + 1):
             for j in range(min(i, taps - 1) + 1):
                 entry = _shifted(memory[i][j], shift) + (noise if i == j else 0)
-                entry -= sum(factor[j][k] * scaled[i][k] for k in range(j)) >> 24
+                known = sum(factor[j][k] * scaled[i][k] for k in range(j))
+                entry = ((entry << 24) - known) >> 24
                 if i == j:
                     entry = max(entry, backward.FLOOR)
                     bits = entry.bit_length()

@@ -77,9 +77,8 @@ def nlms_update(state: NlmsState, channel: int, taps: int, step: int, error: int
         correction = np.int64(narrow) * np.int64(window[i]) + (1 << (GRADIENT_BITS - 1))
         weights[i] = np.int32(np.int64(weights[i]) + (correction >> GRADIENT_BITS))
     position = position - 1 if position > 0 else taps - 1
-    history = state.history[channel]
-    oldest = np.int64(history[position])
-    history[position] = sample
-    history[position + taps] = sample
+    oldest = np.int64(state.history[channel, position])
+    state.history[channel, position] = sample
+    state.history[channel, position + taps] = sample
     state.registers[channel, POSITION] = position
     state.registers[channel, POWER] = power + sample * sample - oldest * oldest

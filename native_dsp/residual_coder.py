@@ -99,7 +99,9 @@ def _level(distance: int, shift: int) -> int:
 def code_residual(
     coder: Int64Array,
     buffer: ByteArray,
-    models: ResidualCoder,
+    mixer: Mixer,
+    signs: Int32Array,
+    registers: Int64Array,
     channel: int,
     prediction: int,
     outer: int,
@@ -109,12 +111,12 @@ def code_residual(
 ) -> int:
     """Code ``sample`` around ``prediction`` (with ``fraction_bits`` fractional bits), or decode and return it.
 
-    ``outer`` is a size that the residual's may go with, in Q8: how far the filters moved the prediction, or, for the
+    The three parts of the :class:`ResidualCoder` are handed in one by one: taking a tuple of arrays apart for every
+    sample costs more than the coding. ``outer`` is a size that the residual's may go with, in Q8: how far the filters moved the prediction, or, for the
     second channel, the residual of the first.
     """
-    registers = models.registers[channel]
-    quick = registers[QUICK]
-    slow = registers[SLOW]
+    quick = registers[channel, QUICK]
+    slow = registers[channel, SLOW]
     scale = (3 * quick + slow) >> 2
     shift = max(0, bit_length(scale >> DISTANCE_BITS) - 3)
     ceiling = (prediction >> fraction_bits) + 1
@@ -131,7 +133,7 @@ def code_residual(
     negative = 0 if decoding or sample >= ceiling else 1
     if shift <= 1:
         slot = (channel * SCALES + size) * 16 + sixteenth
-        part = split(width, adaptive_probability(models.signs, slot), TREE_BITS)
+        part = split(width, adaptive_probability(signs, slot), TREE_BITS)
         if decoding:
             negative = 1 if target < part else 0
         if negative:
@@ -139,7 +141,7 @@ def code_residual(
         else:
             start = part
             width -= part
-        adapt(models.signs, slot, negative)
+        adapt(signs, slot, negative)
     distance = ceiling - 1 - sample if negative else sample - ceiling
     quotient = distance >> shift
 
@@ -147,8 +149,8 @@ def code_residual(
     if shift == 0:
         near = (sixteenth if negative else 15 - sixteenth) >> 2
     trend = min(max(quarter_octaves(quick) - quarter_octaves(slow) + TRENDS // 2, 0), TRENDS - 1)
-    last = _level(registers[LAST], shift)
-    before = _level(registers[LAST_BUT_ONE], shift)
+    last = _level(registers[channel, LAST], shift)
+    before = _level(registers[channel, LAST_BUT_ONE], shift)
     ratio = min(max(quarter_octaves(outer) - quarter_octaves(scale) + 12, 0) >> 1, 15)
     base = channel * SLOTS
     at_size = base + (size * 4 + near) * NODES
@@ -156,7 +158,6 @@ def code_residual(
     at_recent = base + RECENT_START + ((last * LEVELS + before) * 2 + (1 if shift > 0 else 0)) * NODES
     at_outer = base + OUTER_START + (coarse * 16 + ratio) * NODES
     weight_base = (channel * 2 + (1 if shift > 0 else 0)) * NODES
-    mixer = models.mixer
     symbol = min(quotient, ESCAPE)
     node = 1
     for level in range(TREE_BITS):
@@ -200,10 +201,10 @@ def code_residual(
             encode_bits(coder, buffer, rest, 1)
 
     exact = abs((sample << fraction_bits) - prediction) << (DISTANCE_BITS - fraction_bits)
-    registers[QUICK] = quick + ((exact - quick) >> QUICK_SHIFT)
-    registers[SLOW] = slow + ((exact - slow) >> SLOW_SHIFT)
-    registers[LAST_BUT_ONE] = registers[LAST]
-    registers[LAST] = exact
+    registers[channel, QUICK] = quick + ((exact - quick) >> QUICK_SHIFT)
+    registers[channel, SLOW] = slow + ((exact - slow) >> SLOW_SHIFT)
+    registers[channel, LAST_BUT_ONE] = registers[channel, LAST]
+    registers[channel, LAST] = exact
     return sample
 
 
