@@ -2,8 +2,8 @@
 
 An *offset* is how many half octaves a band's step lies above the base step: ``2 * GAMMA * log2(rms)``, with the root
 mean square in steps of 16-bit sound, and a little more for every band up the scale, because high bands are many
-coefficients wide and the ear is coarse there. Small changes are not followed. Offsets travel as differences, to the last block's or, in a key block, to the
-band below.
+coefficients wide and the ear is coarse there. Small changes are not followed. Offsets travel as differences, to the
+last block's or, in a key block, to the band below.
 """
 
 from __future__ import annotations

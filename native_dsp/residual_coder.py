@@ -112,8 +112,8 @@ def code_residual(
     """Code ``sample`` around ``prediction`` (with ``fraction_bits`` fractional bits), or decode and return it.
 
     The three parts of the :class:`ResidualCoder` are handed in one by one: taking a tuple of arrays apart for every
-    sample costs more than the coding. ``outer`` is a size that the residual's may go with, in Q8: how far the filters moved the prediction, or, for the
-    second channel, the residual of the first.
+    sample costs more than the coding. ``outer`` is a size that the residual's may go with, in Q8: how far the filters
+    moved the prediction, or, for the second channel, the residual of the first.
     """
     quick = registers[channel, QUICK]
     slow = registers[channel, SLOW]

@@ -265,6 +265,11 @@ class LosslessDecoder:
         return samples
 
 
+def warm_up() -> None:
+    """Compile all kernels, or load them from the cache, before sound flows."""
+    LosslessDecoder().decode(LosslessEncoder(MIN_RATE_HZ).encode(np.arange(100, dtype=np.int32)[:, None]))
+
+
 def _decoded(form: LosslessFormat, adaptation: _Adaptation, kind: int, count: int, body: bytes) -> Int32Array:
     samples = np.zeros((count, form.channels), np.int32)
     if kind == _CONSTANT:

@@ -520,6 +520,13 @@ def decode_signal(payloads: list[bytes], samples: int) -> Float32Array:
     return np.concatenate(blocks[1:])[:samples]
 
 
+def warm_up(sample_rate_hz: int, block_samples: int = 0) -> None:
+    """Compile all kernels for this block length, or load them from the cache, before sound flows."""
+    tone = np.sin(np.arange(4096) * 0.05).astype(np.float32)[:, None]
+    encoder = NearLosslessEncoder(sample_rate_hz, 1, FixedStep(200), "perceptual", block_samples)
+    decode_signal(encode_signal(encoder, tone), len(tone))
+
+
 def _copied(transforms: list[MdctState]) -> list[MdctState]:
     return [copy_state(transform) for transform in transforms]
 

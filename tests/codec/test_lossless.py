@@ -19,9 +19,12 @@ from streamcodec.errors import AudioFormatError, DamagedPayload
 
 RATE_HZ = 16_000
 
-# Of the coded GOLDEN_SIGNAL, made by another process of the version that set the format.
-GOLDEN_DIGEST = "TO-SET"
-GOLDEN_PAYLOAD_HEX = "TO-SET"
+# Made by another process, with the version that set the format: a change here breaks every stream out there.
+GOLDEN_DIGEST = "9d0138cdc4fd7ab8"
+GOLDEN_PAYLOAD_HEX = (
+    "04001002003e800028ff8fb8ff080f50ad843560bec64060eae34fbc73ffdf089ae5be07f2e2755637dd6356cc4a0331"
+    "c5f7c370e127f8c170c78162074fac06c07c630b4fd19883fc64e233e1b1a0"
+)
 
 
 def golden_signal() -> np.ndarray:

@@ -8,7 +8,7 @@ import pytest
 from native_dsp.mdct import make_mdct, mdct_backward, mdct_forward, mdct_reference
 
 
-@pytest.mark.parametrize("size", [64, 128, 512, 1024, 2048])
+@pytest.mark.parametrize("size", [64, 512, 2048])
 def test_forward_equals_the_definition_and_backward_returns_the_samples(size: int) -> None:
     blocks = np.random.default_rng(size).normal(size=(4, size)).astype(np.float32)
     forward, backward = make_mdct(size), make_mdct(size)
