@@ -20,6 +20,7 @@ from native_dsp.bit_mixing import Mixer, learn_bit, make_mixer, mixed_probabilit
 from native_dsp.integer_math import bit_length
 from native_dsp.jit import inlined, kernel
 from native_dsp.range_coder import decode_bit, decode_bits, encode_bit, encode_bits
+from native_dsp.state import copy_state
 
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
@@ -56,11 +57,16 @@ class CoefficientCoder(NamedTuple):
     magnitudes: Int32Array
 
 
-def make_coefficient_coder(channels: int, coefficients: int) -> CoefficientCoder:
-    """A coder that has seen nothing."""
+def make_coefficient_mixer() -> Mixer:
+    """Models of both banks that have seen nothing."""
+    return make_mixer(BANKS * SLOTS, BANKS * SETS, INPUTS)
+
+
+def make_coefficient_coder(channels: int, coefficients: int, learnt: Mixer | None = None) -> CoefficientCoder:
+    """A coder that has seen no block; its models know what a copy of ``learnt`` knows, or nothing."""
     shape = (channels, coefficients + 2 * MARGIN)
     return CoefficientCoder(
-        mixer=make_mixer(BANKS * SLOTS, BANKS * SETS, INPUTS),
+        mixer=make_coefficient_mixer() if learnt is None else copy_state(learnt),
         last=np.zeros(shape, np.int32),
         before=np.zeros(shape, np.int32),
         mean=np.zeros(shape, np.int32),

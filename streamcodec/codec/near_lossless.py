@@ -4,7 +4,8 @@ Payload, big-endian::
 
     byte 0      bit 0 key, bit 1 step follows, bit 2 steps follow the envelope, bit 3 mid/side; bits 4-7 block
                 counter, modulo 16
-    key only    channels (1), sample rate in Hz (3), log2 of the block length (1), step index (2)
+    key only    format (1): bits 0-3 sample rate, of ``RATES_HZ``, bit 4 channels less one, bits 5-7 log2 of the block
+                length less 6; sample rate in Hz (3) where bits 0-3 are all set; step index (2)
     step        difference of the step index to the last block's, signed (1), where it changes; not in key blocks
     body        range code: offsets of the bands' steps, where they follow the envelope, then the coefficients;
                 empty where every coefficient is zero
@@ -38,6 +39,7 @@ from native_dsp.mdct import MdctState, make_mdct, mdct_backward, mdct_forward
 from native_dsp.quantiser import dequantise, quantise
 from native_dsp.range_coder import decoder_init, encoder_finish, encoder_init, make_state
 from native_dsp.state import copy_state
+from streamcodec.codec.learnt_coefficients import learnt_coefficients
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
 
@@ -55,7 +57,8 @@ FULL_SCALE = 32_768.0
 STEPS_PER_OCTAVE = 16
 SMALLEST_STEP_LOG2 = -8
 STEP_INDEXES = 400
-FORMAT_BYTES = 7
+RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000, 64_000, 88_200, 96_000)
+_OTHER_RATE = 15
 # A concealed block is the one before at this share of its amplitude.
 CONCEALMENT_FADE = 0.7
 
@@ -97,17 +100,26 @@ class NearLosslessFormat:
         return self.block_samples
 
     def to_bytes(self) -> bytes:
-        """Five of the bytes of a key block's header."""
-        return (
-            bytes((self.channels,))
-            + self.sample_rate_hz.to_bytes(3, "big")
-            + bytes((self.block_samples.bit_length() - 1,))
-        )
+        """One byte, or four where the rate is an unusual one."""
+        usual = self.sample_rate_hz in RATES_HZ
+        rate = RATES_HZ.index(self.sample_rate_hz) if usual else _OTHER_RATE
+        log2_block = self.block_samples.bit_length() - 1 - MIN_LOG2_BLOCK
+        mark = bytes((rate | (self.channels - 1) << 4 | log2_block << 5,))
+        return mark if usual else mark + self.sample_rate_hz.to_bytes(3, "big")
 
     @classmethod
-    def from_bytes(cls, data: bytes) -> NearLosslessFormat:
-        """Inverse of :meth:`to_bytes`; raises AudioFormatError where a field is out of range."""
-        return cls(int.from_bytes(data[1:4], "big"), data[0], 1 << min(data[4], 30))
+    def from_bytes(cls, data: bytes) -> tuple[NearLosslessFormat, int]:
+        """Inverse of :meth:`to_bytes`: the format and how many bytes it took; AudioFormatError where out of range."""
+        if not data:
+            raise AudioFormatError("the format is missing")
+        length, rate = 1, data[0] & 15
+        if rate == _OTHER_RATE:
+            length, rate_hz = 4, int.from_bytes(data[1:4], "big")
+        elif rate < len(RATES_HZ):
+            rate_hz = RATES_HZ[rate]
+        else:
+            raise AudioFormatError(f"sample rate code {rate} is not known to this build")
+        return cls(rate_hz, (data[0] >> 4 & 1) + 1, 1 << (MIN_LOG2_BLOCK + (data[0] >> 5))), length
 
 
 @dataclass(frozen=True, slots=True)
@@ -222,7 +234,7 @@ class _Contexts:
     @classmethod
     def fresh(cls, form: NearLosslessFormat, step_index: int, counter: int) -> _Contexts:
         return cls(
-            make_coefficient_coder(form.channels, form.block_samples),
+            make_coefficient_coder(form.channels, form.block_samples, learnt_coefficients()),
             make_bands(form.channels, form.block_samples, form.sample_rate_hz),
             step_index,
             counter,
@@ -405,8 +417,8 @@ class NearLosslessDecoder:
         flags, counter = payload[0], payload[0] >> 4
         position = 1
         if flags & _KEY:
-            position += FORMAT_BYTES
-            form, index = _key_header(payload[1:position])
+            form, index, length = _key_header(payload[1:8])
+            position += length
             if form != self.format:
                 self.format = form
                 self._transforms = [make_mdct(form.block_samples) for _ in range(form.channels)]
@@ -430,16 +442,16 @@ class NearLosslessDecoder:
         return _rotated(spectra) if flags & _MID_SIDE and form.channels == 2 else spectra
 
 
-def _key_header(data: bytes) -> tuple[NearLosslessFormat, int]:
-    if len(data) < FORMAT_BYTES:
-        raise DamagedPayload("near-lossless payload ends before its format")
-    index = int.from_bytes(data[5:7], "big")
+def _key_header(data: bytes) -> tuple[NearLosslessFormat, int, int]:
+    """Format, step index, and how many bytes they took."""
     try:
-        form = NearLosslessFormat.from_bytes(data)
-        FixedStep(index)
+        form, length = NearLosslessFormat.from_bytes(data)
+        if len(data) < length + 2:
+            raise DamagedPayload("near-lossless payload ends before its step index")
+        index = FixedStep(int.from_bytes(data[length : length + 2], "big")).index
     except (AudioFormatError, BitrateError) as error:
         raise DamagedPayload(f"near-lossless payload has a damaged format: {error}") from error
-    return form, index
+    return form, index, length + 2
 
 
 def _decode_body(

@@ -10,6 +10,7 @@ from streamcodec.codec.near_lossless import (
     FixedStep,
     NearLosslessDecoder,
     NearLosslessEncoder,
+    NearLosslessFormat,
     TargetBitrate,
     TargetSnr,
     decode_signal,
@@ -66,6 +67,12 @@ def test_default_blocks_last_10_to_20_ms(rate_hz: int) -> None:
     if rate_hz == 24_000:
         decoder.decode(payload)
         assert decoder.format == encoder.format
+
+
+@pytest.mark.parametrize("form", [(44_100, 1, 512), (96_000, 2, 2048), (8_000, 1, 64), (12_345, 2, 256)])
+def test_formats_come_back(form: tuple[int, int, int]) -> None:
+    stated = NearLosslessFormat(*form)
+    assert NearLosslessFormat.from_bytes(stated.to_bytes() + b"more") == (stated, len(stated.to_bytes()))
 
 
 def test_output_lags_by_the_stated_delay() -> None:
