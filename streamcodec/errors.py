@@ -25,3 +25,7 @@ class FileFormatError(StreamcodecError):
 
 class ModelError(StreamcodecError):
     """A model that cannot be found or does not fit this version."""
+
+
+class DamagedPayload(StreamcodecError):  # noqa: N818 - a state of the bytes, named as the packet format names it
+    """A payload that is damaged, follows a gap, or comes before the first key block."""

@@ -18,14 +18,20 @@ from streamcodec.net.room import Room, RoomConfig
 from streamcodec.net.webrtc import WebRtcConfig
 from tests.net.simulation import packet
 
+READY = b"ready"
+
 
 async def main(url: str, room_name: str, key: str, count: int, direct: bool) -> None:
     buffer = JitterBuffer()
     heard: list[bytes] = []
     damaged = 0
+    begin = asyncio.Event()
 
     def receive(identity: str, datagram: bytes) -> None:
         nonlocal damaged
+        if datagram == READY:
+            begin.set()
+            return
         try:
             buffer.put(Packet.from_bytes(datagram), time.monotonic() * 1_000.0)
         except PacketError:
@@ -39,6 +45,12 @@ async def main(url: str, room_name: str, key: str, count: int, direct: bool) -> 
     async with Room(config, receive) as room:
         while not room.peers or (direct and "direct" not in room.paths.values()):
             await asyncio.sleep(0.01)
+        # Both begin together, however long either took to get here.
+        while not begin.is_set():
+            room.send(READY)
+            await asyncio.sleep(0.02)
+        for _ in range(5):
+            room.send(READY)
         start_s = time.monotonic()
         for tick in range(count + 20):
             if tick < count:

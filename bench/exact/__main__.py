@@ -1,0 +1,199 @@
+"""Tables of the exact tiers over a folder of clips, one subfolder per kind.
+
+Example::
+
+    python -m bench.exact dev --every 4
+    python -m bench.exact dev --json bench/results/exact_dev.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.table import Table
+
+from bench.exact.clips import Clip, read_clips
+from bench.exact.peers import LOSSLESS_PEERS, opus_installed, opus_snr_db
+from streamcodec.codec.lossless import LosslessDecoder, LosslessEncoder
+from streamcodec.codec.near_lossless import (
+    NearLosslessDecoder,
+    NearLosslessEncoder,
+    decode_signal,
+    default_block_samples,
+    encode_signal,
+    step_for_bytes,
+)
+
+NEAR_RATE_HZ = 44_100
+NEAR_SECONDS = 6.0
+RATIOS = (8, 30)
+# A packet's own bytes, where one payload travels or is stored as one packet.
+PACKET_BYTES = 9
+
+Row = dict[str, Any]
+
+
+def lossless_clip(clip: Clip, key_seconds: float, block_ms: int) -> tuple[int, int, float, float]:
+    """Payload bytes, number of payloads, and CPU seconds to code and to decode; every sample is compared."""
+    block = clip.sample_rate_hz * block_ms // 1000
+    encoder = LosslessEncoder(clip.sample_rate_hz, clip.samples.shape[1], 16, block)
+    every = max(1, round(key_seconds * 1000 / block_ms)) if key_seconds else 0
+    blocks = [clip.samples[i : i + block] for i in range(0, len(clip.samples), block)]
+    start = time.process_time()
+    payloads = [encoder.encode(part, bool(every and n % every == 0)) for n, part in enumerate(blocks)]
+    middle = time.process_time()
+    decoder = LosslessDecoder()
+    decoded = [decoder.decode(payload) for payload in payloads]
+    end = time.process_time()
+    if not np.array_equal(np.concatenate(decoded), clip.samples):
+        raise AssertionError(f"{clip.name} did not come back bit for bit")
+    return sum(map(len, payloads)), len(payloads), middle - start, end - middle
+
+
+def lossless_rows(clips: list[Clip]) -> list[Row]:
+    """Sizes relative to FLAC -8 where that is installed, else to PCM; speeds in multiples of 44.1 kHz mono real time.
+
+    CPU time of the codec alone for streamcodec; wall time with start-up for peers, which shows them too slow.
+    """
+    sizes: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    seconds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    pcm: dict[str, int] = defaultdict(int)
+    samples = sum(clip.samples.size for clip in clips)
+    lossless_clip(clips[0], 0, 20)
+    for clip in clips:
+        pcm[clip.kind] += clip.pcm_bytes
+        for key_seconds in (0.0, 2.0):
+            name = f"streamcodec, key every {key_seconds:g} s" if key_seconds else "streamcodec"
+            size, count, coding, decoding = lossless_clip(clip, key_seconds, 20)
+            sizes[name][clip.kind] += size
+            seconds[name][0] += coding
+            seconds[name][1] += decoding
+            if not key_seconds:
+                sizes[f"{name}, packets"][clip.kind] += size + PACKET_BYTES * count
+        for peer in LOSSLESS_PEERS:
+            if peer.installed:
+                size, spent = peer.run(clip)
+                sizes[peer.name][clip.kind] += size
+                seconds[peer.name][0] += spent
+    reference = sizes.get("FLAC -8", pcm)
+    rows = []
+    for name, by_kind in sizes.items():
+        row: Row = {"codec": name}
+        for kind in pcm:
+            row[f"{kind} / FLAC -8"] = round(by_kind[kind] / reference[kind], 4)
+        row["all / FLAC -8"] = round(sum(by_kind.values()) / sum(reference[kind] for kind in pcm), 4)
+        row["all / PCM"] = round(sum(by_kind.values()) / sum(pcm.values()), 4)
+        coding, decoding = seconds.get(name, (0.0, 0.0))
+        row["encode x RT"] = round(samples / NEAR_RATE_HZ / coding, 1) if coding else None
+        row["decode x RT"] = round(samples / NEAR_RATE_HZ / decoding, 1) if decoding else None
+        rows.append(row)
+    return rows
+
+
+def near_lossless_clip(clip: Clip, ratio: float, block_samples: int) -> tuple[float, float, float]:
+    """Real ratio, signal-to-noise ratio in dB of the 16-bit result, mean squared error over squared peak."""
+    signal = clip.samples.astype(np.float32) / np.float32(32768)
+    step = step_for_bytes(signal, clip.sample_rate_hz, int(clip.pcm_bytes / ratio), "mse", block_samples)
+    payloads = encode_signal(
+        NearLosslessEncoder(clip.sample_rate_hz, 1, step, "mse", block_samples), signal
+    )
+    decoded = np.clip(np.rint(decode_signal(payloads, len(signal)) * 32768.0), -32768, 32767)
+    noise = np.mean((decoded - clip.samples) ** 2)
+    power = np.mean(clip.samples.astype(np.float64) ** 2)
+    peak = float(np.abs(clip.samples.astype(np.int32)).max())
+    return (
+        clip.pcm_bytes / sum(map(len, payloads)),
+        float(10 * np.log10(power / max(noise, 1e-6))),
+        float(noise / peak**2),
+    )
+
+
+def near_lossless_rows(clips: list[Clip]) -> list[Row]:
+    """Mean SNR per kind at fixed real ratios of 16-bit mono at 44.1 kHz, every clip at its own step."""
+    clips = [clip.resampled(NEAR_RATE_HZ, NEAR_SECONDS) for clip in clips]
+    short = default_block_samples(NEAR_RATE_HZ)
+    coders: dict[str, Callable[[Clip, float], tuple[float, float, float]]] = {
+        f"streamcodec {1000 * block / NEAR_RATE_HZ:.1f} ms": (
+            lambda clip, ratio, block=block: near_lossless_clip(clip, ratio, block)
+        )
+        for block in (short, 2 * short)
+    }
+    if opus_installed():
+        coders["Opus"] = lambda clip, ratio: (
+            ratio, opus_snr_db(clip, 16 * NEAR_RATE_HZ / ratio), float("nan")
+        )
+    rows = []
+    for ratio in RATIOS:
+        for name, code in coders.items():
+            found: dict[str, list[float]] = defaultdict(list)
+            real, errors = [], []
+            for clip in clips:
+                reached, snr_db, error = code(clip, ratio)
+                found[clip.kind].append(snr_db)
+                real.append(reached)
+                errors.append(error)
+            row: Row = {"codec": name, "ratio": ratio, "real ratio": round(float(np.mean(real)), 2)}
+            row |= {f"{kind} SNR dB": round(float(np.mean(values)), 2) for kind, values in found.items()}
+            row["mean of kinds dB"] = round(float(np.mean([np.mean(values) for values in found.values()])), 2)
+            row["mean of clips dB"] = round(float(np.mean(np.concatenate(list(found.values())))), 2)
+            if np.isfinite(errors).all():
+                row["clips with MSE <= 4.4e-6"] = f"{sum(e <= 4.4e-6 for e in errors)}/{len(errors)}"
+            rows.append(row)
+    return rows
+
+
+def near_lossless_speed(clip: Clip) -> Row:
+    """CPU time per 10 ms of sound at ratio 8, both ways, in the default block length."""
+    signal = clip.resampled(NEAR_RATE_HZ, NEAR_SECONDS).samples.astype(np.float32) / np.float32(32768)
+    encoder = NearLosslessEncoder(NEAR_RATE_HZ)
+    block = encoder.format.block_samples
+    blocks = signal[: len(signal) // block * block].reshape(-1, block, 1)
+    decoder, costs = NearLosslessDecoder(), []
+    for part in blocks:
+        start = time.process_time()
+        decoder.decode(encoder.encode(part))
+        costs.append((time.process_time() - start) * 1000 * 10 / (1000 * block / NEAR_RATE_HZ))
+    p50, p95, p99 = np.percentile(costs[5:], [50, 95, 99])
+    return {"ms per 10 ms, both ways": {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3)}}
+
+
+def show(title: str, rows: list[Row]) -> None:
+    """Print one table."""
+    table = Table(title=title)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("" if row.get(column) is None else str(row[column]) for column in columns))
+    Console(width=200).print(table)
+
+
+def main() -> None:
+    """Measure, print, and write JSON where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path, help="folder with one subfolder of FLAC or WAV clips per kind")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th clip of each kind")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    arguments = parser.parse_args()
+    clips = read_clips(arguments.root, arguments.every)
+    exact = lossless_rows(clips)
+    show("Lossless, 16 bit", exact)
+    near = near_lossless_rows(clips)
+    show("Near-lossless, 44.1 kHz mono, optimised for MSE, real bytes", near)
+    speed = near_lossless_speed(clips[0])
+    print(speed)
+    if arguments.json:
+        figures = {"clips": len(clips), "lossless": exact, "near-lossless": near, "near-lossless speed": speed}
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
