@@ -22,7 +22,7 @@ from streamcodec.codec.rate_control import RateControl, check_bitrate, finest_wi
 Float32Array = NDArray[np.float32]
 PacketMode = Literal["independent", "stream"]
 KEY_PERIOD_PACKETS = 50
-DEAD_ZONE = 0.06
+DEAD_ZONE = 0.0
 PAYLOAD_CAPACITY_BYTES = 1024
 # Bytes that the range coder's ending may cost over the predicted bits.
 ENDING_BITS = 4.0
