@@ -1,0 +1,295 @@
+"""Websocket client of the relay: joins a room, carries datagrams and signals, and comes back when the line breaks."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import logging
+import random
+import secrets
+import ssl as tls
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+from websockets.asyncio.client import ClientConnection, connect
+from websockets.exceptions import WebSocketException
+from websockets.typing import Origin
+
+from streamcodec.errors import StreamcodecError
+from streamcodec.net.signalling import (
+    EVERYONE,
+    MAX_TEXT_BYTES,
+    PERMANENT,
+    Failure,
+    Join,
+    PeerInfo,
+    PeerJoined,
+    PeerLeft,
+    RelayMessage,
+    Signal,
+    SignallingError,
+    Welcome,
+    check_datagram,
+    parse_relay_message,
+)
+
+logger = logging.getLogger("streamcodec.client")
+# At debug level the library logs the content of messages, tokens among them.
+_library_logger = logging.getLogger("streamcodec.client.websocket")
+_library_logger.setLevel(logging.ERROR)
+
+
+class JoinError(StreamcodecError):
+    """The relay refused this client for good. ``code`` is the relay's."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"the relay refused: {failure.reason}")
+        self.code = failure.code
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    """Where to, as whom, and how patient."""
+
+    url: str
+    room: str
+    name: str = ""
+    alternates: tuple[str, ...] = ()
+    """Other relays that share the room, tried in turn."""
+    token: str = field(default="", repr=False)
+    context: tls.SSLContext | None = None
+    """For ``wss`` with a private certificate authority."""
+    origin: str | None = None
+    attempt_timeout_s: float = 1.5
+    """Longer, a connection attempt made while the network was down would outlive its return."""
+    retry_s: tuple[float, float] = (0.1, 0.5)
+    """First and longest pause between attempts."""
+    ping_interval_s: float = 0.5
+    ping_timeout_s: float = 1.5
+    queue_datagrams: int = 50
+
+
+@dataclass(slots=True)
+class ClientStats:
+    """Counts since the start."""
+
+    connects: int = 0
+    sent: int = 0
+    received: int = 0
+    dropped: int = 0
+    """Datagrams given to send while the line was down or full."""
+    damaged: int = 0
+
+
+Event = Welcome | PeerJoined | PeerLeft | Signal | None
+"""What the relay said; None when the connection was lost."""
+
+
+class RelayClient:
+    """One seat in one room. Use as ``async with``: entering joins the room, or raises JoinError or OSError.
+
+    ``on_datagram(peer, datagram)`` and ``on_event(event)`` are called on the event loop and must not block. After a
+    lost connection the client rejoins by itself, which shows as None, then a new ``Welcome``.
+    """
+
+    def __init__(
+        self,
+        config: ClientConfig,
+        on_datagram: Callable[[int, bytes], None],
+        on_event: Callable[[Event], None] = lambda event: None,
+    ) -> None:
+        self.config = config
+        self.stats = ClientStats()
+        self.peer: int | None = None
+        """Our number in the room; None while the line is down."""
+        self.peers: dict[int, PeerInfo] = {}
+        self._on_datagram = on_datagram
+        self._on_event = on_event
+        self._join = Join(config.room, secrets.token_urlsafe(24), config.name, config.token)
+        self._outgoing: deque[bytes | str] = deque()
+        self._wake = asyncio.Event()
+        self._leaving = False
+        self._urls = itertools.cycle((config.url, *config.alternates))
+
+    async def __aenter__(self) -> RelayClient:
+        for last in (False,) * len(self.config.alternates) + (True,):
+            try:
+                self._connection = await self._enter()
+                break
+            except (OSError, TimeoutError, asyncio.TimeoutError, WebSocketException):
+                if last:
+                    raise
+        self._task = asyncio.create_task(self._run())
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        self._leaving = True
+        with contextlib.suppress(TimeoutError, asyncio.TimeoutError, WebSocketException, OSError):
+            await asyncio.wait_for(self._say_goodbye(), 1.0)
+        self._task.cancel()
+        with contextlib.suppress(asyncio.CancelledError, JoinError):
+            await self._task
+        self._connection.transport.abort()
+
+    @property
+    def failed(self) -> JoinError | None:
+        """Why the client has given up for good; None while it has not."""
+        if not self._task.done() or self._task.cancelled():
+            return None
+        error = self._task.exception()
+        return error if isinstance(error, JoinError) else None
+
+    def send(self, datagram: bytes, peer: int = EVERYONE) -> None:
+        """Queue a datagram for one peer or for everyone else; the oldest queued one goes when there are too many.
+
+        Errors: StreamcodecError for one of no bytes or more than 1,100.
+        """
+        check_datagram(datagram)
+        if self.peer is None:
+            self.stats.dropped += 1
+            return
+        if len(self._outgoing) >= self.config.queue_datagrams:
+            self._drop_oldest()
+        self._outgoing.append(bytes((peer,)) + datagram)
+        self._wake.set()
+
+    def signal(self, peer: int, data: dict[str, Any]) -> None:
+        """Send a peer a signalling object through the relay; lost if the line is down."""
+        if self.peer is not None:
+            self._outgoing.append(Signal(peer, data).to_json())
+            self._wake.set()
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _drop_oldest(self) -> None:
+        for index, message in enumerate(self._outgoing):
+            if isinstance(message, bytes):
+                del self._outgoing[index]
+                self.stats.dropped += 1
+                return
+
+    async def _enter(self) -> ClientConnection:
+        """Connect to the next relay and join; raises JoinError, OSError, TimeoutError or WebSocketException."""
+        config = self.config
+        url = next(self._urls)
+        connection = await connect(
+            url,
+            ssl=config.context or (True if url.startswith("wss:") else None),
+            origin=None if config.origin is None else Origin(config.origin),
+            compression=None,
+            open_timeout=config.attempt_timeout_s,
+            ping_interval=config.ping_interval_s,
+            ping_timeout=config.ping_timeout_s,
+            close_timeout=0.3,
+            max_size=MAX_TEXT_BYTES,
+            write_limit=8_192,
+            logger=_library_logger,
+        )
+        try:
+            await connection.send(self._join.to_json())
+            received = await asyncio.wait_for(connection.recv(), config.attempt_timeout_s)
+            answer = parse_relay_message(_as_text(received))
+        except BaseException:
+            await connection.close()
+            raise
+        if isinstance(answer, Failure):
+            await connection.close()
+            raise JoinError(answer)
+        if not isinstance(answer, Welcome):
+            await connection.close()
+            raise SignallingError("the relay did not answer a join with a welcome")
+        self._outgoing.clear()
+        self.stats.connects += 1
+        self._hear(answer)
+        return connection
+
+    async def _say_goodbye(self) -> None:
+        """Let what is queued go out, then close politely."""
+        while self._outgoing and self.peer is not None:
+            await asyncio.sleep(0.005)
+        await self._connection.close()
+
+    async def _run(self) -> None:
+        while not self._leaving:
+            try:
+                await self._carry(self._connection)
+            finally:
+                self.peer = None
+                self.peers.clear()
+                self._connection.transport.abort()
+                self._on_event(None)
+            if not self._leaving:
+                self._connection = await self._return()
+
+    async def _return(self) -> ClientConnection:
+        pause_s, longest_s = self.config.retry_s
+        while True:
+            try:
+                return await self._enter()
+            except JoinError as error:
+                if error.code in PERMANENT:
+                    logger.warning("gave up room %s: %s", self.config.room, error)
+                    raise
+            except (OSError, TimeoutError, asyncio.TimeoutError, WebSocketException, SignallingError) as error:
+                logger.info("relay not reached yet: %s", type(error).__name__)
+            await asyncio.sleep(pause_s * random.uniform(0.75, 1.0))
+            pause_s = min(2 * pause_s, longest_s)
+
+    async def _carry(self, connection: ClientConnection) -> None:
+        """Receive and send until the connection ends."""
+        writer = asyncio.create_task(self._write(connection))
+        try:
+            async for message in connection:
+                if isinstance(message, bytes):
+                    if len(message) >= 2:
+                        self.stats.received += 1
+                        self._on_datagram(message[0], message[1:])
+                    continue
+                self._hear_text(message)
+        except WebSocketException:
+            pass
+        finally:
+            writer.cancel()
+            with contextlib.suppress(asyncio.CancelledError, WebSocketException, OSError):
+                await writer
+
+    def _hear_text(self, text: str) -> None:
+        try:
+            message = parse_relay_message(text)
+        except SignallingError:
+            self.stats.damaged += 1
+            return
+        if isinstance(message, Failure):
+            if message.code in PERMANENT:
+                raise JoinError(message)
+            return
+        self._hear(message)
+
+    def _hear(self, message: RelayMessage) -> None:
+        if isinstance(message, Welcome):
+            self.peer = message.peer
+            self.peers = {info.peer: info for info in message.peers}
+        elif isinstance(message, PeerJoined):
+            self.peers[message.info.peer] = message.info
+        elif isinstance(message, PeerLeft):
+            self.peers.pop(message.peer, None)
+        if not isinstance(message, Failure):
+            self._on_event(message)
+
+    async def _write(self, connection: ClientConnection) -> None:
+        while True:
+            while self._outgoing:
+                message = self._outgoing.popleft()
+                await connection.send(message)
+                self.stats.sent += 1
+            self._wake.clear()
+            await self._wake.wait()
+
+
+def _as_text(message: str | bytes) -> str:
+    if isinstance(message, bytes):
+        raise SignallingError("the relay sent a datagram before its welcome")
+    return message

@@ -1,0 +1,151 @@
+"""How much to send and how redundantly, from receiver reports: growing delay means congestion, loss alone does not.
+
+Delay governs the rate (additive growth, multiplicative retreat, as in LEDBAT, RFC 6817, and Google's congestion
+control); loss without delay is taken for a lossy path and answered with redundancy, up to a share of loss that
+no path without congestion has.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamcodec.codec.packet import MAX_REDUNDANT
+from streamcodec.errors import BitrateError
+from streamcodec.net.report import ReceiverReport
+
+
+@dataclass(frozen=True, slots=True)
+class CongestionConfig:
+    """Bounds and thresholds."""
+
+    minimum_bps: int = 1_500
+    maximum_bps: int = 12_000
+    start_bps: int = 6_000
+    max_copies: int = 3
+    copy_cost: float = 0.35
+    """Size of a coarser copy relative to its packet."""
+    residual_loss: float = 0.01
+    """Redundancy aims at losing no more than this after recovery."""
+    queue_ms: float = 30.0
+    """Queueing delay above which growing delay is congestion."""
+    growth_ms_per_s: float = 10.0
+    full_queue_ms: float = 120.0
+    """Queueing delay that is congestion unless it shrinks."""
+    heavy_loss: float = 0.3
+    """Loss, averaged over some seconds, above which the rate retreats whatever the delay."""
+    retreat: float = 0.7
+    advance_per_s: float = 0.08
+    hold_ms: float = 1_000.0
+    """After a retreat, wait this long for its effect."""
+    feedback_timeout_ms: float = 2_500.0
+    fewer_copies_after_ms: float = 5_000.0
+
+    def __post_init__(self) -> None:
+        if not 0 < self.minimum_bps <= self.start_bps <= self.maximum_bps:
+            raise BitrateError(
+                f"bitrates must satisfy 0 < minimum <= start <= maximum, "
+                f"got {self.minimum_bps}, {self.start_bps}, {self.maximum_bps}"
+            )
+        if not 0 <= self.max_copies <= MAX_REDUNDANT:
+            raise BitrateError(f"max_copies must be 0 to {MAX_REDUNDANT}, got {self.max_copies}")
+
+
+@dataclass(frozen=True, slots=True)
+class SendRate:
+    """What the sender should do: payload bits per second of the primaries, and copies of earlier packets in each."""
+
+    bitrate_bps: int
+    copies: int
+
+
+class CongestionController:
+    """Feed it reports and the time; read :attr:`rate`. Times are milliseconds of the sender's own clock."""
+
+    def __init__(self, config: CongestionConfig | None = None) -> None:
+        self.config = config or CongestionConfig()
+        self._budget_bps = float(self.config.start_bps)
+        self._copies = 0
+        self._fewer_since_ms: float | None = None
+        self._loss = 0.0
+        self._mean_loss = 0.0
+        self._burst_packets = 1.0
+        self._last_report_ms: float | None = None
+        self._last_retreat_ms = float("-inf")
+        self._starved = False
+
+    @property
+    def rate(self) -> SendRate:
+        """The budget, split between primaries and copies; redundancy gives way before the primaries do."""
+        config = self.config
+        copies = self._copies
+        while copies and self._budget_bps / (1 + copies * config.copy_cost) < config.minimum_bps:
+            copies -= 1
+        bitrate_bps = self._budget_bps / (1 + copies * config.copy_cost)
+        return SendRate(round(min(max(bitrate_bps, config.minimum_bps), config.maximum_bps)), copies)
+
+    def on_report(self, report: ReceiverReport, now_ms: float) -> SendRate:
+        """Take a report that arrived at ``now_ms``; returns the new rate."""
+        elapsed_ms = 500.0 if self._last_report_ms is None else min(now_ms - self._last_report_ms, 2_000.0)
+        self._last_report_ms = now_ms
+        self._starved = False
+        # Up at once, down slowly: a burst now is likely followed by another.
+        weight = 0.5 if report.loss > self._loss else 0.1
+        self._loss += weight * (report.loss - self._loss)
+        self._mean_loss += 0.1 * (report.loss - self._mean_loss)
+        if report.mean_burst_packets >= 1.0:
+            self._burst_packets += 0.2 * (report.mean_burst_packets - self._burst_packets)
+        self._choose_copies(now_ms)
+        if self._congested(report):
+            self._retreat(now_ms, self.config.retreat)
+        elif self._mean_loss > self.config.heavy_loss:
+            self._retreat(now_ms, 0.9)
+        elif report.queue_ms < self.config.queue_ms and now_ms - self._last_retreat_ms > self.config.hold_ms:
+            self._budget_bps *= 1.0 + self.config.advance_per_s * elapsed_ms / 1_000.0
+        self._bound()
+        return self.rate
+
+    def on_tick(self, now_ms: float) -> SendRate:
+        """Call now and then: without reports for long, the rate falls to the minimum and redundancy stops."""
+        last_ms = self._last_report_ms
+        if last_ms is not None and not self._starved and now_ms - last_ms > self.config.feedback_timeout_ms:
+            self._starved = True
+            self._budget_bps = float(self.config.minimum_bps)
+            self._copies = 0
+        return self.rate
+
+    def _congested(self, report: ReceiverReport) -> bool:
+        config = self.config
+        growing = report.queue_ms > config.queue_ms and report.queue_growth_ms_per_s > config.growth_ms_per_s
+        return growing or (report.queue_ms > config.full_queue_ms and report.queue_growth_ms_per_s >= 0.0)
+
+    def _retreat(self, now_ms: float, factor: float) -> None:
+        if now_ms - self._last_retreat_ms >= self.config.hold_ms:
+            self._last_retreat_ms = now_ms
+            self._budget_bps *= factor
+
+    def _bound(self) -> None:
+        config = self.config
+        highest_bps = config.maximum_bps * (1 + self._copies * config.copy_cost)
+        self._budget_bps = min(max(self._budget_bps, float(config.minimum_bps)), highest_bps)
+
+    def _choose_copies(self, now_ms: float) -> None:
+        """The fewest copies that leave less than ``residual_loss``, if a lost packet's neighbour is lost as often.
+
+        After a loss the next packet is lost with probability max(loss, 1 - 1/burst), so k copies leave
+        loss * that^k. More copies are taken at once, fewer only after a while.
+        """
+        config = self.config
+        again = max(self._loss, 1.0 - 1.0 / max(1.0, self._burst_packets))
+        wanted = 0
+        left = self._loss
+        while left > config.residual_loss and wanted < config.max_copies:
+            wanted += 1
+            left *= again
+        if wanted >= self._copies:
+            self._copies = wanted
+            self._fewer_since_ms = None
+        elif self._fewer_since_ms is None:
+            self._fewer_since_ms = now_ms
+        elif now_ms - self._fewer_since_ms >= config.fewer_copies_after_ms:
+            self._copies -= 1
+            self._fewer_since_ms = now_ms

@@ -1,0 +1,482 @@
+"""Adaptive jitter buffer: packets in at any time and order, one decision out per packet duration of playout.
+
+No clock, socket or task lives here: the caller passes milliseconds of its own monotonic clock to
+:meth:`JitterBuffer.put` and :meth:`JitterBuffer.get`. A packet's *unit* is its timestamp extended over wraps: media
+time in packet durations.
+
+The playout delay of a unit is how long after the fastest packet of its age it is asked for. It is held to the target
+of :class:`~streamcodec.net.delay_estimator.DelayEstimator` by time-scale instructions, which makes growth, draining
+after a spike and clock drift one and the same thing. When the buffer runs dry it waits without giving the awaited
+unit up, so a stall of the network delays speech and does not swallow it; a gap with something behind it is a loss.
+"""
+
+from __future__ import annotations
+
+import enum
+from dataclasses import dataclass, field
+
+from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags
+from streamcodec.errors import StreamcodecError
+from streamcodec.net.delay_estimator import DelayConfig, DelayEstimator
+
+PACKET_MS = 20.0
+
+
+class TimeScale(enum.Enum):
+    """What playout should do to the decoded samples of one packet."""
+
+    KEEP = "keep"
+    ACCELERATE = "accelerate"
+    """Shorten where the signal allows it without being heard."""
+    ACCELERATE_NOW = "accelerate now"
+    EXPAND = "expand"
+    EXPAND_NOW = "expand now"
+
+
+class Arrival(enum.Enum):
+    """What became of a packet given to :meth:`JitterBuffer.put`."""
+
+    HELD = "held"
+    DUPLICATE = "duplicate"
+    LATE = "late"
+    SUSPECT = "suspect"
+    """Far from where the stream should be; believed once a second one agrees."""
+    RESTARTED = "restarted"
+    """The sender started afresh; the buffer did too, and holds the packet."""
+
+
+@dataclass(frozen=True, slots=True)
+class Play:
+    """Decode this packet; ``recovered`` when it was rebuilt from a redundant copy."""
+
+    packet: Packet
+    recovered: bool
+    scale: TimeScale
+
+
+@dataclass(frozen=True, slots=True)
+class Lost:
+    """Conceal one packet duration; ``underrun`` when nothing has come and the unit is still awaited."""
+
+    underrun: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Silence:
+    """The sender has stopped on purpose, or has been gone for long: comfort noise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """No stream yet, or its first packets are still being gathered: play nothing, ask again."""
+
+
+Playout = Play | Lost | Silence | Wait
+
+
+@dataclass(frozen=True, slots=True)
+class JitterConfig:
+    """Behaviour of the buffer; times in milliseconds."""
+
+    delay: DelayConfig = field(default_factory=DelayConfig)
+    slack_below_ms: float = 3.0
+    slack_above_ms: float = 12.0
+    """Playout delay may lie this far below or above the target before anything is done about it. Above, it is at
+    least the block that playout asks for at a time: the delay moves in steps of that."""
+    urgent_ms: float = 40.0
+    """Beyond this difference every packet is scaled, whatever the signal."""
+    scale_spacing_packets: int = 3
+    """Gentle corrections are at least this far apart."""
+    resync_ms: float = 5_000.0
+    """A packet this far from where the clock says the stream is belongs to a restarted sender."""
+    restart_run: int = 5
+    """This many stale packets in unbroken order are a restarted sender as well."""
+
+    def __post_init__(self) -> None:
+        if self.resync_ms <= self.delay.maximum_ms:
+            raise StreamcodecError(
+                f"resync_ms must exceed the largest delay, got {self.resync_ms} and {self.delay.maximum_ms}"
+            )
+
+
+@dataclass(frozen=True, slots=True)
+class JitterStats:
+    """Counts since the start, in packets, and the delays of the moment.
+
+    ``received`` (duplicates and suspects apart) is ``played + late + discarded + held``. ``lost`` counts sequence
+    numbers that never came, as RFC 3550 does; ``recovered`` were played from redundant copies because their own
+    packet was lost or late. ``concealed`` counts packet durations made up by the decoder, for losses and underruns
+    alike.
+    """
+
+    received: int = 0
+    played: int = 0
+    late: int = 0
+    duplicate: int = 0
+    suspect: int = 0
+    discarded: int = 0
+    lost: int = 0
+    recovered: int = 0
+    concealed: int = 0
+    underruns: int = 0
+    silent: int = 0
+    restarts: int = 0
+    held: int = 0
+    depth_ms: float = 0.0
+    target_ms: float = 0.0
+
+
+class _State(enum.Enum):
+    IDLE = enum.auto()
+    PRIMING = enum.auto()
+    PLAYING = enum.auto()
+    SILENT = enum.auto()
+
+
+@dataclass(slots=True)
+class _Slot:
+    packet: Packet
+    sequence: int | None
+    """Extended sequence number of a primary; None for a rebuilt copy."""
+
+
+@dataclass(slots=True)
+class _Counts:
+    received: int = 0
+    played: int = 0
+    late: int = 0
+    duplicate: int = 0
+    suspect: int = 0
+    discarded: int = 0
+    recovered: int = 0
+    concealed: int = 0
+    underruns: int = 0
+    silent: int = 0
+    restarts: int = 0
+    lost_before_restart: int = 0
+
+
+def extend(wrapped: int, near: int) -> int:
+    """The number congruent to ``wrapped`` modulo 65,536 that lies nearest to ``near``."""
+    half = SEQUENCE_MODULUS // 2
+    return near + (wrapped - near + half) % SEQUENCE_MODULUS - half
+
+
+class JitterBuffer:
+    """One sender's packets, put in order and in time.
+
+    Memory is bounded: at most ``CAPACITY_PACKETS`` units ahead of playout are held.
+    """
+
+    CAPACITY_PACKETS = 256
+    _SEEN_PACKETS = 1024
+
+    def __init__(self, config: JitterConfig | None = None) -> None:
+        self.config = config or JitterConfig()
+        self._counts = _Counts()
+        self._state = _State.IDLE
+        self._target_ms = self.config.delay.initial_ms
+        self._depth_ms = 0.0
+        self._suspect: Packet | None = None
+        self._clear()
+
+    @property
+    def stats(self) -> JitterStats:
+        """A frozen snapshot."""
+        counts = self._counts
+        return JitterStats(
+            received=counts.received,
+            played=counts.played,
+            late=counts.late,
+            duplicate=counts.duplicate,
+            suspect=counts.suspect,
+            discarded=counts.discarded,
+            lost=counts.lost_before_restart + self._lost_since_restart(),
+            recovered=counts.recovered,
+            concealed=counts.concealed,
+            underruns=counts.underruns,
+            silent=counts.silent,
+            restarts=counts.restarts,
+            held=self._held_primaries(),
+            depth_ms=self._depth_ms,
+            target_ms=self._target_ms,
+        )
+
+    @property
+    def contents(self) -> tuple[tuple[int, bool], ...]:
+        """What is held, in playout order: (unit, rebuilt from a copy)."""
+        return tuple((unit, self._slots[unit].sequence is None) for unit in sorted(self._slots))
+
+    @property
+    def next_unit(self) -> int | None:
+        """The unit playout will ask for next; None before the first packet."""
+        return None if self._state is _State.IDLE else self._next
+
+    def put(self, packet: Packet, arrival_ms: float) -> Arrival:
+        """Take a packet that arrived at ``arrival_ms``, with the redundant copies it carries."""
+        if self._state is _State.IDLE:
+            self._begin(packet, arrival_ms)
+        unit = extend(packet.timestamp, self._expected_unit(arrival_ms))
+        sequence = extend(packet.sequence, self._highest_sequence)
+        if abs(unit - self._expected_unit(arrival_ms)) * PACKET_MS > self.config.resync_ms:
+            return self._doubt(packet, arrival_ms)
+        self._suspect = None
+        arrival = self._file(packet, unit, sequence, arrival_ms)
+        if arrival is Arrival.HELD:
+            self._stale_run = 0
+        elif self._continues_stale_run(sequence):
+            self._uncount(arrival)
+            return self._restart((packet,), arrival_ms)
+        return arrival
+
+    def get(self, now_ms: float, block_ms: float = 10.0) -> Playout:
+        """Decide what to play for the next packet duration; the device takes ``block_ms`` at a time."""
+        self._target_ms = self._delay.target_ms(now_ms)
+        if self._state in (_State.PRIMING, _State.SILENT) and not self._resume(now_ms):
+            if self._state is _State.PRIMING:
+                return Wait()
+            self._counts.silent += 1
+            return Silence()
+        if self._state is _State.IDLE:
+            return Wait()
+        self._depth_ms = self._delay_ms(self._next, now_ms)
+        self._skip_overdue(now_ms)
+        if self._next not in self._slots:
+            missing = self._miss(now_ms)
+            if missing is not None:
+                return missing
+        return self._play(now_ms, block_ms)
+
+    # -- arrivals ------------------------------------------------------------------------------------------------
+
+    def _clear(self) -> None:
+        self._slots: dict[int, _Slot] = {}
+        self._delay = DelayEstimator(self.config.delay)
+        self._next = 0
+        self._first_unit = 0
+        self._origin_ms = 0.0
+        self._first_sequence = 0
+        self._highest_sequence = 0
+        self._unique = 0
+        self._seen_sequences = [-1] * self._SEEN_PACKETS
+        self._timed_units = [-1] * self._SEEN_PACKETS
+        self._last_played_sequence: int | None = None
+        self._waited = 0
+        self._since_scaled = 0
+        self._stale_run = 0
+        self._stale_sequence = -1
+        self._ended = False
+
+    def _begin(self, packet: Packet, arrival_ms: float) -> None:
+        # One modulus up, so that neither a reordered first packet nor an old copy makes a negative unit.
+        unit = packet.timestamp + SEQUENCE_MODULUS
+        self._first_sequence = self._highest_sequence = packet.sequence + SEQUENCE_MODULUS
+        self._origin_ms = arrival_ms - unit * PACKET_MS
+        self._first_unit = self._next = unit
+        self._state = _State.PRIMING
+
+    def _expected_unit(self, arrival_ms: float) -> int:
+        base_ms = self._delay.base_ms if self._delay.count else 0.0
+        return round((arrival_ms - self._origin_ms - base_ms) / PACKET_MS)
+
+    def _file(self, packet: Packet, unit: int, sequence: int, arrival_ms: float) -> Arrival:
+        counts = self._counts
+        if self._seen_sequences[sequence % self._SEEN_PACKETS] == sequence:
+            counts.duplicate += 1
+            return Arrival.DUPLICATE
+        self._seen_sequences[sequence % self._SEEN_PACKETS] = sequence
+        counts.received += 1
+        self._unique += 1
+        self._highest_sequence = max(self._highest_sequence, sequence)
+        if sequence < self._first_sequence and self._state is _State.PRIMING:
+            self._first_sequence = sequence
+        self._time(unit, arrival_ms, recovered=False)
+        self._make_room(unit)
+        if self._state is _State.PRIMING and unit < self._next and not self._ended:
+            self._next = unit
+        self._hold_copies(packet, unit, arrival_ms)
+        if unit < self._next:
+            counts.late += 1
+            return Arrival.LATE
+        held = self._slots.get(unit)
+        if held is not None and held.sequence is not None:
+            counts.received -= 1
+            counts.duplicate += 1
+            return Arrival.DUPLICATE
+        self._slots[unit] = _Slot(packet, sequence)
+        return Arrival.HELD
+
+    def _hold_copies(self, packet: Packet, unit: int, arrival_ms: float) -> None:
+        for copy in packet.redundant:
+            copied_unit = unit - copy.age
+            self._time(copied_unit, arrival_ms, recovered=True)
+            if copied_unit < self._next:
+                continue
+            held = self._slots.get(copied_unit)
+            if held is not None and (held.sequence is not None or held.packet.level >= copy.level):
+                continue
+            rebuilt = Packet(
+                tier=packet.tier,
+                sequence=(packet.sequence - copy.age) % SEQUENCE_MODULUS,
+                timestamp=copied_unit % SEQUENCE_MODULUS,
+                level=copy.level,
+                flags=copy.flags,
+                payload=copy.payload,
+            )
+            self._slots[copied_unit] = _Slot(rebuilt, None)
+
+    def _time(self, unit: int, arrival_ms: float, *, recovered: bool) -> None:
+        """Give the estimator the moment at which a unit first became playable, by whichever copy came first."""
+        if self._timed_units[unit % self._SEEN_PACKETS] >= unit:
+            return
+        if recovered and unit < self._first_unit:
+            return
+        self._timed_units[unit % self._SEEN_PACKETS] = unit
+        transit_ms = arrival_ms - self._origin_ms - unit * PACKET_MS
+        self._delay.observe(transit_ms, arrival_ms, recovered=recovered)
+
+    def _make_room(self, unit: int) -> None:
+        while unit - self._next >= self.CAPACITY_PACKETS:
+            if not self._slots:
+                self._next = unit
+                return
+            self._next = max(min(self._slots), unit - self.CAPACITY_PACKETS + 1)
+            for old in [held for held in self._slots if held < self._next]:
+                self._discard(old)
+
+    def _discard(self, unit: int) -> None:
+        if self._slots.pop(unit).sequence is not None:
+            self._counts.discarded += 1
+
+    def _doubt(self, packet: Packet, arrival_ms: float) -> Arrival:
+        earlier = self._suspect
+        if earlier is not None and (packet.sequence - earlier.sequence) % SEQUENCE_MODULUS == 1:
+            self._counts.suspect -= 1
+            return self._restart((earlier, packet), arrival_ms)
+        self._suspect = packet
+        self._counts.suspect += 1
+        return Arrival.SUSPECT
+
+    def _continues_stale_run(self, sequence: int) -> bool:
+        self._stale_run = self._stale_run + 1 if sequence == self._stale_sequence + 1 else 1
+        self._stale_sequence = sequence
+        return self._stale_run >= (2 if self._ended else self.config.restart_run)
+
+    def _uncount(self, arrival: Arrival) -> None:
+        """Take back what a stale packet was counted as, before it is filed again as the first of a new stream."""
+        if arrival is Arrival.LATE:
+            self._counts.late -= 1
+            self._counts.received -= 1
+        else:
+            self._counts.duplicate -= 1
+
+    def _restart(self, packets: tuple[Packet, ...], arrival_ms: float) -> Arrival:
+        counts = self._counts
+        counts.restarts += 1
+        counts.lost_before_restart += self._lost_since_restart()
+        counts.discarded += self._held_primaries()
+        self._suspect = None
+        self._clear()
+        self._begin(packets[0], arrival_ms)
+        for packet in packets:
+            sequence = extend(packet.sequence, self._highest_sequence)
+            self._file(packet, extend(packet.timestamp, self._next), sequence, arrival_ms)
+        return Arrival.RESTARTED
+
+    def _lost_since_restart(self) -> int:
+        if self._unique == 0:
+            return 0
+        return max(0, self._highest_sequence - self._first_sequence + 1 - self._unique)
+
+    def _held_primaries(self) -> int:
+        return sum(slot.sequence is not None for slot in self._slots.values())
+
+    # -- playout -------------------------------------------------------------------------------------------------
+
+    def _delay_ms(self, unit: int, now_ms: float) -> float:
+        return now_ms - self._origin_ms - self._delay.base_ms - unit * PACKET_MS
+
+    def _resume(self, now_ms: float) -> bool:
+        """Start playing the earliest held unit if it is due; a pause is where depth is corrected for nothing."""
+        if not self._slots:
+            return False
+        head = min(self._slots)
+        if self._delay_ms(head, now_ms) < self._target_ms - self.config.slack_below_ms:
+            return False
+        self._next = head
+        self._waited = 0
+        self._state = _State.PLAYING
+        return True
+
+    def _skip_overdue(self, now_ms: float) -> None:
+        limit_ms = self.config.delay.maximum_ms + self.config.urgent_ms
+        while self._slots and self._delay_ms(self._next, now_ms) > limit_ms:
+            if self._next in self._slots:
+                self._discard(self._next)
+            self._next += 1
+
+    def _miss(self, now_ms: float) -> Lost | Silence | None:
+        """Decide about an absent unit; None when playout may go on with a later one that is now ``_next``."""
+        counts = self._counts
+        if not self._slots:
+            self._waited += 1
+            counts.concealed += 1
+            counts.underruns += 1
+            if self._waited * PACKET_MS >= self.config.delay.maximum_ms:
+                self._state = _State.SILENT
+            return Lost(underrun=True)
+        head = min(self._slots)
+        if self._slots[head].sequence is not None and self._slots[head].sequence == self._after_last_played():
+            self._state = _State.SILENT
+            if not self._resume(now_ms):
+                counts.silent += 1
+                return Silence()
+            return None
+        # Playing earlier than wanted: waiting costs nothing that expanding would not, and the packet may still come.
+        if self._delay_ms(self._next, now_ms) < self._target_ms - PACKET_MS:
+            self._waited += 1
+            counts.concealed += 1
+            return Lost(underrun=False)
+        # What was concealed while waiting stands for units that are missing now.
+        stood_in = min(self._waited, head - self._next)
+        self._next += stood_in
+        self._waited = 0
+        if self._next == head:
+            return None
+        self._next += 1
+        counts.concealed += 1
+        return Lost(underrun=False)
+
+    def _after_last_played(self) -> int | None:
+        return None if self._last_played_sequence is None else self._last_played_sequence + 1
+
+    def _play(self, now_ms: float, block_ms: float) -> Play:
+        slot = self._slots.pop(self._next)
+        scale = self._scale(self._delay_ms(self._next, now_ms) - self._target_ms, block_ms)
+        self._next += 1
+        self._waited = 0
+        if slot.sequence is None:
+            self._counts.recovered += 1
+            self._last_played_sequence = None
+        else:
+            self._counts.played += 1
+            self._last_played_sequence = slot.sequence
+        if slot.packet.flags & PacketFlags.SILENCE:
+            self._state = _State.SILENT
+        if slot.packet.flags & PacketFlags.END:
+            self._state = _State.PRIMING
+            self._ended = True
+        return Play(slot.packet, slot.sequence is None, scale)
+
+    def _scale(self, excess_ms: float, block_ms: float) -> TimeScale:
+        config = self.config
+        self._since_scaled += 1
+        slack_above_ms = max(config.slack_above_ms, block_ms)
+        if not -config.urgent_ms <= excess_ms <= max(config.urgent_ms, slack_above_ms):
+            self._since_scaled = 0
+            return TimeScale.ACCELERATE_NOW if excess_ms > 0 else TimeScale.EXPAND_NOW
+        within = -config.slack_below_ms <= excess_ms <= slack_above_ms
+        if within or self._since_scaled < config.scale_spacing_packets:
+            return TimeScale.KEEP
+        self._since_scaled = 0
+        return TimeScale.ACCELERATE if excess_ms > 0 else TimeScale.EXPAND

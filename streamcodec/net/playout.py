@@ -1,0 +1,105 @@
+"""From jitter buffer to loudspeaker: any number of samples at any time, time-scaled as the buffer asks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+
+from streamcodec.codec.packet import Packet
+from streamcodec.net import time_scale
+from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer, Play, TimeScale, Wait
+from streamcodec.net.time_scale import Samples
+
+
+class Decoder(Protocol):
+    """What playout needs of a decoder: a packet or nothing in, samples out, never an exception."""
+
+    def push(self, packet: Packet | None, /) -> Samples: ...
+
+
+@dataclass(frozen=True, slots=True)
+class PlayoutStats:
+    """Samples handed out, and what time-scale modification did to them."""
+
+    samples: int = 0
+    accelerated: int = 0
+    """Packets shortened."""
+    expanded: int = 0
+    removed_samples: int = 0
+    added_samples: int = 0
+    queued_samples: int = 0
+
+
+class Playout:
+    """Pulls packets from a jitter buffer, decodes them and keeps the few samples that a device block left over.
+
+    Memory is bounded: the queue holds less than one decoded packet beyond what a pull asks for.
+    """
+
+    def __init__(self, buffer: JitterBuffer, decoder: Decoder, sample_rate_hz: int, channels: int = 1) -> None:
+        self.buffer = buffer
+        self.decoder = decoder
+        self.sample_rate_hz = sample_rate_hz
+        self._shape = () if channels == 1 else (channels,)
+        self._queue: Samples = np.zeros((0, *self._shape), np.float32)
+        self._samples = 0
+        self._accelerated = 0
+        self._expanded = 0
+        self._removed_samples = 0
+        self._added_samples = 0
+
+    @property
+    def stats(self) -> PlayoutStats:
+        """A frozen snapshot."""
+        return PlayoutStats(
+            samples=self._samples,
+            accelerated=self._accelerated,
+            expanded=self._expanded,
+            removed_samples=self._removed_samples,
+            added_samples=self._added_samples,
+            queued_samples=len(self._queue),
+        )
+
+    def pull(self, now_ms: float, count_samples: int) -> Samples:
+        """The next ``count_samples`` to play, zeros while no stream has begun.
+
+        Shape: [count] for one channel, else [count, channels].
+        """
+        parts = [self._queue]
+        have = len(self._queue)
+        block_ms = 1000.0 * count_samples / self.sample_rate_hz
+        # A decoder may hold samples back when it starts; a few packets beyond the duration asked for cover that.
+        attempts = 4 + int(2 * block_ms / PACKET_MS)
+        while have < count_samples and attempts > 0:
+            attempts -= 1
+            decision = self.buffer.get(now_ms, block_ms)
+            if isinstance(decision, Wait):
+                break
+            block = self._decode(decision.packet, decision.scale) if isinstance(decision, Play) else self._conceal()
+            parts.append(block)
+            have += len(block)
+        if have < count_samples:
+            parts.append(np.zeros((count_samples - have, *self._shape), np.float32))
+        joined = np.concatenate(parts)
+        self._queue = joined[count_samples:].copy()
+        self._samples += count_samples
+        return joined[:count_samples]
+
+    def _conceal(self) -> Samples:
+        return self.decoder.push(None)
+
+    def _decode(self, packet: Packet, scale: TimeScale) -> Samples:
+        block = self.decoder.push(packet)
+        if scale is TimeScale.KEEP:
+            return block
+        if scale in (TimeScale.ACCELERATE, TimeScale.ACCELERATE_NOW):
+            scaled = time_scale.accelerate(block, self.sample_rate_hz, force=scale is TimeScale.ACCELERATE_NOW)
+            self._accelerated += len(scaled) < len(block)
+        else:
+            scaled = time_scale.expand(block, self.sample_rate_hz, force=scale is TimeScale.EXPAND_NOW)
+            self._expanded += len(scaled) > len(block)
+        self._removed_samples += max(0, len(block) - len(scaled))
+        self._added_samples += max(0, len(scaled) - len(block))
+        return scaled

@@ -1,0 +1,65 @@
+"""Limits, timeouts and counts of a relay."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+
+from streamcodec.errors import StreamcodecError
+from streamcodec.net.signalling import MAX_PEERS
+
+
+@dataclass(frozen=True, slots=True)
+class RelayConfig:
+    """Limits and timeouts."""
+
+    host: str = "127.0.0.1"
+    port: int = 0
+    """0 for any free port."""
+    room_peers: int = 8
+    max_rooms: int = 500
+    max_participants: int = 1_000
+    max_waiting: int = 100
+    """Connections that have not joined yet."""
+    origins: tuple[str, ...] | None = None
+    """Web pages that may connect, by their ``Origin``; clients that send none always may. None allows any."""
+    packets_per_s: float = 450.0
+    packet_burst: float = 500.0
+    signals_per_s: float = 10.0
+    signal_burst: float = 60.0
+    refused_packets: int = 2_000
+    """A peer that exceeds its rate by this many packets is disconnected."""
+    queue_messages: int = 64
+    write_buffer_bytes: int = 16_384
+    socket_buffer_bytes: int = 65_536
+    join_timeout_s: float = 5.0
+    ping_interval_s: float = 5.0
+    idle_timeout_s: float = 15.0
+    slow_timeout_s: float = 5.0
+    close_timeout_s: float = 2.0
+    housekeeping_s: float = 1.0
+
+    def __post_init__(self) -> None:
+        if not 1 <= self.room_peers <= MAX_PEERS:
+            raise StreamcodecError(f"room_peers must be 1 to {MAX_PEERS}, got {self.room_peers}")
+        for item in fields(self):
+            if item.name.endswith("_s") and getattr(self, item.name) <= 0:
+                raise StreamcodecError(f"{item.name} must be positive, got {getattr(self, item.name)}")
+
+
+@dataclass(slots=True)
+class RelayStats:
+    """Counts since the start, and what is there now."""
+
+    connections: int = 0
+    participants: int = 0
+    rooms: int = 0
+    received_packets: int = 0
+    sent_packets: int = 0
+    dropped_packets: int = 0
+    """Not read in time by their receiver."""
+    refused_packets: int = 0
+    """Beyond their sender's rate, or too long."""
+    refused_joins: int = 0
+    shed: int = 0
+    """Disconnected for not reading."""
+    timeouts: int = 0

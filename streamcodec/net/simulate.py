@@ -1,0 +1,90 @@
+"""A whole stream through a bad network on a simulated clock, from encoder to loudspeaker, with its reports.
+
+What ``roundtrip`` and the quality measurements under loss run on: no socket, no sleeping, the same result each time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from streamcodec.net.congestion import CongestionConfig
+from streamcodec.net.jitter_buffer import PACKET_MS, JitterConfig
+from streamcodec.net.lossy_link import LossyLink
+from streamcodec.net.playout import Decoder
+from streamcodec.net.redundancy import Coarser
+from streamcodec.net.report import ReceiverReport
+from streamcodec.net.session import Encoder, MediaReceiver, MediaSender, ReceiverStats, SenderStats
+from streamcodec.net.time_scale import Samples
+
+REPORT_DELAY_MS = 40.0
+
+
+@dataclass(frozen=True, slots=True)
+class SimulatedStream:
+    """What came out, and what happened on the way."""
+
+    samples: Samples
+    """As a loudspeaker would have played them from the first sample sent on: waiting included.
+
+    Shape: ``[n]``, somewhat longer than what went in.
+    """
+    sender: SenderStats
+    receiver: ReceiverStats
+    concealed: tuple[bool, ...]
+    """For each 10 ms played: whether anything was concealed in it."""
+
+
+def simulate_stream(
+    samples: Samples,
+    sample_rate_hz: int,
+    encoder: Encoder,
+    decoder: Decoder,
+    link: LossyLink,
+    *,
+    coarser: Coarser | None = None,
+    copies: int | None = None,
+    congestion: CongestionConfig | None = None,
+    jitter: JitterConfig | None = None,
+    tail_ms: float = 500.0,
+) -> SimulatedStream:
+    """Send ``samples`` through ``link``, with reports coming back unharmed after 40 ms.
+
+    ``copies`` None lets the reports choose redundancy. ``congestion`` with equal minimum and maximum rates keeps the
+    bitrate fixed. Shape: ``samples`` ``[n]`` float32.
+    """
+    sender = MediaSender(encoder, coarser, congestion, copies)
+    receiver = MediaReceiver(decoder, sample_rate_hz, jitter)
+    tick_ms = PACKET_MS / 2
+    block = round(sample_rate_hz * tick_ms / 1_000.0)
+    reports: list[tuple[float, bytes]] = []
+    played: list[Samples] = []
+    concealed: list[bool] = []
+    before = 0
+    flushed = False
+    ticks = -(-len(samples) // block) + int((link.config.delay_ms + link.config.jitter_ms + tail_ms) / tick_ms)
+    for tick in range(ticks):
+        now_ms = tick * tick_ms
+        datagrams: list[bytes] = []
+        if tick * block < len(samples):
+            datagrams = sender.push(samples[tick * block : (tick + 1) * block])
+        elif not flushed:
+            datagrams = sender.flush()
+            flushed = True
+        # A block has been heard in full only at its end.
+        for datagram in datagrams:
+            link.send(datagram, now_ms + tick_ms)
+        for arrival_ms, datagram in link.receive(now_ms):
+            receiver.receive(datagram, arrival_ms)
+        played.append(receiver.pull(now_ms, block))
+        now_concealed = receiver.stats.jitter.concealed
+        concealed.append(now_concealed > before)
+        before = now_concealed
+        report = receiver.report(now_ms)
+        if report is not None:
+            reports.append((now_ms + REPORT_DELAY_MS, report))
+        while reports and reports[0][0] <= now_ms:
+            sender.hear_report("receiver", ReceiverReport.from_bytes(reports.pop(0)[1]), now_ms)
+        sender.tick(now_ms)
+    return SimulatedStream(np.concatenate(played), sender.stats, receiver.stats, tuple(concealed))

@@ -1,0 +1,216 @@
+"""Senders, receivers, the mixer and whole calls."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from streamcodec.net.call import Call, CallConfig
+from streamcodec.net.client import ClientConfig
+from streamcodec.net.congestion import CongestionConfig
+from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
+from streamcodec.net.lossy_link import LinkConfig, LossyLink
+from streamcodec.net.mixer import KNEE, Mixer
+from streamcodec.net.relay import Relay
+from streamcodec.net.room import RoomConfig
+from streamcodec.net.session import MediaReceiver, MediaSender
+from streamcodec.net.simulate import SimulatedStream, simulate_stream
+from streamcodec.net.time_scale import Samples
+from tests.net.fake_codec import PACKET_SAMPLES, RATE_HZ, FakeDecoder, FakeEncoder, coarser
+from tests.net.test_relay import run, until
+
+CONGESTION = CongestionConfig(minimum_bps=4_000, maximum_bps=32_000, start_bps=16_000)
+
+
+def tone(samples: int, hertz: float = 200.0, level: float = 0.3, start: int = 0) -> Samples:
+    return np.asarray(level * np.sin(2 * np.pi * hertz * (start + np.arange(samples)) / RATE_HZ), np.float32)
+
+
+class End:
+    """One side of a simulated call."""
+
+    def __init__(self, fixed_copies: int | None = None) -> None:
+        self.encoder = FakeEncoder()
+        self.sender = MediaSender(self.encoder, coarser, CONGESTION, fixed_copies)
+        self.receiver = MediaReceiver(FakeDecoder(), RATE_HZ)
+        self.heard: list[Samples] = []
+
+    def hear(self, datagram: bytes, now_ms: float) -> None:
+        report = self.receiver.receive(datagram, now_ms)
+        if report is not None:
+            self.sender.hear_report("other", report, now_ms)
+
+    def speak(self, tick: int, now_ms: float) -> list[bytes]:
+        datagrams = self.sender.push(tone(PACKET_SAMPLES, start=tick * PACKET_SAMPLES))
+        report = self.receiver.report(now_ms)
+        self.sender.tick(now_ms)
+        return datagrams if report is None else [*datagrams, report]
+
+
+def converse(ann: End, bob: End, there: LossyLink, back: LossyLink, seconds: float) -> None:
+    """20 ms ticks; Bob's clock reads 5,000 ms when Ann's reads 0."""
+    for tick in range(int(seconds * 50)):
+        now_ms = tick * 20.0
+        for datagram in ann.speak(tick, now_ms):
+            there.send(datagram, now_ms)
+        for datagram in bob.speak(tick, now_ms + 5_000.0):
+            back.send(datagram, now_ms)
+        for arrival_ms, datagram in there.receive(now_ms):
+            bob.hear(datagram, arrival_ms + 5_000.0)
+        for arrival_ms, datagram in back.receive(now_ms):
+            ann.hear(datagram, arrival_ms)
+        bob.heard.append(bob.receiver.pull(now_ms + 5_000.0, PACKET_SAMPLES))
+        ann.heard.append(ann.receiver.pull(now_ms, PACKET_SAMPLES))
+
+
+def test_two_ends_hear_each_other_and_measure_the_way() -> None:
+    ann, bob = End(), End()
+    converse(ann, bob, LossyLink(LinkConfig(delay_ms=30.0)), LossyLink(LinkConfig(delay_ms=50.0)), 10.0)
+    for end in (ann, bob):
+        stats = end.receiver.stats
+        assert stats.jitter.concealed == stats.jitter.lost == stats.damaged == 0
+        assert stats.talking
+        assert end.sender.round_trips_ms["other"] == pytest.approx(80.0, abs=21.0)
+        assert end.sender.stats.rate.copies == 0
+        assert end.sender.stats.rate.bitrate_bps > 16_000
+        assert float(np.abs(np.concatenate(end.heard)[RATE_HZ:]).max()) == pytest.approx(0.3, abs=0.02)
+    assert ann.encoder.bitrates_bps[-1] == ann.sender.stats.rate.bitrate_bps
+
+
+def test_redundancy_follows_the_reports_and_pays() -> None:
+    def concealed(fixed_copies: int | None) -> tuple[float, End]:
+        ann, bob = End(fixed_copies), End(fixed_copies)
+        loss = GilbertElliott(GilbertElliottConfig(0.1, 1.5), seed=4)
+        converse(ann, bob, LossyLink(LinkConfig(), loss, seed=1), LossyLink(LinkConfig()), 60.0)
+        return bob.receiver.stats.jitter.concealed / 3_000, ann
+
+    without, _ = concealed(0)
+    with_reports, ann = concealed(None)
+    assert ann.sender.stats.rate.copies >= 2
+    assert without > 0.08
+    assert with_reports < 0.3 * without
+
+
+def test_a_simulated_stream_comes_through_and_repeats_exactly() -> None:
+    sound = tone(4 * RATE_HZ)
+    fixed = CongestionConfig(minimum_bps=16_000, start_bps=16_000, maximum_bps=16_000)
+
+    def simulate(rate: float, copies: int | None) -> SimulatedStream:
+        loss = GilbertElliott(GilbertElliottConfig(rate, 1.5), seed=2)
+        link = LossyLink(LinkConfig(delay_ms=20.0, jitter_ms=10.0), loss, seed=3)
+        return simulate_stream(
+            sound, RATE_HZ, FakeEncoder(), FakeDecoder(), link, coarser=coarser, copies=copies, congestion=fixed
+        )
+
+    clean = simulate(0.0, 0)
+    assert not any(clean.concealed)
+    assert clean.sender.rate.bitrate_bps == 16_000
+    assert clean.receiver.jitter.received == clean.sender.packets == 201
+    start = int(np.flatnonzero(clean.samples)[0])
+    # 20 ms of packet, 20 of link, up to 10 of jitter, 30 of buffer.
+    assert 1_000 * start / RATE_HZ < 100.0
+    bare, redundant = simulate(0.1, 0), simulate(0.1, 2)
+    assert sum(redundant.concealed) < 0.5 * sum(bare.concealed)
+    assert redundant.receiver.jitter.recovered > 0
+    again = simulate(0.1, 2)
+    np.testing.assert_array_equal(again.samples, redundant.samples)
+    assert again.receiver == redundant.receiver
+
+
+def test_damage_is_counted_and_a_receiver_survives_it() -> None:
+    receiver = MediaReceiver(FakeDecoder(), RATE_HZ)
+    for datagram in (b"", b"x", bytes(36), b"\x1a" + bytes(35), b"\x10" + bytes(20)):
+        assert receiver.receive(datagram, 0.0) is None
+    assert receiver.stats.damaged == 5
+    assert receiver.report(1_000.0) is None
+    assert not receiver.pull(0.0, 100).any()
+
+
+def test_a_receiver_who_leaves_no_longer_holds_the_rate_down() -> None:
+    sender = MediaSender(FakeEncoder(), coarser, CONGESTION)
+    good, bad = End(), End()
+    converse(good, bad, LossyLink(LinkConfig()), LossyLink(LinkConfig()), 3.0)
+    for index in range(30):
+        good_report = good.receiver._monitor.report(index * 500.0, good.receiver.stats.jitter)
+        sender.hear_report("good", good_report, index * 500.0)
+        sender.hear_report("bad", replace(good_report, queue_ms=500.0, queue_growth_ms_per_s=50.0), index * 500.0)
+    assert sender.stats.rate.bitrate_bps == 4_000
+    sender.forget("bad")
+    assert sender.stats.rate.bitrate_bps > 16_000
+
+
+def test_one_quiet_voice_passes_the_mixer_untouched() -> None:
+    mixer = Mixer(RATE_HZ)
+    voice = tone(480)
+    np.testing.assert_array_equal(mixer.mix([voice], 480), voice)
+    assert not mixer.mix([], 480).any()
+    assert len(mixer.mix([], 0)) == 0
+
+
+def test_eight_loud_voices_never_clip_and_the_gain_comes_back_smoothly() -> None:
+    mixer = Mixer(RATE_HZ)
+    out = []
+    for block in range(100):
+        loud = 20 <= block < 50
+        voices = [tone(480, 90.0 + 37 * k, 0.95 if loud else 0.05, start=block * 480) for k in range(8)]
+        out.append(mixer.mix(voices, 480))
+        assert float(np.abs(out[-1]).max()) < 1.0
+        assert loud == (mixer.gain < 0.5) or block >= 50
+    assert mixer.gain == 1.0
+    heard = np.concatenate(out)
+    assert float(np.abs(heard[: 20 * 480]).max()) < KNEE
+    # Turned down, not chopped: the loud part keeps its shape.
+    wanted = sum(tone(30 * 480, 90.0 + 37 * k, 0.95, start=20 * 480) for k in range(8))
+    steady = slice(5 * 480, 30 * 480)
+    assert np.corrcoef(heard[20 * 480 : 50 * 480][steady], np.asarray(wanted)[steady])[0, 1] > 0.97
+
+
+def config(url: str, name: str) -> CallConfig:
+    room = RoomConfig(ClientConfig(url, "room", name=name), room_key=bytes(32), webrtc=None, absence_s=0.3)
+    return CallConfig(room, RATE_HZ, CONGESTION)
+
+
+def test_three_people_in_a_call_over_the_relay() -> None:
+    """Everybody hears the sum of the others; somebody mutes; somebody leaves."""
+
+    def call(relay: Relay, name: str) -> Call:
+        return Call(config(relay.url, name), FakeEncoder(), FakeDecoder, coarser)
+
+    async def test() -> None:
+        async with Relay() as relay, call(relay, "Ann") as ann, call(relay, "Bob") as bob:
+            async with call(relay, "Cid") as cid:
+                people = {ann: 200.0, bob: 330.0, cid: 470.0}
+                heard: dict[Call, list[Samples]] = {person: [] for person in people}
+                cid.muted = True
+                await until(lambda: all(len(person.peers) == 2 for person in people))
+                start_s = time.monotonic()
+                for tick in range(70):
+                    for person, hertz in people.items():
+                        person.push(tone(PACKET_SAMPLES, hertz, 0.2, start=tick * PACKET_SAMPLES))
+                        heard[person].append(person.pull(PACKET_SAMPLES))
+                    await asyncio.sleep(max(0.0, start_s + 0.02 * (tick + 1) - time.monotonic()))
+                for person in people:
+                    sound = np.concatenate(heard[person][30:])
+                    spectrum = np.abs(np.fft.rfft(sound * np.hanning(len(sound))))
+                    found = {
+                        other
+                        for other, hertz in people.items()
+                        if spectrum[round(hertz * len(sound) / RATE_HZ)] > 0.2 * spectrum.max()
+                    }
+                    assert found == {ann, bob} - {person}
+                peers = {stats.name: stats for stats in ann.peers.values()}
+                assert peers["Bob"].stream.talking
+                assert not peers["Cid"].stream.talking
+                assert peers["Bob"].path == "relay"
+                assert peers["Bob"].stream.jitter.received >= 60
+                assert peers["Bob"].round_trip_ms is not None
+                assert ann.sender_stats.packets == 70
+                assert ann.failed is None
+            await until(lambda: len(ann.peers) == 1)
+            assert next(iter(ann.peers.values())).name == "Bob"
+
+    run(test())

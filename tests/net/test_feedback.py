@@ -1,0 +1,217 @@
+"""Reports and congestion control, end to end on a simulated link."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, field, replace
+
+import pytest
+
+from streamcodec.codec.packet import Packet
+from streamcodec.errors import BitrateError, PacketError
+from streamcodec.net.congestion import CongestionConfig, CongestionController, SendRate
+from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer, JitterStats
+from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig, LossModel, NoLoss
+from streamcodec.net.lossy_link import LinkConfig, LossyLink
+from streamcodec.net.report import REPORT_BYTES, ReceiverReport, ReceptionMonitor
+from tests.net.simulation import packet
+
+REPORT = ReceiverReport(
+    loss=51 / 255,
+    concealed=0.2,
+    mean_burst_packets=2.5,
+    highest_sequence=65_000,
+    jitter_ms=12.3,
+    queue_ms=45.6,
+    queue_growth_ms_per_s=-17.0,
+    playout_delay_ms=60.0,
+    received_bps=51_200.0,
+    received_packets=123_456,
+    lost_packets=789,
+    made_ms=4_000_000_000,
+    echo_made_ms=3_999_999_000,
+    echo_age_ms=210,
+)
+
+
+def test_a_report_survives_the_wire() -> None:
+    data = REPORT.to_bytes()
+    assert len(data) == REPORT_BYTES
+    assert ReceiverReport.from_bytes(data) == REPORT
+
+
+def test_values_out_of_range_are_clamped_and_not_wrapped() -> None:
+    wild = replace(REPORT, loss=7.0, jitter_ms=1e9, queue_growth_ms_per_s=-1e9, received_bps=1e12, echo_age_ms=10**7)
+    back = ReceiverReport.from_bytes(wild.to_bytes())
+    assert (back.loss, back.jitter_ms, back.queue_growth_ms_per_s) == (1.0, 6_553.5, -32_768.0)
+    assert (back.received_bps, back.echo_age_ms) == (6_553_500.0, 0xFFFF)
+
+
+@pytest.mark.parametrize("spoil", [lambda d: d[:-1], lambda d: d + b"x", lambda d: b"\x2a" + d[1:], lambda d: b""])
+def test_what_is_not_a_report_is_refused(spoil: object) -> None:
+    with pytest.raises(PacketError):
+        ReceiverReport.from_bytes(spoil(REPORT.to_bytes()))  # type: ignore[operator]
+
+
+def test_every_single_bit_error_is_noticed() -> None:
+    data = REPORT.to_bytes()
+    for bit in range(8 * len(data)):
+        damaged = bytearray(data)
+        damaged[bit // 8] ^= 1 << bit % 8
+        with pytest.raises(PacketError):
+            ReceiverReport.from_bytes(bytes(damaged))
+
+
+def test_round_trip_time() -> None:
+    made = replace(REPORT, echo_made_ms=0xFFFFFF00, echo_age_ms=100)
+    assert made.round_trip_ms(0x100000000 + 10) == 266 - 100
+    assert replace(REPORT, echo_age_ms=0xFFFF).round_trip_ms(5.0) is None
+
+
+def test_a_monitor_counts_loss_bursts_and_reordering() -> None:
+    monitor = ReceptionMonitor()
+    assert not monitor.due(0.0)
+    with pytest.raises(PacketError, match="before the first packet"):
+        monitor.report(0.0, JitterStats())
+    for index in (0, 1, 4, 5, 7, 6, 8, 11):
+        monitor.observe(packet(index), 100, index * PACKET_MS)
+    assert not monitor.due(220.0)
+    assert monitor.due(720.0)
+    report = monitor.report(720.0, JitterStats(played=6, concealed=2))
+    assert report.loss == pytest.approx(4 / 12)
+    assert report.mean_burst_packets == pytest.approx(4 / 3)
+    assert report.concealed == pytest.approx(0.25)
+    assert (report.received_packets, report.lost_packets, report.highest_sequence) == (8, 4, 11)
+    assert report.received_bps == pytest.approx(8 * 800 / 0.5)
+
+
+def test_a_monitor_follows_wraps_and_restarts() -> None:
+    monitor = ReceptionMonitor()
+    for index in range(65_500, 65_600):
+        monitor.observe(packet(index), 100, index * PACKET_MS)
+    assert monitor.report(1.0, JitterStats()).lost_packets == 0
+    for index in range(20_000, 20_010):
+        monitor.observe(packet(index), 100, index * PACKET_MS)
+    report = monitor.report(2.0, JitterStats())
+    assert (report.received_packets, report.lost_packets, report.loss) == (10, 0, 0.0)
+
+
+@dataclass
+class Call:
+    """One direction of a call on a simulated clock: sender with a controller, link, receiver with a monitor."""
+
+    link: LossyLink
+    controller: CongestionController = field(default_factory=lambda: CongestionController(CONFIG))
+    feedback: bool = True
+    now_ms: float = 0.0
+    index: int = 0
+    history: list[tuple[float, SendRate, float]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self.monitor = ReceptionMonitor()
+        self.buffer = JitterBuffer()
+
+    def run(self, seconds: float) -> None:
+        end_ms = self.now_ms + 1_000.0 * seconds
+        while self.now_ms < end_ms:
+            rate = self.controller.rate
+            payload_bytes = rate.bitrate_bps / 400.0 * (1 + rate.copies * CONFIG.copy_cost)
+            out = replace(packet(self.index), payload=bytes(round(payload_bytes)))
+            self.link.send(out.to_bytes(), self.now_ms)
+            self.index += 1
+            self.now_ms += PACKET_MS
+            for arrival_ms, datagram in self.link.receive(self.now_ms):
+                arrived = Packet.from_bytes(datagram)
+                self.monitor.observe(arrived, len(datagram), arrival_ms)
+                self.buffer.put(arrived, arrival_ms)
+                self.history.append((self.now_ms, rate, arrival_ms - arrived.sequence * PACKET_MS))
+            self.buffer.get(self.now_ms)
+            if self.feedback and self.monitor.due(self.now_ms):
+                report = self.monitor.report(self.now_ms, self.buffer.stats)
+                self.controller.on_report(ReceiverReport.from_bytes(report.to_bytes()), self.now_ms)
+            self.controller.on_tick(self.now_ms)
+
+    def delays_ms(self, since_ms: float) -> list[float]:
+        return [delay for now, _, delay in self.history if now >= since_ms]
+
+
+CONFIG = CongestionConfig(minimum_bps=2_000, maximum_bps=64_000, start_bps=16_000)
+
+
+def link(rate_bps: float | None = None, loss: LossModel | None = None, **kwargs: float) -> LossyLink:
+    return LossyLink(
+        LinkConfig(delay_ms=30.0, rate_bps=rate_bps, queue_ms=1_000.0, **kwargs), loss or NoLoss(), seed=1
+    )
+
+
+def test_a_free_path_is_used_up_to_the_maximum_without_redundancy() -> None:
+    call = Call(link(jitter_ms=15.0))
+    call.run(40.0)
+    assert call.controller.rate == SendRate(64_000, 0)
+
+
+def test_a_bottleneck_is_found_and_its_queue_kept_short() -> None:
+    # 48 kbps, of which 28 + 9 bytes a packet are headers: 33.2 kbps remain for payload.
+    call = Call(link(rate_bps=48_000.0))
+    call.run(60.0)
+    rates = [rate.bitrate_bps for now, rate, _ in call.history if now > 20_000]
+    assert 20_000 < sum(rates) / len(rates) < 33_200
+    delays = sorted(call.delays_ms(20_000))
+    assert delays[len(delays) * 95 // 100] < 30 + 8 + 120
+    assert call.link.stats.overflowed == 0
+
+
+def test_it_backs_off_within_seconds_when_the_path_shrinks_and_returns_when_it_grows() -> None:
+    call = Call(link(rate_bps=96_000.0))
+    call.run(25.0)
+    assert call.controller.rate.bitrate_bps > 40_000
+    call.link.config = replace(call.link.config, rate_bps=40_000.0)
+    call.run(6.0)
+    assert call.controller.rate.bitrate_bps < 26_000
+    call.run(4.0)
+    assert max(call.delays_ms(call.now_ms - 1_000)) < 250.0
+    call.link.config = replace(call.link.config, rate_bps=96_000.0)
+    call.run(25.0)
+    assert call.controller.rate.bitrate_bps > 40_000
+
+
+def test_a_lossy_path_gets_redundancy_and_keeps_its_rate() -> None:
+    call = Call(link(loss=GilbertElliott(GilbertElliottConfig(0.1, 2.0), seed=3), jitter_ms=10.0))
+    call.run(30.0)
+    rate = call.controller.rate
+    assert rate.copies == 3
+    assert rate.bitrate_bps > 30_000
+    call.link.loss = NoLoss()
+    call.run(60.0)
+    assert call.controller.rate.copies == 0
+
+
+def test_without_feedback_little_is_sent() -> None:
+    call = Call(link())
+    call.run(5.0)
+    call.feedback = False
+    call.run(4.0)
+    assert call.controller.rate == SendRate(2_000, 0)
+    call.feedback = True
+    call.run(30.0)
+    assert call.controller.rate.bitrate_bps > 15_000
+
+
+def test_heavy_loss_is_congestion_whatever_the_delay() -> None:
+    controller = CongestionController(CONFIG)
+    quiet = replace(REPORT, queue_ms=0.0, queue_growth_ms_per_s=0.0, loss=0.4)
+    for second in range(60):
+        controller.on_report(quiet, second * 1_000.0)
+    assert controller.rate.bitrate_bps == CONFIG.minimum_bps
+
+
+def test_redundancy_gives_way_before_the_primaries_do() -> None:
+    controller = CongestionController(replace(CONFIG, start_bps=2_200))
+    controller.on_report(replace(REPORT, queue_ms=0.0, loss=0.2, mean_burst_packets=3.0), 0.0)
+    assert controller.rate.copies == 0
+    assert controller.rate.bitrate_bps >= 2_200
+    assert math.isfinite(controller.rate.bitrate_bps)
+    with pytest.raises(BitrateError, match="minimum <= start"):
+        CongestionConfig(minimum_bps=9_000)
+    with pytest.raises(BitrateError, match="max_copies"):
+        CongestionConfig(max_copies=9)

@@ -1,0 +1,412 @@
+"""The whole buffer is asserted after each step, on a clock that only the test moves."""
+
+from __future__ import annotations
+
+import random
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from streamcodec.codec.packet import PacketFlags
+from streamcodec.errors import StreamcodecError
+from streamcodec.net.delay_estimator import DelayConfig
+from streamcodec.net.jitter_buffer import (
+    PACKET_MS,
+    Arrival,
+    JitterBuffer,
+    JitterConfig,
+    Lost,
+    Play,
+    Silence,
+    TimeScale,
+    Wait,
+    extend,
+)
+from tests.net.simulation import Receiver, packet, run
+
+WRAP = 65536
+
+
+def units(buffer: JitterBuffer) -> list[int]:
+    """Held units without the wrap offset; a rebuilt copy is negative."""
+    return [-(unit - WRAP) if rebuilt else unit - WRAP for unit, rebuilt in buffer.contents]
+
+
+def accounted(buffer: JitterBuffer) -> bool:
+    stats = buffer.stats
+    return stats.received == stats.played + stats.late + stats.discarded + stats.held
+
+
+def played(decision: object) -> bytes:
+    assert isinstance(decision, Play)
+    return decision.packet.payload
+
+
+def primed(count: int = 2, copies: int = 0) -> tuple[JitterBuffer, float]:
+    """A buffer that has just played packet 0 of ``count`` that arrived 20 ms apart; and the time."""
+    buffer = JitterBuffer()
+    for index in range(count):
+        buffer.put(packet(index, copies=copies), index * 20.0)
+    now_ms = max((count - 1) * 20.0, 40.0)
+    assert played(buffer.get(now_ms)) == b"p0"
+    return buffer, now_ms
+
+
+def test_a_stream_is_gathered_before_it_is_played() -> None:
+    buffer = JitterBuffer()
+    assert buffer.get(0.0) == Wait()
+    assert buffer.put(packet(0), 0.0) is Arrival.HELD
+    assert buffer.get(5.0) == Wait()
+    assert units(buffer) == [0]
+    assert buffer.put(packet(1), 20.0) is Arrival.HELD
+    assert units(buffer) == [0, 1]
+    assert played(buffer.get(40.0)) == b"p0"
+    assert units(buffer) == [1]
+    assert played(buffer.get(60.0)) == b"p1"
+    assert units(buffer) == []
+    assert accounted(buffer)
+
+
+def test_reordered_packets_are_played_in_order() -> None:
+    buffer = JitterBuffer()
+    for index, arrival_ms in ((1, 20.0), (0, 21.0), (3, 60.0), (2, 62.0)):
+        assert buffer.put(packet(index), arrival_ms) is Arrival.HELD
+        assert accounted(buffer)
+    assert units(buffer) == [0, 1, 2, 3]
+    assert [played(buffer.get(70.0 + 20 * i)) for i in range(4)] == [b"p0", b"p1", b"p2", b"p3"]
+    assert buffer.stats.lost == 0
+
+
+def test_duplicates_are_counted_and_dropped() -> None:
+    buffer, now_ms = primed(3)
+    assert buffer.put(packet(1), now_ms) is Arrival.DUPLICATE
+    assert buffer.put(packet(0), now_ms) is Arrival.DUPLICATE
+    assert units(buffer) == [1, 2]
+    stats = buffer.stats
+    assert (stats.received, stats.duplicate, stats.held, stats.late) == (3, 2, 2, 0)
+
+
+def test_a_hole_with_something_behind_it_is_concealed_once_and_counted_lost() -> None:
+    buffer, _ = primed(2)
+    buffer.put(packet(3), 60.0)
+    assert units(buffer) == [1, 3]
+    assert played(buffer.get(60.0)) == b"p1"
+    assert buffer.get(80.0) == Lost(underrun=False)
+    assert units(buffer) == [3]
+    assert played(buffer.get(100.0)) == b"p3"
+    stats = buffer.stats
+    assert (stats.lost, stats.concealed, stats.recovered, stats.underruns) == (1, 1, 0, 0)
+
+
+def test_a_packet_after_its_turn_is_late_and_no_longer_lost() -> None:
+    buffer, _ = primed(2)
+    buffer.put(packet(3), 60.0)
+    for now_ms in (60.0, 80.0):
+        buffer.get(now_ms)
+    assert buffer.stats.lost == 1
+    assert buffer.put(packet(2), 90.0) is Arrival.LATE
+    assert units(buffer) == [3]
+    stats = buffer.stats
+    assert (stats.lost, stats.late, stats.concealed) == (0, 1, 1)
+    assert accounted(buffer)
+
+
+def test_a_redundant_copy_fills_a_hole() -> None:
+    buffer, _ = primed(2)
+    buffer.put(packet(3, copies=2), 60.0)
+    assert units(buffer) == [1, -2, 3]
+    assert played(buffer.get(60.0)) == b"p1"
+    decision = buffer.get(80.0)
+    assert isinstance(decision, Play)
+    assert decision.recovered
+    assert (decision.packet.payload, decision.packet.level, decision.packet.timestamp) == (b"c2", 2, 2)
+    assert played(buffer.get(100.0)) == b"p3"
+    stats = buffer.stats
+    assert (stats.lost, stats.recovered, stats.concealed) == (1, 1, 0)
+
+
+def test_the_primary_replaces_its_copy() -> None:
+    buffer, _ = primed(2)
+    buffer.put(packet(3, copies=1), 60.0)
+    assert units(buffer) == [1, -2, 3]
+    assert buffer.put(packet(2), 61.0) is Arrival.HELD
+    assert units(buffer) == [1, 2, 3]
+    buffer.put(packet(4, copies=2), 80.0)
+    assert units(buffer) == [1, 2, 3, 4]
+    assert [played(buffer.get(60.0 + 20 * i)) for i in range(4)] == [b"p1", b"p2", b"p3", b"p4"]
+    assert buffer.stats.recovered == 0
+
+
+def test_an_empty_buffer_waits_and_does_not_give_the_unit_up() -> None:
+    buffer, _ = primed(2)
+    assert played(buffer.get(60.0)) == b"p1"
+    for now_ms in (80.0, 100.0, 120.0):
+        assert buffer.get(now_ms) == Lost(underrun=True)
+        assert buffer.next_unit == WRAP + 2
+    for index in range(2, 6):
+        buffer.put(packet(index), 130.0)
+    assert units(buffer) == [2, 3, 4, 5]
+    assert played(buffer.get(140.0)) == b"p2"
+    stats = buffer.stats
+    assert (stats.underruns, stats.concealed, stats.late, stats.lost) == (3, 3, 0, 0)
+
+
+def test_what_was_concealed_while_waiting_stands_for_what_was_lost() -> None:
+    buffer, _ = primed(2)
+    assert played(buffer.get(60.0)) == b"p1"
+    assert buffer.get(80.0) == Lost(underrun=True)
+    assert buffer.get(100.0) == Lost(underrun=True)
+    buffer.put(packet(4), 110.0)
+    assert played(buffer.get(120.0)) == b"p4"
+    stats = buffer.stats
+    assert (stats.lost, stats.concealed) == (2, 2)
+
+
+def test_sequence_and_timestamp_wrap() -> None:
+    buffer = JitterBuffer()
+    first = 65_533
+    out = []
+    for step in range(8):
+        buffer.put(packet(first + step), step * 20.0)
+        decision = buffer.get(step * 20.0 + 19.0)
+        if isinstance(decision, Play):
+            out.append(decision.packet.timestamp)
+        assert accounted(buffer)
+    assert out == [65_533, 65_534, 65_535, 0, 1, 2, 3]
+    assert buffer.stats.lost == 0
+
+
+@given(near=st.integers(0, 1 << 40), offset=st.integers(-32_768, 32_767))
+def test_extension_finds_the_nearest_number(near: int, offset: int) -> None:
+    assert extend((near + offset) % WRAP, near) == near + offset
+
+
+def test_a_pause_in_transmission_is_silence_and_not_loss() -> None:
+    buffer, _ = primed(2)
+    buffer.put(packet(2, flags=PacketFlags.SILENCE), 40.0)
+    assert [played(buffer.get(60.0)), played(buffer.get(80.0))] == [b"p1", b"p2"]
+    for now_ms in range(100, 2000, 20):
+        assert buffer.get(now_ms) == Silence()
+    # Sound returns 100 packet durations later; sequence numbers go on without a hole.
+    buffer.put(packet(100, sequence=3), 2000.0)
+    assert units(buffer) == [100]
+    assert buffer.get(2005.0) == Silence()
+    assert played(buffer.get(2000.0 + buffer.stats.target_ms)) == b"p100"
+    stats = buffer.stats
+    assert (stats.lost, stats.concealed, stats.underruns) == (0, 0, 0)
+
+
+def test_a_jump_in_time_without_a_jump_in_sequence_is_a_pause_even_without_a_flag() -> None:
+    buffer, _ = primed(2)
+    buffer.put(packet(10, sequence=2), 200.0)
+    assert played(buffer.get(205.0)) == b"p1"
+    assert buffer.get(210.0) == Silence()
+    assert played(buffer.get(240.0)) == b"p10"
+    assert (buffer.stats.lost, buffer.stats.concealed) == (0, 0)
+
+
+def test_silence_longer_than_the_timestamp_wraps() -> None:
+    buffer, _ = primed(2)
+    buffer.put(packet(2, flags=PacketFlags.SILENCE), 40.0)
+    buffer.get(60.0)
+    buffer.get(80.0)
+    later = 70_000
+    assert buffer.put(packet(later, sequence=3), later * PACKET_MS) is Arrival.HELD
+    assert units(buffer) == [later]
+    assert played(buffer.get(later * PACKET_MS + 60.0)) == b"p70000"
+    assert buffer.stats.restarts == 0
+
+
+def test_a_restarted_sender_is_believed_at_its_second_packet() -> None:
+    buffer, _ = primed(2)
+    assert buffer.put(packet(30_000), 100.0) is Arrival.SUSPECT
+    assert units(buffer) == [1]
+    assert buffer.put(packet(30_001), 120.0) is Arrival.RESTARTED
+    assert units(buffer) == [30_000, 30_001]
+    assert played(buffer.get(150.0)) == b"p30000"
+    stats = buffer.stats
+    assert (stats.restarts, stats.discarded, stats.suspect, stats.lost) == (1, 1, 0, 0)
+    assert accounted(buffer)
+
+
+def test_one_stray_packet_changes_nothing() -> None:
+    buffer, _ = primed(3)
+    assert buffer.put(packet(30_000), 50.0) is Arrival.SUSPECT
+    assert buffer.put(packet(3), 60.0) is Arrival.HELD
+    assert buffer.put(packet(40_000), 61.0) is Arrival.SUSPECT
+    assert units(buffer) == [1, 2, 3]
+    assert buffer.stats.suspect == 2
+    assert buffer.stats.restarts == 0
+
+
+def test_a_sender_that_restarts_within_its_first_seconds_is_noticed() -> None:
+    receiver = Receiver()
+    end_ms = run(receiver, 100, delay_ms=lambda index: 20.0)
+    arrivals = [receiver.buffer.put(packet(index), end_ms + 20.0 * index) for index in range(8)]
+    assert arrivals[4] is Arrival.RESTARTED
+    assert arrivals[5:] == [Arrival.HELD] * 3
+    assert units(receiver.buffer) == [4, 5, 6, 7]
+    assert accounted(receiver.buffer)
+
+
+def test_a_new_stream_after_an_end() -> None:
+    buffer, _ = primed(2)
+    buffer.put(packet(2, flags=PacketFlags.END), 40.0)
+    assert [played(buffer.get(60.0)), played(buffer.get(80.0))] == [b"p1", b"p2"]
+    assert buffer.get(100.0) == Wait()
+    assert buffer.put(packet(0), 1000.0) is Arrival.DUPLICATE
+    assert buffer.put(packet(1), 1020.0) is Arrival.RESTARTED
+    assert units(buffer) == [1]
+
+
+def test_memory_is_bounded_when_nobody_plays() -> None:
+    buffer = JitterBuffer()
+    for index in range(2_000):
+        buffer.put(packet(index), 20.0 * index)
+        assert len(buffer.contents) <= JitterBuffer.CAPACITY_PACKETS
+        assert accounted(buffer)
+    assert units(buffer)[-1] == 1_999
+    decision = buffer.get(40_000.0)
+    # What is older than the largest delay is skipped, not played.
+    assert played(decision) == b"p1978"
+    assert accounted(buffer)
+
+
+def test_bounds_that_make_no_sense_are_refused() -> None:
+    with pytest.raises(StreamcodecError, match="minimum <= initial <= maximum"):
+        DelayConfig(minimum_ms=50.0, initial_ms=40.0)
+    with pytest.raises(StreamcodecError, match="quantile"):
+        DelayConfig(quantile=1.0)
+    with pytest.raises(StreamcodecError, match="resync_ms"):
+        JitterConfig(resync_ms=100.0)
+
+
+def test_without_jitter_the_delay_stays_near_the_minimum() -> None:
+    receiver = Receiver()
+    run(receiver, 2_000, delay_ms=lambda index: 20.0)
+    stats = receiver.buffer.stats
+    assert stats.target_ms == 12.0
+    assert stats.depth_ms <= 24.0
+    assert (stats.concealed, stats.late, stats.lost) == (0, 0, 0)
+
+
+@pytest.mark.parametrize("seed", range(6))
+@pytest.mark.parametrize("copies", [0, 2])
+def test_after_a_stall_the_depth_is_back_within_two_seconds(copies: int, seed: int) -> None:
+    """5 % loss and 30 ms of jitter all along; the network stalls for 300 ms at t = 20 s."""
+    rng = random.Random(seed)
+    stall_ends = 1_015
+
+    def delay_ms(index: int) -> float | None:
+        if rng.random() < 0.05:
+            return None
+        stall_ms = (stall_ends - index) * PACKET_MS if 1_000 <= index < stall_ends else 0.0
+        return 20.0 + rng.uniform(0.0, 30.0) + stall_ms
+
+    receiver = Receiver()
+    watched: list[tuple[float, float, float]] = []
+
+    def watch(now_ms: float) -> None:
+        stats = receiver.buffer.stats
+        watched.append((now_ms, stats.depth_ms, stats.target_ms))
+
+    run(receiver, 1_300, delay_ms=delay_ms, make=lambda i: packet(i, copies=copies), each_tick=watch)
+    end_ms = (stall_ends + 1) * PACKET_MS + 50.0
+    before_ms = max(target_ms for now_ms, _, target_ms in watched if 15_000 <= now_ms < 20_000)
+    assert max(depth_ms for now_ms, depth_ms, _ in watched if now_ms < end_ms + 500) > 250.0
+    within = [now_ms for now_ms, depth_ms, _ in watched if now_ms > end_ms + 300 and depth_ms <= before_ms + 25.0]
+    assert within[0] < end_ms + 2_000.0
+    # And from there on the depth keeps to its target, but for the odd packet waited for.
+    after = [(depth_ms, target_ms) for now_ms, depth_ms, target_ms in watched if now_ms > end_ms + 2_000]
+    assert sum(depth_ms <= target_ms + 25.0 for depth_ms, target_ms in after) > 0.95 * len(after)
+    assert accounted(receiver.buffer)
+
+
+def test_spikes_that_keep_coming_keep_the_delay_up() -> None:
+    def delay_ms(index: int) -> float:
+        phase = index % 100
+        return 20.0 + (8 - phase) * PACKET_MS if index >= 300 and phase < 8 else 20.0
+
+    receiver = Receiver()
+    run(receiver, 1_500, delay_ms=delay_ms)
+    before = receiver.buffer.stats
+    assert before.target_ms > 120.0
+    run_on = Receiver(buffer=receiver.buffer)
+    assert run_on.buffer.stats.underruns < 3 * 8
+
+
+def test_a_lasting_change_of_delay_is_followed_both_ways() -> None:
+    receiver = Receiver()
+    run(receiver, 2_000, delay_ms=lambda index: 20.0 if index < 500 or index > 1_200 else 140.0)
+    stats = receiver.buffer.stats
+    assert stats.depth_ms <= 30.0
+    assert stats.concealed <= 8
+
+
+@pytest.mark.parametrize("drift", [-200e-6, 200e-6])
+def test_one_simulated_hour_of_drift_jitter_and_loss(drift: float) -> None:
+    rng = random.Random(11)
+    hour = 180_000
+
+    def delay_ms(index: int) -> float | None:
+        return None if rng.random() < 0.02 else 20.0 + rng.uniform(0.0, 20.0)
+
+    receiver = Receiver(tick_ms=20.0, keep=False)
+    deepest = 0.0
+
+    def watch(now_ms: float) -> None:
+        nonlocal deepest
+        if now_ms % 200.0 == 0.0:
+            deepest = max(deepest, receiver.buffer.stats.depth_ms)
+
+    end_ms = run(receiver, hour, delay_ms=delay_ms, drift=drift, each_tick=watch)
+    stats = receiver.buffer.stats
+    assert abs(end_ms - hour * PACKET_MS) > 600.0
+    assert deepest < 100.0
+    assert accounted(receiver.buffer)
+    assert stats.received + stats.lost == hour
+    assert stats.late + stats.discarded < 0.002 * hour
+    # Concealment is what was lost, and hardly anything besides: drift is absorbed by time scaling.
+    assert stats.lost <= stats.concealed + 5 < 1.15 * stats.lost
+    assert stats.restarts == 0
+    assert len(receiver.buffer.contents) < 8
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    seed=st.integers(0, 1 << 30), rate=st.sampled_from([0.0, 0.1, 0.4]), jitter_ms=st.sampled_from([0.0, 40.0, 250.0])
+)
+def test_every_packet_is_accounted_for(seed: int, rate: float, jitter_ms: float) -> None:
+    rng = random.Random(seed)
+    receiver = Receiver(tick_ms=rng.choice([5.0, 10.0, 20.0]))
+    sent = 0
+
+    def delay_ms(index: int) -> float | None:
+        nonlocal sent
+        if rng.random() < rate:
+            return None
+        sent += 1
+        return rng.uniform(0.0, jitter_ms)
+
+    first = rng.randrange(WRAP)
+    run(receiver, 200, delay_ms=delay_ms, first=first, make=lambda i: packet(i, copies=rng.randrange(3)))
+    stats = receiver.buffer.stats
+    assert stats.received == sent
+    assert accounted(receiver.buffer)
+    heard = [decision.packet.timestamp for decision in receiver.decisions if isinstance(decision, Play)]
+    order = [extend(timestamp, first) for timestamp in heard]
+    assert order == sorted(set(order))
+    assert len(heard) == stats.played + stats.recovered
+
+
+def test_scaling_is_asked_for_in_the_right_direction() -> None:
+    receiver = Receiver()
+    run(receiver, 400, delay_ms=lambda index: 20.0 if index < 200 else 100.0)
+    scales = [decision.scale for decision in receiver.decisions if isinstance(decision, Play)]
+    assert TimeScale.ACCELERATE_NOW not in scales[:195]
+    early = Receiver()
+    run(early, 400, delay_ms=lambda index: 100.0 if index < 5 else 20.0)
+    scales = [decision.scale for decision in early.decisions if isinstance(decision, Play)]
+    assert TimeScale.ACCELERATE_NOW in scales
+    assert early.buffer.stats.depth_ms <= 30.0
