@@ -149,9 +149,7 @@ def _predict_group(
             total += np.int64(weights[j]) * hidden[j]
         total += tables.out_bias[level, mask, group, k]
         if k < width:
-            unit = np.int64(tables.step[level, start + k]) << (
-                HIDDEN_BITS + WEIGHT_BITS - STEP_BITS - LOCATION_BITS
-            )
+            unit = np.int64(tables.step[level, start + k]) << (HIDDEN_BITS + WEIGHT_BITS - STEP_BITS - LOCATION_BITS)
             eighths = (total + (unit >> 1)) // unit
             limit = MAX_INDEX << LOCATION_BITS
             location[start + k] = min(max(eighths, -limit), limit)
