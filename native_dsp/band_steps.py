@@ -113,9 +113,7 @@ def _code_offsets(
 
 
 @kernel
-def encode_offsets(
-    coder: Int64Array, buffer: ByteArray, bands: BandState, offsets: Int32Array, key: bool
-) -> None:
+def encode_offsets(coder: Int64Array, buffer: ByteArray, bands: BandState, offsets: Int32Array, key: bool) -> None:
     """Code the offsets of a block into a range code under way.
 
     Shape: ``offsets [channels, bands]``, 0 to ``HIGHEST_OFFSET``.
@@ -124,8 +122,6 @@ def encode_offsets(
 
 
 @kernel
-def decode_offsets(
-    coder: Int64Array, buffer: ByteArray, bands: BandState, offsets: Int32Array, key: bool
-) -> None:
+def decode_offsets(coder: Int64Array, buffer: ByteArray, bands: BandState, offsets: Int32Array, key: bool) -> None:
     """Inverse of :func:`encode_offsets`; always within bounds."""
     _code_offsets(coder, buffer, bands, offsets, key, True)

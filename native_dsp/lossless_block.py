@@ -128,9 +128,7 @@ def _code_samples(
 
 
 @kernel
-def encode_samples(
-    coder: Int64Array, buffer: ByteArray, state: LosslessState, samples: Int32Array, bits: int
-) -> int:
+def encode_samples(coder: Int64Array, buffer: ByteArray, state: LosslessState, samples: Int32Array, bits: int) -> int:
     """Code a block into ``buffer``; returns its length in bytes, or -1 where the buffer is too short.
 
     Whatever it returns, the state has moved past the block, as the decoder's will have.

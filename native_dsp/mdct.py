@@ -102,9 +102,7 @@ def mdct_forward(state: MdctState, block: Float32Array, spectrum: Float32Array) 
     half = size // 2
     window, carried, folded = state.window, state.carried, state.folded
     for n in range(half):
-        folded[n] = (
-            -window[size + half - 1 - n] * block[half - 1 - n] - window[size + half + n] * block[half + n]
-        )
+        folded[n] = -window[size + half - 1 - n] * block[half - 1 - n] - window[size + half + n] * block[half + n]
         folded[half + n] = window[n] * carried[n] - window[size - 1 - n] * carried[size - 1 - n]
     for n in range(size):
         carried[n] = block[n]

@@ -102,9 +102,7 @@ def near_lossless_clip(clip: Clip, ratio: float, block_samples: int) -> tuple[fl
     """Real ratio, signal-to-noise ratio in dB of the 16-bit result, mean squared error over squared peak."""
     signal = clip.samples.astype(np.float32) / np.float32(32768)
     step = step_for_bytes(signal, clip.sample_rate_hz, int(clip.pcm_bytes / ratio), "mse", block_samples)
-    payloads = encode_signal(
-        NearLosslessEncoder(clip.sample_rate_hz, 1, step, "mse", block_samples), signal
-    )
+    payloads = encode_signal(NearLosslessEncoder(clip.sample_rate_hz, 1, step, "mse", block_samples), signal)
     decoded = np.clip(np.rint(decode_signal(payloads, len(signal)) * 32768.0), -32768, 32767)
     noise = np.mean((decoded - clip.samples) ** 2)
     power = np.mean(clip.samples.astype(np.float64) ** 2)
@@ -127,9 +125,7 @@ def near_lossless_rows(clips: list[Clip]) -> list[Row]:
         for block in (short, 2 * short)
     }
     if opus_installed():
-        coders["Opus"] = lambda clip, ratio: (
-            ratio, opus_snr_db(clip, 16 * NEAR_RATE_HZ / ratio), float("nan")
-        )
+        coders["Opus"] = lambda clip, ratio: (ratio, opus_snr_db(clip, 16 * NEAR_RATE_HZ / ratio), float("nan"))
     rows = []
     for ratio in RATIOS:
         for name, code in coders.items():

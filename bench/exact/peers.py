@@ -42,7 +42,15 @@ class LosslessPeer:
 
 def _flac(level: str) -> Callable[[Path, Path], list[str]]:
     return lambda source, coded: [
-        "flac", level, "-s", "-f", "--no-padding", "--no-seektable", "-o", str(coded), str(source)
+        "flac",
+        level,
+        "-s",
+        "-f",
+        "--no-padding",
+        "--no-seektable",
+        "-o",
+        str(coded),
+        str(source),
     ]
 
 

@@ -20,7 +20,13 @@ from streamcodec.errors import AudioFormatError, StreamcodecError
 FRAME_MS = 10.0
 BUDGET_MS = 1.0
 PROGRESS_AFTER_S = 2.0
-EXTRAS = {"matplotlib": "plot", "soxr": "eval", "torch": "train", "onnx": "train", "onnxscript": "train", "safetensors": "train"}
+EXTRAS = {
+    "matplotlib": "plot",
+    "soxr": "eval",
+    "torch": "train",
+    "onnx": "train",
+    "onnxscript": "train",
+}
 
 
 def add_rate_arguments(parser: argparse.ArgumentParser) -> None:

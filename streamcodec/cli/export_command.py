@@ -25,7 +25,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Export, then measure the exported model and store what was found in it."""
-    for module in ("torch", "onnx", "onnxscript", "safetensors"):
+    for module in ("torch", "onnx", "onnxscript"):
         need(module)
     from streamcodec.codec.neural_runtime import load_runtime
     from streamcodec.training.export import export_model, load_checkpoint, training_facts

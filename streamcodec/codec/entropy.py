@@ -149,9 +149,7 @@ def _predict_group(
             total += np.int64(weights[j]) * hidden[j]
         total += tables.out_bias[level, mask, group, k]
         if k < width:
-            unit = np.int64(tables.step[level, start + k]) << (
-                HIDDEN_BITS + WEIGHT_BITS - STEP_BITS - LOCATION_BITS
-            )
+            unit = np.int64(tables.step[level, start + k]) << (HIDDEN_BITS + WEIGHT_BITS - STEP_BITS - LOCATION_BITS)
             eighths = (total + (unit >> 1)) // unit
             limit = MAX_INDEX << LOCATION_BITS
             location[start + k] = min(max(eighths, -limit), limit)
@@ -255,6 +253,27 @@ def write_indices(
             range_coder.encode_bits(state, buffer, length, ESCAPE_LENGTH_BITS)
             range_coder.encode_bits(state, buffer, excess - (1 << length), length)
     return range_coder.encoder_finish(state, buffer)
+
+
+@kernel
+def code(
+    tables: EntropyTables,
+    latents: Float32Array,
+    level: int,
+    mask: int,
+    known: Int32Array,
+    dead_zone: float,
+    keep: int,
+    hidden: NDArray[np.int64],
+    location: Int32Array,
+    table: Int32Array,
+    indices: Int32Array,
+    state: NDArray[np.int64],
+    buffer: NDArray[np.uint8],
+) -> int:
+    """:func:`quantise` and :func:`write_indices` in one call; returns bytes written."""
+    quantise(tables, latents, level, mask, known, dead_zone, keep, hidden, location, table, indices)
+    return write_indices(tables, indices, location, table, state, buffer)
 
 
 @kernel

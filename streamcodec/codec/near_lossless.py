@@ -270,9 +270,7 @@ class NearLosslessEncoder:
         block_samples = block_samples or default_block_samples(max(sample_rate_hz, MIN_RATE_HZ))
         self.format = NearLosslessFormat(sample_rate_hz, channels, block_samples)
         self._shaped = optimise == "perceptual"
-        self._rate = _RateControl(
-            target or TargetBitrate.from_ratio(8, sample_rate_hz, channels), self.format
-        )
+        self._rate = _RateControl(target or TargetBitrate.from_ratio(8, sample_rate_hz, channels), self.format)
         self._transforms = [make_mdct(block_samples) for _ in range(channels)]
         self._contexts: _Contexts | None = None
 
@@ -454,9 +452,7 @@ def _key_header(data: bytes) -> tuple[NearLosslessFormat, int, int]:
     return form, index, length + 2
 
 
-def _decode_body(
-    form: NearLosslessFormat, contexts: _Contexts, body: bytes, key: bool, shaped: bool
-) -> Float32Array:
+def _decode_body(form: NearLosslessFormat, contexts: _Contexts, body: bytes, key: bool, shaped: bool) -> Float32Array:
     bands = contexts.bands
     spectra = np.zeros((form.channels, form.block_samples), np.float32)
     if not body:
@@ -503,9 +499,7 @@ def step_for_bytes(
     finest, coarsest = -1, STEP_INDEXES - 1
     while coarsest - finest > 1:
         middle = (finest + coarsest) // 2
-        encoder = NearLosslessEncoder(
-            sample_rate_hz, samples.shape[1], FixedStep(middle), optimise, block_samples
-        )
+        encoder = NearLosslessEncoder(sample_rate_hz, samples.shape[1], FixedStep(middle), optimise, block_samples)
         if sum(map(len, encode_signal(encoder, samples))) <= payload_bytes:
             coarsest = middle
         else:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -10,9 +11,9 @@ from streamcodec.errors import BitrateError
 
 MIN_BITRATE_BPS = 1_000
 MAX_BITRATE_BPS = 24_000
-HORIZON_S = 0.4
-"""Unspent bits are meant to be spent within this time: shorter keeps the average closer, longer the quality steadier."""
-CREDIT_S = 0.09
+HORIZON_S = 0.7
+"""Time to spend unspent bits in: shorter keeps the average closer, longer the quality steadier."""
+CREDIT_S = 0.1
 """Bits a stream may spend in advance, since most end in a pause that leaves some unspent."""
 RESERVE_S = 4.0
 """Bits saved in pauses may be spent for this long at the target rate, not more."""
@@ -64,11 +65,11 @@ def check_bitrate(bitrate_bps: float) -> float:
 
 def level_for_kbps(kbps_by_level: Sequence[float], kbps: float) -> float:
     """Fractional level whose usual rate is ``kbps``, by interpolation of log rates; beyond the ends it goes on."""
-    logs = [math.log(v) for v in kbps_by_level]
-    target = math.log(max(kbps, 1e-3))
-    upper = next((k for k in range(1, len(logs)) if logs[k] >= target), len(logs) - 1)
-    span = max(logs[upper] - logs[upper - 1], 1e-6)
-    return upper - 1 + (target - logs[upper - 1]) / span
+    kbps = max(kbps, 1e-3)
+    upper = min(max(bisect_left(kbps_by_level, kbps), 1), len(kbps_by_level) - 1)
+    start = math.log(kbps_by_level[upper - 1])
+    span = max(math.log(kbps_by_level[upper]) - start, 1e-6)
+    return upper - 1 + (math.log(kbps) - start) / span
 
 
 def finest_within(budget_bits: float, levels: int, cost_bits: Callable[[int], float]) -> int | None:

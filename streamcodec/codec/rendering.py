@@ -9,11 +9,12 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
+
 from native_dsp.companding import expand
 from native_dsp.jit import kernel
 from native_dsp.noise import COSINES, SINES, add_noise, make_noise_state
 from native_dsp.stft import StftState, synthesise
-from numpy.typing import NDArray
 
 Float32Array = NDArray[np.float32]
 RISE_PER_HOP = np.float32(1.012)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +20,6 @@ from streamcodec.models.shipped import DEFAULT_MODEL
 Float32Array = NDArray[np.float32]
 PACKETS_PER_SECOND = 50
 WARM_UP_BITRATE_BPS = 6_000
-WARM_UP_BITRATE_BPS = 6_000
 RECEIVER_LAG_MS = 8.0
 """What flush allows for the lag of any decoder (overlap and resampling), so that the last sample gets out."""
 
@@ -33,24 +31,8 @@ def ready_runtime(model: str) -> NeuralRuntime:
     Raises ModelError.
     """
     runtime = load_runtime(model)
-    block = np.zeros(runtime.model.config.packet_samples, np.float32)
-    encoder, decoder = NeuralEncoder(runtime, WARM_UP_BITRATE_BPS), NeuralDecoder(runtime)
-    encoded = encoder.encode(block)
-    assert encoded is not None
-    for packet in (Packet(Tier.NEURAL, 0, 0, encoded.level, encoded.flags, encoded.payload), None):
-        decoder.decode(packet)
-    return runtime
-
-
-@lru_cache(maxsize=4)
-def ready_runtime(model: str) -> NeuralRuntime:
-    """A model loaded and run once through every kernel, so that nothing compiles once sound flows.
-
-    Raises ModelError.
-    """
-    runtime = load_runtime(model)
-    block = np.zeros(runtime.model.config.packet_samples, np.float32)
-    encoder, decoder = NeuralEncoder(runtime, WARM_UP_BITRATE_BPS), NeuralDecoder(runtime)
+    block = as_mono(np.zeros(runtime.model.config.packet_samples, np.float32))
+    encoder, decoder = NeuralEncoder(runtime, WARM_UP_BITRATE_BPS, constrained=True), NeuralDecoder(runtime)
     encoded = encoder.encode(block)
     assert encoded is not None
     for packet in (Packet(Tier.NEURAL, 0, 0, encoded.level, encoded.flags, encoded.payload), None):
@@ -155,7 +137,9 @@ class StreamEncoder:
 
         Shape: ``[n]`` or ``[n, channels]`` (downmixed), n >= 0, float32, float64 (full scale 1.0) or int16.
         """
-        sound = np.concatenate([self._pending, as_mono(samples)])
+        sound = as_mono(samples)
+        if self._pending.size:
+            sound = np.concatenate([self._pending, sound])
         blocks = sound.size // self.block_samples
         packets = []
         for k in range(blocks):

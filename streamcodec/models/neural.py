@@ -131,7 +131,7 @@ def add_noise(decoded: Tensor) -> Tensor:
     """Companded spectrum with noise of random phase at the decoder's gain, a new draw at every call.
 
     What few bits cannot describe is drawn, not averaged: training on the energy distance of two draws (see
-    ``training.losses``) makes the draws as noisy as the original, where a deterministic decoder would settle on tones.
+    ``training.losses``) makes the draws as noisy as the original; a deterministic decoder would settle on tones.
 
     Shape: ``[batch, hops, 3 * bins]`` -> ``[batch, hops, 2 * bins]``.
     """

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import random
 import struct
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -112,7 +113,7 @@ def test_fuzzed_files_give_packets_or_a_typed_error() -> None:
             continue
         survived += 1
         assert len(found) <= 120
-        assert all(a.time < b.time for a, b in zip(found, found[1:], strict=False))
+        assert all(a.time < b.time for a, b in pairwise(found))
     assert survived > 1_000
 
 

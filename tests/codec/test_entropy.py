@@ -8,9 +8,9 @@ import sys
 
 import numpy as np
 import pytest
-from native_dsp import range_coder
 from numpy.typing import NDArray
 
+from native_dsp import range_coder
 from streamcodec import StreamEncoder
 from streamcodec.codec import entropy
 from streamcodec.codec.neural_decoder import NeuralDecoder

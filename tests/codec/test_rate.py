@@ -86,7 +86,7 @@ def test_control_settles_on_the_asked_rate() -> None:
 
 def test_finest_within_agrees_with_search() -> None:
     costs = [3, 5, 8, 8, 13, 21]
-    for budget in range(0, 25):
+    for budget in range(25):
         expected = max((k for k, c in enumerate(costs) if c <= budget), default=None)
         assert finest_within(budget, len(costs), lambda k: costs[k]) == expected
 

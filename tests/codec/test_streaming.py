@@ -49,9 +49,7 @@ def test_sample_by_sample_equals_whole_at_every_rate(sample_rate_hz: int) -> Non
     single = StreamEncoder(sample_rate_hz)
     packets = [p for sample in sound for p in single.push(np.array([sample]))] + single.flush()
     assert packets == expected
-    np.testing.assert_allclose(
-        decode_all(packets, sample_rate_hz), decode_all(expected, sample_rate_hz), atol=1e-6
-    )
+    np.testing.assert_allclose(decode_all(packets, sample_rate_hz), decode_all(expected, sample_rate_hz), atol=1e-6)
 
 
 def test_one_shot_equals_streaming(speech: Float32Array) -> None:
@@ -120,8 +118,7 @@ def test_the_rate_can_change_at_any_packet_without_a_glitch(speech: Float32Array
     heard = []
     for k, start in enumerate(range(0, speech.size - 479, 480)):
         encoder.set_bitrate((2_000, 12_000)[k % 2])
-        for packet in encoder.push(speech[start : start + 480]):
-            heard.append(decoder.push(packet))
+        heard += [decoder.push(packet) for packet in encoder.push(speech[start : start + 480])]
     switched = np.concatenate(heard)
     steady = decode_array(encode_array(speech, 24_000, 6_000))
     # A seam would show as sudden jumps between neighbouring samples, most of all where packets meet.

@@ -31,7 +31,9 @@ TINY = NeuralConfig(
     envelope_latents=8,
     levels=4,
 )
-SETTINGS = TrainingConfig(batch_segments=2, segment_packets=12, initial_segments=24, warmup_steps=2, rate_warmup_steps=2)
+SETTINGS = TrainingConfig(
+    batch_segments=2, segment_packets=12, initial_segments=24, warmup_steps=2, rate_warmup_steps=2
+)
 
 
 @pytest.fixture(scope="module")
