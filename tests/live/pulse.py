@@ -6,6 +6,7 @@ The room has two channels. What is played on ``lips`` sounds on the left, and on
 
 from __future__ import annotations
 
+import ctypes.util
 import os
 import shutil
 import subprocess
@@ -38,6 +39,8 @@ START_TIMEOUT_S = 8.0
 def what_is_missing() -> str:
     """Why these tests cannot run here; empty where they can."""
     missing = [name for name in PROGRAMS if shutil.which(name) is None]
+    if ctypes.util.find_library("portaudio") is None:
+        missing.append("PortAudio")
     if not any(Path(root).glob(ALSA_PLUGIN) for root in ("/usr/lib", "/usr/lib64")):
         missing.append("ALSA's pulse plugin")
     if not Path("/usr/share/alsa/alsa.conf").is_file():
