@@ -28,13 +28,13 @@ else:
     import tomli as tomllib
 
 BUDGETS = Path(__file__).with_name("budgets.toml")
-TOLERANCE = 1.2
+TOLERANCE = 1.15
 """How far over its recorded ratio a stage may come: noise stays below, a slow-down of 30 % comes out above."""
 MAX_DRIFT = 1.25
 """What all stages together may be slower or faster than budgeted before it counts."""
 NEGLIGIBLE_MS = 0.004
 """Stages below this (per 10 ms of sound) are timer noise; they count in the total only."""
-ROUNDS = 150
+ROUNDS = 300
 PACKETS_PER_ROUND = 25
 """A round is some 10 ms long, so that a neighbour disturbs calibration and codec alike."""
 CALIBRATIONS_PER_ROUND = 8

@@ -1,6 +1,6 @@
 """One packet (20 ms) through the codec: alone, by half, at each rate; and Opus beside it. Compare within one run.
 
-    pytest bench/codec/bench_stream.py --benchmark-columns=min,median,iqr --benchmark-sort=median
+    pytest bench/codec/bench_stream.py --benchmark-columns=min,median,iqr --benchmark-sort=min
 
 Opus is called packet by packet through ctypes, 20 ms frames of the same speech at the same sample rate.
 """
