@@ -7,13 +7,15 @@ from pathlib import Path
 from typing import IO, Any
 
 from streamcodec.cli.common import input_file, print_json
+from streamcodec.errors import StreamcodecError
 
-HELP = ("say what is in a .sc file", "streamcodec info talk.sc")
+HELP = ("say what is in a .sc file, or what runs the codec here", "streamcodec info talk.sc")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("input", help=".sc file, or - for standard input")
+    parser.add_argument("input", nargs="?", help=".sc file, or - for standard input")
+    parser.add_argument("--runtime", action="store_true", help="backend, versions, threads and processor instead")
     parser.add_argument("--json", action="store_true", help="JSON (the default; kept for scripts)")
 
 
@@ -58,4 +60,11 @@ def describe(source: Path | IO[bytes]) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> None:
     """Print the figures."""
+    if options.runtime:
+        from streamcodec.runtime.describe import describe_runtime
+
+        print_json(describe_runtime())
+        return
+    if options.input is None:
+        raise StreamcodecError("name a .sc file, or ask for --runtime")
     print_json(describe(input_file(options.input)))
