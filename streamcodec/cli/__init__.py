@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from streamcodec.errors import StreamcodecError
 
-COMMANDS = ("demo", "encode", "decode", "info", "roundtrip", "eval", "train", "export", "models")
+COMMANDS = ("demo", "encode", "decode", "transcode", "info", "roundtrip", "eval", "train", "export", "models")
 
 
 def build_parser() -> argparse.ArgumentParser:

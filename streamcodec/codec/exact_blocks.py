@@ -52,8 +52,8 @@ def with_channels(samples: Samples, channels: int) -> Samples:
         return samples[:, None]
     if samples.ndim != 2 or samples.shape[1] != channels:
         raise AudioFormatError(
-            f"samples of a stream with channels={channels} have the shape [n, {channels}], got {list(samples.shape)}; "
-            "transpose channels-first sound"
+            f"samples of a stream with channels={channels} have the shape [n, {channels}], got "
+            f"{list(samples.shape)}; transpose channels-first sound"
         )
     return samples
 

@@ -145,8 +145,7 @@ def encode_file(
         header = _header_of(encoder, sound.metadata)
         blocks: Iterable[Samples] = sound.blocks()
         if encoder.settings.ratio is not None:
-            nothing = np.zeros((0, sound.channels), np.float32)
-            whole = np.concatenate([encoder.accept(block) for block in (nothing, *blocks)])
+            whole = encoder.accept(sound.read())
             packets = -(-len(whole) // encoder.block_samples) + 1
             encoder = _with_one_step(encoder, whole, overhead_bytes(header, packets))
             blocks = (whole[start : start + rate_hz] for start in range(0, len(whole), rate_hz))

@@ -14,8 +14,8 @@ from streamcodec.codec.tiers import Samples
 from streamcodec.errors import AudioFormatError, FileFormatError
 
 METADATA_FIELDS = ("title", "artist", "album", "date", "comment", "genre", "tracknumber", "copyright", "license")
-INTEGER_BITS = {"PCM_16": 16, "PCM_24": 24}
-SIXTEEN_BIT_SUBTYPES = frozenset({"PCM_16", "PCM_S8", "PCM_U8", "ULAW", "ALAW"})
+INTEGER_SUBTYPES = frozenset({"PCM_16", "PCM_24"})
+FINE_SUBTYPES = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
 
 SoundSource = str | Path | IO[bytes]
 
@@ -38,16 +38,16 @@ class SoundReader:
             raise AudioFormatError(
                 f"cannot read {name_of(source)} as sound: {error}; WAV, FLAC, Ogg and MP3 files work"
             ) from error
+        self.tier = tier
         self._integers = tier is Tier.LOSSLESS
         subtype = self._file.subtype
-        if self._integers and subtype not in INTEGER_BITS:
+        if self._integers and subtype not in INTEGER_SUBTYPES:
             self._file.close()
             raise AudioFormatError(
                 f"{name_of(source)} holds {subtype} samples; the lossless tier takes 16- and 24-bit PCM: convert it "
                 "first, or use the near-lossless tier"
             )
-        lossy = subtype in SIXTEEN_BIT_SUBTYPES or "PCM" not in subtype and subtype not in ("FLOAT", "DOUBLE")
-        self.bits_per_sample = INTEGER_BITS.get(subtype, 16 if lossy else 24)
+        self.bits_per_sample = 24 if subtype in FINE_SUBTYPES else 16
         self.sample_rate_hz = int(self._file.samplerate)
         self.channels = int(self._file.channels)
         self.samples = int(self._file.frames)
@@ -67,6 +67,12 @@ class SoundReader:
         kind = "int32" if self._integers else "float32"
         for block in self._file.blocks(blocksize=self.sample_rate_hz, dtype=kind, always_2d=True):
             yield block >> (32 - self.bits_per_sample) if self._integers else block
+
+
+    def read(self) -> Samples:
+        """All samples at once; shape and type as of :meth:`blocks`."""
+        nothing = np.zeros((0, self.channels), np.int32 if self._integers else np.float32)
+        return np.concatenate([nothing, *self.blocks()])
 
 
 class SoundWriter:

@@ -1,4 +1,4 @@
-"""The faces that people use: push sound, get packets; push packets (or nothing), get sound. One face for all tiers."""
+"""The faces that people use, the same for all tiers: push sound, get packets; push packets or nothing, get sound."""
 
 from __future__ import annotations
 

@@ -75,7 +75,7 @@ class EncoderSettings:
         if self.tier is Tier.LOSSLESS and given:
             raise BitrateError(f"lossless coding takes the bits it needs: {given[0]} does not apply")
         if self.tier is Tier.NEURAL and given not in ([], ["bitrate_bps"]):
-            raise BitrateError(f"the neural tier is steered by bitrate_bps: {given[-1]} is for the near-lossless tier")
+            raise BitrateError(f"the neural tier goes by bitrate_bps: {given[-1]} is for the near-lossless tier")
         if len(given) > 1:
             raise BitrateError(f"give one rate target, not {' and '.join(given)}")
         if self.tier is not Tier.NEURAL and (self.constrained or self.dtx):
