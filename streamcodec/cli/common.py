@@ -49,6 +49,9 @@ def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
         default="perceptual",
         help="near-lossless: for the ear (default) or for the least squared error",
     )
+    parser.add_argument(
+        "--independent", action="store_true", help="every packet decodable alone: more bits, a loss costs itself alone"
+    )
     parser.add_argument("--constrained", action="store_true", help="neural: no packet exceeds its share of the rate")
     parser.add_argument("--dtx", action="store_true", help="neural: send next to nothing while only background")
     add_model_argument(parser)
@@ -56,7 +59,8 @@ def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
 
 def coding_options(options: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``StreamEncoder`` and ``encode_file`` from :func:`add_coding_arguments`."""
-    return {
+    chosen = {"mode": "independent"} if options.independent else {}
+    return chosen | {
         "bitrate_bps": None if options.kbps is None else 1000 * options.kbps,
         "tier": options.tier,
         "ratio": options.ratio,

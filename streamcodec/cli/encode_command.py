@@ -21,9 +21,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="sound file (WAV, FLAC, Ogg, MP3), or - for standard input")
     parser.add_argument("output", help=".sc file, or - for standard output")
     add_coding_arguments(parser)
-    parser.add_argument(
-        "--independent", action="store_true", help="every packet decodable alone (about a tenth more bits)"
-    )
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
 
@@ -37,13 +34,7 @@ def run(options: argparse.Namespace) -> None:
 
     source = input_file(options.input)
     with output_file(options.output) as target, progress_bar("encoding") as progress:
-        encode_file(
-            source,
-            target,
-            mode="independent" if options.independent else "stream",
-            progress=progress,
-            **coding_options(options),
-        )
+        encode_file(source, target, progress=progress, **coding_options(options))
         if isinstance(target, Path):
             figures = describe(target)
         else:

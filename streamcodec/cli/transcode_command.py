@@ -23,11 +23,9 @@ def run(options: argparse.Namespace) -> None:
     """Do it, then say so."""
     from pathlib import Path
 
-    from streamcodec.codec.transcode import transcode_file
+    from streamcodec import transcode_file
 
     source, target = input_file(options.input), Path(options.output)
     with progress_bar("transcoding") as progress:
-        transcode_file(
-            source, target, coded=target.suffix.lower() == ".sc", progress=progress, **coding_options(options)
-        )
+        transcode_file(source, target, progress=progress, **coding_options(options))
     print(f"{target}: {target.stat().st_size} bytes")

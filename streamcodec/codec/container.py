@@ -10,8 +10,9 @@ Layout, big-endian::
         body: u64 total samples, u32 clusters, for each: u64 offset, u64 media time of the first packet
     u64 offset of the index, "SCFE"
 
-A cluster starts with a key packet, so it is a place to seek to; one second of sound at most is in one cluster. A file
-whose writer was killed lacks the index and at most its last second; a damaged cluster is skipped by its sync mark.
+A cluster starts with a key packet, so it is a place to seek to; it holds one second of sound, or one key period where
+that is longer. A file whose writer was killed lacks the index and at most its last cluster; a damaged cluster is
+skipped by its sync mark.
 """
 
 from __future__ import annotations
@@ -86,6 +87,7 @@ class FileHeader:
             and 1.0 <= header.packets_per_second <= 1_000.0
             and 0 <= header.delay_samples <= header.sample_rate_hz
             and 8 <= header.bits_per_sample <= 24
+            and (header.channels <= 2 or header.tier is Tier.NEURAL)
         )
         if not plausible:
             raise FileFormatError("the file's header holds values out of range")

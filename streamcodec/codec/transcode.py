@@ -26,16 +26,19 @@ def transcode_file(
     source: SoundSource,
     target: SoundSource,
     *,
-    coded: bool,
+    coded: bool | None = None,
     tier: TierName | Tier = "neural",
     progress: Progress | None = None,
     **options: Any,
 ) -> None:
     """Turn a sound file or ``.sc`` file into another: a ``.sc`` file where ``coded``, else a sound file.
 
-    ``tier`` and ``options``, as for ``encode_file``, say how a ``.sc`` file is coded. From ``.sc`` to ``.sc`` the
-    decoded sound is held in memory. Raises AudioFormatError, BitrateError, FileFormatError or ModelError.
+    Where ``coded`` is None the target's suffix says which. ``tier`` and ``options``, as for ``encode_file``, say how
+    a ``.sc`` file is coded. From ``.sc`` to ``.sc`` the decoded sound is held in memory.
+    Raises AudioFormatError, BitrateError, FileFormatError or ModelError.
     """
+    if coded is None:
+        coded = isinstance(target, str | Path) and Path(target).suffix.lower() == ".sc"
     if is_coded(source):
         if not coded:
             decode_file(source, target, progress=progress)

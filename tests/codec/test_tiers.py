@@ -28,9 +28,9 @@ from streamcodec import (
     decode_file,
     encode_array,
     encode_file,
+    transcode_file,
 )
 from streamcodec.codec.container import FileHeader, FileReader
-from streamcodec.codec.transcode import transcode_file
 
 Samples = NDArray[np.generic]
 EXACT = ("lossless", "near-lossless")
@@ -250,7 +250,7 @@ def test_transcoding_there_and_back_keeps_samples_and_metadata(tmp_path: Path) -
         out.write(sound)
     steps = ["a.wav", "b.flac", "c.sc", "d.sc", "e.flac"]
     for source, target in pairwise(steps):
-        transcode_file(tmp_path / source, tmp_path / target, coded=target.endswith(".sc"), tier="lossless")
+        transcode_file(tmp_path / source, tmp_path / target, tier="lossless")
     with soundfile.SoundFile(tmp_path / "e.flac") as back:
         assert back.title == "a title"
         np.testing.assert_array_equal(back.read(dtype="int32"), sound)
