@@ -11,7 +11,20 @@ from collections.abc import Sequence
 
 from streamcodec.errors import StreamcodecError
 
-COMMANDS = ("demo", "encode", "decode", "info", "roundtrip", "loopback", "eval", "bench", "train", "export", "models")
+COMMANDS = (
+    "demo",
+    "encode",
+    "decode",
+    "transcode",
+    "info",
+    "roundtrip",
+    "loopback",
+    "eval",
+    "bench",
+    "train",
+    "export",
+    "models",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

@@ -22,7 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def describe(source: Path | IO[bytes]) -> dict[str, Any]:
     """Figures of a file; raises FileFormatError."""
     from streamcodec.codec.container import FileReader
-    from streamcodec.codec.stream import StreamDecoder, StreamEncoder
+    from streamcodec.codec.oneshot import decoder_for
+    from streamcodec.codec.tiers import tier_name
 
     with source.open("rb") if isinstance(source, Path) else source as file:
         reader = FileReader(file)
@@ -34,13 +35,13 @@ def describe(source: Path | IO[bytes]) -> dict[str, Any]:
             key_packets += timed.packet.is_key
             payload_bytes += len(timed.packet.payload)
             last_time = timed.time
-    decoder = StreamDecoder(header.sample_rate_hz, model=header.model)
+    decoder = decoder_for(header)
     if reader.total_samples is None:
         duration_s = max(0.0, (last_time + 1) / header.packets_per_second)
     else:
         duration_s = reader.total_samples / header.sample_rate_hz
-    encoder = StreamEncoder(header.sample_rate_hz, model=header.model)
-    latency_samples = encoder.latency_samples + decoder.delay_samples
+    latency_samples = header.delay_samples + decoder.block_samples + decoder.delay_samples
+    raw_bytes = duration_s * header.sample_rate_hz * header.channels * header.bits_per_sample / 8
     return {
         "duration_s": round(duration_s, 6),
         "payload_bytes": payload_bytes,
@@ -49,10 +50,12 @@ def describe(source: Path | IO[bytes]) -> dict[str, Any]:
         "key_packets": key_packets,
         "sample_rate_hz": header.sample_rate_hz,
         "channels": header.channels,
-        "tier": header.tier.name.lower(),
+        "bits_per_sample": header.bits_per_sample,
+        "tier": tier_name(header.tier),
         "model": header.model,
         "delay_ms": round(1000.0 * latency_samples / header.sample_rate_hz, 3),
         "file_bytes": reader.file_bytes,
+        "ratio": round(raw_bytes / reader.file_bytes, 3),
         "complete": reader.total_samples is not None,
         "metadata": header.metadata,
     }

@@ -4,21 +4,25 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.cli.common import (
-    add_rate_arguments,
+    add_coding_arguments,
+    coding_options,
+    input_file,
+    output_file,
     percentiles,
     positive,
     print_json,
     progress_bar,
-    read_sound,
     share,
-    write_sound,
 )
+
+if TYPE_CHECKING:
+    from streamcodec import StreamEncoder
 
 HELP = (
     "send a sound file through the codec and a simulated lossy link",
@@ -30,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("input", help="sound file, or - for standard input")
     parser.add_argument("output", help="sound file to write, or - for WAV on standard output")
-    add_rate_arguments(parser)
+    add_coding_arguments(parser)
     parser.add_argument("--loss", type=share, default=0.0, help="share of packets lost (default 0)")
     parser.add_argument("--burst", type=positive, default=1.0, help="mean length of a loss, in packets (default 1)")
     parser.add_argument("--seed", type=int, default=0, help="seed of the losses (default 0)")
@@ -38,25 +42,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def through_link(
-    samples: NDArray[np.float32], rate_hz: int, options: argparse.Namespace
-) -> tuple[NDArray[np.float32], dict[str, Any]]:
-    """Encode, lose, decode; returns sound of the source's length, delay removed, and figures."""
-    from streamcodec import StreamDecoder, StreamEncoder
+    samples: NDArray[Any], encoder: StreamEncoder, options: argparse.Namespace
+) -> tuple[NDArray[Any], dict[str, Any]]:
+    """Encode, lose, decode; returns sound of the source's length, delay removed, and figures.
+
+    Shape: ``[n, channels]`` -> ``[n]`` (neural) or ``[n, channels]``.
+    """
+    from streamcodec import StreamDecoder
+    from streamcodec.codec.tiers import tier_name
     from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 
-    encoder = StreamEncoder(
+    settings, rate_hz, block = encoder.settings, encoder.sample_rate_hz, encoder.block_samples
+    decoder = StreamDecoder(
         rate_hz,
-        options.kbps * 1000,
-        constrained=options.constrained,
-        dtx=options.dtx,
-        model=options.model,
+        tier=encoder.tier,
+        channels=settings.channels,
+        bits_per_sample=settings.bits_per_sample,
+        model=settings.model,
     )
-    decoder = StreamDecoder(rate_hz, model=options.model)
     loss = GilbertElliott(GilbertElliottConfig(options.loss, max(options.burst, 1.0)), options.seed)
-    sound = samples.mean(axis=1)
-    block = encoder.block_samples
+    sound = encoder.accept(samples)
     # Compile and load everything before the clock starts, as a call does before audio starts.
-    decoder.push(encoder.push(np.zeros(block, np.float32))[0])
+    decoder.push(encoder.push(np.zeros((block, *sound.shape[1:]), sound.dtype))[0])
     encoder.reset()
     decoder.reset()
     encode_ms: list[float] = []
@@ -64,10 +71,12 @@ def through_link(
     heard = []
     payload_bytes = wire_bytes = packets = lost = 0
     lag = encoder.delay_samples + decoder.delay_samples
-    needed = -(-(sound.size + lag) // block) * block
-    padded = np.concatenate([sound, np.zeros(needed - sound.size, np.float32)])
+    needed = -(-(len(sound) + lag) // block) * block
+    padded = np.concatenate([sound, np.zeros((needed - len(sound), *sound.shape[1:]), sound.dtype)])
+    # Of a block's cost, the share of 10 ms in it, in ms.
+    to_10_ms = 1000.0 * (rate_hz / 100.0) / block
     with progress_bar("round trip") as progress:
-        for start in range(0, padded.size, block):
+        for start in range(0, len(padded), block):
             began = time.perf_counter()
             sent = encoder.push(padded[start : start + block])
             between = time.perf_counter()
@@ -83,14 +92,15 @@ def through_link(
                     arrived = None
             before_decoding = time.perf_counter()
             heard.append(decoder.push(arrived))
-            encode_ms.append(500.0 * (between - began))
-            decode_ms.append(500.0 * (time.perf_counter() - before_decoding))
-            progress(start / padded.size)
-    seconds = max(sound.size, 1) / rate_hz
+            encode_ms.append(to_10_ms * (between - began))
+            decode_ms.append(to_10_ms * (time.perf_counter() - before_decoding))
+            progress(start / len(padded))
+    seconds = max(len(sound), 1) / rate_hz
     latency = encoder.latency_samples + decoder.delay_samples
     both = [a + b for a, b in zip(encode_ms, decode_ms, strict=True)] or [0.0]
     figures = {
-        "duration_s": round(sound.size / rate_hz, 6),
+        "tier": tier_name(encoder.tier),
+        "duration_s": round(len(sound) / rate_hz, 6),
         "sample_rate_hz": rate_hz,
         "channels": samples.shape[1],
         "packets": packets,
@@ -106,14 +116,28 @@ def through_link(
             "total": percentiles(both),
         },
     }
-    return np.concatenate([np.zeros(0, np.float32), *heard])[lag : lag + sound.size], figures
+    return np.concatenate([decoder.silence(0), *heard])[lag : lag + len(sound)], figures
 
 
 def run(options: argparse.Namespace) -> None:
     """Do it and say what happened."""
-    samples, rate_hz = read_sound(options.input)
-    heard, figures = through_link(samples, rate_hz, options)
-    write_sound(options.output, heard, rate_hz)
+    from streamcodec import StreamEncoder, Tier
+    from streamcodec.codec.sound_file import SoundReader, SoundWriter
+    from streamcodec.codec.tiers import tier_of
+
+    coding = coding_options(options)
+    with SoundReader(input_file(options.input), tier_of(options.tier)) as sound:
+        if sound.tier is not Tier.NEURAL:
+            coding |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
+        encoder = StreamEncoder(sound.sample_rate_hz, **coding)
+        samples = sound.read()
+    heard, figures = through_link(samples, encoder, options)
+    settings = encoder.settings
+    with (
+        output_file(options.output) as target,
+        SoundWriter(target, encoder.sample_rate_hz, settings.channels, settings.bits_per_sample, {}) as out,
+    ):
+        out.write(heard)
     if options.output == "-":
         return
     if options.json:
