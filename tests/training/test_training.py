@@ -196,7 +196,7 @@ def test_float_rate_estimate_matches_real_packets(trained: Path, tmp_path: Path)
     export_model(codec, tmp_path / "tiny", {"kbps_by_level": {"independent": rates, "stream": rates}})
     runtime = load_runtime(str(tmp_path / "tiny"))
     packets = 60
-    # Sound like the training data: the float form bounds the cost of what it holds for impossible, real packets do not.
+    # Sound like the training data: the float form bounds the cost of what it holds for impossible, packets do not.
     t = np.arange(480 * packets) / 24_000
     noise = 0.02 * np.random.default_rng(1).standard_normal(t.size)
     sound = (0.2 * np.sin(2 * np.pi * 170 * t) + noise).astype(np.float32)
