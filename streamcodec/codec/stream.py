@@ -153,6 +153,14 @@ class StreamEncoder:
         blocks = -(-(self._pending.size + lag) // self.block_samples)
         return self.push(np.zeros(blocks * self.block_samples - self._pending.size, np.float32))
 
+    def coarser(self, packet: Packet) -> tuple[int, bytes] | None:
+        """(level, payload) of one of the last 8 packets coded anew at about half its rate, to ride along with others.
+
+        The payload decodes alone. None for older packets, and in stream mode. Packets to come are not affected.
+        """
+        age = (self._sequence - 1 - packet.sequence) % SEQUENCE_MODULUS
+        return self._engine.recode(age, packet.level)
+
     def _encode(self, block: Float32Array) -> Packet | None:
         encoded = self._engine.encode(self._resampler.process(block))
         timestamp = self._timestamp
