@@ -33,8 +33,37 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_rate_arguments(parser)
     parser.add_argument("--loss", type=share, default=0.0, help="share of packets lost (default 0)")
     parser.add_argument("--burst", type=positive, default=1.0, help="mean length of a loss, in packets (default 1)")
+    parser.add_argument(
+        "--jitter", type=milliseconds, default=0.0, metavar="MS", help="extra delay, 0 to MS (default 0)"
+    )
+    parser.add_argument(
+        "--redundancy",
+        type=redundancy,
+        default="off",
+        metavar="auto|K|off",
+        help="coarser copies of the last K packets in each packet, by the receiver's reports (auto) or never (off)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the losses (default 0)")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
+
+
+def milliseconds(text: str) -> float:
+    """Argument type: 0 to 1,000."""
+    value = float(text)
+    if not 0.0 <= value <= 1_000.0:
+        raise argparse.ArgumentTypeError(f"must be from 0 to 1000, got {text}")
+    return value
+
+
+def redundancy(text: str) -> int | str:
+    """Argument type: ``auto``, ``off``, or 0 to 8 copies."""
+    from streamcodec.codec.packet import MAX_REDUNDANT
+
+    if text in ("auto", "off"):
+        return text
+    if text.isdecimal() and int(text) <= MAX_REDUNDANT:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be auto, off or 0 to {MAX_REDUNDANT}, got {text}")
 
 
 def through_link(
@@ -43,6 +72,7 @@ def through_link(
     """Encode, lose, decode; returns sound of the source's length, delay removed, and figures."""
     from streamcodec import StreamDecoder, StreamEncoder
     from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
+    from streamcodec.net.session import HEADER_BYTES
 
     encoder = StreamEncoder(
         rate_hz,
@@ -62,7 +92,7 @@ def through_link(
     encode_ms: list[float] = []
     decode_ms: list[float] = []
     heard = []
-    payload_bytes = wire_bytes = packets = lost = 0
+    payload_bytes = packet_bytes = packets = lost = 0
     lag = encoder.delay_samples + decoder.delay_samples
     needed = -(-(sound.size + lag) // block) * block
     padded = np.concatenate([sound, np.zeros(needed - sound.size, np.float32)])
@@ -76,7 +106,7 @@ def through_link(
                 data = packet.to_bytes()
                 packets += 1
                 payload_bytes += len(packet.payload)
-                wire_bytes += len(data)
+                packet_bytes += len(data)
                 arrived = data
                 if loss.lost():
                     lost += 1
@@ -86,33 +116,56 @@ def through_link(
             encode_ms.append(500.0 * (between - began))
             decode_ms.append(500.0 * (time.perf_counter() - before_decoding))
             progress(start / padded.size)
-    seconds = max(sound.size, 1) / rate_hz
     latency = encoder.latency_samples + decoder.delay_samples
-    both = [a + b for a, b in zip(encode_ms, decode_ms, strict=True)] or [0.0]
-    figures = {
-        "duration_s": round(sound.size / rate_hz, 6),
-        "sample_rate_hz": rate_hz,
-        "channels": samples.shape[1],
+    counts = {
         "packets": packets,
         "lost": lost,
+        "late": 0,
+        "recovered": 0,
         "concealed": decoder.concealed,
         "payload_bytes": payload_bytes,
-        "payload_bps": round(8.0 * payload_bytes / seconds, 1),
-        "packet_bytes": wire_bytes,
+        "packet_bytes": packet_bytes,
+        "wire_bytes": packet_bytes + HEADER_BYTES * packets,
         "delay_ms": round(1000.0 * latency / rate_hz, 3),
+    }
+    figures = describe(samples, rate_hz, counts, encode_ms, decode_ms)
+    return np.concatenate([np.zeros(0, np.float32), *heard])[lag : lag + sound.size], figures
+
+
+def describe(
+    samples: NDArray[np.float32],
+    rate_hz: int,
+    counts: dict[str, Any],
+    encode_ms: list[float],
+    decode_ms: list[float],
+) -> dict[str, Any]:
+    """The figures printed: counts, rates and costs per 10 ms."""
+    seconds = max(len(samples), 1) / rate_hz
+    both = [a + b for a, b in zip(encode_ms, decode_ms, strict=False)] or [0.0]
+    return {
+        "duration_s": round(len(samples) / rate_hz, 6),
+        "sample_rate_hz": rate_hz,
+        "channels": samples.shape[1],
+        **counts,
+        "payload_bps": round(8.0 * counts["payload_bytes"] / seconds, 1),
+        "wire_kbps": round(0.008 * counts["wire_bytes"] / seconds, 3),
         "cost_per_10_ms": {
             "encode": percentiles(encode_ms or [0.0]),
             "decode": percentiles(decode_ms or [0.0]),
             "total": percentiles(both),
         },
     }
-    return np.concatenate([np.zeros(0, np.float32), *heard])[lag : lag + sound.size], figures
 
 
 def run(options: argparse.Namespace) -> None:
     """Do it and say what happened."""
     samples, rate_hz = read_sound(options.input)
-    heard, figures = through_link(samples, rate_hz, options)
+    if options.redundancy == "off" and not options.jitter:
+        heard, figures = through_link(samples, rate_hz, options)
+    else:
+        from streamcodec.cli.roundtrip_network import through_network
+
+        heard, figures = through_network(samples, rate_hz, options)
     write_sound(options.output, heard, rate_hz)
     if options.output == "-":
         return
@@ -121,5 +174,6 @@ def run(options: argparse.Namespace) -> None:
     else:
         print(
             f"{options.output}: {figures['duration_s']:.2f} s at {figures['payload_bps'] / 1000:.2f} kbps, "
-            f"{figures['packets']} packets, {figures['lost']} lost, delay {figures['delay_ms']:g} ms"
+            f"{figures['packets']} packets, {figures['lost']} lost, {figures['recovered']} recovered, "
+            f"{figures['concealed']} concealed, delay {figures['delay_ms']:g} ms"
         )
