@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.jit import kernel
 from streamcodec.errors import AudioFormatError
 
 Float32Array = NDArray[np.float32]
@@ -31,13 +32,13 @@ def as_mono(samples: object) -> Float32Array:
     Accepts float32 or float64 (full scale 1.0) and int16, shape ``[n]`` or ``[n, channels]``; anything else
     raises AudioFormatError.
 
-    Shape: output ``[n]``.
+    Shape: output ``[n]``, a new array.
     """
     array = np.asarray(samples)
     if array.dtype == np.int16:
-        sound = array.astype(np.float32) / np.float32(32768.0)
+        sound = np.divide(array, np.float32(32768.0), dtype=np.float32, order="C")
     elif array.dtype in (np.float32, np.float64):
-        sound = array.astype(np.float32)
+        sound = array.astype(np.float32, order="C")
     else:
         raise AudioFormatError(
             f"samples must be float32, float64 (full scale 1.0) or int16, got {array.dtype}; convert them first"
@@ -51,7 +52,14 @@ def as_mono(samples: object) -> Float32Array:
         sound = sound.mean(axis=1, dtype=np.float32)
     elif sound.ndim != 1:
         raise AudioFormatError(f"samples must be [n] or [n, channels], got shape {array.shape}")
-    if not np.isfinite(sound).all():
-        sound = np.nan_to_num(sound, nan=0.0, posinf=SAMPLE_LIMIT, neginf=-SAMPLE_LIMIT)
-    limited: Float32Array = np.clip(sound, -SAMPLE_LIMIT, SAMPLE_LIMIT)
+    limited: Float32Array = sound
+    _limit(limited)
     return limited
+
+
+@kernel
+def _limit(sound: Float32Array) -> None:
+    limit = np.float32(SAMPLE_LIMIT)
+    for i in range(len(sound)):
+        x = sound[i]
+        sound[i] = np.float32(0.0) if np.isnan(x) else min(max(x, -limit), limit)

@@ -256,6 +256,27 @@ def write_indices(
 
 
 @kernel
+def code(
+    tables: EntropyTables,
+    latents: Float32Array,
+    level: int,
+    mask: int,
+    known: Int32Array,
+    dead_zone: float,
+    keep: int,
+    hidden: NDArray[np.int64],
+    location: Int32Array,
+    table: Int32Array,
+    indices: Int32Array,
+    state: NDArray[np.int64],
+    buffer: NDArray[np.uint8],
+) -> int:
+    """:func:`quantise` and :func:`write_indices` in one call; returns bytes written."""
+    quantise(tables, latents, level, mask, known, dead_zone, keep, hidden, location, table, indices)
+    return write_indices(tables, indices, location, table, state, buffer)
+
+
+@kernel
 def read_indices(
     tables: EntropyTables,
     level: int,

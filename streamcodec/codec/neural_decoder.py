@@ -115,7 +115,7 @@ class NeuralDecoder:
         indices = None if packet is None else self.indices_of(packet)
         if packet is None or indices is None:
             return self._conceal(), False
-        self._latents[:] = indices * self._steps[packet.level]
+        np.multiply(indices, self._steps[packet.level], out=self._latents)
         self._level[0] = packet.level
         self._lost_in_a_row = 0
         self._in_silence = bool(packet.flags & PacketFlags.SILENCE)

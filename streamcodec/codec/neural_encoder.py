@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from native_dsp import range_coder
 from native_dsp.companding import compand
+from native_dsp.jit import kernel
 from native_dsp.stft import StftState, analyse
 from streamcodec.codec import entropy
 from streamcodec.codec.activity import ActivityDetector
@@ -55,11 +56,10 @@ class LatentAnalysis:
 
     def __init__(self, runtime: NeuralRuntime) -> None:
         config = runtime.model.config
-        self._hop = config.hop_samples
-        self._hops = config.hops_per_packet
         self._stft = runtime.new_stft()
         self._stream = runtime.encoder.new_stream()
-        self._companded = self._stream.inputs["companded"]
+        self._companded = self._stream.inputs["companded"][0]
+        self._latents = self._stream.output.reshape(-1)
         self._re = np.zeros(config.bins, np.float32)
         self._im = np.zeros(config.bins, np.float32)
 
@@ -82,11 +82,24 @@ class LatentAnalysis:
 
         Shape: ``[packet_samples]`` -> ``[latents]``.
         """
-        for h in range(self._hops):
-            analyse(self._stft, block[h * self._hop : (h + 1) * self._hop], self._re, self._im)
-            compand(self._re, self._im, self._companded[0, h])
+        analyse_companded(self._stft, block, self._re, self._im, self._companded)
         self._stream.step()
-        return self._stream.output.reshape(-1)
+        return self._latents
+
+
+@kernel
+def analyse_companded(
+    stft: StftState, block: Float32Array, re: Float32Array, im: Float32Array, companded: Float32Array
+) -> None:
+    """Companded spectra of all hops of a block, in one call.
+
+    Shape: block ``[hops * hop_samples]``; re, im (scratch) ``[bins]`` -> companded ``[hops, 2 * bins]``.
+    """
+    hops = len(companded)
+    rows = block.reshape(hops, len(block) // hops)
+    for h in range(hops):
+        analyse(stft, rows[h], re, im)
+        compand(re, im, companded[h])
 
 
 class PacketCoder:
@@ -125,9 +138,20 @@ class PacketCoder:
 
     def code(self, latents: Float32Array, level: int, mask: int, context: LatentContext, keep: int) -> bytes:
         """Payload of one packet; ``context`` then holds the packet's latents as the current ones."""
-        self.cost_bits(latents, level, mask, context, keep)
-        length = entropy.write_indices(
-            self._tables, self._indices, self._location, self._table, self._coder, self._buffer
+        length = entropy.code(
+            self._tables,
+            latents,
+            level,
+            mask,
+            context.known,
+            self._dead_zone,
+            keep,
+            self._hidden,
+            self._location,
+            self._table,
+            self._indices,
+            self._coder,
+            self._buffer,
         )
         return self._buffer[: max(length, 0)].tobytes()
 

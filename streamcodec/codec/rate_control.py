@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
@@ -64,11 +65,11 @@ def check_bitrate(bitrate_bps: float) -> float:
 
 def level_for_kbps(kbps_by_level: Sequence[float], kbps: float) -> float:
     """Fractional level whose usual rate is ``kbps``, by interpolation of log rates; beyond the ends it goes on."""
-    logs = [math.log(v) for v in kbps_by_level]
-    target = math.log(max(kbps, 1e-3))
-    upper = next((k for k in range(1, len(logs)) if logs[k] >= target), len(logs) - 1)
-    span = max(logs[upper] - logs[upper - 1], 1e-6)
-    return upper - 1 + (target - logs[upper - 1]) / span
+    kbps = max(kbps, 1e-3)
+    upper = min(max(bisect_left(kbps_by_level, kbps), 1), len(kbps_by_level) - 1)
+    start = math.log(kbps_by_level[upper - 1])
+    span = max(math.log(kbps_by_level[upper]) - start, 1e-6)
+    return upper - 1 + (math.log(kbps) - start) / span
 
 
 def finest_within(budget_bits: float, levels: int, cost_bits: Callable[[int], float]) -> int | None:

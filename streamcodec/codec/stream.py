@@ -31,8 +31,8 @@ def ready_runtime(model: str) -> NeuralRuntime:
     Raises ModelError.
     """
     runtime = load_runtime(model)
-    block = np.zeros(runtime.model.config.packet_samples, np.float32)
-    encoder, decoder = NeuralEncoder(runtime, WARM_UP_BITRATE_BPS), NeuralDecoder(runtime)
+    block = as_mono(np.zeros(runtime.model.config.packet_samples, np.float32))
+    encoder, decoder = NeuralEncoder(runtime, WARM_UP_BITRATE_BPS, constrained=True), NeuralDecoder(runtime)
     encoded = encoder.encode(block)
     assert encoded is not None
     for packet in (Packet(Tier.NEURAL, 0, 0, encoded.level, encoded.flags, encoded.payload), None):
@@ -137,7 +137,9 @@ class StreamEncoder:
 
         Shape: ``[n]`` or ``[n, channels]`` (downmixed), n >= 0, float32, float64 (full scale 1.0) or int16.
         """
-        sound = np.concatenate([self._pending, as_mono(samples)])
+        sound = as_mono(samples)
+        if self._pending.size:
+            sound = np.concatenate([self._pending, sound])
         blocks = sound.size // self.block_samples
         packets = []
         for k in range(blocks):

@@ -19,7 +19,7 @@ from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.runtime.onnx_step import NEXT_STATE_PREFIX, STATE_PREFIX
 
-HALF_FROM_VALUES = 1024
+HALF_FROM_VALUES = 2048
 INT8_FROM_VALUES = 1 << 17
 
 
