@@ -11,7 +11,22 @@ from collections.abc import Sequence
 
 from streamcodec.errors import StreamcodecError
 
-COMMANDS = ("demo", "encode", "decode", "info", "roundtrip", "eval", "train", "export", "models")
+COMMANDS = (
+    "demo",
+    "encode",
+    "decode",
+    "info",
+    "roundtrip",
+    "serve",
+    "token",
+    "call",
+    "send",
+    "listen",
+    "eval",
+    "train",
+    "export",
+    "models",
+)
 
 
 def build_parser() -> argparse.ArgumentParser:

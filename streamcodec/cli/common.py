@@ -26,6 +26,9 @@ EXTRAS = {
     "torch": "train",
     "onnx": "train",
     "onnxscript": "train",
+    "websockets": "net",
+    "aiortc": "net",
+    "nats": "cluster",
 }
 
 

@@ -1,0 +1,217 @@
+"""One stay in a room, shared by ``call``, ``send`` and ``listen``: paced sound in and out, and what happened."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from streamcodec.cli.call_sound import FileSink, FileSource, Sink, Source, check_devices
+from streamcodec.cli.common import add_model_argument, need, positive, print_json
+from streamcodec.cli.network import add_room_arguments, room_config, run_network, stop_on_signals
+from streamcodec.errors import StreamcodecError
+
+if TYPE_CHECKING:
+    from streamcodec.net.call import Call, PeerStats
+
+DEFAULT_RATE_HZ = 24_000
+BLOCK_S = 0.01
+LOOK_EVERY_BLOCKS = 20
+TAIL_S = 1.0
+"""How long a scripted call goes on after its sound, so that the others hear the end of it."""
+
+
+@dataclass(frozen=True)
+class Stay:
+    """How to spend the time in the room."""
+
+    source: Source | None
+    sink: Sink | None
+    sample_rate_hz: int
+    wait_s: float
+    """How long to wait for somebody before the sound begins."""
+    seconds: float | None
+    """How long to stay after that; None: to the end of the source and a little more, or until everybody has left."""
+
+
+def add_session_arguments(parser: argparse.ArgumentParser, *, speaks: bool, hears: bool) -> None:
+    """Arguments of a command that goes into a room."""
+    add_room_arguments(parser)
+    if speaks:
+        parser.add_argument("--input", metavar="FILE", help="sound file to send in place of the microphone")
+        parser.add_argument("--kbps", type=positive, default=6.0, help="highest payload rate in kbps (default 6)")
+        parser.add_argument("--dtx", action="store_true", help="send next to nothing while there is only background")
+    if hears:
+        parser.add_argument("--output", metavar="FILE", help="sound file to write in place of the loudspeaker")
+    parser.add_argument("--wait", type=positive, default=60.0, metavar="S", help="wait this long for others (60)")
+    parser.add_argument("--seconds", type=positive, metavar="S", help="stay this long once somebody is there")
+    parser.add_argument("--json", action="store_true", help="print figures as JSON at the end")
+    add_model_argument(parser)
+
+
+def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> None:
+    """Go into the room, stay, leave, say what happened."""
+    need("websockets")
+    need("aiortc")
+    if speaks and not options.input and not (hears and options.output):
+        check_devices()
+    if hears and not options.output and not (speaks and options.input):
+        check_devices()
+    config = room_config(options)
+    source = FileSource(options.input) if speaks and options.input else None
+    rate_hz = DEFAULT_RATE_HZ if source is None else source.sample_rate_hz
+    with _sink(options.output if hears else None, rate_hz) as sink:
+        stay = Stay(source, sink, rate_hz, options.wait, options.seconds)
+        run_network(_main(options, config, stay), options.server)
+
+
+@contextlib.contextmanager
+def _sink(name: str | None, rate_hz: int) -> Iterator[Sink | None]:
+    if name is None:
+        yield None
+        return
+    sink = FileSink(name, rate_hz)
+    try:
+        yield sink
+    finally:
+        sink.close()
+
+
+async def _main(options: argparse.Namespace, config: Any, stay: Stay) -> None:
+    from streamcodec import StreamDecoder, StreamEncoder
+    from streamcodec.net.call import Call, CallConfig
+    from streamcodec.net.congestion import CongestionConfig
+
+    stop = stop_on_signals()
+    highest_bps = round(1_000 * getattr(options, "kbps", 6.0))
+    lowest_bps = min(CongestionConfig().minimum_bps, highest_bps)
+    encoder = StreamEncoder(stay.sample_rate_hz, highest_bps, dtx=getattr(options, "dtx", False), model=options.model)
+    call_config = CallConfig(
+        config,
+        stay.sample_rate_hz,
+        CongestionConfig(minimum_bps=lowest_bps, start_bps=highest_bps, maximum_bps=highest_bps),
+    )
+    call = Call(
+        call_config, encoder, lambda: StreamDecoder(stay.sample_rate_hz, model=options.model), encoder.coarser
+    )
+    session = Session(call, stay, stop)
+    async with call:
+        print(f"in room {options.room}; Ctrl-C leaves", file=sys.stderr)
+        await session.run()
+    if options.json:
+        print_json(session.figures())
+    else:
+        print(session.summary())
+
+
+class Session:
+    """Moves sound between a call and its source and sink in real time, and keeps count of who was there."""
+
+    def __init__(self, call: Call, stay: Stay, stop: asyncio.Event) -> None:
+        self._call = call
+        self._stay = stay
+        self._stop = stop
+        self._seen: dict[str, PeerStats] = {}
+        self._here: set[str] = set()
+        self._seconds = 0.0
+
+    async def run(self) -> None:
+        """Wait for somebody, then talk and listen to the end; raises StreamcodecError."""
+        start_s = time.monotonic()
+        while not self._call.peers and not self._stop.is_set():
+            self._check()
+            if time.monotonic() - start_s > self._stay.wait_s:
+                raise StreamcodecError(f"nobody else came within {self._stay.wait_s:g} s")
+            await asyncio.sleep(0.02)
+        await self._talk()
+        self._look()
+
+    async def _talk(self) -> None:
+        stay, block = self._stay, round(BLOCK_S * self._stay.sample_rate_hz)
+        block_s = block / stay.sample_rate_hz
+        start_s = time.monotonic()
+        speaking, end_s = stay.source is not None, stay.seconds
+        index = 0
+        while not self._stop.is_set() and (end_s is None or self._seconds < end_s):
+            # Late blocks are made up for at once; the pace is that of the clock, whatever a block costs.
+            await asyncio.sleep(max(0.0, start_s + index * block_s - time.monotonic()))
+            if stay.source is not None and speaking:
+                samples = stay.source.read(block)
+                speaking = samples is not None
+                if samples is not None:
+                    self._call.push(samples)
+                elif end_s is None:
+                    end_s = self._seconds + TAIL_S
+            heard = self._call.pull(block)
+            if stay.sink is not None:
+                stay.sink.write(heard)
+            if index % LOOK_EVERY_BLOCKS == 0:
+                self._look()
+                if stay.source is None and end_s is None and not self._here:
+                    return
+            index += 1
+            self._seconds = index * block_s
+
+    def _check(self) -> None:
+        if self._call.failed is not None:
+            raise self._call.failed
+
+    def _look(self) -> None:
+        """Note who is there, and say who came and went."""
+        self._check()
+        peers = self._call.peers
+        for identity in peers.keys() - self._here:
+            print(f"{peers[identity].name or 'somebody'} is here", file=sys.stderr)
+        for identity in self._here - peers.keys():
+            print(f"{self._seen[identity].name or 'somebody'} has left", file=sys.stderr)
+        self._here = set(peers)
+        self._seen.update(peers)
+
+    def figures(self) -> dict[str, Any]:
+        """What was sent, and what was received from whom."""
+        sent = self._call.sender_stats
+        seconds = max(self._seconds, BLOCK_S)
+        return {
+            "seconds": round(self._seconds, 3),
+            "sent": {
+                "packets": sent.packets,
+                "payload_bytes": sent.payload_bytes,
+                "wire_bytes": sent.wire_bytes,
+                "payload_kbps": round(0.008 * sent.payload_bytes / seconds, 3),
+                "wire_kbps": round(0.008 * sent.wire_bytes / seconds, 3),
+            },
+            "peers": [
+                {
+                    "name": peer.name,
+                    "path": peer.path,
+                    "round_trip_ms": peer.round_trip_ms,
+                    "received": peer.stream.jitter.received,
+                    "late": peer.stream.jitter.late,
+                    "lost": peer.stream.jitter.lost,
+                    "recovered": peer.stream.jitter.recovered,
+                    "concealed": peer.stream.jitter.concealed,
+                    "damaged": peer.stream.damaged,
+                }
+                for peer in self._seen.values()
+            ],
+        }
+
+    def summary(self) -> str:
+        """The same in a few lines."""
+        figures = self.figures()
+        sent = figures["sent"]
+        lines = [
+            f"{figures['seconds']:.1f} s; sent {sent['packets']} packets, {sent['payload_kbps']:.2f} kbps payload, "
+            f"{sent['wire_kbps']:.1f} kbps on the wire"
+        ]
+        lines += [
+            f"{peer['name'] or 'somebody'} ({peer['path']}): {peer['received']} packets, {peer['lost']} lost, "
+            f"{peer['recovered']} recovered, {peer['late']} late, {peer['concealed']} concealed"
+            for peer in figures["peers"]
+        ]
+        return "\n".join(lines)
