@@ -8,8 +8,10 @@ import contextlib
 import sys
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 from streamcodec.cli.call_sound import FileSink, FileSource, Sink, Source, check_devices
 from streamcodec.cli.common import add_model_argument, need, positive, print_json
@@ -135,18 +137,18 @@ class Session:
         stay, block = self._stay, round(BLOCK_S * self._stay.sample_rate_hz)
         block_s = block / stay.sample_rate_hz
         start_s = time.monotonic()
-        speaking, end_s = stay.source is not None, stay.seconds
+        silence = np.zeros(block, np.float32)
+        end_s = stay.seconds
         index = 0
         while not self._stop.is_set() and (end_s is None or self._seconds < end_s):
             # Late blocks are made up for at once; the pace is that of the clock, whatever a block costs.
             await asyncio.sleep(max(0.0, start_s + index * block_s - time.monotonic()))
-            if stay.source is not None and speaking:
+            if stay.source is not None:
                 samples = stay.source.read(block)
-                speaking = samples is not None
-                if samples is not None:
-                    self._call.push(samples)
-                elif end_s is None:
+                if samples is None and end_s is None:
                     end_s = self._seconds + TAIL_S
+                # A speaker who has finished is still there.
+                self._call.push(silence if samples is None else samples)
             heard = self._call.pull(block)
             if stay.sink is not None:
                 stay.sink.write(heard)
@@ -170,7 +172,10 @@ class Session:
         for identity in self._here - peers.keys():
             print(f"{self._seen[identity].name or 'somebody'} has left", file=sys.stderr)
         self._here = set(peers)
-        self._seen.update(peers)
+        for identity, peer in peers.items():
+            # Somebody on their way out has no path any more; the one that there was is what tells.
+            known = self._seen.get(identity)
+            self._seen[identity] = replace(peer, path=known.path) if known and peer.path == "none" else peer
 
     def figures(self) -> dict[str, Any]:
         """What was sent, and what was received from whom."""
