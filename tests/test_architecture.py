@@ -15,6 +15,13 @@ ALLOWED = {
     "streamcodec.runtime": {"streamcodec.errors"},
     "streamcodec.codec": {"native_dsp", "streamcodec.models", "streamcodec.runtime", "streamcodec.errors"},
     "streamcodec.net": {"native_dsp", "streamcodec.codec", "streamcodec.errors"},
+    "streamcodec.live": {
+        "native_dsp",
+        "streamcodec.models",
+        "streamcodec.codec",
+        "streamcodec.net",
+        "streamcodec.errors",
+    },
     "streamcodec.training": {
         "native_dsp",
         "streamcodec.models",

@@ -17,6 +17,7 @@ COMMANDS = (
     "decode",
     "info",
     "roundtrip",
+    "loopback",
     "serve",
     "token",
     "call",

@@ -1,0 +1,196 @@
+"""The running loopback on a stream that a test drives: threads, failures, meter, what is said without PortAudio."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+from rich.console import Console
+
+from streamcodec.cli import main
+from streamcodec.live import DeviceError, Loopback, LoopbackConfig, LoopbackEngine
+from streamcodec.live import loopback as loopback_module
+from streamcodec.live.feedback_guard import ADVICE, GuardState
+from streamcodec.live.meter import meter
+from streamcodec.live.ring_buffer import Samples
+
+Callback = Callable[[Samples, Samples], None]
+
+
+class FakeStream:
+    """Calls back from a thread of its own, as fast as the codec answers, for ``blocks`` blocks."""
+
+    def __init__(self, callback: Callback, blocks: int) -> None:
+        self.active = True
+        self.closed = False
+        self.latency = (0.02, 0.03)
+        self._callback = callback
+        self._blocks = blocks
+        self._closing = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def abort(self) -> None:
+        self._closing.set()
+        if self._thread.is_alive():
+            self._thread.join(5.0)
+
+    def close(self) -> None:
+        assert not self._thread.is_alive()
+        self.closed = True
+
+    def _run(self) -> None:
+        captured, played = np.full((480, 1), 0.01, np.float32), np.zeros((480, 2), np.float32)
+        for _ in range(self._blocks):
+            self._callback(captured, played)
+            if self._closing.wait(0.002):
+                return
+
+
+@pytest.fixture
+def fake_stream(monkeypatch: pytest.MonkeyPatch) -> list[FakeStream]:
+    opened: list[FakeStream] = []
+
+    def open_duplex(rate_hz: int, block: int, callback: Callback, *devices: object) -> FakeStream:
+        assert (rate_hz, block, devices) == (48_000, 480, (None, None))
+        opened.append(FakeStream(callback, 400))
+        return opened[-1]
+
+    monkeypatch.setattr(loopback_module, "open_duplex", open_duplex)
+    return opened
+
+
+def test_it_runs_on_its_threads_and_leaves_none_behind(fake_stream: list[FakeStream]) -> None:
+    before, interval_s = threading.active_count(), sys.getswitchinterval()
+    with Loopback() as loopback:
+        loopback.wait(0.5)
+        assert sys.getswitchinterval() < interval_s
+    assert loopback.stats.seconds >= 0.5
+    assert loopback.stats.packets >= 25
+    assert loopback.stats.delay.device_ms == 50.0
+    assert threading.active_count() == before
+    assert sys.getswitchinterval() == interval_s
+    assert fake_stream[0].closed
+
+
+def test_a_device_that_does_not_start_leaves_nothing_behind(
+    fake_stream: list[FakeStream], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(stream: FakeStream) -> None:
+        raise DeviceError("cannot be started")
+
+    monkeypatch.setattr(FakeStream, "start", refuse)
+    before, interval_s = threading.active_count(), sys.getswitchinterval()
+    with pytest.raises(DeviceError, match="started"), Loopback(record=tmp_path / "a.wav"):
+        pass
+    assert fake_stream[0].closed
+    assert threading.active_count() == before
+    assert sys.getswitchinterval() == interval_s
+
+
+def test_a_stream_that_stops_or_stalls_is_reported(
+    fake_stream: list[FakeStream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with pytest.raises(DeviceError, match="stopped"), Loopback() as loopback:  # noqa: PT012
+        fake_stream[0].active = False
+        loopback.wait(60.0)
+    monkeypatch.setattr(loopback_module, "STALLED_S", 0.3)
+    with pytest.raises(DeviceError, match="given nothing"), Loopback() as loopback:
+        loopback.wait(60.0)
+
+
+def test_a_failure_of_the_codec_reaches_who_waits(
+    fake_stream: list[FakeStream], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail() -> int:
+        raise RuntimeError("broken codec")
+
+    with pytest.raises(RuntimeError, match="broken codec"), Loopback() as loopback:  # noqa: PT012
+        monkeypatch.setattr(loopback.engine, "process", fail)
+        loopback.wait(60.0)
+
+
+def test_the_command_prints_figures(fake_stream: list[FakeStream], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["loopback", "--seconds", "0.4", "--loss", "0.2", "--burst", "2"]) == 0
+    printed = capsys.readouterr()
+    assert "headphones" in printed.err
+    assert "kbps" in printed.out
+    assert "underruns" in printed.out
+    assert len(printed.out.strip().splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--rate", "12345"], "sample_rate_hz"),
+        (["--kbps", "500"], "bits per second"),
+        (["--loss", "0.9"], "bursts longer"),
+        (["--buffer", "900"], "buffer_ms"),
+        (["--record", "no/such/folder/a.wav"], "cannot write"),
+    ],
+)
+def test_bad_settings_are_one_clear_line(
+    fake_stream: list[FakeStream], arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["loopback", "--seconds", "1", *arguments]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert says in error[0]
+
+
+@pytest.mark.parametrize("arguments", [["--jitter", "-1"], ["--jitter", "2000"], ["--loss", "2"], ["--seconds", "0"]])
+def test_bad_arguments_exit_with_two(arguments: list[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(["loopback", *arguments])
+    assert stop.value.code == 2
+
+
+def test_the_meter_shows_every_figure_and_the_advice() -> None:
+    stats = LoopbackEngine(LoopbackConfig()).stats(50.0)
+    console = Console(width=110, record=True, file=io.StringIO())
+    console.print(meter(replace(stats, guard=GuardState.MUTED, mic_dbfs=-3.0)))
+    shown = console.export_text()
+    for word in ("microphone", "heard", "payload", "wire", "devices 50", "p99", "budget 1 ms", "concealed", ADVICE):
+        assert word in shown
+
+
+def test_without_sounddevice_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setitem(sys.modules, "sounddevice", None)
+    assert main(["loopback", "--seconds", "1"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert 'pip install "streamcodec[live]"' in error[0]
+
+
+def test_without_portaudio_one_line_says_what_to_install(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    real_import = builtins.__import__
+
+    def no_library(name: str, *rest: object, **named: object) -> object:
+        if name == "sounddevice":
+            raise OSError("PortAudio library not found")
+        return real_import(name, *rest, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(builtins, "__import__", no_library)
+    assert main(["loopback", "--list-devices"]) == 2
+    error = capsys.readouterr().err.strip().splitlines()
+    assert len(error) == 1
+    assert "libportaudio2" in error[0]
+
+
+def test_the_live_folder_imports_without_sounddevice() -> None:
+    code = "import sys; sys.modules['sounddevice'] = None; import streamcodec.live, streamcodec.live.meter"
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
