@@ -28,7 +28,7 @@ DEAD_ZONE = 0.0
 PAYLOAD_CAPACITY_BYTES = 1024
 RECENT_PACKETS = 8
 """How many packets back :meth:`NeuralEncoder.recode` reaches."""
-COARSER_RATE = 0.5
+COARSER_RATE = 0.7
 """Rate of a coarser copy beside its packet's."""
 # Bytes that the range coder's ending may cost over the predicted bits.
 ENDING_BITS = 4.0
@@ -259,7 +259,7 @@ class NeuralEncoder:
         return EncodedBlock(level, flags, payload)
 
     def recode(self, age: int, level: int) -> tuple[int, bytes] | None:
-        """(level, key payload) of the packet coded ``age`` packets ago, at about half the rate of ``level``.
+        """(level, key payload) of the packet coded ``age`` packets ago, at about two thirds of the rate of ``level``.
 
         None where it is too old, and in stream mode: a decoder that took the copy would no longer have the context
         that the next packet leans on. The encoder goes on as if this had not been asked.

