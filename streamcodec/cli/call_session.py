@@ -5,23 +5,26 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import math
 import sys
 import time
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from streamcodec.cli.call_sound import FileSink, FileSource, Sink, Source, check_devices
-from streamcodec.cli.common import add_model_argument, need, positive, print_json
+from streamcodec.cli.call_sound import DeviceSink, DeviceSource, FileSink, FileSource, Sink, Source
+from streamcodec.cli.common import add_model_argument, device, need, positive, print_json
 from streamcodec.cli.network import add_room_arguments, room_config, run_network, stop_on_signals
 from streamcodec.errors import StreamcodecError
+from streamcodec.live import DuplexSound
 
 if TYPE_CHECKING:
     from streamcodec.net.call import Call, PeerStats
 
-DEFAULT_RATE_HZ = 24_000
+DEVICE_RATE_HZ = 48_000
+FILE_RATE_HZ = 24_000
+"""Of a file that is written where none is read."""
 BLOCK_S = 0.01
 LOOK_EVERY_BLOCKS = 20
 TAIL_S = 1.0
@@ -36,7 +39,7 @@ class Stay:
     sink: Sink | None
     sample_rate_hz: int
     wait_s: float
-    """How long to wait for somebody before the sound begins."""
+    """How long to wait for somebody before the sound begins; a call on devices waits for ever."""
     seconds: float | None
     """How long to stay after that; None: to the end of the source and a little more, or until everybody has left."""
 
@@ -50,7 +53,11 @@ def add_session_arguments(parser: argparse.ArgumentParser, *, speaks: bool, hear
         parser.add_argument("--dtx", action="store_true", help="send next to nothing while there is only background")
     if hears:
         parser.add_argument("--output", metavar="FILE", help="sound file to write in place of the loudspeaker")
-    parser.add_argument("--wait", type=positive, default=60.0, metavar="S", help="wait this long for others (60)")
+    parser.add_argument("--input-device", type=device, help="microphone: number or part of its name")
+    parser.add_argument("--output-device", type=device, help="loudspeaker: number or part of its name")
+    parser.add_argument(
+        "--wait", type=positive, default=60.0, metavar="S", help="with files: longest wait for others (60)"
+    )
     parser.add_argument("--seconds", type=positive, metavar="S", help="stay this long once somebody is there")
     parser.add_argument("--json", action="store_true", help="print figures as JSON at the end")
     add_model_argument(parser)
@@ -60,28 +67,27 @@ def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> No
     """Go into the room, stay, leave, say what happened."""
     need("websockets")
     need("aiortc")
-    if speaks and not options.input and not (hears and options.output):
-        check_devices()
-    if hears and not options.output and not (speaks and options.input):
-        check_devices()
     config = room_config(options)
-    source = FileSource(options.input) if speaks and options.input else None
-    rate_hz = DEFAULT_RATE_HZ if source is None else source.sample_rate_hz
-    with _sink(options.output if hears else None, rate_hz) as sink:
-        stay = Stay(source, sink, rate_hz, options.wait, options.seconds)
+    spoken = options.input if speaks else None
+    heard = options.output if hears else None
+    with contextlib.ExitStack() as opened:
+        source: Source | None = None
+        sink: Sink | None = None
+        rate_hz = DEVICE_RATE_HZ
+        if spoken:
+            source = file = FileSource(spoken)
+            rate_hz = file.sample_rate_hz
+        elif heard:
+            rate_hz = FILE_RATE_HZ
+        if (speaks and not spoken) or (hears and not heard):
+            sound = opened.enter_context(DuplexSound(rate_hz, options.input_device, options.output_device))
+            source = DeviceSource(sound) if speaks and not spoken else source
+            sink = DeviceSink(sound) if hears and not heard else None
+        if heard:
+            sink = FileSink(heard, rate_hz)
+            opened.callback(sink.close)
+        stay = Stay(source, sink, rate_hz, options.wait if spoken or heard else math.inf, options.seconds)
         run_network(_main(options, config, stay), options.server)
-
-
-@contextlib.contextmanager
-def _sink(name: str | None, rate_hz: int) -> Iterator[Sink | None]:
-    if name is None:
-        yield None
-        return
-    sink = FileSink(name, rate_hz)
-    try:
-        yield sink
-    finally:
-        sink.close()
 
 
 async def _main(options: argparse.Namespace, config: Any, stay: Stay) -> None:
@@ -138,6 +144,9 @@ class Session:
         block_s = block / stay.sample_rate_hz
         start_s = time.monotonic()
         silence = np.zeros(block, np.float32)
+        if stay.source is not None:
+            # What a microphone heard while nobody was there is nobody's business.
+            stay.source.read(0)
         end_s = stay.seconds
         index = 0
         while not self._stop.is_set() and (end_s is None or self._seconds < end_s):
@@ -149,7 +158,7 @@ class Session:
                     end_s = self._seconds + TAIL_S
                 # A speaker who has finished is still there.
                 self._call.push(silence if samples is None else samples)
-            heard = self._call.pull(block)
+            heard = self._call.pull(block if stay.sink is None else stay.sink.wanted(block))
             if stay.sink is not None:
                 stay.sink.write(heard)
             if index % LOOK_EVERY_BLOCKS == 0:

@@ -1,15 +1,15 @@
-"""Where a call's sound comes from and goes to: files for scripted calls, or the devices of ``streamcodec.live``."""
+"""Where a call's sound comes from and goes to: the devices of ``streamcodec.live``, or files for scripted calls."""
 
 from __future__ import annotations
 
-import importlib.util
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.cli.common import read_sound
-from streamcodec.errors import AudioFormatError, StreamcodecError
+from streamcodec.errors import AudioFormatError
+from streamcodec.live import DuplexSound
 
 Float32Array = NDArray[np.float32]
 
@@ -18,12 +18,16 @@ class Source(Protocol):
     """A microphone or what stands in for one."""
 
     def read(self, count_samples: int, /) -> Float32Array | None:
-        """The next samples; None once there will be no more."""
+        """The next samples: ``count_samples`` of a file, as many as there are of a device; None after the last."""
         ...
 
 
 class Sink(Protocol):
     """A loudspeaker or what stands in for one."""
+
+    def wanted(self, count_samples: int, /) -> int:
+        """How many samples to write, where the clock says ``count_samples``."""
+        ...
 
     def write(self, samples: Float32Array, /) -> None: ...
 
@@ -58,6 +62,10 @@ class FileSink:
         except (soundfile.LibsndfileError, TypeError, ValueError) as error:
             raise AudioFormatError(f"cannot write {name}: {error}; use a .wav or .flac name") from error
 
+    def wanted(self, count_samples: int) -> int:
+        """As many as the clock says."""
+        return count_samples
+
     def write(self, samples: Float32Array) -> None:
         """Append."""
         self._file.write(samples)
@@ -67,10 +75,30 @@ class FileSink:
         self._file.close()
 
 
-def check_devices() -> None:
-    """Raise StreamcodecError, with what to do about it, where a call has no microphone and no loudspeaker."""
-    if importlib.util.find_spec("streamcodec.live") is None:
-        raise StreamcodecError(
-            "sound devices come with streamcodec[live]; without them give files (--input FILE, --output FILE)"
-        )
-    raise StreamcodecError("calls do not use sound devices yet; give files (--input FILE, --output FILE)")
+class DeviceSource:
+    """The microphone."""
+
+    def __init__(self, sound: DuplexSound) -> None:
+        self._sound = sound
+
+    def read(self, count_samples: int) -> Float32Array:
+        """What has been captured since the last call."""
+        return self._sound.read()
+
+
+class DeviceSink:
+    """The loudspeaker."""
+
+    def __init__(self, sound: DuplexSound) -> None:
+        self._sound = sound
+
+    def wanted(self, count_samples: int) -> int:
+        """As many as the device has played."""
+        return self._sound.wanted_samples
+
+    def write(self, samples: Float32Array) -> None:
+        """Play."""
+        self._sound.write(samples)
+
+    def close(self) -> None:
+        """The devices are closed by whoever opened them."""

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamcodec.cli.common import (
     add_rate_arguments,
+    milliseconds,
     percentiles,
     positive,
     print_json,
@@ -45,14 +46,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the losses (default 0)")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
-
-
-def milliseconds(text: str) -> float:
-    """Argument type: 0 to 1,000."""
-    value = float(text)
-    if not 0.0 <= value <= 1_000.0:
-        raise argparse.ArgumentTypeError(f"must be from 0 to 1000, got {text}")
-    return value
 
 
 def redundancy(text: str) -> int | str:

@@ -156,7 +156,7 @@ class StreamEncoder:
         return self.push(np.zeros(blocks * self.block_samples - self._pending.size, np.float32))
 
     def coarser(self, packet: Packet) -> tuple[int, bytes] | None:
-        """(level, payload) of one of the last 8 packets coded anew at two thirds of its rate, to ride along with others.
+        """(level, payload) of one of the last 8 packets at two thirds of its rate, to ride along with others.
 
         The payload decodes alone. None for older packets, and in stream mode. Packets to come are not affected.
         """

@@ -129,7 +129,6 @@ def test_a_wrong_token_is_refused_in_one_line(
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["call", "room", "--server", "http://nowhere"], "give files"),
         (["call", "room", "--server", "http://nowhere", "--input", "SPEECH"], "ws://HOST:PORT"),
         (["send", "room", "--server", "ws://127.0.0.1:1", "--input", "SPEECH"], "cannot reach ws://127.0.0.1:1"),
         (["send", "no room", "--server", "ws://127.0.0.1:1", "--input", "SPEECH"], "a room is named"),
