@@ -20,7 +20,9 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.live import DuplexSound
 
 if TYPE_CHECKING:
+    from streamcodec import StreamEncoder
     from streamcodec.net.call import Call, PeerStats
+    from streamcodec.net.room import RoomConfig
 
 DEVICE_RATE_HZ = 48_000
 FILE_RATE_HZ = 24_000
@@ -79,6 +81,8 @@ def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> No
             rate_hz = file.sample_rate_hz
         elif heard:
             rate_hz = FILE_RATE_HZ
+        # Loading and compiling come before the devices start: they would starve them.
+        encoder = _encoder(options, rate_hz)
         if (speaks and not spoken) or (hears and not heard):
             sound = opened.enter_context(DuplexSound(rate_hz, options.input_device, options.output_device))
             source = DeviceSource(sound) if speaks and not spoken else source
@@ -87,25 +91,34 @@ def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> No
             sink = FileSink(heard, rate_hz)
             opened.callback(sink.close)
         stay = Stay(source, sink, rate_hz, options.wait if spoken or heard else math.inf, options.seconds)
-        run_network(_main(options, config, stay), options.server)
+        run_network(_main(options, config, stay, encoder), options.server)
 
 
-async def _main(options: argparse.Namespace, config: Any, stay: Stay) -> None:
-    from streamcodec import StreamDecoder, StreamEncoder
+def _encoder(options: argparse.Namespace, rate_hz: int) -> StreamEncoder:
+    from streamcodec import StreamEncoder
+
+    if "kbps" not in options:
+        return StreamEncoder(rate_hz, model=options.model)
+    return StreamEncoder(rate_hz, 1_000 * options.kbps, dtx=options.dtx, model=options.model)
+
+
+async def _main(options: argparse.Namespace, config: RoomConfig, stay: Stay, encoder: StreamEncoder) -> None:
+    from streamcodec import StreamDecoder
     from streamcodec.net.call import Call, CallConfig
     from streamcodec.net.congestion import CongestionConfig
 
     stop = stop_on_signals()
-    highest_bps = round(1_000 * getattr(options, "kbps", 6.0))
-    lowest_bps = min(CongestionConfig().minimum_bps, highest_bps)
-    encoder = StreamEncoder(stay.sample_rate_hz, highest_bps, dtx=getattr(options, "dtx", False), model=options.model)
-    call_config = CallConfig(
-        config,
-        stay.sample_rate_hz,
-        CongestionConfig(minimum_bps=lowest_bps, start_bps=highest_bps, maximum_bps=highest_bps),
-    )
+    rates = CongestionConfig()
+    if "kbps" in options:
+        highest_bps = round(1_000 * options.kbps)
+        rates = CongestionConfig(
+            minimum_bps=min(rates.minimum_bps, highest_bps), start_bps=highest_bps, maximum_bps=highest_bps
+        )
     call = Call(
-        call_config, encoder, lambda: StreamDecoder(stay.sample_rate_hz, model=options.model), encoder.coarser
+        CallConfig(config, stay.sample_rate_hz, rates),
+        encoder,
+        lambda: StreamDecoder(stay.sample_rate_hz, model=options.model),
+        encoder.coarser,
     )
     session = Session(call, stay, stop)
     async with call:
