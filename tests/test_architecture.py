@@ -14,6 +14,13 @@ ALLOWED = {
     "streamcodec.models": {"native_dsp", "streamcodec.errors"},
     "streamcodec.runtime": {"streamcodec.errors"},
     "streamcodec.codec": {"native_dsp", "streamcodec.models", "streamcodec.runtime", "streamcodec.errors"},
+    "streamcodec.measure": {
+        "native_dsp",
+        "streamcodec.models",
+        "streamcodec.runtime",
+        "streamcodec.codec",
+        "streamcodec.errors",
+    },
     "streamcodec.net": {"native_dsp", "streamcodec.codec", "streamcodec.errors"},
     "streamcodec.live": {
         "native_dsp",

@@ -1,4 +1,4 @@
-"""One analysis and one synthesis frame: compiled kernels, planned FFTW, torch. Compare within one run.
+"""One analysis and one synthesis frame: compiled kernels, FFTW, scipy, torch. Compare within one run.
 
     pytest bench/native_dsp/bench_stft.py --benchmark-columns=min,median --benchmark-sort=min
 
@@ -92,6 +92,23 @@ def test_fftw(benchmark: BenchmarkFixture, fft: int, windowing: bool) -> None:
         np.multiply(restored, dual, out=restored)
 
     run(benchmark, transforms_and_windows if windowing else transforms)
+
+
+@pytest.mark.benchmark(group="stft")
+@pytest.mark.parametrize("fft", [512, 1024, 2048])
+def test_scipy_per_frame(benchmark: BenchmarkFixture, fft: int) -> None:
+    transforms = pytest.importorskip("scipy.fft")
+    window, dual = hann_periodic(fft), dual_window(hann_periodic(fft), fft // 4)
+    samples = np.random.default_rng(0).standard_normal(fft).astype(np.float32)
+    overlap = np.zeros(fft, np.float32)
+
+    def frame_by_frame() -> None:
+        for _ in range(FRAMES):
+            spectrum = transforms.rfft(samples * window)
+            np.add(overlap, transforms.irfft(spectrum, fft) * dual, out=overlap)
+            overlap[: fft // 4] = 0.0
+
+    run(benchmark, frame_by_frame)
 
 
 @pytest.mark.benchmark(group="stft")

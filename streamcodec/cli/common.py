@@ -40,6 +40,49 @@ def add_rate_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
 
 
+def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--tier`` and what each tier can be told; :func:`coding_options` turns them into ``StreamEncoder``'s."""
+    parser.add_argument(
+        "--tier",
+        choices=("neural", "near-lossless", "lossless"),
+        default="neural",
+        help="neural for speech at a few kbps (default), near-lossless for any sound, lossless for every bit of it",
+    )
+    rate = parser.add_mutually_exclusive_group()
+    rate.add_argument("--kbps", type=positive, help="payload rate in kbps; neural 1 to 24 (default 6)")
+    rate.add_argument("--ratio", type=positive, help="near-lossless: 16-bit size over coded size (default 8)")
+    rate.add_argument("--snr", type=positive, metavar="DB", help="near-lossless: signal-to-noise ratio to hold")
+    parser.add_argument(
+        "--optimise",
+        choices=("perceptual", "mse"),
+        default="perceptual",
+        help="near-lossless: for the ear (default) or for the least squared error",
+    )
+    parser.add_argument(
+        "--independent",
+        action="store_true",
+        help="every packet decodable alone: more bits, a loss costs itself alone",
+    )
+    parser.add_argument("--constrained", action="store_true", help="neural: no packet exceeds its share of the rate")
+    parser.add_argument("--dtx", action="store_true", help="neural: send next to nothing while only background")
+    add_model_argument(parser)
+
+
+def coding_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments of ``StreamEncoder`` and ``encode_file`` from :func:`add_coding_arguments`."""
+    chosen = {"mode": "independent"} if options.independent else {}
+    return chosen | {
+        "bitrate_bps": None if options.kbps is None else 1000 * options.kbps,
+        "tier": options.tier,
+        "ratio": options.ratio,
+        "snr_db": options.snr,
+        "optimise": options.optimise,
+        "constrained": options.constrained,
+        "dtx": options.dtx,
+        "model": options.model,
+    }
+
+
 def add_model_argument(parser: argparse.ArgumentParser) -> None:
     """``--model``."""
     from streamcodec.models.shipped import DEFAULT_MODEL

@@ -13,7 +13,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("input", help=".sc file, or - for standard input")
     parser.add_argument("output", help="sound file (.wav, .flac, .ogg), or - for WAV on standard output")
-    parser.add_argument("--rate", type=int, default=None, help="samples per second (default: as encoded)")
+    parser.add_argument("--rate", type=int, default=None, help="samples per second (neural; default: as encoded)")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
 

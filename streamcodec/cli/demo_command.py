@@ -38,12 +38,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Encode and decode frame by frame, then show what it cost and how it looks."""
     need("matplotlib")
+    from streamcodec import StreamEncoder
     from streamcodec.cli.roundtrip_command import through_link
 
     options.burst, options.seed = 1.0, 0
     name = options.input or str(resources.files("streamcodec") / "demo_data" / "speech.flac")
     samples, rate_hz = read_sound(name)
-    heard, figures = through_link(samples, rate_hz, options)
+    encoder = StreamEncoder(
+        rate_hz, 1000 * options.kbps, constrained=options.constrained, dtx=options.dtx, model=options.model
+    )
+    heard, figures = through_link(samples, encoder, options)
     options.out.mkdir(parents=True, exist_ok=True)
     original = samples.mean(axis=1)
     write_sound(str(options.out / "original.wav"), original, rate_hz)

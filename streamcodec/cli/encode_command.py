@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from streamcodec.cli.common import add_rate_arguments, input_file, output_file, print_json, progress_bar
+from streamcodec.cli.common import (
+    add_coding_arguments,
+    coding_options,
+    input_file,
+    output_file,
+    print_json,
+    progress_bar,
+)
 
 HELP = ("encode a sound file to a .sc file", "streamcodec encode talk.wav talk.sc --kbps 6")
 
@@ -13,10 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("input", help="sound file (WAV, FLAC, Ogg, MP3), or - for standard input")
     parser.add_argument("output", help=".sc file, or - for standard output")
-    add_rate_arguments(parser)
-    parser.add_argument(
-        "--independent", action="store_true", help="every packet decodable alone (about a tenth more bits)"
-    )
+    add_coding_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
 
@@ -30,16 +34,7 @@ def run(options: argparse.Namespace) -> None:
 
     source = input_file(options.input)
     with output_file(options.output) as target, progress_bar("encoding") as progress:
-        encode_file(
-            source,
-            target,
-            options.kbps * 1000,
-            mode="independent" if options.independent else "stream",
-            constrained=options.constrained,
-            dtx=options.dtx,
-            model=options.model,
-            progress=progress,
-        )
+        encode_file(source, target, progress=progress, **coding_options(options))
         if isinstance(target, Path):
             figures = describe(target)
         else:
@@ -52,5 +47,6 @@ def run(options: argparse.Namespace) -> None:
     else:
         print(
             f"{options.output}: {figures['duration_s']:.2f} s, {figures['payload_bytes']} payload bytes, "
-            f"{figures['payload_bps'] / 1000:.2f} kbps, {figures['file_bytes']} bytes in all"
+            f"{figures['payload_bps'] / 1000:.2f} kbps, {figures['file_bytes']} bytes in all, "
+            f"ratio {figures['ratio']:g}"
         )

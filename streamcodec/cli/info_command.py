@@ -7,20 +7,23 @@ from pathlib import Path
 from typing import IO, Any
 
 from streamcodec.cli.common import input_file, print_json
+from streamcodec.errors import StreamcodecError
 
-HELP = ("say what is in a .sc file", "streamcodec info talk.sc")
+HELP = ("say what is in a .sc file, or what runs the codec here", "streamcodec info talk.sc")
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("input", help=".sc file, or - for standard input")
+    parser.add_argument("input", nargs="?", help=".sc file, or - for standard input")
+    parser.add_argument("--runtime", action="store_true", help="backend, versions, threads and processor instead")
     parser.add_argument("--json", action="store_true", help="JSON (the default; kept for scripts)")
 
 
 def describe(source: Path | IO[bytes]) -> dict[str, Any]:
     """Figures of a file; raises FileFormatError."""
     from streamcodec.codec.container import FileReader
-    from streamcodec.codec.stream import StreamDecoder, StreamEncoder
+    from streamcodec.codec.oneshot import decoder_for
+    from streamcodec.codec.tiers import tier_name
 
     with source.open("rb") if isinstance(source, Path) else source as file:
         reader = FileReader(file)
@@ -32,13 +35,13 @@ def describe(source: Path | IO[bytes]) -> dict[str, Any]:
             key_packets += timed.packet.is_key
             payload_bytes += len(timed.packet.payload)
             last_time = timed.time
-    decoder = StreamDecoder(header.sample_rate_hz, model=header.model)
+    decoder = decoder_for(header)
     if reader.total_samples is None:
         duration_s = max(0.0, (last_time + 1) / header.packets_per_second)
     else:
         duration_s = reader.total_samples / header.sample_rate_hz
-    encoder = StreamEncoder(header.sample_rate_hz, model=header.model)
-    latency_samples = encoder.latency_samples + decoder.delay_samples
+    latency_samples = header.delay_samples + decoder.block_samples + decoder.delay_samples
+    raw_bytes = duration_s * header.sample_rate_hz * header.channels * header.bits_per_sample / 8
     return {
         "duration_s": round(duration_s, 6),
         "payload_bytes": payload_bytes,
@@ -47,10 +50,12 @@ def describe(source: Path | IO[bytes]) -> dict[str, Any]:
         "key_packets": key_packets,
         "sample_rate_hz": header.sample_rate_hz,
         "channels": header.channels,
-        "tier": header.tier.name.lower(),
+        "bits_per_sample": header.bits_per_sample,
+        "tier": tier_name(header.tier),
         "model": header.model,
         "delay_ms": round(1000.0 * latency_samples / header.sample_rate_hz, 3),
         "file_bytes": reader.file_bytes,
+        "ratio": round(raw_bytes / reader.file_bytes, 3),
         "complete": reader.total_samples is not None,
         "metadata": header.metadata,
     }
@@ -58,4 +63,11 @@ def describe(source: Path | IO[bytes]) -> dict[str, Any]:
 
 def run(options: argparse.Namespace) -> None:
     """Print the figures."""
+    if options.runtime:
+        from streamcodec.runtime.describe import describe_runtime
+
+        print_json(describe_runtime())
+        return
+    if options.input is None:
+        raise StreamcodecError("name a .sc file, or ask for --runtime")
     print_json(describe(input_file(options.input)))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec import Packet, StreamDecoder, StreamEncoder
+from streamcodec import Packet, StreamcodecError, StreamDecoder, StreamEncoder, Tier
 from streamcodec.cli.roundtrip_command import describe
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
@@ -57,16 +57,16 @@ class TimedDecoder:
 
 
 def through_network(
-    samples: Float32Array, rate_hz: int, options: argparse.Namespace
+    samples: NDArray[Any], encoder: StreamEncoder, options: argparse.Namespace
 ) -> tuple[Float32Array, dict[str, Any]]:
     """Encode, send, lose, buffer, decode; returns sound of the source's length, first delay removed, and figures."""
-    encoder = StreamEncoder(
-        rate_hz, options.kbps * 1000, constrained=options.constrained, dtx=options.dtx, model=options.model
-    )
-    decoder = StreamDecoder(rate_hz, model=options.model)
+    if encoder.tier is not Tier.NEURAL or encoder.settings.mode == "stream":
+        raise StreamcodecError("--jitter and --redundancy are for the neural tier, which calls use")
+    rate_hz = encoder.sample_rate_hz
+    decoder = StreamDecoder(rate_hz, model=encoder.settings.model)
     timed_encoder, timed_decoder = TimedEncoder(encoder), TimedDecoder(decoder)
-    rate_bps = round(options.kbps * 1000)
-    sound = samples.mean(axis=1)
+    rate_bps = round(encoder.settings.bitrate_bps or CongestionConfig().start_bps)
+    sound = encoder.accept(samples)
     result = simulate_stream(
         sound,
         rate_hz,
@@ -98,5 +98,5 @@ def through_network(
         "delay_ms": round(1000.0 * (encoder.latency_samples + decoder.delay_samples) / rate_hz, 3),
         "mouth_to_ear_ms": round(1000.0 * lag / rate_hz, 3),
     }
-    figures = describe(samples, rate_hz, counts, timed_encoder.costs_ms, timed_decoder.costs_ms)
+    figures = describe(samples, encoder, counts, timed_encoder.costs_ms, timed_decoder.costs_ms)
     return np.pad(heard, (0, sound.size - heard.size)), figures

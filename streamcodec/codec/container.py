@@ -10,8 +10,9 @@ Layout, big-endian::
         body: u64 total samples, u32 clusters, for each: u64 offset, u64 media time of the first packet
     u64 offset of the index, "SCFE"
 
-A cluster starts with a key packet, so it is a place to seek to; one second of sound at most is in one cluster. A file
-whose writer was killed lacks the index and at most its last second; a damaged cluster is skipped by its sync mark.
+A cluster starts with a key packet, so it is a place to seek to; it holds one second of sound, or one key period where
+that is longer. A file whose writer was killed lacks the index and at most its last cluster; a damaged cluster is
+skipped by its sync mark.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from streamcodec.codec.packet import (
     PacketFlags,
     Tier,
 )
+from streamcodec.codec.tiers import tier_name, tier_of
 from streamcodec.errors import FileFormatError
 
 MAGIC = b"SCF1"
@@ -55,10 +57,12 @@ class FileHeader:
     """Lag of the coded stream behind the source on the encoder's side, at ``sample_rate_hz``."""
     model: str = ""
     metadata: dict[str, str] = field(default_factory=dict)
+    bits_per_sample: int = 16
+    """Depth of the source; what a lossless decoder gives, and how a decoded file is written."""
 
     def to_json(self) -> str:
         """Serialise to JSON text."""
-        return json.dumps({**self.__dict__, "tier": self.tier.name.lower()})
+        return json.dumps({**self.__dict__, "tier": tier_name(self.tier)})
 
     @classmethod
     def from_json(cls, text: str) -> FileHeader:
@@ -66,13 +70,14 @@ class FileHeader:
         try:
             fields = json.loads(text)
             header = cls(
-                tier=Tier[str(fields["tier"]).upper()],
+                tier=tier_of(str(fields["tier"])),
                 sample_rate_hz=int(fields["sample_rate_hz"]),
                 channels=int(fields["channels"]),
                 packets_per_second=float(fields["packets_per_second"]),
                 delay_samples=int(fields["delay_samples"]),
                 model=str(fields.get("model", "")),
                 metadata={str(k): str(v) for k, v in dict(fields.get("metadata", {})).items()},
+                bits_per_sample=int(fields.get("bits_per_sample", 16)),
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise FileFormatError(f"the file's header cannot be read ({error!r})") from error
@@ -81,6 +86,8 @@ class FileHeader:
             and 1 <= header.channels <= 64
             and 1.0 <= header.packets_per_second <= 1_000.0
             and 0 <= header.delay_samples <= header.sample_rate_hz
+            and 8 <= header.bits_per_sample <= 24
+            and (header.channels <= 2 or header.tier is Tier.NEURAL)
         )
         if not plausible:
             raise FileFormatError("the file's header holds values out of range")
@@ -93,6 +100,12 @@ class TimedPacket:
 
     time: int
     packet: Packet
+
+
+def overhead_bytes(header: FileHeader, packets: int) -> int:
+    """The most that a file of so many packets takes besides their payloads of up to 16 KiB."""
+    clusters = packets // CLUSTER_PACKETS + 1
+    return 12 + len(header.to_json().encode()) + 4 * packets + 38 * clusters + 36
 
 
 class FileWriter:

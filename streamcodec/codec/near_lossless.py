@@ -284,6 +284,10 @@ class NearLosslessEncoder:
         twin._contexts = self._contexts.copy() if self._contexts else None
         return twin
 
+    def set_target(self, target: RateTarget) -> None:
+        """Aim at something else from the next block on."""
+        self._rate.target = target
+
     def encode(self, block: NDArray[np.floating], key: bool = False) -> bytes:
         """Payload of one block; the first block of a stream is always a key block.
 
@@ -490,25 +494,38 @@ def step_for_bytes(
     payload_bytes: int,
     optimise: Optimise = "mse",
     block_samples: int = 0,
+    key_period_blocks: int = 0,
 ) -> FixedStep:
     """The finest fixed step with which a whole signal takes at most ``payload_bytes``, by bisection (nine passes).
+
+    Key blocks are counted as :func:`encode_signal` makes them.
 
     Shape: ``samples [n, channels]``, full scale 1.
     Errors: BitrateError where even the coarsest step takes more.
     """
-    finest, coarsest = -1, STEP_INDEXES - 1
+
+    def fits(index: int) -> bool:
+        encoder = NearLosslessEncoder(sample_rate_hz, samples.shape[1], FixedStep(index), optimise, block_samples)
+        return sum(map(len, encode_signal(encoder, samples, key_period_blocks))) <= payload_bytes
+
+    finest, coarsest = -1, STEP_INDEXES
     while coarsest - finest > 1:
         middle = (finest + coarsest) // 2
-        encoder = NearLosslessEncoder(sample_rate_hz, samples.shape[1], FixedStep(middle), optimise, block_samples)
-        if sum(map(len, encode_signal(encoder, samples))) <= payload_bytes:
+        if fits(middle):
             coarsest = middle
         else:
             finest = middle
+    if coarsest == STEP_INDEXES:
+        raise BitrateError(f"{max(payload_bytes, 0)} bytes are too few for {len(samples)} samples at any step")
     return FixedStep(coarsest)
 
 
-def encode_signal(encoder: NearLosslessEncoder, samples: NDArray[np.floating]) -> list[bytes]:
+def encode_signal(
+    encoder: NearLosslessEncoder, samples: NDArray[np.floating], key_period_blocks: int = 0
+) -> list[bytes]:
     """Payloads of a whole signal, and of the one block more that gets its last samples out.
+
+    Every ``key_period_blocks``-th block is a key block, or the first alone where that is 0.
 
     Shape: ``samples [n, channels]``, full scale 1.
     """
@@ -516,7 +533,10 @@ def encode_signal(encoder: NearLosslessEncoder, samples: NDArray[np.floating]) -
     blocks = -(-len(samples) // length) + 1
     padded = np.zeros((blocks * length, encoder.format.channels), np.float32)
     padded[: len(samples)] = samples
-    return [encoder.encode(padded[i : i + length]) for i in range(0, len(padded), length)]
+    return [
+        encoder.encode(padded[k * length : (k + 1) * length], bool(key_period_blocks) and k % key_period_blocks == 0)
+        for k in range(blocks)
+    ]
 
 
 def decode_signal(payloads: list[bytes], samples: int) -> Float32Array:

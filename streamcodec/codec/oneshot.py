@@ -4,24 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import numpy as np
-import soundfile
-from numpy.typing import NDArray
 
-from streamcodec.codec.audio_format import SAMPLE_RATES_HZ, as_mono
-from streamcodec.codec.container import FileHeader, FileReader, FileWriter, TimedPacket
+from streamcodec.codec.audio_format import SAMPLE_RATES_HZ
+from streamcodec.codec.container import FileHeader, FileReader, FileWriter, TimedPacket, overhead_bytes
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
-from streamcodec.codec.stream import PACKETS_PER_SECOND, StreamDecoder, StreamEncoder
-from streamcodec.errors import AudioFormatError, FileFormatError
+from streamcodec.codec.sound_file import SoundReader, SoundSource, SoundWriter, name_of, open_binary
+from streamcodec.codec.stream import StreamDecoder, StreamEncoder
+from streamcodec.codec.tiers import Samples, TierName, tier_name, tier_of
+from streamcodec.errors import AudioFormatError
 from streamcodec.models.shipped import DEFAULT_MODEL
 
-Float32Array = NDArray[np.float32]
 Progress = Callable[[float], None]
-METADATA_FIELDS = ("title", "artist", "album", "date", "comment", "genre", "tracknumber", "copyright", "license")
-MAX_GAP_PACKETS = 24 * 3600 * PACKETS_PER_SECOND
+MAX_GAP_S = 24 * 3600
 
 
 @dataclass(frozen=True)
@@ -32,6 +29,9 @@ class EncodedAudio:
     samples: int
     delay_samples: int
     packets: tuple[TimedPacket, ...]
+    tier: Tier = Tier.NEURAL
+    channels: int = 1
+    bits_per_sample: int = 16
 
     @property
     def payload_bytes(self) -> int:
@@ -55,38 +55,71 @@ class _Clock:
         return self._time
 
 
-def encode_array(samples: object, sample_rate_hz: int, bitrate_bps: float = 6_000, **options: Any) -> EncodedAudio:
+def encode_array(
+    samples: object,
+    sample_rate_hz: int,
+    bitrate_bps: float | None = None,
+    *,
+    tier: TierName | Tier = "neural",
+    **options: Any,
+) -> EncodedAudio:
     """Encode a whole sound; ``options`` as for :class:`StreamEncoder`.
+
+    For the exact tiers ``channels`` is the array's, and lossless ``bits_per_sample`` is 16 for int16 and 24 for wider
+    integers, unless said otherwise. A ``ratio`` is met by one step size for the whole sound, the finest that fits.
 
     Shape: ``[n]`` or ``[n, channels]``.
     """
-    encoder = StreamEncoder(sample_rate_hz, bitrate_bps, **options)
-    sound = as_mono(samples)
+    array = np.asarray(samples)
+    kind = tier_of(tier)
+    if kind is not Tier.NEURAL:
+        options.setdefault("channels", array.shape[1] if array.ndim == 2 else 1)
+        options.setdefault("bits_per_sample", 16 if array.dtype.itemsize <= 2 else 24)
+    encoder = StreamEncoder(sample_rate_hz, bitrate_bps, tier=kind, **options)
+    if encoder.settings.ratio is not None:
+        encoder = _with_one_step(encoder, encoder.accept(array), 0)
     clock = _Clock()
-    packets = [TimedPacket(clock.time_of(p), p) for p in [*encoder.push(sound), *encoder.flush()]]
-    return EncodedAudio(sample_rate_hz, sound.size, encoder.delay_samples, tuple(packets))
+    packets = [TimedPacket(clock.time_of(p), p) for p in [*encoder.push(array), *encoder.flush()]]
+    return EncodedAudio(
+        encoder.sample_rate_hz,
+        len(array),
+        encoder.delay_samples,
+        tuple(packets),
+        kind,
+        encoder.settings.channels,
+        encoder.settings.bits_per_sample,
+    )
 
 
-def decode_array(
-    encoded: EncodedAudio, sample_rate_hz: int | None = None, *, model: str = DEFAULT_MODEL
-) -> Float32Array:
+def decode_array(encoded: EncodedAudio, sample_rate_hz: int | None = None, *, model: str = DEFAULT_MODEL) -> Samples:
     """Decode to the source's length, delay removed.
 
-    Shape: output ``[n]``; ``n`` as encoded, times the ratio of the rates.
+    The neural tier decodes to any rate, the exact tiers to the one they were encoded at (AudioFormatError).
+
+    Shape: output of the neural tier ``[n]``, of the exact tiers ``[n, channels]`` (integers where lossless); ``n`` as
+    encoded, times the ratio of the rates.
     """
     rate_hz = sample_rate_hz or encoded.sample_rate_hz
-    decoder = StreamDecoder(rate_hz, model=model)
+    _check_output_rate(encoded.tier, encoded.sample_rate_hz, rate_hz)
+    decoder = StreamDecoder(
+        rate_hz,
+        tier=encoded.tier,
+        channels=encoded.channels,
+        bits_per_sample=encoded.bits_per_sample,
+        model=model,
+    )
     total = -(-encoded.samples * rate_hz // encoded.sample_rate_hz)
     lag = _lag_samples(decoder, encoded.delay_samples, encoded.sample_rate_hz)
     blocks = _decode_timed(decoder, encoded.packets)
-    return np.concatenate([np.zeros(0, np.float32), *_trim(blocks, lag, total)])
+    return np.concatenate([decoder.silence(0), *_trim(blocks, lag, total, decoder)])
 
 
 def encode_file(
-    source: str | Path | IO[bytes],
-    target: str | Path | IO[bytes],
-    bitrate_bps: float = 6_000,
+    source: SoundSource,
+    target: SoundSource,
+    bitrate_bps: float | None = None,
     *,
+    tier: TierName | Tier = "neural",
     progress: Progress | None = None,
     model: str = DEFAULT_MODEL,
     **options: Any,
@@ -94,70 +127,118 @@ def encode_file(
     """Encode a sound file (any format libsndfile reads) to a ``.sc`` file, block by block.
 
     ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` unless said otherwise, since a file is a
-    reliable link. Raises AudioFormatError or FileFormatError.
+    reliable link. The exact tiers keep channels and rate, the lossless tier takes 16- and 24-bit PCM alone. A
+    ``ratio`` is met by one step size for the whole file, headers counted: the file is read whole and coded ten times.
+    Raises AudioFormatError, BitrateError or FileFormatError.
     """
     options.setdefault("mode", "stream")
-    with _open_sound(source) as sound:
-        rate_hz = int(sound.samplerate)
-        if rate_hz not in SAMPLE_RATES_HZ:
-            raise AudioFormatError(
-                f"{_name(source)} has {rate_hz} samples per second; the neural tier takes "
-                f"{', '.join(map(str, SAMPLE_RATES_HZ))}: resample it first"
-            )
-        encoder = StreamEncoder(rate_hz, bitrate_bps, model=model, **options)
-        metadata = {k: str(getattr(sound, k)) for k in METADATA_FIELDS if getattr(sound, k, "")}
-        header = FileHeader(Tier.NEURAL, rate_hz, 1, PACKETS_PER_SECOND, encoder.delay_samples, model, metadata)
-        with _open_binary(target, "wb") as out:
+    kind = tier_of(tier)
+    with SoundReader(source, kind) as sound:
+        rate_hz = sound.sample_rate_hz
+        if kind is Tier.NEURAL:
+            _check_neural_rate(source, rate_hz)
+        else:
+            options |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
+        encoder = StreamEncoder(rate_hz, bitrate_bps, tier=kind, model=model, **options)
+        header = _header_of(encoder, sound.metadata)
+        blocks: Iterable[Samples] = sound.blocks()
+        if encoder.settings.ratio is not None:
+            whole = encoder.accept(sound.read())
+            packets = -(-len(whole) // encoder.block_samples) + 1
+            encoder = _with_one_step(encoder, whole, overhead_bytes(header, packets))
+            blocks = (whole[start : start + rate_hz] for start in range(0, len(whole), rate_hz))
+        with open_binary(target, "wb") as out:
             writer = FileWriter(out, header)
             clock = _Clock()
             total = 0
-            for block in sound.blocks(blocksize=rate_hz, dtype="float32", always_2d=True):
+            for block in blocks:
                 total += len(block)
                 for packet in encoder.push(block):
                     writer.write(clock.time_of(packet), packet)
-                if progress is not None and sound.frames > 0:
-                    progress(min(total / sound.frames, 1.0))
+                if progress is not None and sound.samples > 0:
+                    progress(min(total / sound.samples, 1.0))
             for packet in encoder.flush():
                 writer.write(clock.time_of(packet), packet)
             writer.close(total)
     return header
 
 
+def _header_of(encoder: StreamEncoder, metadata: dict[str, str]) -> FileHeader:
+    settings = encoder.settings
+    return FileHeader(
+        settings.tier,
+        encoder.sample_rate_hz,
+        settings.channels,
+        encoder.packets_per_second,
+        encoder.delay_samples,
+        settings.model if settings.tier is Tier.NEURAL else "",
+        metadata,
+        settings.bits_per_sample,
+    )
+
+
+def _check_neural_rate(source: SoundSource, rate_hz: int) -> None:
+    if rate_hz not in SAMPLE_RATES_HZ:
+        raise AudioFormatError(
+            f"{name_of(source)} has {rate_hz} samples per second; the neural tier takes "
+            f"{', '.join(map(str, SAMPLE_RATES_HZ))}: resample it first"
+        )
+
+
+def _check_output_rate(tier: Tier, coded_hz: int, wanted_hz: int) -> None:
+    if tier is not Tier.NEURAL and coded_hz != wanted_hz:
+        raise AudioFormatError(
+            f"the {tier_name(tier)} tier decodes to the rate it was encoded at, {coded_hz} Hz, not {wanted_hz}: "
+            "resample the decoded sound"
+        )
+
+
+def _with_one_step(encoder: StreamEncoder, samples: Samples, overhead: int) -> StreamEncoder:
+    """A near-lossless encoder like this one, of the finest step with which samples and overhead meet the ratio."""
+    from streamcodec.codec.near_lossless_tier import step_for_ratio
+
+    return StreamEncoder.of(step_for_ratio(encoder.settings, samples, overhead))
+
+
+def decoder_for(header: FileHeader, sample_rate_hz: int | None = None) -> StreamDecoder:
+    """The decoder of a file; raises AudioFormatError or ModelError."""
+    rate_hz = sample_rate_hz or header.sample_rate_hz
+    _check_output_rate(header.tier, header.sample_rate_hz, rate_hz)
+    return StreamDecoder(
+        rate_hz,
+        tier=header.tier,
+        channels=header.channels,
+        bits_per_sample=header.bits_per_sample,
+        model=header.model or DEFAULT_MODEL,
+    )
+
+
 def decode_file(
-    source: str | Path | IO[bytes],
-    target: str | Path | IO[bytes],
+    source: SoundSource,
+    target: SoundSource,
     *,
     sample_rate_hz: int | None = None,
     progress: Progress | None = None,
 ) -> int:
-    """Decode a ``.sc`` file to a sound file (16-bit; the suffix says the format, WAV for a stream).
+    """Decode a ``.sc`` file to a sound file (the suffix says the format, WAV for a stream).
 
-    Returns the number of samples written. Damage is concealed. Raises FileFormatError or ModelError.
+    Written with 16 bits, or 24 where an exact tier was given more. Returns the number of samples written (of each
+    channel). Damage is concealed. Raises AudioFormatError, FileFormatError or ModelError.
     """
-    with _open_binary(source, "rb") as file:
+    with open_binary(source, "rb") as file:
         reader = FileReader(file)
         header = reader.header
-        rate_hz = sample_rate_hz or header.sample_rate_hz
-        decoder = StreamDecoder(rate_hz, model=header.model or DEFAULT_MODEL)
+        decoder = decoder_for(header, sample_rate_hz)
+        rate_hz = decoder.sample_rate_hz
         lag = _lag_samples(decoder, header.delay_samples, header.sample_rate_hz)
         total = None
         if reader.total_samples is not None:
             total = -(-reader.total_samples * rate_hz // header.sample_rate_hz)
-        format_name = None if isinstance(target, str | Path) and Path(target).suffix else "WAV"
-        try:
-            out = soundfile.SoundFile(
-                target, "w", samplerate=rate_hz, channels=1, subtype="PCM_16", format=format_name
-            )
-        except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-            raise FileFormatError(f"cannot write {_name(target)}: {error}; use a .wav or .flac name") from error
         written = 0
-        with out:
-            for key, value in header.metadata.items():
-                if key in METADATA_FIELDS:
-                    setattr(out, key, value)
-            for block in _trim(_decode_timed(decoder, reader.packets()), lag, total):
+        with SoundWriter(target, rate_hz, header.channels, header.bits_per_sample, header.metadata) as out:
+            for block in _trim(_decode_timed(decoder, reader.packets()), lag, total, decoder):
                 out.write(block)
-                written += block.size
+                written += len(block)
                 if progress is not None and total:
                     progress(min(written / total, 1.0))
     return written
@@ -167,64 +248,30 @@ def _lag_samples(decoder: StreamDecoder, encoder_delay_samples: int, encoder_rat
     return decoder.delay_samples + round(encoder_delay_samples * decoder.sample_rate_hz / encoder_rate_hz)
 
 
-def _decode_timed(decoder: StreamDecoder, packets: Iterable[TimedPacket]) -> Iterator[Float32Array]:
+def _decode_timed(decoder: StreamDecoder, packets: Iterable[TimedPacket]) -> Iterator[Samples]:
     """Sound of every packet duration, gaps concealed, tail flushed."""
+    longest_gap_packets = MAX_GAP_S * decoder.sample_rate_hz // decoder.block_samples
     time = 0
     for timed in packets:
-        for _ in range(min(timed.time - time, MAX_GAP_PACKETS)):
+        for _ in range(min(timed.time - time, longest_gap_packets)):
             yield decoder.push(None)
         yield decoder.push(timed.packet)
         time = timed.time + 1
     yield decoder.flush()
 
 
-def _trim(blocks: Iterable[Float32Array], lag: int, total: int | None) -> Iterator[Float32Array]:
+def _trim(blocks: Iterable[Samples], lag: int, total: int | None, decoder: StreamDecoder) -> Iterator[Samples]:
     """Drop ``lag`` samples in front; end after ``total``, with silence where too few came."""
     given = 0
     for block in blocks:
-        kept = block[min(lag, block.size) :]
-        lag -= block.size - kept.size
+        kept = block[min(lag, len(block)) :]
+        lag -= len(block) - len(kept)
         if total is not None:
             kept = kept[: total - given]
-        given += kept.size
-        if kept.size:
+        given += len(kept)
+        if len(kept):
             yield kept
     while total is not None and given < total:
-        silence = np.zeros(min(total - given, 1 << 16), np.float32)
-        given += silence.size
+        silence = decoder.silence(min(total - given, 1 << 16))
+        given += len(silence)
         yield silence
-
-
-def _name(file: str | Path | IO[bytes]) -> str:
-    return str(file) if isinstance(file, str | Path) else "the stream"
-
-
-class _Borrowed:
-    """A file object that the caller closes."""
-
-    def __init__(self, file: IO[bytes]) -> None:
-        self._file = file
-
-    def __enter__(self) -> IO[bytes]:
-        return self._file
-
-    def __exit__(self, *error: object) -> None:
-        return None
-
-
-def _open_binary(file: str | Path | IO[bytes], mode: str) -> Any:
-    if not isinstance(file, str | Path):
-        return _Borrowed(file)
-    try:
-        return Path(file).open(mode)
-    except OSError as error:
-        raise FileFormatError(f"cannot open {file}: {error.strerror}") from error
-
-
-def _open_sound(source: str | Path | IO[bytes]) -> soundfile.SoundFile:
-    try:
-        return soundfile.SoundFile(source)
-    except (soundfile.LibsndfileError, TypeError, OSError) as error:
-        raise AudioFormatError(
-            f"cannot read {_name(source)} as sound: {error}; WAV, FLAC, Ogg and MP3 files work"
-        ) from error

@@ -1,52 +1,39 @@
-"""The faces that people use: push sound, get packets; push packets (or nothing), get sound."""
+"""The faces that people use, the same for all tiers: push sound, get packets; push packets or nothing, get sound."""
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from streamcodec.codec.audio_format import as_mono, check_sample_rate
-from streamcodec.codec.neural_decoder import NeuralDecoder, NeuralDecoderState
-from streamcodec.codec.neural_encoder import NeuralEncoder, NeuralEncoderState, PacketMode
-from streamcodec.codec.neural_runtime import NeuralRuntime, load_runtime
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
-from streamcodec.codec.resample import BlockResampler
-from streamcodec.errors import AudioFormatError, PacketError
+from streamcodec.codec.tiers import (
+    DEFAULT_KEY_PERIOD_S,
+    DecoderSettings,
+    EncoderSettings,
+    PacketMode,
+    RecodingEncoder,
+    Samples,
+    TierName,
+    make_tier_decoder,
+    make_tier_encoder,
+    tier_of,
+)
+from streamcodec.errors import PacketError
 from streamcodec.models.shipped import DEFAULT_MODEL
 
-Float32Array = NDArray[np.float32]
-PACKETS_PER_SECOND = 50
-WARM_UP_BITRATE_BPS = 6_000
-RECEIVER_LAG_MS = 8.0
-"""What flush allows for the lag of any decoder (overlap and resampling), so that the last sample gets out."""
-
-
-@lru_cache(maxsize=4)
-def ready_runtime(model: str) -> NeuralRuntime:
-    """A model loaded and run once through every kernel, so that nothing compiles once sound flows.
-
-    Raises ModelError.
-    """
-    runtime = load_runtime(model)
-    block = as_mono(np.zeros(runtime.model.config.packet_samples, np.float32))
-    encoder, decoder = NeuralEncoder(runtime, WARM_UP_BITRATE_BPS, constrained=True), NeuralDecoder(runtime)
-    encoded = encoder.encode(block)
-    assert encoded is not None
-    for packet in (Packet(Tier.NEURAL, 0, 0, encoded.level, encoded.flags, encoded.payload), None):
-        decoder.decode(packet)
-    return runtime
+if TYPE_CHECKING:
+    from streamcodec.codec.near_lossless import Optimise
 
 
 @dataclass
 class EncoderState:
     """Snapshot of a :class:`StreamEncoder`."""
 
-    engine: NeuralEncoderState
-    resampler: BlockResampler
-    pending: Float32Array
+    engine: Any
+    pending: Samples
     sequence: int
     timestamp: int
 
@@ -55,17 +42,24 @@ class EncoderState:
 class DecoderState:
     """Snapshot of a :class:`StreamDecoder`."""
 
-    engine: NeuralDecoderState
-    resampler: BlockResampler
+    engine: Any
 
 
 class StreamEncoder:
-    """Turns live sound into packets, 20 ms each.
+    """Turns live sound into packets, one for each block of 10 to 20 ms.
+
+    ``tier`` says how: ``"neural"`` (8 to 48 kHz, mixed down to mono, 1 to 24 kbps), ``"near-lossless"`` (8 to 96 kHz,
+    1 or 2 ``channels``) or ``"lossless"`` (the same, and integers of ``bits_per_sample``, 8 to 24).
+
+    Rate: ``bitrate_bps`` on average (6,000 where the neural tier is told nothing); the near-lossless tier takes one
+    of ``bitrate_bps``, ``ratio`` (of 16-bit sound, 8 where it is told nothing), ``snr_db`` or ``step_index`` (a fixed
+    quantiser step) and is optimised for ``"perceptual"`` quality or least squared error (``"mse"``).
 
     ``mode="independent"`` makes every packet decodable alone (for lossy links); ``"stream"`` lets packets lean on
-    earlier ones, with a key packet every second, for files and reliable links, at about a tenth fewer bits.
-    ``constrained`` keeps every packet within ``bitrate_bps / 50`` bits instead of meeting the rate on average.
-    ``dtx`` sends next to nothing while there is only background.
+    earlier ones, with a key packet every second (exact tiers: every ``key_period_s``), for files and reliable links.
+    The neural tier's default is ``"independent"``, the exact tiers' ``"stream"``.
+    Neural tier only: ``constrained`` keeps every packet within ``bitrate_bps / 50`` bits instead of meeting the rate
+    on average; ``dtx`` sends next to nothing while there is only background.
 
     Errors: AudioFormatError, BitrateError, ModelError on arguments or samples that do not fit.
     """
@@ -73,29 +67,64 @@ class StreamEncoder:
     def __init__(
         self,
         sample_rate_hz: int,
-        bitrate_bps: float = 6_000,
+        bitrate_bps: float | None = None,
         *,
-        mode: PacketMode = "independent",
+        tier: TierName | Tier = "neural",
+        channels: int = 1,
+        bits_per_sample: int = 16,
+        mode: PacketMode | None = None,
         constrained: bool = False,
         dtx: bool = False,
         model: str = DEFAULT_MODEL,
+        optimise: Optimise = "perceptual",
+        ratio: float | None = None,
+        snr_db: float | None = None,
+        step_index: int | None = None,
+        key_period_s: float = DEFAULT_KEY_PERIOD_S,
     ) -> None:
-        if mode not in ("independent", "stream"):
-            raise AudioFormatError(f"mode must be 'independent' or 'stream', got {mode!r}")
-        self.sample_rate_hz = check_sample_rate(sample_rate_hz)
-        runtime = ready_runtime(model)
-        internal_hz = runtime.model.config.sample_rate_hz
-        self.block_samples = self.sample_rate_hz // PACKETS_PER_SECOND
-        self._resampler = BlockResampler(self.sample_rate_hz, internal_hz, PACKETS_PER_SECOND, prime_input=True)
-        self._engine = NeuralEncoder(runtime, bitrate_bps, mode, constrained, dtx)
-        self._pending: Float32Array = np.zeros(0, np.float32)
+        self._start(
+            EncoderSettings(
+                tier=tier_of(tier),
+                sample_rate_hz=sample_rate_hz,
+                bitrate_bps=bitrate_bps,
+                channels=channels,
+                bits_per_sample=bits_per_sample,
+                mode=mode,
+                constrained=constrained,
+                dtx=dtx,
+                model=model,
+                optimise=optimise,
+                ratio=ratio,
+                snr_db=snr_db,
+                step_index=step_index,
+                key_period_s=key_period_s,
+            )
+        )
+
+    @classmethod
+    def of(cls, settings: EncoderSettings) -> StreamEncoder:
+        """An encoder of settings made elsewhere."""
+        encoder = cls.__new__(cls)
+        encoder._start(settings)
+        return encoder
+
+    def _start(self, settings: EncoderSettings) -> None:
+        self.settings = settings
+        self.tier = settings.tier
+        self._coder = make_tier_encoder(settings)
+        self.sample_rate_hz = int(settings.sample_rate_hz)
+        self.block_samples = self._coder.block_samples
+        self._restart()
+
+    def _restart(self) -> None:
+        self._pending = self._coder.silence(0)
         self._sequence = 0
         self._timestamp = 0
 
     @property
     def delay_samples(self) -> int:
         """Samples (at ``sample_rate_hz``) by which this side makes the decoded stream lag the input."""
-        return self._resampler.delay_samples
+        return self._coder.delay_samples
 
     @property
     def latency_samples(self) -> int:
@@ -103,134 +132,154 @@ class StreamEncoder:
         return self.delay_samples + self.block_samples
 
     @property
+    def packets_per_second(self) -> float:
+        """How many packets a second of sound makes."""
+        return self.sample_rate_hz / self.block_samples
+
+    @property
     def state(self) -> EncoderState:
         """A copy of everything remembered; assign it to any encoder of the same settings to go on from there."""
-        return EncoderState(
-            self._engine.state(),
-            self._resampler.copy(),
-            self._pending.copy(),
-            self._sequence,
-            self._timestamp,
-        )
+        return EncoderState(self._coder.state(), self._pending.copy(), self._sequence, self._timestamp)
 
     @state.setter
     def state(self, state: EncoderState) -> None:
-        self._engine.restore(state.engine)
-        self._resampler = state.resampler.copy()
+        self._coder.restore(state.engine)
         self._pending = state.pending.copy()
         self._sequence = state.sequence
         self._timestamp = state.timestamp
 
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Aim at another rate from the next packet on; raises BitrateError."""
-        self._engine.set_bitrate(bitrate_bps)
+        self._coder.set_bitrate(bitrate_bps)
 
     def reset(self) -> None:
         """Back to the start of a stream."""
-        self._engine.reset()
-        self._resampler.reset()
-        self._pending = np.zeros(0, np.float32)
-        self._sequence = self._timestamp = 0
+        self._coder.reset()
+        self._restart()
+
+    def accept(self, samples: object) -> Samples:
+        """Samples as they are coded: checked and cleaned, of the tier's type and shape; AudioFormatError."""
+        return self._coder.accept(samples)
 
     def push(self, samples: object) -> list[Packet]:
         """Take any number of samples, return the packets they complete.
 
-        Shape: ``[n]`` or ``[n, channels]`` (downmixed), n >= 0, float32, float64 (full scale 1.0) or int16.
+        Shape: neural ``[n]`` or ``[n, channels]`` (downmixed), exact tiers ``[n, channels]`` (``[n]`` for one
+        channel), n >= 0. float32, float64 (full scale 1.0) or int16; lossless: integers within ``bits_per_sample``.
         """
-        sound = as_mono(samples)
-        if self._pending.size:
+        sound = self._coder.accept(samples)
+        if len(self._pending):
             sound = np.concatenate([self._pending, sound])
-        blocks = sound.size // self.block_samples
-        packets = []
-        for k in range(blocks):
-            packet = self._encode(sound[k * self.block_samples : (k + 1) * self.block_samples])
-            if packet is not None:
-                packets.append(packet)
-        self._pending = sound[blocks * self.block_samples :].copy()
+        length = self.block_samples
+        whole = len(sound) - len(sound) % length
+        packets = self._encode(sound[start : start + length] for start in range(0, whole, length))
+        self._pending = sound[whole:].copy()
         return packets
 
     def flush(self) -> list[Packet]:
         """Packets that carry what is still inside, so that a decoder gives out every sample pushed."""
-        lag = self.delay_samples + int(RECEIVER_LAG_MS * self.sample_rate_hz / 1000.0)
-        blocks = -(-(self._pending.size + lag) // self.block_samples)
-        return self.push(np.zeros(blocks * self.block_samples - self._pending.size, np.float32))
+        blocks = self._coder.closing_blocks(self._pending)
+        self._pending = self._coder.silence(0)
+        return self._encode(blocks)
 
     def coarser(self, packet: Packet) -> tuple[int, bytes] | None:
         """(level, payload) of one of the last 8 packets at two thirds of its rate, to ride along with others.
 
-        The payload decodes alone. None for older packets, and in stream mode. Packets to come are not affected.
+        The payload decodes alone. None for older packets, in stream mode and in the exact tiers. Packets to come are
+        not affected.
         """
-        age = (self._sequence - 1 - packet.sequence) % SEQUENCE_MODULUS
-        return self._engine.recode(age, packet.level)
+        if not isinstance(self._coder, RecodingEncoder):
+            return None
+        return self._coder.recode((self._sequence - 1 - packet.sequence) % SEQUENCE_MODULUS, packet.level)
 
-    def _encode(self, block: Float32Array) -> Packet | None:
-        encoded = self._engine.encode(self._resampler.process(block))
+    def _encode(self, blocks: Iterable[Samples]) -> list[Packet]:
+        packets = []
+        for block in blocks:
+            packet = self._encode_block(block)
+            if packet is not None:
+                packets.append(packet)
+        return packets
+
+    def _encode_block(self, block: Samples) -> Packet | None:
+        encoded = self._coder.encode(block)
         timestamp = self._timestamp
         self._timestamp = (timestamp + 1) % SEQUENCE_MODULUS
         if encoded is None:
             return None
         sequence = self._sequence
         self._sequence = (sequence + 1) % SEQUENCE_MODULUS
-        return Packet(Tier.NEURAL, sequence, timestamp, encoded.level, encoded.flags, encoded.payload)
+        return Packet(self.tier, sequence, timestamp, encoded.level, encoded.flags, encoded.payload)
 
 
 class StreamDecoder:
-    """Turns packets, in order, into sound; every push gives 20 ms, whatever came.
+    """Turns packets, in order, into sound; every push gives one block, whatever came.
 
-    Never raises on a damaged, foreign or missing packet: those are concealed and counted in :attr:`concealed`.
+    ``tier``, ``channels`` and ``bits_per_sample`` (lossless) say what comes out; packets of another tier, rate or
+    format are foreign. Never raises on a damaged, foreign or missing packet: those are concealed and counted in
+    :attr:`concealed`.
     """
 
-    def __init__(self, sample_rate_hz: int, *, model: str = DEFAULT_MODEL) -> None:
-        self.sample_rate_hz = check_sample_rate(sample_rate_hz)
-        runtime = ready_runtime(model)
-        config = runtime.model.config
-        self.block_samples = self.sample_rate_hz // PACKETS_PER_SECOND
-        self._overlap_s = config.overlap_samples / config.sample_rate_hz
-        self._resampler = BlockResampler(
-            config.sample_rate_hz, self.sample_rate_hz, PACKETS_PER_SECOND, prime_input=False
-        )
-        self._engine = NeuralDecoder(runtime)
+    def __init__(
+        self,
+        sample_rate_hz: int,
+        *,
+        tier: TierName | Tier = "neural",
+        channels: int = 1,
+        bits_per_sample: int = 16,
+        model: str = DEFAULT_MODEL,
+    ) -> None:
+        self.tier = tier_of(tier)
+        self._coder = make_tier_decoder(DecoderSettings(self.tier, sample_rate_hz, channels, bits_per_sample, model))
+        self.sample_rate_hz = int(sample_rate_hz)
         self.concealed = 0
+
+    @property
+    def block_samples(self) -> int:
+        """Samples that a push gives (the last block of a lossless stream may be shorter)."""
+        return self._coder.block_samples
 
     @property
     def delay_samples(self) -> int:
         """Samples (at ``sample_rate_hz``) by which this side makes the decoded stream lag the input."""
-        return self._resampler.delay_samples + round(self._overlap_s * self.sample_rate_hz)
+        return self._coder.delay_samples
 
     @property
     def state(self) -> DecoderState:
         """A copy of everything remembered."""
-        return DecoderState(self._engine.state(), self._resampler.copy())
+        return DecoderState(self._coder.state())
 
     @state.setter
     def state(self, state: DecoderState) -> None:
-        self._engine.restore(state.engine)
-        self._resampler = state.resampler.copy()
+        self._coder.restore(state.engine)
 
     def reset(self) -> None:
         """Back to the start of a stream."""
-        self._engine.reset()
-        self._resampler.reset()
+        self._coder.reset()
         self.concealed = 0
 
-    def push(self, packet: Packet | bytes | None) -> Float32Array:
-        """Sound of the next 20 ms; ``None`` says that this packet is lost.
+    def push(self, packet: Packet | bytes | None) -> Samples:
+        """Sound of the next block; ``None`` says that this packet is lost.
 
-        Shape: output ``[block_samples]``, within full scale.
+        Shape: output neural float32 ``[block_samples]``, within full scale; near-lossless float32
+        ``[block_samples, channels]``; lossless int16 (up to 16 bits) or int32 ``[block_samples, channels]``.
         """
         if isinstance(packet, bytes | bytearray | memoryview):
             try:
                 packet = Packet.from_bytes(packet)
             except PacketError:
                 packet = None
-        sound, usable = self._engine.decode(packet)
+        sound, usable = self._coder.decode(packet)
         if not usable:
             self.concealed += 1
-        return self._resampler.process(sound)
+        return sound
 
-    def flush(self) -> Float32Array:
-        """What is still inside: the tail of the last overlap and of the resampler.
+    def flush(self) -> Samples:
+        """What is still inside: the neural tier's tail of the last overlap and of the resampler.
 
-        Shape: output ``[delay_samples]``.
+        Shape: output as of :meth:`push`; neural ``[delay_samples]``, exact tiers of length 0.
         """
-        return self._resampler.process(self._engine.drain())[: self.delay_samples]
+        return self._coder.drain()
+
+    def silence(self, samples: int) -> Samples:
+        """So many samples of silence, of the type and shape of what :meth:`push` gives."""
+        return self._coder.silence(samples)

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 Float32Array = NDArray[np.float32]
 STATE_PREFIX = "state"
 NEXT_STATE_PREFIX = "next_state"
+PROVIDERS = ("CPUExecutionProvider",)
+THREADS_PER_STREAM = 1
 
 
 class StepGraph:
@@ -21,7 +23,7 @@ class StepGraph:
     The graph's inputs are named values plus ``state0..N``; its outputs are ``output`` plus ``next_state0..N``.
     """
 
-    def __init__(self, path: Path, threads: int = 1) -> None:
+    def __init__(self, path: Path, threads: int = THREADS_PER_STREAM) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
@@ -29,9 +31,7 @@ class StepGraph:
         options.log_severity_level = 3
         options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.session = onnxruntime.InferenceSession(
-            str(path), sess_options=options, providers=["CPUExecutionProvider"]
-        )
+        self.session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=list(PROVIDERS))
         inputs = {i.name: (tuple(i.shape), i.type) for i in self.session.get_inputs()}
         self.state_shapes = [
             inputs[f"{STATE_PREFIX}{k}"][0] for k in range(sum(name.startswith(STATE_PREFIX) for name in inputs))

@@ -101,6 +101,40 @@ def test_roundtrip_redundancy_saves_packets(
     assert float(str(saved["wire_kbps"])) > float(str(bare["wire_kbps"]))
 
 
+def test_exact_tiers_encode_info_decode(tmp_path: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    source, coded, decoded = str(fixtures / "music_44k.flac"), str(tmp_path / "a.sc"), str(tmp_path / "a.flac")
+    assert main(["encode", source, coded, "--tier", "lossless"]) == 0
+    capsys.readouterr()
+    info = run_json(capsys, "info", coded)
+    assert (info["tier"], info["channels"], info["sample_rate_hz"], info["delay_ms"]) == ("lossless", 1, 44_100, 20.0)
+    assert main(["transcode", coded, decoded]) == 0
+    np.testing.assert_array_equal(soundfile.read(decoded)[0], soundfile.read(source)[0])
+    arguments = ("--tier", "near-lossless", "--ratio", "8", "--optimise", "mse", "--json")
+    capsys.readouterr()
+    info = run_json(capsys, "encode", source, coded, *arguments)
+    assert info["tier"] == "near-lossless"
+    assert 8.0 <= float(str(info["ratio"])) < 8.6
+    assert float(str(info["delay_ms"])) < 25
+
+
+@pytest.mark.parametrize("tier", ["lossless", "near-lossless"])
+def test_exact_tiers_round_trip_with_and_without_loss(
+    tier: str, tmp_path: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, out = fixtures / "speech_44k.flac", tmp_path / "a.wav"
+    clean = run_json(capsys, "roundtrip", str(source), str(out), "--tier", tier, "--json")
+    assert clean["concealed"] == 0
+    sound, heard = soundfile.read(source)[0], soundfile.read(out)[0]
+    assert heard.shape == sound.shape
+    assert np.array_equal(heard, sound) if tier == "lossless" else np.corrcoef(heard, sound)[0, 1] > 0.99
+    lossy = run_json(capsys, "roundtrip", str(source), str(out), "--tier", tier, "--loss", "0.05", "--json")
+    assert int(str(lossy["concealed"])) > int(str(lossy["lost"])) > 0
+    arguments = ("--tier", tier, "--loss", "0.05", "--independent", "--json")
+    alone = run_json(capsys, "roundtrip", str(source), str(out), *arguments)
+    assert alone["concealed"] == alone["lost"] == lossy["lost"]
+    assert soundfile.info(out).frames == len(sound)
+
+
 def test_demo_draws_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["demo", "--out", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -134,6 +168,9 @@ def test_models_lists_what_is_in_the_box(capsys: pytest.CaptureFixture[str]) -> 
         (["roundtrip", "SPEECH", "a.wav", "--loss", "0.9", "--burst", "1"], "bursts longer"),
         (["roundtrip", "SPEECH", "a.xyz"], "cannot write"),
         (["encode", "SPEECH", "a.sc", "--model", "none"], "no usable model"),
+        (["encode", "SPEECH", "a.sc", "--tier", "lossless", "--kbps", "6"], "does not apply"),
+        (["encode", "SPEECH", "a.sc", "--tier", "near-lossless", "--ratio", "100000"], "4 to 6000 kbps"),
+        (["transcode", "nowhere.wav", "a.flac"], "no file nowhere.wav"),
         (["train", "--data", "nowhere", "--out", "x"], "no folder nowhere"),
         (["eval", "nowhere"], "no folder nowhere"),
     ],

@@ -162,10 +162,15 @@ def trained(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "checkpoint.pt"
 
 
-def test_exported_model_runs_and_agrees_with_torch(trained: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("int8", [False, True])
+def test_exported_model_runs_and_agrees_with_torch(
+    trained: Path, tmp_path: Path, int8: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamcodec.training.export.INT8_FROM_VALUES", 512 if int8 else 1 << 17)
     codec = load_checkpoint(trained)
     rates = [1.0 + k for k in range(TINY.levels)]
-    export_model(codec, tmp_path / "tiny", {"kbps_by_level": {"independent": rates, "stream": rates}})
+    export_model(codec, tmp_path / "tiny", {"kbps_by_level": {"independent": rates, "stream": rates}}, int8)
+    assert (b"MatMulNBits" in (tmp_path / "tiny" / "decoder.onnx").read_bytes()) is int8
     name = str(tmp_path / "tiny")
     analysis = LatentAnalysis(load_runtime(name))
     sound = (0.1 * np.random.default_rng(0).standard_normal(480 * 8)).astype(np.float32)

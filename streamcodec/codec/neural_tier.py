@@ -1,0 +1,192 @@
+"""The neural tier as a tier: downmixing and resampling to and from the caller's rate around the 24 kHz coder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcodec.codec.audio_format import as_mono, check_sample_rate
+from streamcodec.codec.neural_decoder import NeuralDecoder, NeuralDecoderState
+from streamcodec.codec.neural_encoder import EncodedBlock, NeuralEncoder, NeuralEncoderState
+from streamcodec.codec.neural_runtime import NeuralRuntime, load_runtime
+from streamcodec.codec.packet import Packet, Tier
+from streamcodec.codec.resample import BlockResampler
+from streamcodec.codec.tiers import DecoderSettings, EncoderSettings, Samples
+from streamcodec.errors import AudioFormatError
+
+Float32Array = NDArray[np.float32]
+PACKETS_PER_SECOND = 50
+DEFAULT_BITRATE_BPS = 6_000
+RECEIVER_LAG_MS = 8.0
+"""What closing allows for the lag of any decoder (overlap and resampling), so that the last sample gets out."""
+
+
+@lru_cache(maxsize=4)
+def ready_runtime(model: str) -> NeuralRuntime:
+    """A model loaded and run once through every kernel, so that nothing compiles once sound flows.
+
+    Raises ModelError.
+    """
+    runtime = load_runtime(model)
+    block = as_mono(np.zeros(runtime.model.config.packet_samples, np.float32))
+    encoder, decoder = NeuralEncoder(runtime, DEFAULT_BITRATE_BPS, constrained=True), NeuralDecoder(runtime)
+    encoded = encoder.encode(block)
+    assert encoded is not None
+    for packet in (Packet(Tier.NEURAL, 0, 0, encoded.level, encoded.flags, encoded.payload), None):
+        decoder.decode(packet)
+    return runtime
+
+
+def _check_channels(channels: int) -> None:
+    if channels != 1:
+        raise AudioFormatError(
+            f"the neural tier codes one channel, got channels={channels}: sound of several is mixed down when pushed"
+        )
+
+
+@dataclass
+class NeuralTierEncoderState:
+    """Snapshot of a :class:`NeuralTierEncoder`."""
+
+    engine: NeuralEncoderState
+    resampler: BlockResampler
+
+
+@dataclass
+class NeuralTierDecoderState:
+    """Snapshot of a :class:`NeuralTierDecoder`."""
+
+    engine: NeuralDecoderState
+    resampler: BlockResampler
+
+
+class NeuralTierEncoder:
+    """See :class:`~streamcodec.codec.tiers.TierEncoder`; blocks are mono float32, 20 ms."""
+
+    def __init__(self, settings: EncoderSettings) -> None:
+        rate_hz = check_sample_rate(settings.sample_rate_hz)
+        _check_channels(settings.channels)
+        runtime = ready_runtime(settings.model)
+        bitrate_bps = DEFAULT_BITRATE_BPS if settings.bitrate_bps is None else settings.bitrate_bps
+        self._lag_allowance_samples = int(RECEIVER_LAG_MS * rate_hz / 1000.0)
+        self.block_samples = rate_hz // PACKETS_PER_SECOND
+        self._resampler = BlockResampler(
+            rate_hz, runtime.model.config.sample_rate_hz, PACKETS_PER_SECOND, prime_input=True
+        )
+        self._engine = NeuralEncoder(
+            runtime, bitrate_bps, settings.mode or "independent", settings.constrained, settings.dtx
+        )
+
+    @property
+    def delay_samples(self) -> int:
+        """Lag of the resampler."""
+        return self._resampler.delay_samples
+
+    def accept(self, samples: object) -> Float32Array:
+        """Mono float32, whatever came.
+
+        Shape: ``[n]`` or ``[n, channels]`` -> ``[n]``.
+        """
+        return as_mono(samples)
+
+    def encode(self, block: Samples) -> EncodedBlock | None:
+        """Code 20 ms; None where discontinuous transmission sends nothing.
+
+        Shape: ``[block_samples]``.
+        """
+        return self._engine.encode(self._resampler.process(block))
+
+    def recode(self, age: int, level: int) -> tuple[int, bytes] | None:
+        """See :meth:`NeuralEncoder.recode`."""
+        return self._engine.recode(age, level)
+
+    def silence(self, samples: int) -> Float32Array:
+        """Silence.
+
+        Shape: output ``[samples]``.
+        """
+        return np.zeros(samples, np.float32)
+
+    def closing_blocks(self, pending: Samples) -> list[Samples]:
+        """Pending samples and silence, enough for any decoder to give out the last sample."""
+        needed = pending.size + self.delay_samples + self._lag_allowance_samples
+        blocks = -(-needed // self.block_samples)
+        padded = np.zeros((blocks, self.block_samples), np.float32)
+        padded.reshape(-1)[: pending.size] = pending
+        return list(padded)
+
+    def set_bitrate(self, bitrate_bps: float) -> None:
+        """Aim at another rate from the next block on; raises BitrateError."""
+        self._engine.set_bitrate(bitrate_bps)
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+        self._engine.reset()
+        self._resampler.reset()
+
+    def state(self) -> NeuralTierEncoderState:
+        """A copy of everything remembered."""
+        return NeuralTierEncoderState(self._engine.state(), self._resampler.copy())
+
+    def restore(self, state: NeuralTierEncoderState) -> None:
+        """Continue from a copied state."""
+        self._engine.restore(state.engine)
+        self._resampler = state.resampler.copy()
+
+
+class NeuralTierDecoder:
+    """See :class:`~streamcodec.codec.tiers.TierDecoder`; gives mono float32 within full scale."""
+
+    def __init__(self, settings: DecoderSettings) -> None:
+        rate_hz = check_sample_rate(settings.sample_rate_hz)
+        _check_channels(settings.channels)
+        runtime = ready_runtime(settings.model)
+        config = runtime.model.config
+        self.block_samples = rate_hz // PACKETS_PER_SECOND
+        self._overlap_samples = round(config.overlap_samples / config.sample_rate_hz * rate_hz)
+        self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, PACKETS_PER_SECOND, prime_input=False)
+        self._engine = NeuralDecoder(runtime)
+
+    @property
+    def delay_samples(self) -> int:
+        """Lag of the resampler and of the synthesis overlap."""
+        return self._resampler.delay_samples + self._overlap_samples
+
+    def decode(self, packet: Packet | None) -> tuple[Float32Array, bool]:
+        """Sound of the next 20 ms, and whether the packet was of use.
+
+        Shape: output ``[block_samples]``.
+        """
+        sound, usable = self._engine.decode(packet)
+        return self._resampler.process(sound), usable
+
+    def drain(self) -> Float32Array:
+        """The tail of the last overlap and of the resampler.
+
+        Shape: output ``[delay_samples]``.
+        """
+        return self._resampler.process(self._engine.drain())[: self.delay_samples]
+
+    def silence(self, samples: int) -> Float32Array:
+        """Silence.
+
+        Shape: output ``[samples]``.
+        """
+        return np.zeros(samples, np.float32)
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+        self._engine.reset()
+        self._resampler.reset()
+
+    def state(self) -> NeuralTierDecoderState:
+        """A copy of everything remembered."""
+        return NeuralTierDecoderState(self._engine.state(), self._resampler.copy())
+
+    def restore(self, state: NeuralTierDecoderState) -> None:
+        """Continue from a copied state."""
+        self._engine.restore(state.engine)
+        self._resampler = state.resampler.copy()

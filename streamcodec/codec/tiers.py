@@ -1,0 +1,219 @@
+"""What the three tiers have in common: the settings of a stream, and the shape that each tier's coder has.
+
+A tier's coder takes blocks of the caller's samples and knows nothing of packets, files or odd pieces of sound: those
+are the work of ``stream.py``, the same for all tiers. Tiers are loaded when one is asked for, so that a neural stream
+neither imports nor compiles the exact tiers.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
+
+from numpy.typing import NDArray
+
+from streamcodec.codec.packet import Packet, PacketFlags, Tier
+from streamcodec.errors import AudioFormatError, BitrateError
+from streamcodec.models.shipped import DEFAULT_MODEL
+
+if TYPE_CHECKING:
+    from streamcodec.codec.near_lossless import Optimise
+
+Samples = NDArray[Any]
+PacketMode = Literal["independent", "stream"]
+TierName = Literal["neural", "near-lossless", "lossless"]
+DEFAULT_KEY_PERIOD_S = 1.0
+MIN_KEY_PERIOD_S, MAX_KEY_PERIOD_S = 0.02, 10.0
+
+
+def tier_of(name: str | Tier) -> Tier:
+    """The tier of this name; raises AudioFormatError."""
+    if isinstance(name, Tier):
+        return name
+    for tier in Tier:
+        if name == tier_name(tier):
+            return tier
+    raise AudioFormatError(f"tier must be 'neural', 'near-lossless' or 'lossless', got {name!r}")
+
+
+def tier_name(tier: Tier) -> str:
+    """The name that people use, such as ``near-lossless``."""
+    return tier.name.lower().replace("_", "-")
+
+
+@dataclass(frozen=True)
+class EncoderSettings:
+    """What a stream is to be coded as; see ``StreamEncoder`` for each field.
+
+    Errors: AudioFormatError, BitrateError for what no tier takes, or the chosen one does not.
+    """
+
+    tier: Tier
+    sample_rate_hz: int
+    bitrate_bps: float | None = None
+    channels: int = 1
+    bits_per_sample: int = 16
+    mode: PacketMode | None = None
+    constrained: bool = False
+    dtx: bool = False
+    model: str = DEFAULT_MODEL
+    optimise: Optimise = "perceptual"
+    ratio: float | None = None
+    snr_db: float | None = None
+    step_index: int | None = None
+    key_period_s: float = DEFAULT_KEY_PERIOD_S
+
+    def __post_init__(self) -> None:
+        if self.mode not in (None, "independent", "stream"):
+            raise AudioFormatError(f"mode must be 'independent' or 'stream', got {self.mode!r}")
+        if not MIN_KEY_PERIOD_S <= self.key_period_s <= MAX_KEY_PERIOD_S:
+            raise AudioFormatError(
+                f"key_period_s must be {MIN_KEY_PERIOD_S:g} to {MAX_KEY_PERIOD_S:g}, got {self.key_period_s!r}"
+            )
+        targets = {"ratio": self.ratio, "snr_db": self.snr_db, "step_index": self.step_index}
+        given = [name for name, value in {"bitrate_bps": self.bitrate_bps, **targets}.items() if value is not None]
+        if self.tier is Tier.LOSSLESS and given:
+            raise BitrateError(f"lossless coding takes the bits it needs: {given[0]} does not apply")
+        if self.tier is Tier.NEURAL and given not in ([], ["bitrate_bps"]):
+            raise BitrateError(f"the neural tier goes by bitrate_bps: {given[-1]} is for the near-lossless tier")
+        if len(given) > 1:
+            raise BitrateError(f"give one rate target, not {' and '.join(given)}")
+        if self.tier is not Tier.NEURAL and (self.constrained or self.dtx):
+            raise BitrateError("constrained and dtx are for the neural tier")
+
+    def key_period_blocks(self, block_samples: int) -> int:
+        """How many blocks there are from one key block of an exact tier to the next."""
+        if self.mode == "independent":
+            return 1
+        return max(1, round(self.key_period_s * self.sample_rate_hz / block_samples))
+
+
+@dataclass(frozen=True)
+class DecoderSettings:
+    """What a decoder gives out, and so what it takes: see ``StreamDecoder`` for each field."""
+
+    tier: Tier
+    sample_rate_hz: int
+    channels: int = 1
+    bits_per_sample: int = 16
+    model: str = DEFAULT_MODEL
+
+
+class EncodedBlock(Protocol):
+    """What became of one block of sound."""
+
+    @property
+    def level(self) -> int:
+        """Rate level; 0 where a tier has none."""
+
+    @property
+    def flags(self) -> PacketFlags:
+        """What a decoder must know before it reads the payload."""
+
+    @property
+    def payload(self) -> bytes:
+        """The coded sound."""
+
+
+class TierEncoder(Protocol):
+    """Sending side of a tier: blocks of the caller's samples in, coded blocks out."""
+
+    @property
+    def block_samples(self) -> int:
+        """Length of a block at the caller's rate."""
+
+    @property
+    def delay_samples(self) -> int:
+        """Samples by which this side makes the decoded stream lag the input."""
+
+    def accept(self, samples: object) -> Samples:
+        """Samples as blocks are cut from them; raises AudioFormatError for what the tier does not take."""
+
+    def encode(self, block: Samples) -> EncodedBlock | None:
+        """Code one block; None where nothing need be sent."""
+
+    def silence(self, samples: int) -> Samples:
+        """So many samples of silence, of the type and shape that :meth:`accept` gives."""
+
+    def closing_blocks(self, pending: Samples) -> list[Samples]:
+        """Blocks that end a stream: the samples pending, and what it takes to get the last of them out."""
+
+    def set_bitrate(self, bitrate_bps: float) -> None:
+        """Aim at another rate from the next block on; raises BitrateError."""
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+
+    def state(self) -> Any:
+        """A copy of everything remembered."""
+
+    def restore(self, state: Any) -> None:
+        """Continue from a copied state."""
+
+
+@runtime_checkable
+class RecodingEncoder(Protocol):
+    """A tier's encoder that can code what it coded a moment ago again, coarser."""
+
+    def recode(self, age: int, level: int) -> tuple[int, bytes] | None:
+        """(level, key payload) of the block coded ``age`` blocks ago, which was at ``level``; None if too old."""
+
+
+class TierDecoder(Protocol):
+    """Receiving side of a tier: coded blocks, or nothing, in; the caller's samples out."""
+
+    @property
+    def block_samples(self) -> int:
+        """Length of a block at the caller's rate."""
+
+    @property
+    def delay_samples(self) -> int:
+        """Samples by which this side makes the decoded stream lag the input."""
+
+    def decode(self, packet: Packet | None) -> tuple[Samples, bool]:
+        """Samples of the next block, whatever came, and whether the packet was of use; never raises."""
+
+    def drain(self) -> Samples:
+        """What is still inside at the end of a stream."""
+
+    def silence(self, samples: int) -> Samples:
+        """So many samples of silence, of the type and shape that :meth:`decode` gives."""
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+
+    def state(self) -> Any:
+        """A copy of everything remembered."""
+
+    def restore(self, state: Any) -> None:
+        """Continue from a copied state."""
+
+
+def make_tier_encoder(settings: EncoderSettings) -> TierEncoder:
+    """The encoder of a tier, compiled and ready; raises AudioFormatError, BitrateError or ModelError."""
+    if settings.tier is Tier.LOSSLESS:
+        from streamcodec.codec.lossless_tier import LosslessTierEncoder
+
+        return LosslessTierEncoder(settings)
+    if settings.tier is Tier.NEAR_LOSSLESS:
+        from streamcodec.codec.near_lossless_tier import NearLosslessTierEncoder
+
+        return NearLosslessTierEncoder(settings)
+    from streamcodec.codec.neural_tier import NeuralTierEncoder
+
+    return NeuralTierEncoder(settings)
+
+
+def make_tier_decoder(settings: DecoderSettings) -> TierDecoder:
+    """The decoder of a tier, compiled and ready; raises AudioFormatError or ModelError."""
+    if settings.tier is Tier.LOSSLESS:
+        from streamcodec.codec.lossless_tier import LosslessTierDecoder
+
+        return LosslessTierDecoder(settings)
+    if settings.tier is Tier.NEAR_LOSSLESS:
+        from streamcodec.codec.near_lossless_tier import NearLosslessTierDecoder
+
+        return NearLosslessTierDecoder(settings)
+    from streamcodec.codec.neural_tier import NeuralTierDecoder
+
+    return NeuralTierDecoder(settings)
