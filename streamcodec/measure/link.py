@@ -12,7 +12,8 @@ import soundfile
 from numpy.typing import NDArray
 
 from streamcodec.codec.neural_encoder import PacketMode
-from streamcodec.codec.stream import PACKETS_PER_SECOND, StreamDecoder, StreamEncoder
+from streamcodec.codec.neural_tier import PACKETS_PER_SECOND
+from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.measure.stages import STAGES, StageClock, timed_stages
 
 Float32Array = NDArray[np.float32]

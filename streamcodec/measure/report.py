@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from streamcodec.codec.neural_encoder import PacketMode
-from streamcodec.codec.stream import PACKETS_PER_SECOND
+from streamcodec.codec.neural_tier import PACKETS_PER_SECOND
 from streamcodec.measure.link import FRAMES_PER_PACKET, Link, PacketTimes, run, run_by_stage
 from streamcodec.measure.memory import measure_allocation
 from streamcodec.measure.start_up import measure_start_up
