@@ -26,6 +26,9 @@ EXTRAS = {
     "torch": "train",
     "onnx": "train",
     "onnxscript": "train",
+    "websockets": "net",
+    "aiortc": "net",
+    "nats": "cluster",
 }
 
 
@@ -100,6 +103,19 @@ def share(text: str) -> float:
     value = float(text)
     if not 0.0 <= value < 1.0:
         raise argparse.ArgumentTypeError(f"must be from 0 to below 1, got {text}")
+    return value
+
+
+def device(text: str) -> int | str:
+    """Argument type: the number of a device, or a part of its name."""
+    return int(text) if text.isdigit() else text
+
+
+def milliseconds(text: str) -> float:
+    """Argument type: 0 to 1000."""
+    value = float(text)
+    if not 0.0 <= value <= 1_000.0:
+        raise argparse.ArgumentTypeError(f"must be 0 to 1000 ms, got {text}")
     return value
 
 

@@ -7,7 +7,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from streamcodec.cli.common import add_rate_arguments, positive, print_json, share
+from streamcodec.cli.common import add_rate_arguments, device, milliseconds, positive, print_json, share
 
 if TYPE_CHECKING:
     from streamcodec.live import Loopback, LoopbackStats
@@ -37,19 +37,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--allow-feedback", action="store_true", help="never mute, even when the loudspeaker feeds the microphone"
     )
     parser.add_argument("--json", action="store_true", help="no meter; print the figures as JSON at the end")
-
-
-def device(text: str) -> int | str:
-    """Argument type: the number of a device, or a part of its name."""
-    return int(text) if text.isdigit() else text
-
-
-def milliseconds(text: str) -> float:
-    """Argument type: 0 to 1000."""
-    value = float(text)
-    if not 0.0 <= value <= 1_000.0:
-        raise argparse.ArgumentTypeError(f"must be 0 to 1000 ms, got {text}")
-    return value
 
 
 def run(options: argparse.Namespace) -> None:

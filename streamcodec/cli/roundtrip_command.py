@@ -13,6 +13,7 @@ from streamcodec.cli.common import (
     add_coding_arguments,
     coding_options,
     input_file,
+    milliseconds,
     output_file,
     percentiles,
     positive,
@@ -37,8 +38,29 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_coding_arguments(parser)
     parser.add_argument("--loss", type=share, default=0.0, help="share of packets lost (default 0)")
     parser.add_argument("--burst", type=positive, default=1.0, help="mean length of a loss, in packets (default 1)")
+    parser.add_argument(
+        "--jitter", type=milliseconds, default=0.0, metavar="MS", help="extra delay, 0 to MS (default 0)"
+    )
+    parser.add_argument(
+        "--redundancy",
+        type=redundancy,
+        default="off",
+        metavar="auto|K|off",
+        help="coarser copies of the last K packets in each packet, by the receiver's reports (auto) or never (off)",
+    )
     parser.add_argument("--seed", type=int, default=0, help="seed of the losses (default 0)")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
+
+
+def redundancy(text: str) -> int | str:
+    """Argument type: ``auto``, ``off``, or 0 to 8 copies."""
+    from streamcodec.codec.packet import MAX_REDUNDANT
+
+    if text in ("auto", "off"):
+        return text
+    if text.isdecimal() and int(text) <= MAX_REDUNDANT:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be auto, off or 0 to {MAX_REDUNDANT}, got {text}")
 
 
 def through_link(
@@ -49,8 +71,8 @@ def through_link(
     Shape: ``[n, channels]`` -> ``[n]`` (neural) or ``[n, channels]``.
     """
     from streamcodec import StreamDecoder
-    from streamcodec.codec.tiers import tier_name
     from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
+    from streamcodec.net.session import HEADER_BYTES
 
     settings, rate_hz, block = encoder.settings, encoder.sample_rate_hz, encoder.block_samples
     decoder = StreamDecoder(
@@ -69,7 +91,7 @@ def through_link(
     encode_ms: list[float] = []
     decode_ms: list[float] = []
     heard = []
-    payload_bytes = wire_bytes = packets = lost = 0
+    payload_bytes = packet_bytes = packets = lost = 0
     lag = encoder.delay_samples + decoder.delay_samples
     needed = -(-(len(sound) + lag) // block) * block
     padded = np.concatenate([sound, np.zeros((needed - len(sound), *sound.shape[1:]), sound.dtype)])
@@ -85,7 +107,7 @@ def through_link(
                 data = packet.to_bytes()
                 packets += 1
                 payload_bytes += len(packet.payload)
-                wire_bytes += len(data)
+                packet_bytes += len(data)
                 arrived = data
                 if loss.lost():
                     lost += 1
@@ -95,28 +117,47 @@ def through_link(
             encode_ms.append(to_10_ms * (between - began))
             decode_ms.append(to_10_ms * (time.perf_counter() - before_decoding))
             progress(start / len(padded))
-    seconds = max(len(sound), 1) / rate_hz
-    latency = encoder.latency_samples + decoder.delay_samples
-    both = [a + b for a, b in zip(encode_ms, decode_ms, strict=True)] or [0.0]
-    figures = {
-        "tier": tier_name(encoder.tier),
-        "duration_s": round(len(sound) / rate_hz, 6),
-        "sample_rate_hz": rate_hz,
-        "channels": samples.shape[1],
+    counts = {
         "packets": packets,
         "lost": lost,
+        "late": 0,
+        "recovered": 0,
         "concealed": decoder.concealed,
         "payload_bytes": payload_bytes,
-        "payload_bps": round(8.0 * payload_bytes / seconds, 1),
-        "packet_bytes": wire_bytes,
-        "delay_ms": round(1000.0 * latency / rate_hz, 3),
+        "packet_bytes": packet_bytes,
+        "wire_bytes": packet_bytes + HEADER_BYTES * packets,
+        "delay_ms": round(1000.0 * (encoder.latency_samples + decoder.delay_samples) / rate_hz, 3),
+    }
+    figures = describe(samples, encoder, counts, encode_ms, decode_ms)
+    return np.concatenate([decoder.silence(0), *heard])[lag : lag + len(sound)], figures
+
+
+def describe(
+    samples: NDArray[Any],
+    encoder: StreamEncoder,
+    counts: dict[str, Any],
+    encode_ms: list[float],
+    decode_ms: list[float],
+) -> dict[str, Any]:
+    """The figures printed: counts, rates and costs per 10 ms."""
+    from streamcodec.codec.tiers import tier_name
+
+    seconds = max(len(samples), 1) / encoder.sample_rate_hz
+    both = [a + b for a, b in zip(encode_ms, decode_ms, strict=False)] or [0.0]
+    return {
+        "tier": tier_name(encoder.tier),
+        "duration_s": round(len(samples) / encoder.sample_rate_hz, 6),
+        "sample_rate_hz": encoder.sample_rate_hz,
+        "channels": samples.shape[1],
+        **counts,
+        "payload_bps": round(8.0 * counts["payload_bytes"] / seconds, 1),
+        "wire_kbps": round(0.008 * counts["wire_bytes"] / seconds, 3),
         "cost_per_10_ms": {
             "encode": percentiles(encode_ms or [0.0]),
             "decode": percentiles(decode_ms or [0.0]),
             "total": percentiles(both),
         },
     }
-    return np.concatenate([decoder.silence(0), *heard])[lag : lag + len(sound)], figures
 
 
 def run(options: argparse.Namespace) -> None:
@@ -131,7 +172,12 @@ def run(options: argparse.Namespace) -> None:
             coding |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
         encoder = StreamEncoder(sound.sample_rate_hz, **coding)
         samples = sound.read()
-    heard, figures = through_link(samples, encoder, options)
+    if options.redundancy == "off" and not options.jitter:
+        heard, figures = through_link(samples, encoder, options)
+    else:
+        from streamcodec.cli.roundtrip_network import through_network
+
+        heard, figures = through_network(samples, encoder, options)
     settings = encoder.settings
     with (
         output_file(options.output) as target,
@@ -145,5 +191,6 @@ def run(options: argparse.Namespace) -> None:
     else:
         print(
             f"{options.output}: {figures['duration_s']:.2f} s at {figures['payload_bps'] / 1000:.2f} kbps, "
-            f"{figures['packets']} packets, {figures['lost']} lost, delay {figures['delay_ms']:g} ms"
+            f"{figures['packets']} packets, {figures['lost']} lost, {figures['recovered']} recovered, "
+            f"{figures['concealed']} concealed, delay {figures['delay_ms']:g} ms"
         )

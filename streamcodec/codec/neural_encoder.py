@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import deque
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -18,13 +19,17 @@ from streamcodec.codec import entropy
 from streamcodec.codec.activity import ActivityDetector
 from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
 from streamcodec.codec.packet import PacketFlags
-from streamcodec.codec.rate_control import RateControl, check_bitrate, finest_within
+from streamcodec.codec.rate_control import RateControl, check_bitrate, finest_within, level_for_kbps
 
 Float32Array = NDArray[np.float32]
 PacketMode = Literal["independent", "stream"]
 KEY_PERIOD_PACKETS = 50
 DEAD_ZONE = 0.0
 PAYLOAD_CAPACITY_BYTES = 1024
+RECENT_PACKETS = 8
+"""How many packets back :meth:`NeuralEncoder.recode` reaches."""
+COARSER_RATE = 0.7
+"""Rate of a coarser copy beside its packet's."""
 # Bytes that the range coder's ending may cost over the predicted bits.
 ENDING_BITS = 4.0
 
@@ -160,6 +165,7 @@ class NeuralEncoderState:
     rate: RateControl
     activity: ActivityDetector
     since_key: int
+    recent: tuple[Float32Array, ...]
 
 
 class NeuralEncoder:
@@ -183,6 +189,7 @@ class NeuralEncoder:
         self._bitrate_bps = check_bitrate(bitrate_bps)
         self._analysis = LatentAnalysis(runtime)
         self._coder = PacketCoder(runtime, dead_zone)
+        self._alone = LatentContext(config.latents)
         self.reset()
 
     def reset(self) -> None:
@@ -193,6 +200,7 @@ class NeuralEncoder:
         self._rate = RateControl(model.kbps_by_level(self._mode), model.config.packets_per_second, self._bitrate_bps)
         self._activity = ActivityDetector(model.config.packets_per_second)
         self._since_key = 0
+        self._recent: deque[Float32Array] = deque(maxlen=RECENT_PACKETS)
 
     def state(self) -> NeuralEncoderState:
         """A copy of everything remembered."""
@@ -202,6 +210,7 @@ class NeuralEncoder:
             copy.copy(self._rate),
             copy.copy(self._activity),
             self._since_key,
+            tuple(self._recent),
         )
 
     def restore(self, state: NeuralEncoderState) -> None:
@@ -212,6 +221,7 @@ class NeuralEncoder:
         self._bitrate_bps = self._rate.bitrate_bps
         self._activity = copy.copy(state.activity)
         self._since_key = state.since_key
+        self._recent = deque(state.recent, maxlen=RECENT_PACKETS)
 
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Aim at another rate from the next block on."""
@@ -242,10 +252,24 @@ class NeuralEncoder:
         self._context.commit()
         self._since_key = 0 if silent_packets else (1 if key else self._since_key + 1)
         self._rate.spent(8.0 * len(payload))
+        self._recent.append(latents.copy())
         flags = PacketFlags.KEY if key else PacketFlags.NONE
         if silent_packets:
             flags |= PacketFlags.SILENCE
         return EncodedBlock(level, flags, payload)
+
+    def recode(self, age: int, level: int) -> tuple[int, bytes] | None:
+        """(level, key payload) of the packet coded ``age`` packets ago, at about two thirds of the rate of ``level``.
+
+        None where it is too old, and in stream mode: a decoder that took the copy would no longer have the context
+        that the next packet leans on. The encoder goes on as if this had not been asked.
+        """
+        if self._mode != "independent" or not 0 <= age < len(self._recent):
+            return None
+        kbps = self._rate.kbps_by_level
+        coarse = min(level, max(0, round(level_for_kbps(kbps, COARSER_RATE * kbps[level]))))
+        latents = self._recent[-1 - age]
+        return coarse, self._coder.code(latents, coarse, self._alone.begin(True), self._alone, latents.size)
 
     def _budget_bytes(self) -> int:
         return int(self._rate.bitrate_bps / self._rate.packets_per_second / 8.0)

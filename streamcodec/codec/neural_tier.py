@@ -99,6 +99,10 @@ class NeuralTierEncoder:
         """
         return self._engine.encode(self._resampler.process(block))
 
+    def recode(self, age: int, level: int) -> tuple[int, bytes] | None:
+        """See :meth:`NeuralEncoder.recode`."""
+        return self._engine.recode(age, level)
+
     def silence(self, samples: int) -> Float32Array:
         """Silence.
 

@@ -14,6 +14,7 @@ from streamcodec.codec.tiers import (
     DecoderSettings,
     EncoderSettings,
     PacketMode,
+    RecodingEncoder,
     Samples,
     TierName,
     make_tier_decoder,
@@ -180,6 +181,16 @@ class StreamEncoder:
         blocks = self._coder.closing_blocks(self._pending)
         self._pending = self._coder.silence(0)
         return self._encode(blocks)
+
+    def coarser(self, packet: Packet) -> tuple[int, bytes] | None:
+        """(level, payload) of one of the last 8 packets at two thirds of its rate, to ride along with others.
+
+        The payload decodes alone. None for older packets, in stream mode and in the exact tiers. Packets to come are
+        not affected.
+        """
+        if not isinstance(self._coder, RecodingEncoder):
+            return None
+        return self._coder.recode((self._sequence - 1 - packet.sequence) % SEQUENCE_MODULUS, packet.level)
 
     def _encode(self, blocks: Iterable[Samples]) -> list[Packet]:
         packets = []

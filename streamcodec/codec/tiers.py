@@ -8,7 +8,7 @@ neither imports nor compiles the exact tiers.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
@@ -149,6 +149,14 @@ class TierEncoder(Protocol):
 
     def restore(self, state: Any) -> None:
         """Continue from a copied state."""
+
+
+@runtime_checkable
+class RecodingEncoder(Protocol):
+    """A tier's encoder that can code what it coded a moment ago again, coarser."""
+
+    def recode(self, age: int, level: int) -> tuple[int, bytes] | None:
+        """(level, key payload) of the block coded ``age`` blocks ago, which was at ``level``; None if too old."""
 
 
 class TierDecoder(Protocol):

@@ -94,7 +94,12 @@ class CongestionController:
         self._mean_loss += 0.1 * (report.loss - self._mean_loss)
         if report.mean_burst_packets >= 1.0:
             self._burst_packets += 0.2 * (report.mean_burst_packets - self._burst_packets)
+        before = self._copies
         self._choose_copies(now_ms)
+        if self._copies > before and report.queue_ms < self.config.queue_ms:
+            # Copies are small beside a datagram's headers, so where nothing queues they need not be saved up for.
+            cost = self.config.copy_cost
+            self._budget_bps *= (1 + self._copies * cost) / (1 + before * cost)
         if self._congested(report):
             self._retreat(now_ms, self.config.retreat)
         elif self._mean_loss > self.config.heavy_loss:

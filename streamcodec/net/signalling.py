@@ -168,6 +168,13 @@ def parse_signal(text: str | bytes) -> tuple[int, Signal]:
     return source, _signal(fields)
 
 
+def check_room(room: str) -> str:
+    """Return a room's name, or raise SignallingError."""
+    if not _ROOM.match(room):
+        raise SignallingError(f"a room is named with 1 to 64 letters, digits and . _ ~ -, got {room!r}")
+    return room
+
+
 def check_datagram(datagram: bytes) -> None:
     """Raise StreamcodecError for a datagram that is empty or too long to be sent."""
     if not 1 <= len(datagram) <= MAX_DATAGRAM_BYTES:

@@ -34,6 +34,8 @@ class SimulatedStream:
     receiver: ReceiverStats
     concealed: tuple[bool, ...]
     """For each 10 ms played: whether anything was concealed in it."""
+    waited_samples: int
+    """Of :attr:`samples`, how many at the beginning were played before the first packet."""
 
 
 def simulate_stream(
@@ -61,7 +63,7 @@ def simulate_stream(
     reports: list[tuple[float, bytes]] = []
     played: list[Samples] = []
     concealed: list[bool] = []
-    before = 0
+    before = waited = 0
     flushed = False
     ticks = -(-len(samples) // block) + int((link.config.delay_ms + link.config.jitter_ms + tail_ms) / tick_ms)
     for tick in range(ticks):
@@ -78,7 +80,10 @@ def simulate_stream(
         for arrival_ms, datagram in link.receive(now_ms):
             receiver.receive(datagram, arrival_ms)
         played.append(receiver.pull(now_ms, block))
-        now_concealed = receiver.stats.jitter.concealed
+        counts = receiver.stats.jitter
+        if not counts.played + counts.recovered + counts.concealed:
+            waited += block
+        now_concealed = counts.concealed
         concealed.append(now_concealed > before)
         before = now_concealed
         report = receiver.report(now_ms)
@@ -87,4 +92,4 @@ def simulate_stream(
         while reports and reports[0][0] <= now_ms:
             sender.hear_report("receiver", ReceiverReport.from_bytes(reports.pop(0)[1]), now_ms)
         sender.tick(now_ms)
-    return SimulatedStream(np.concatenate(played), sender.stats, receiver.stats, tuple(concealed))
+    return SimulatedStream(np.concatenate(played), sender.stats, receiver.stats, tuple(concealed), waited)

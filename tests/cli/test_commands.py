@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from numpy.typing import NDArray
 
 from streamcodec.cli import COMMANDS, main
 
@@ -64,6 +65,40 @@ def test_roundtrip_with_loss(tmp_path: Path, speech_file: Path, capsys: pytest.C
     assert again["lost"] == lost
     clean = run_json(capsys, "roundtrip", str(speech_file), out, "--json")
     assert clean["lost"] == clean["concealed"] == 0
+
+
+def likeness(original: NDArray[np.float64], heard: NDArray[np.float64]) -> float:
+    """Highest correlation at any lag: a receiver may shift what it plays by some tens of milliseconds."""
+    correlation = np.abs(np.correlate(heard, original, mode="full")).max()
+    return float(correlation / (np.linalg.norm(heard) * np.linalg.norm(original)))
+
+
+def test_roundtrip_redundancy_saves_packets(
+    tmp_path: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def through(*more: str) -> tuple[dict[str, object], float]:
+        out = str(tmp_path / "a.wav")
+        arguments = ("roundtrip", str(speech_file), out, "--jitter", "10", "--seed", "3", "--json", *more)
+        figures = run_json(capsys, *arguments)
+        heard, _ = soundfile.read(out)
+        original, rate_hz = soundfile.read(speech_file)
+        assert heard.size == original.size
+        return figures, likeness(original[-rate_hz:], heard[-rate_hz:])
+
+    lossy = ("--loss", "0.1", "--burst", "1.5")
+    bare, _ = through(*lossy, "--redundancy", "off")
+    saved, _ = through(*lossy, "--redundancy", "2")
+    followed, _ = through(*lossy, "--redundancy", "auto")
+    clean, alike = through("--redundancy", "1")
+    assert alike > 0.5
+    assert bare["recovered"] == clean["recovered"] == clean["lost"] == clean["concealed"] == 0
+    assert bare["payload_bytes"] == saved["payload_bytes"]
+    assert bare["lost"] == saved["lost"]
+    concealed = [int(str(figures["concealed"])) for figures in (bare, saved, followed)]
+    assert concealed[1] < 0.5 * concealed[0]
+    assert concealed[2] < concealed[0]
+    assert int(str(saved["recovered"])) > 0
+    assert float(str(saved["wire_kbps"])) > float(str(bare["wire_kbps"]))
 
 
 def test_exact_tiers_encode_info_decode(tmp_path: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -155,7 +190,10 @@ def test_bad_input_is_one_clear_line_and_exit_code_two(
     assert len(error.strip().splitlines()) == 1
 
 
-@pytest.mark.parametrize("arguments", [["encode"], ["nonsense"], ["encode", "a", "b", "--kbps", "-3"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["encode"], ["nonsense"], ["encode", "a", "b", "--kbps", "-3"], ["roundtrip", "a", "b", "--redundancy", "9"]],
+)
 def test_bad_arguments_exit_with_two(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(arguments)

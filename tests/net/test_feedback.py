@@ -205,9 +205,17 @@ def test_heavy_loss_is_congestion_whatever_the_delay() -> None:
     assert controller.rate.bitrate_bps == CONFIG.minimum_bps
 
 
+def test_copies_come_at_once_where_nothing_queues_and_cost_the_primaries_nothing() -> None:
+    controller = CongestionController(CONFIG)
+    lossy = replace(REPORT, queue_ms=0.0, queue_growth_ms_per_s=0.0, loss=0.2, mean_burst_packets=3.0)
+    assert controller.on_report(lossy, 0.0).copies >= 2
+    assert controller.rate.bitrate_bps >= CONFIG.start_bps
+
+
 def test_redundancy_gives_way_before_the_primaries_do() -> None:
     controller = CongestionController(replace(CONFIG, start_bps=2_200))
-    controller.on_report(replace(REPORT, queue_ms=0.0, loss=0.2, mean_burst_packets=3.0), 0.0)
+    queued = replace(REPORT, queue_ms=40.0, queue_growth_ms_per_s=0.0, loss=0.2, mean_burst_packets=3.0)
+    controller.on_report(queued, 0.0)
     assert controller.rate.copies == 0
     assert controller.rate.bitrate_bps >= 2_200
     assert math.isfinite(controller.rate.bitrate_bps)

@@ -1,0 +1,41 @@
+"""A call inside an aiortc application, in ten lines.
+
+    python demos/call_in_ten_lines.py ws://127.0.0.1:8080 standup talk.wav heard.wav
+
+``MediaPlayer`` and ``MediaRecorder`` stand for whatever tracks the application has: a file here, a microphone, a
+browser's track, an incoming stream. Start it twice, with another file, and the two hear each other.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+
+from aiortc.contrib.media import MediaPlayer, MediaRecorder
+
+from streamcodec import StreamDecoder, StreamEncoder
+from streamcodec.net.call import Call, CallConfig
+from streamcodec.net.client import ClientConfig
+from streamcodec.net.room import RoomConfig
+from streamcodec.net.tracks import SpeakerTrack, feed
+
+RATE_HZ = 24_000
+
+
+async def main(server: str, room: str, spoken: str, heard: str) -> None:
+    """Talk to the end of ``spoken``, write what the others say to ``heard``."""
+    encoder = StreamEncoder(RATE_HZ)
+    config = CallConfig(RoomConfig(ClientConfig(server, room)), RATE_HZ)
+    async with Call(config, encoder, lambda: StreamDecoder(RATE_HZ), encoder.coarser) as call:
+        while not call.peers:
+            await asyncio.sleep(0.02)
+        recorder = MediaRecorder(heard)
+        recorder.addTrack(SpeakerTrack(call, RATE_HZ))
+        await recorder.start()
+        await feed(call, MediaPlayer(spoken).audio, RATE_HZ)
+        await asyncio.sleep(0.5)
+        await recorder.stop()
+
+
+if __name__ == "__main__":
+    asyncio.run(main(*sys.argv[1:5]))

@@ -1,0 +1,163 @@
+"""The network commands: processes over loopback addresses, secrets, refusals."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from streamcodec.cli import main
+
+pytest.importorskip("websockets")
+pytest.importorskip("aiortc")
+
+COMMAND = [sys.executable, "-c", "from streamcodec.cli import console; console()"]
+SECRET = "correct horse battery staple"
+PASSPHRASE = "tell nobody"
+
+
+def start(*arguments: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([*COMMAND, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def finish(process: subprocess.Popen[str]) -> tuple[str, str]:
+    out, error = process.communicate(timeout=40)
+    assert process.returncode == 0, error
+    return out, error
+
+
+@pytest.fixture
+def secrets(tmp_path: Path) -> Path:
+    (tmp_path / "secret").write_text(SECRET + "\n")
+    (tmp_path / "passphrase").write_text(PASSPHRASE + "\n")
+    return tmp_path
+
+
+@pytest.fixture
+def relay(secrets: Path) -> Iterator[str]:
+    process = start("serve", "--port", "0", "--secret-file", str(secrets / "secret"))
+    assert process.stdout is not None
+    url = process.stdout.readline().strip()
+    assert url.startswith("ws://127.0.0.1:")
+    yield url
+    process.send_signal(signal.SIGINT)
+    out, error = finish(process)
+    assert SECRET not in out + error
+    assert "Traceback" not in error
+
+
+def token_file(secrets: Path, room: str, capsys: pytest.CaptureFixture[str]) -> str:
+    assert main(["token", room, "--secret-file", str(secrets / "secret"), "--hours", "1"]) == 0
+    (secrets / "token").write_text(capsys.readouterr().out)
+    return str(secrets / "token")
+
+
+def likeness(sound: NDArray[np.float64], heard: NDArray[np.float64]) -> float:
+    """Highest correlation at any lag."""
+    size = len(sound) + len(heard)
+    correlation = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(sound, size)), size)
+    return float(np.abs(correlation).max() / (np.linalg.norm(sound) * np.linalg.norm(heard)))
+
+
+def test_two_processes_talk(relay: str, secrets: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    token = token_file(secrets, "standup", capsys)
+    sound, rate_hz = soundfile.read(speech_file)
+    voices = {"Ann": sound[: 2 * rate_hz], "Bob": sound[-2 * rate_hz :]}
+    common = ("standup", "--server", relay, "--token-file", token, "--key-file", str(secrets / "passphrase"))
+    processes = {}
+    for name, voice in voices.items():
+        soundfile.write(secrets / f"{name}.wav", voice, rate_hz)
+        files = ("--input", str(secrets / f"{name}.wav"), "--output", str(secrets / f"{name}-heard.wav"))
+        processes[name] = start("call", *common, "--relay-only", "--json", "--name", name, *files)
+    for name, other in (("Ann", "Bob"), ("Bob", "Ann")):
+        out, error = finish(processes[name])
+        for hidden in (PASSPHRASE, Path(token).read_text().strip()):
+            assert hidden not in out + error
+        figures = json.loads(out)
+        assert [peer["name"] for peer in figures["peers"]] == [other]
+        assert figures["peers"][0]["received"] >= 100
+        assert figures["peers"][0]["path"] == "relay"
+        assert figures["sent"]["packets"] >= 140
+        assert 2.0 < figures["sent"]["payload_kbps"] < 7.0 < figures["sent"]["wire_kbps"]
+        heard, heard_hz = soundfile.read(secrets / f"{name}-heard.wav")
+        assert heard_hz == rate_hz
+        assert likeness(voices[other], heard) > 0.3 > likeness(voices[name], heard)
+
+
+def test_one_way_ends_with_the_sender(
+    relay: str, secrets: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The listener starts before there is anything, hears it, and leaves once the sender is interrupted."""
+    token = token_file(secrets, "radio", capsys)
+    common = ("radio", "--server", relay, "--token-file", token, "--relay-only")
+    heard_file = secrets / "heard.wav"
+    listening = start("listen", *common, "--output", str(heard_file))
+    sending = start("send", *common, "--name", "Ann", "--input", str(speech_file))
+    assert sending.stderr is not None
+    while "is here" not in sending.stderr.readline():
+        assert sending.poll() is None
+    time.sleep(1.5)
+    sending.send_signal(signal.SIGINT)
+    out, error = finish(sending)
+    assert "kbps payload" in out
+    assert "Traceback" not in error
+    out, error = finish(listening)
+    assert "Ann has left" in error
+    assert "Traceback" not in error
+    assert np.abs(soundfile.read(heard_file)[0]).max() > 0.05
+
+
+def test_a_wrong_token_is_refused_in_one_line(
+    relay: str, secrets: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    token = token_file(secrets, "another", capsys)
+    assert main(["send", "radio", "--server", relay, "--token-file", token, "--input", str(speech_file)]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "the token is for another room" in error
+    assert len(error.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["call", "room", "--server", "http://nowhere", "--input", "SPEECH"], "ws://HOST:PORT"),
+        (["send", "room", "--server", "ws://127.0.0.1:1", "--input", "SPEECH"], "cannot reach ws://127.0.0.1:1"),
+        (["send", "no room", "--server", "ws://127.0.0.1:1", "--input", "SPEECH"], "a room is named"),
+        (["send", "room", "--server", "ws://127.0.0.1:1", "--input", "nowhere.wav"], "no file nowhere.wav"),
+        (["listen", "room", "--server", "ws://127.0.0.1:1", "--output", "a.xyz"], "cannot write"),
+        (["send", "r", "--server", "ws://127.0.0.1:1", "--key-file", "none", "--input", "SPEECH"], "none"),
+        (["send", "r", "--server", "wss://127.0.0.1:1", "--ca", "SPEECH", "--input", "SPEECH"], "no certificate"),
+        (["serve", "--secret-file", "SHORT"], "at least 16 bytes"),
+        (["serve", "--port", "0", "--cert", "SHORT"], "do not make a certificate"),
+        (["serve", "--port", "0", "--key", "SHORT"], "--key needs --cert"),
+        (["serve", "--port", "0", "--host", "203.0.113.1"], "cannot reach port 0 of 203.0.113.1"),
+        (["serve", "--port", "0", "--room-peers", "0"], "room_peers"),
+        (["token", "room"], "secret-file"),
+        (["token", "no room", "--secret-file", "LONG"], "a room is named"),
+    ],
+)
+def test_refusals_are_one_clear_line_and_exit_code_two(
+    arguments: list[str],
+    says: str,
+    speech_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "short").write_text("short\n")
+    (tmp_path / "long").write_text(SECRET)
+    names = {"SPEECH": str(speech_file), "SHORT": "short", "LONG": "long"}
+    assert main([names.get(argument, argument) for argument in arguments]) == 2
+    error = capsys.readouterr().err.strip()
+    assert says in error
+    assert len(error.splitlines()) == 1
