@@ -178,24 +178,39 @@ class Trainer:
             count += 1
             now = time.monotonic()
             if count == limits.log_steps:
-                seconds = count * self.config.batch_segments * self.config.segment_packets
-                entry: dict[str, object] = {
-                    "step": self.step,
-                    "minutes": round(self.minutes_done, 2),
-                    "progress": round(progress, 4),
-                    **{k: round(v / count, 4) for k, v in sums.items()},
-                    "audio_s_per_s": round(seconds / self.codec.config.packets_per_second / (now - last_log), 2),
-                    "kbps": [round(float(v), 2) for v in level_sums[0] / level_sums[1].clamp_min(1)],
-                }
-                self._append(entry)
-                if report is not None:
-                    report(entry)
+                self._log(progress, sums, level_sums, count, now - last_log, report)
                 sums, count, last_log = {}, 0, now
                 level_sums.zero_()
             if now - last_save > 60.0 * limits.checkpoint_minutes:
                 self.save()
                 last_save = now
+        if count:
+            self._log(progress, sums, level_sums, count, time.monotonic() - last_log, report)
         self.save()
+
+    def _log(
+        self,
+        progress: float,
+        sums: dict[str, float],
+        level_sums: Tensor,
+        count: int,
+        seconds: float,
+        report: Report | None,
+    ) -> None:
+        """Append the means of the last ``count`` steps to the log."""
+        segments = count * self.config.batch_segments
+        sound_s = segments * self.config.segment_packets / self.codec.config.packets_per_second
+        entry: dict[str, object] = {
+            "step": self.step,
+            "minutes": round(self.minutes_done, 2),
+            "progress": round(progress, 4),
+            **{k: round(v / count, 4) for k, v in sums.items()},
+            "audio_s_per_s": round(sound_s / seconds, 2),
+            "kbps": [round(float(v), 2) for v in level_sums[0] / level_sums[1].clamp_min(1)],
+        }
+        self._append(entry)
+        if report is not None:
+            report(entry)
 
 
 def _by_level(kbps: Tensor, level: Tensor, levels: int) -> Tensor:
