@@ -29,7 +29,6 @@ class StepGraph:
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
-        options.add_session_config_entry("session.set_denormal_as_zero", "1")
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=list(PROVIDERS))
         inputs = {i.name: (tuple(i.shape), i.type) for i in self.session.get_inputs()}
