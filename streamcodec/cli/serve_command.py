@@ -20,6 +20,7 @@ HELP = (
     "streamcodec serve --host 0.0.0.0 --port 8443 --cert cert.pem --key key.pem --secret-file secret.txt",
 )
 NATS_VARIABLE = "STREAMCODEC_NATS_URL"
+START_TIMEOUT_S = 5.0
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -70,7 +71,6 @@ async def _serve(options: argparse.Namespace) -> None:
     from streamcodec.net.relay_config import RelayConfig
     from streamcodec.net.tokens import TokenSigner
 
-    stop = stop_on_signals()
     secret = read_secret(options.secret_file, SECRET_VARIABLE)
     config = RelayConfig(
         host=options.host,
@@ -89,7 +89,8 @@ async def _serve(options: argparse.Namespace) -> None:
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("streamcodec").setLevel(logging.INFO)
     try:
-        await relay.start()
+        # The library of the backbone would try for ever.
+        await asyncio.wait_for(relay.start(), START_TIMEOUT_S)
     except (OSError, asyncio.TimeoutError):
         raise
     except Exception as error:
@@ -97,6 +98,7 @@ async def _serve(options: argparse.Namespace) -> None:
         if options.nats is None:
             raise
         raise StreamcodecError(f"cannot use the NATS server: {type(error).__name__}") from error
+    stop = stop_on_signals()
     try:
         print(relay.url, flush=True)
         if secret is None:

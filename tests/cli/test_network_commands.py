@@ -15,7 +15,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from streamcodec.cli import main
+from streamcodec.cli import main, serve_command
 
 pytest.importorskip("websockets")
 pytest.importorskip("aiortc")
@@ -160,4 +160,16 @@ def test_refusals_are_one_clear_line_and_exit_code_two(
     assert main([names.get(argument, argument) for argument in arguments]) == 2
     error = capsys.readouterr().err.strip()
     assert says in error
+    assert len(error.splitlines()) == 1
+
+
+def test_a_backbone_that_is_not_there_is_given_up(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    pytest.importorskip("nats")
+    monkeypatch.setattr(serve_command, "START_TIMEOUT_S", 0.5)
+    assert main(["serve", "--port", "0", "--nats", "nats://user:hidden@127.0.0.1:1"]) == 2
+    error = capsys.readouterr().err.strip()
+    assert "does not answer" in error
+    assert "hidden" not in error
     assert len(error.splitlines()) == 1
