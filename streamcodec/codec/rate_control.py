@@ -11,7 +11,7 @@ from streamcodec.errors import BitrateError
 
 MIN_BITRATE_BPS = 1_000
 MAX_BITRATE_BPS = 24_000
-HORIZON_S = 0.7
+HORIZON_S = 0.55
 """Time to spend unspent bits in: shorter keeps the average closer, longer the quality steadier."""
 CREDIT_S = 0.1
 """Bits a stream may spend in advance, since most end in a pause that leaves some unspent."""
