@@ -9,6 +9,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
+from streamcodec.models.fast_gradients import causal_depthwise
+
 FEW_FRAMES = 2
 """Up to here (one packet, when streaming) the number of operations counts, beyond it the bytes they move."""
 
@@ -41,16 +43,13 @@ class CausalBlock(nn.Module):
     def forward(self, x: Tensor, state: Tensor) -> tuple[Tensor, Tensor]:
         frames = x.shape[1]
         padded = torch.cat([state, x], dim=1)
-        y = self._few_frames(padded, frames) if frames <= FEW_FRAMES else self._many_frames(padded, frames)
+        y = (
+            self._few_frames(padded, frames)
+            if frames <= FEW_FRAMES
+            else causal_depthwise(padded, self.taps, self.dilation)
+        )
         y = self.narrow(nn.functional.gelu(self.widen(self.norm(y)), approximate="tanh"))
         return x + self.scale * y, padded[:, frames:]
-
-    def _many_frames(self, padded: Tensor, frames: int) -> Tensor:
-        y = padded[:, :frames] * self.taps[0]
-        for k in range(1, self.taps.shape[0]):
-            start = k * self.dilation
-            y = y + padded[:, start : start + frames] * self.taps[k]
-        return y
 
     def _few_frames(self, padded: Tensor, frames: int) -> Tensor:
         """The same convolution in three operations instead of three per tap, which is what a step's time goes to."""

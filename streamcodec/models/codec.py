@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.entropy import CONTEXT_PACKETS, EntropyModel, bits
-from streamcodec.models.neural import Decoder, Encoder, add_noise
+from streamcodec.models.neural import Decoder, Encoder, add_noise, full_precision
 from streamcodec.models.quantizer import LevelQuantizer
 from streamcodec.models.spectrum import Spectrum
 
@@ -53,7 +53,8 @@ class NeuralCodec(nn.Module):
         latents, _ = self.encoder(companded, self.encoder.initial_state(batch))
         dequantized, noisy, indices = self.quantizer(latents, level)
         step = self.quantizer.steps(level)
-        location, log2_scale = self.entropy(dequantized, level, available)
+        with full_precision(dequantized):
+            location, log2_scale = self.entropy(dequantized, level, available)
         log2_in_steps = log2_scale - torch.log2(step)
         soft = bits(noisy, location / step, log2_in_steps)
         with torch.no_grad():

@@ -33,13 +33,14 @@ class NeuralConfig:
     encoder_dim_hop: int = 256
     encoder_blocks_hop: int = 2
     encoder_dim_packet: int = 320
-    encoder_dilations_packet: tuple[int, ...] = (1, 2)
+    encoder_dilations_packet: tuple[int, ...] = (1, 2, 4)
+    encoder_expansion: int = 2
     decoder_dim_packet: int = 320
     decoder_dilations_packet: tuple[int, ...] = (1, 2, 4, 1)
     decoder_dim_hop: int = 256
     decoder_blocks_hop: int = 3
+    decoder_expansion: int = 3
     kernel_size: int = 5
-    expansion: int = 2
 
     @property
     def bins(self) -> int:

@@ -7,6 +7,8 @@ envelopes) and a causal convolutional network that corrects it. Quantization and
 
 from __future__ import annotations
 
+import contextlib
+
 import torch
 from torch import Tensor, nn
 
@@ -16,6 +18,12 @@ from streamcodec.models.spectrum import mel_matrix
 
 ENVELOPE_FLOOR = 1e-3
 NOISE_START = -3.0
+
+
+def full_precision(x: Tensor) -> contextlib.AbstractContextManager[object]:
+    """Where a training pass in bfloat16 must keep to float32: a latent's rounding must not depend on eight bits."""
+    kind = x.device.type
+    return torch.autocast(kind, enabled=False) if torch.is_autocast_enabled(kind) else contextlib.nullcontext()
 
 
 class Encoder(nn.Module):
@@ -33,9 +41,11 @@ class Encoder(nn.Module):
         self.register_buffer("mel", torch.from_numpy(mel.T.copy()), persistent=False)
         features = 2 * c.bins + c.mel_bands
         self.enter = nn.Linear(features, c.encoder_dim_hop)
-        self.hop_trunk = Trunk(c.encoder_dim_hop, (1,) * c.encoder_blocks_hop, c.kernel_size, c.expansion)
+        self.hop_trunk = Trunk(c.encoder_dim_hop, (1,) * c.encoder_blocks_hop, c.kernel_size, c.encoder_expansion)
         self.down = nn.Linear(c.hops_per_packet * c.encoder_dim_hop, c.encoder_dim_packet)
-        self.packet_trunk = Trunk(c.encoder_dim_packet, c.encoder_dilations_packet, c.kernel_size, c.expansion)
+        self.packet_trunk = Trunk(
+            c.encoder_dim_packet, c.encoder_dilations_packet, c.kernel_size, c.encoder_expansion
+        )
         self.leave = nn.Linear(c.encoder_dim_packet, c.latents)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
@@ -53,7 +63,8 @@ class Encoder(nn.Module):
         """
         real, imag = companded.chunk(2, dim=-1)
         mel: Tensor = self.get_buffer("mel")
-        return torch.log((real * real + imag * imag) @ mel + ENVELOPE_FLOOR)
+        with full_precision(real):
+            return torch.log((real * real + imag * imag) @ mel + ENVELOPE_FLOOR)
 
     def forward(self, companded: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         c = self.config
@@ -65,14 +76,15 @@ class Encoder(nn.Module):
         x, hop_state = self.hop_trunk(x, state[:split])
         x = self.down(x.reshape(batch, packets, -1))
         x, packet_state = self.packet_trunk(x, state[split:])
-        linear = torch.cat(
-            [
-                self.envelope_path(envelope.reshape(batch, packets, -1)),
-                self.waveform_path(companded.reshape(batch, packets, -1)),
-            ],
-            dim=-1,
-        )
-        return linear + self.leave(x), hop_state + packet_state
+        with full_precision(x):
+            linear = torch.cat(
+                [
+                    self.envelope_path(envelope.reshape(batch, packets, -1)),
+                    self.waveform_path(companded.reshape(batch, packets, -1)),
+                ],
+                dim=-1,
+            )
+            return linear + self.leave(x.float()), hop_state + packet_state
 
 
 class Decoder(nn.Module):
@@ -91,9 +103,11 @@ class Decoder(nn.Module):
         nn.init.normal_(self.level_embedding.weight, std=0.02)
         self.register_buffer("input_scale", torch.ones(c.latents))
         self.enter = nn.Linear(c.latents, c.decoder_dim_packet)
-        self.packet_trunk = Trunk(c.decoder_dim_packet, c.decoder_dilations_packet, c.kernel_size, c.expansion)
+        self.packet_trunk = Trunk(
+            c.decoder_dim_packet, c.decoder_dilations_packet, c.kernel_size, c.decoder_expansion
+        )
         self.up = nn.Linear(c.decoder_dim_packet, c.hops_per_packet * c.decoder_dim_hop)
-        self.hop_trunk = Trunk(c.decoder_dim_hop, (1,) * c.decoder_blocks_hop, c.kernel_size, c.expansion)
+        self.hop_trunk = Trunk(c.decoder_dim_hop, (1,) * c.decoder_blocks_hop, c.kernel_size, c.decoder_expansion)
         self.norm = nn.LayerNorm(c.decoder_dim_hop)
         self.gain = nn.Linear(c.decoder_dim_hop, c.bins)
         self.add = nn.Linear(c.decoder_dim_hop, 2 * c.bins)
@@ -120,10 +134,11 @@ class Decoder(nn.Module):
         x = self.up(x).reshape(batch, hops, c.decoder_dim_hop)
         x, hop_state = self.hop_trunk(x, state[split:])
         x = self.norm(x)
-        linear = self.waveform_path(latents[..., c.envelope_latents :]).reshape(batch, hops, 2 * c.bins)
+        with full_precision(x):
+            linear = self.waveform_path(latents[..., c.envelope_latents :]).reshape(batch, hops, 2 * c.bins)
         gain = 2.0 * torch.sigmoid(self.gain(x))
         companded = linear * torch.cat([gain, gain], dim=-1) + self.add(x)
-        noise_gain = nn.functional.softplus(self.noise(x))
+        noise_gain = nn.functional.softplus(self.noise(x).float())
         return torch.cat([companded, noise_gain], dim=-1), packet_state + hop_state
 
 

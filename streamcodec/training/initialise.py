@@ -5,6 +5,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from streamcodec.models.blocks import CausalBlock
 from streamcodec.models.codec import NeuralCodec
 
 TARGET_BITS_PER_PACKET = 110.0
@@ -70,3 +71,23 @@ def initialise_linear_paths(codec: NeuralCodec, samples: Tensor) -> dict[str, fl
         layer.weight.mul_(0.3)
     kept = float(values[order].sum() / values.sum())
     return {"kept_energy": kept, "waveform_step": step, "envelope_step": envelope_step}
+
+
+@torch.no_grad()
+def grow_from(codec: NeuralCodec, smaller: dict[str, Tensor]) -> None:
+    """Take over the weights of a model with fewer blocks or narrower ones; the output stays the same.
+
+    New blocks and new hidden units begin by adding nothing (their last layer is zero), so that training goes on
+    where the smaller model stood. Raises ValueError if the models differ in more than that.
+    """
+    fresh = codec.state_dict()
+    for name, weights in smaller.items():
+        if name not in fresh or any(a < b for a, b in zip(fresh[name].shape, weights.shape, strict=True)):
+            raise ValueError(f"{name} of the smaller model has no place in this one")
+    for module_name, module in codec.named_modules():
+        if isinstance(module, CausalBlock):
+            module.narrow.weight.zero_()
+            if f"{module_name}.narrow.bias" not in smaller:
+                module.narrow.bias.zero_()
+    for name, weights in smaller.items():
+        fresh[name][tuple(slice(size) for size in weights.shape)].copy_(weights)

@@ -15,7 +15,7 @@ from torch import Tensor
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.training.data import SegmentSource
-from streamcodec.training.initialise import initialise_linear_paths
+from streamcodec.training.initialise import grow_from, initialise_linear_paths
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
 from streamcodec.training.schedule import (
     TrainingConfig,
@@ -48,14 +48,17 @@ class Trainer:
         run_folder: Path,
         device: str = "cpu",
         compile_model: bool = False,
+        start_from: Path | None = None,
+        bfloat16: bool = False,
     ) -> None:
         self.config = config
         self.folder = run_folder
         self.folder.mkdir(parents=True, exist_ok=True)
         self.device = torch.device(device)
+        self.bfloat16 = bfloat16
         torch.manual_seed(config.seed)
         self.codec = NeuralCodec(model_config).to(self.device)
-        self.loss = ReconstructionLoss(model_config.sample_rate_hz).to(self.device)
+        self.loss = ReconstructionLoss(model_config.sample_rate_hz, config.repulsion).to(self.device)
         segment = config.segment_packets * model_config.packet_samples
         self.source = SegmentSource(cache, segment, model_config.sample_rate_hz, config.seed)
         quantizer = [p for name, p in self.codec.named_parameters() if "log2_step" in name]
@@ -74,6 +77,10 @@ class Trainer:
         self.minutes_done = 0.0
         if (self.folder / "checkpoint.pt").is_file():
             self._restore()
+        elif start_from is not None:
+            stored = torch.load(start_from, map_location=self.device, weights_only=True)
+            grow_from(self.codec, stored["ema"])
+            self.ema = {k: v.detach().clone() for k, v in self.codec.state_dict().items()}
         else:
             samples, _ = self.source.batch(step=2**31, size=config.initial_segments)
             found = initialise_linear_paths(self.codec, torch.from_numpy(samples).to(self.device))
@@ -128,12 +135,17 @@ class Trainer:
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
         conditions = draw_conditions(model, x.shape[0], config.segment_packets, generator)
         level = conditions.level.to(self.device)
-        out = self._forward(x, level, conditions.available.to(self.device), conditions.lost.to(self.device))
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            out = self._forward(x, level, conditions.available.to(self.device), conditions.lost.to(self.device))
         lag = model.overlap_samples
         band = torch.from_numpy(bandwidth).to(self.device)
         fineness = level.float().mean(1) / (model.levels - 1)
         distance, parts = self.loss(
-            out.samples[:, lag:], out.second[:, lag:], x[:, :-lag], band, loss_weights(fineness, progress)
+            out.samples[:, lag:],
+            out.second[:, lag:],
+            x[:, :-lag],
+            band,
+            loss_weights(fineness, progress, config.late_losses_from),
         )
         kbps = out.packet_bits * (model.packets_per_second / 1000.0)
         price = rate_weights(config, model.levels, self.step).to(self.device)[level]

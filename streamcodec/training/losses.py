@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from streamcodec.models.fast_gradients import real_fft
 from streamcodec.models.spectrum import mel_matrix
 
 MEL_RESOLUTIONS = ((2048, 96), (1024, 80), (512, 48), (256, 24))
@@ -35,15 +36,16 @@ LATE_COARSE = (8.0, 3.0, 1.0, 0.7, 0.0)
 LATE_FINE = (5.0, 2.0, 3.0, 1.0, 0.4)
 
 
-def loss_weights(fineness: Tensor, progress: float) -> LossWeights:
+def loss_weights(fineness: Tensor, progress: float, late_from: float = 0.5) -> LossWeights:
     """Waveform-led weights until the linear path has taken hold, then weights by rate level.
 
     Few bits cannot describe a waveform, so coarse levels end on the spectral envelope alone; fine levels keep
-    being asked for phase.
+    being asked for phase. The late weights hold from progress ``late_from`` on.
 
     Shape: fineness ``[batch]``, 0 at the coarsest level and 1 at the finest.
     """
-    late_share = min(max((progress - 0.15) / 0.35, 0.0), 1.0)
+    ramp_from = 0.3 * late_from
+    late_share = 1.0 if progress >= late_from else max(progress - ramp_from, 0.0) / (late_from - ramp_from)
     terms = []
     for early, coarse, fine in zip(EARLY, LATE_COARSE, LATE_FINE, strict=True):
         late = coarse + (fine - coarse) * fineness
@@ -57,12 +59,14 @@ class ReconstructionLoss(nn.Module):
     With two draws y, y' of the decoder's noise, ``d(x, y)/2 + d(x, y')/2 - d(y, y')/2`` is least when draws and
     original have the same distribution, so the decoder neither averages nor invents tones (Gritsenko et al., "A
     spectral energy distance for parallel speech synthesis", 2020). Bands that the original cannot vouch for
-    (``bandwidth_hz``) are ignored.
+    (``bandwidth_hz``) are ignored. ``repulsion`` below 1 gives the last term less weight: draws a little less noisy
+    than the original, which metrics that compare sound with sound (PESQ) prefer.
     """
 
-    def __init__(self, sample_rate_hz: int) -> None:
+    def __init__(self, sample_rate_hz: int, repulsion: float = 1.0) -> None:
         super().__init__()
         self.sample_rate_hz = sample_rate_hz
+        self.repulsion = repulsion
         for fft, bands in MEL_RESOLUTIONS:
             mel = mel_matrix(sample_rate_hz, fft, bands)
             centres_hz = torch.from_numpy(mel).argmax(dim=1) * (sample_rate_hz / fft)
@@ -77,45 +81,67 @@ class ReconstructionLoss(nn.Module):
 
         Shape: three ``[batch, samples]`` and ``[batch]`` -> ``[batch]``.
         """
-        every = torch.cat([first, second, original])
+        draws = torch.cat([first, second])
         terms = {name: torch.zeros(first.shape[0], device=first.device) for name in TERMS}
         for fft, _ in MEL_RESOLUTIONS:
-            window: Tensor = self.get_buffer(f"window{fft}")
-            spectra = torch.stft(every, fft, fft // 4, window=window, center=False, return_complex=True)
-            spectra = spectra.transpose(1, 2)
-            power = spectra.real**2 + spectra.imag**2
-            mel = 0.5 * torch.log(power @ self.get_buffer(f"mel{fft}") + LOG_FLOOR**2)
             trusted = (self.get_buffer(f"centres{fft}") < 0.95 * bandwidth_hz[:, None]).float()
-            terms["mel"] = terms["mel"] + _energy_distance(mel, trusted) / len(MEL_RESOLUTIONS)
-            bins_hz = torch.arange(fft // 2 + 1, device=every.device) * (self.sample_rate_hz / fft)
+            bins_hz = torch.arange(fft // 2 + 1, device=first.device) * (self.sample_rate_hz / fft)
             inside = (bins_hz < 0.95 * bandwidth_hz[:, None]).float()
+            ours, theirs = self._features(draws, fft), self._features(original, fft)
+            terms["mel"] = terms["mel"] + self._energy_distance(ours.mel, theirs.mel, trusted) / len(MEL_RESOLUTIONS)
             if fft in FINE_RESOLUTIONS:
-                fine = 0.5 * torch.log(power + LOG_FLOOR**2)
-                terms["fine"] = terms["fine"] + _energy_distance(fine, inside) / len(FINE_RESOLUTIONS)
-            if fft in COMPANDED_RESOLUTIONS:
-                root = (power + 1e-7) ** 0.25
-                level = (root.chunk(3)[2] ** 2).mean((1, 2)).sqrt() + 0.02
-                gain = 1.0 / root
-                distance = _energy_distance(spectra.real * gain, inside) + _energy_distance(
-                    spectra.imag * gain, inside
+                terms["fine"] = terms["fine"] + self._energy_distance(ours.fine, theirs.fine, inside) / len(
+                    FINE_RESOLUTIONS
                 )
+            if fft in COMPANDED_RESOLUTIONS:
+                level = (theirs.root**2).mean((1, 2)).sqrt() + 0.02
+                both = inside.repeat(1, 2)
+                distance = 2.0 * self._energy_distance(ours.companded, theirs.companded, both)
                 terms["companded"] = terms["companded"] + distance / level
-                terms["magnitude"] = terms["magnitude"] + _energy_distance(root, inside) / level
+                terms["magnitude"] = (
+                    terms["magnitude"] + self._energy_distance(ours.root, theirs.root, inside) / level
+                )
         whole = torch.ones(first.shape[0], 1, device=first.device)
         scale = original.abs().mean(-1) + 0.003
-        terms["waveform"] = _energy_distance(every[..., None], whole) / scale
+        terms["waveform"] = self._energy_distance(draws[..., None], original[..., None], whole) / scale
         total = torch.zeros(first.shape[0], device=first.device)
         for name, term in terms.items():
             total = total + getattr(weights, name) * term
         return total, {name: float(term.detach().mean()) for name, term in terms.items()}
 
+    def _features(self, samples: Tensor, fft: int) -> _Features:
+        """What one resolution compares.
 
-def _energy_distance(values: Tensor, trusted: Tensor) -> Tensor:
-    """Energy distance (up to the original's own term) of absolute differences.
+        Shape: ``[batch, samples]`` -> ``[batch, frames, bands or bins]`` each.
+        """
+        frames = samples.unfold(-1, fft, fft // 4) * self.get_buffer(f"window{fft}")
+        real, imag = real_fft(frames)
+        power = real * real + imag * imag
+        mel = 0.5 * torch.log(power @ self.get_buffer(f"mel{fft}") + LOG_FLOOR**2)
+        nothing = power[..., :0]
+        fine = 0.5 * torch.log(power + LOG_FLOOR**2) if fft in FINE_RESOLUTIONS else nothing
+        if fft not in COMPANDED_RESOLUTIONS:
+            return _Features(mel, fine, nothing, nothing)
+        root = (power + 1e-7).sqrt().sqrt()
+        gain = root.reciprocal()
+        return _Features(mel, fine, root, torch.cat([real * gain, imag * gain], dim=-1))
 
-    Shape: values ``[3 * batch, frames, bands]`` (first draw, second draw, original), trusted ``[batch, bands]`` ->
-    ``[batch]``.
-    """
-    first, second, original = values.chunk(3)
-    distance = (first - original).abs() + (second - original).abs() - (first - second).abs()
-    return 0.5 * (distance.mean(1) * trusted).sum(-1) / trusted.sum(-1)
+    def _energy_distance(self, draws: Tensor, original: Tensor, trusted: Tensor) -> Tensor:
+        """Energy distance (up to the original's own term) of absolute differences.
+
+        Shape: draws ``[2 * batch, frames, bands]`` (first, then second), original ``[batch, frames, bands]``, trusted
+        ``[batch, bands]`` -> ``[batch]``.
+        """
+        first, second = draws.chunk(2)
+        distance = (first - original).abs() + (second - original).abs() - self.repulsion * (first - second).abs()
+        return 0.5 * (distance.mean(1) * trusted).sum(-1) / trusted.sum(-1)
+
+
+@dataclass(frozen=True)
+class _Features:
+    """Log-mel bands, log spectrum, companded magnitude, companded real and imaginary parts (empty: not asked for)."""
+
+    mel: Tensor
+    fine: Tensor
+    root: Tensor
+    companded: Tensor

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -28,6 +29,10 @@ class TrainingConfig:
     ema_decay: float = 0.999
     gradient_clip: float = 1.0
     weight_decay: float = 0.01
+    late_losses_from: float = 0.5
+    """Progress at which the final loss weights hold; 0 where a run starts from trained weights."""
+    repulsion: float = 1.0
+    """Weight of the distance between two draws in the energy distance; below 1, draws are less noisy than sound."""
     seed: int = 1
 
 
@@ -48,6 +53,20 @@ def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:
     return ladder * min(1.0, (step + 1) / config.rate_warmup_steps)
 
 
+LEVEL_SHARES = ((0.0, 0.8), (0.2, 1.8), (0.4, 1.8), (0.6, 1.2), (0.75, 0.4), (1.0, 0.4))
+"""How often a fineness (0 coarsest to 1 finest) is drawn: most at the levels of calls of 2 to 10 kbps."""
+
+
+def level_shares(levels: int) -> Tensor:
+    """Shares of the rate levels in training.
+
+    Shape: output ``[levels]``, sum 1.
+    """
+    fineness, share = zip(*LEVEL_SHARES, strict=True)
+    drawn = torch.from_numpy(np.interp(np.linspace(0.0, 1.0, levels), fineness, share))
+    return drawn / drawn.sum()
+
+
 @dataclass
 class Conditions:
     """Rate levels, entropy contexts and losses drawn for one batch."""
@@ -59,11 +78,12 @@ class Conditions:
 
 def draw_conditions(model: NeuralConfig, batch: int, packets: int, generator: torch.Generator) -> Conditions:
     """Random coding conditions: mostly one level per segment, contexts of every kind, some bursts of loss."""
-    level = torch.randint(model.levels, (batch, 1), generator=generator).repeat(1, packets)
+    shares = level_shares(model.levels)
+    level = torch.multinomial(shares, batch, replacement=True, generator=generator)[:, None].repeat(1, packets)
     for row in range(batch):
         if torch.rand((), generator=generator) < 0.2:
             cut = int(torch.randint(1, packets, (), generator=generator))
-            level[row, cut:] = torch.randint(model.levels, (), generator=generator)
+            level[row, cut:] = torch.multinomial(shares, 1, generator=generator)[0]
     available = torch.zeros(batch, packets, CONTEXT_PACKETS, dtype=torch.bool)
     style = torch.rand(batch, generator=generator)
     for row in range(batch):
