@@ -183,7 +183,6 @@ def quantise(
     level: int,
     mask: int,
     known: Int32Array,
-    dead_zone: float,
     keep: int,
     hidden: NDArray[np.int64],
     location: Int32Array,
@@ -192,10 +191,8 @@ def quantise(
 ) -> float:
     """Quantize one packet's latents at ``level`` and predict its cost.
 
-    A latent within ``dead_zone`` of a step of the midpoint between two indices takes the one nearer to the
-    predicted location, which is the cheaper. Latents from index ``keep`` on are
-    replaced by their cheapest index. ``known`` holds the context packets' fixed-point latents and is filled with
-    this packet's own.
+    Latents from index ``keep`` on are replaced by their cheapest index. ``known`` holds the context packets'
+    fixed-point latents and is filled with this packet's own.
 
     Shape: latents, location, table, indices ``[N]``; known ``[3 N]``. Returns bits.
     """
@@ -205,17 +202,12 @@ def quantise(
         _predict_group(tables, group, level, mask, known, hidden, location, table)
         for i in range(tables.bounds[group], tables.bounds[group + 1]):
             step = tables.step[level, i]
-            centre = location[i] / float(1 << LOCATION_BITS)
             if i < keep:
                 scaled = latents[i] * (float(1 << STEP_BITS) / step)
                 scaled = min(max(scaled, -float(MAX_INDEX)), float(MAX_INDEX))
                 index = int(np.floor(scaled + 0.5))
-                if index > centre and index - scaled > 0.5 - dead_zone:
-                    index -= 1
-                elif index < centre and scaled - index > 0.5 - dead_zone:
-                    index += 1
             else:
-                index = int(np.floor(centre + 0.5))
+                index = int(np.floor(location[i] / float(1 << LOCATION_BITS) + 0.5))
             indices[i] = index
             offset = index - (location[i] >> LOCATION_BITS)
             half = tables.half_width[table[i]]
@@ -262,7 +254,6 @@ def code(
     level: int,
     mask: int,
     known: Int32Array,
-    dead_zone: float,
     keep: int,
     hidden: NDArray[np.int64],
     location: Int32Array,
@@ -272,7 +263,7 @@ def code(
     buffer: NDArray[np.uint8],
 ) -> int:
     """:func:`quantise` and :func:`write_indices` in one call; returns bytes written."""
-    quantise(tables, latents, level, mask, known, dead_zone, keep, hidden, location, table, indices)
+    quantise(tables, latents, level, mask, known, keep, hidden, location, table, indices)
     return write_indices(tables, indices, location, table, state, buffer)
 
 

@@ -24,7 +24,6 @@ from streamcodec.codec.rate_control import RateControl, check_bitrate, finest_wi
 Float32Array = NDArray[np.float32]
 PacketMode = Literal["independent", "stream"]
 KEY_PERIOD_PACKETS = 50
-DEAD_ZONE = 0.0
 PAYLOAD_CAPACITY_BYTES = 1024
 RECENT_PACKETS = 8
 """How many packets back :meth:`NeuralEncoder.recode` reaches."""
@@ -105,10 +104,9 @@ def analyse_companded(
 class PacketCoder:
     """Latents to bits: quantization at a rate level, cost, range coding; holds scratch, remembers nothing."""
 
-    def __init__(self, runtime: NeuralRuntime, dead_zone: float = DEAD_ZONE) -> None:
+    def __init__(self, runtime: NeuralRuntime) -> None:
         config = runtime.model.config
         self._tables = runtime.tables
-        self._dead_zone = dead_zone
         self._hidden = np.zeros(config.entropy_hidden, np.int64)
         self._location = np.zeros(config.latents, np.int32)
         self._table = np.zeros(config.latents, np.int32)
@@ -127,7 +125,6 @@ class PacketCoder:
                 level,
                 mask,
                 context.known,
-                self._dead_zone,
                 latents.size if keep is None else keep,
                 self._hidden,
                 self._location,
@@ -144,7 +141,6 @@ class PacketCoder:
             level,
             mask,
             context.known,
-            self._dead_zone,
             keep,
             self._hidden,
             self._location,
@@ -178,7 +174,6 @@ class NeuralEncoder:
         mode: PacketMode = "independent",
         constrained: bool = False,
         dtx: bool = False,
-        dead_zone: float = DEAD_ZONE,
     ) -> None:
         config = runtime.model.config
         self._runtime = runtime
@@ -188,7 +183,7 @@ class NeuralEncoder:
         self._levels = config.levels
         self._bitrate_bps = check_bitrate(bitrate_bps)
         self._analysis = LatentAnalysis(runtime)
-        self._coder = PacketCoder(runtime, dead_zone)
+        self._coder = PacketCoder(runtime)
         self._alone = LatentContext(config.latents)
         self.reset()
 

@@ -24,7 +24,8 @@ class _RealFft(torch.autograd.Function):
         spectra = torch.complex(*gradients) * (0.5 * ctx.length)
         spectra[..., 0] *= 2.0
         spectra[..., -1] *= 2.0
-        return torch.fft.irfft(spectra, n=ctx.length)
+        gradient: Tensor = torch.fft.irfft(spectra, n=ctx.length)
+        return gradient
 
 
 def real_fft(frames: Tensor) -> tuple[Tensor, Tensor]:

@@ -240,7 +240,7 @@ def test_float_rate_estimate_matches_real_packets(trained: Path, tmp_path: Path)
             torch.zeros(1, packets, dtype=torch.bool),
         )
     expected = float(out.packet_bits_hard.sum())
-    analysis, coder = LatentAnalysis(runtime), PacketCoder(runtime, dead_zone=0.0)
+    analysis, coder = LatentAnalysis(runtime), PacketCoder(runtime)
     context, real = LatentContext(TINY.latents), 0.0
     for k in range(packets):
         mask = context.begin(k == 0)
