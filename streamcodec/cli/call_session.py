@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from streamcodec.cli.call_sound import DeviceSink, DeviceSource, FileSink, FileSource, Sink, Source
-from streamcodec.cli.common import add_model_argument, device, need, positive, print_json
+from streamcodec.cli.common import add_model_argument, add_packet_argument, device, need, positive, print_json
 from streamcodec.cli.network import add_room_arguments, room_config, run_network, stop_on_signals
 from streamcodec.errors import StreamcodecError
 from streamcodec.live import DuplexSound
@@ -52,6 +52,7 @@ def add_session_arguments(parser: argparse.ArgumentParser, *, speaks: bool, hear
     if speaks:
         parser.add_argument("--input", metavar="FILE", help="sound file to send in place of the microphone")
         parser.add_argument("--kbps", type=positive, default=6.0, help="highest payload rate in kbps (default 6)")
+        add_packet_argument(parser, "default 20")
         parser.add_argument("--dtx", action="store_true", help="send next to nothing while there is only background")
     if hears:
         parser.add_argument("--output", metavar="FILE", help="sound file to write in place of the loudspeaker")
@@ -99,7 +100,9 @@ def _encoder(options: argparse.Namespace, rate_hz: int) -> StreamEncoder:
 
     if "kbps" not in options:
         return StreamEncoder(rate_hz, model=options.model)
-    return StreamEncoder(rate_hz, 1_000 * options.kbps, dtx=options.dtx, model=options.model)
+    return StreamEncoder(
+        rate_hz, 1_000 * options.kbps, dtx=options.dtx, model=options.model, packet_ms=options.packet_ms
+    )
 
 
 async def _main(options: argparse.Namespace, config: RoomConfig, stay: Stay, encoder: StreamEncoder) -> None:

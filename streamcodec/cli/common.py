@@ -33,8 +33,9 @@ EXTRAS = {
 
 
 def add_rate_arguments(parser: argparse.ArgumentParser) -> None:
-    """``--kbps``, ``--constrained``, ``--dtx``, ``--model``."""
+    """``--kbps``, ``--packet-ms``, ``--constrained``, ``--dtx``, ``--model``."""
     parser.add_argument("--kbps", type=positive, default=6.0, help="payload rate in kbps, 1 to 24 (default 6)")
+    add_packet_argument(parser, "default 20")
     parser.add_argument("--constrained", action="store_true", help="no packet exceeds its share of the rate")
     parser.add_argument("--dtx", action="store_true", help="send next to nothing while there is only background")
     add_model_argument(parser)
@@ -63,6 +64,7 @@ def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
         action="store_true",
         help="every packet decodable alone: more bits, a loss costs itself alone",
     )
+    add_packet_argument(parser, "neural; default 60 in files, 20 elsewhere")
     parser.add_argument("--constrained", action="store_true", help="neural: no packet exceeds its share of the rate")
     parser.add_argument("--dtx", action="store_true", help="neural: send next to nothing while only background")
     add_model_argument(parser)
@@ -70,7 +72,9 @@ def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
 
 def coding_options(options: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``StreamEncoder`` and ``encode_file`` from :func:`add_coding_arguments`."""
-    chosen = {"mode": "independent"} if options.independent else {}
+    chosen: dict[str, Any] = {"mode": "independent"} if options.independent else {}
+    if options.packet_ms is not None:
+        chosen["packet_ms"] = options.packet_ms
     return chosen | {
         "bitrate_bps": None if options.kbps is None else 1000 * options.kbps,
         "tier": options.tier,
@@ -81,6 +85,18 @@ def coding_options(options: argparse.Namespace) -> dict[str, Any]:
         "dtx": options.dtx,
         "model": options.model,
     }
+
+
+def add_packet_argument(parser: argparse.ArgumentParser, note: str) -> None:
+    """``--packet-ms``."""
+    from streamcodec.codec.tiers import PACKET_MS_CHOICES
+
+    parser.add_argument(
+        "--packet-ms",
+        type=int,
+        choices=PACKET_MS_CHOICES,
+        help=f"sound in one packet: longer ones sound better at low rates and arrive later ({note})",
+    )
 
 
 def add_model_argument(parser: argparse.ArgumentParser) -> None:

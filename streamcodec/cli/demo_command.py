@@ -45,7 +45,12 @@ def run(options: argparse.Namespace) -> None:
     name = options.input or str(resources.files("streamcodec") / "demo_data" / "speech.flac")
     samples, rate_hz = read_sound(name)
     encoder = StreamEncoder(
-        rate_hz, 1000 * options.kbps, constrained=options.constrained, dtx=options.dtx, model=options.model
+        rate_hz,
+        1000 * options.kbps,
+        constrained=options.constrained,
+        dtx=options.dtx,
+        model=options.model,
+        packet_ms=options.packet_ms,
     )
     heard, figures = through_link(samples, encoder, options)
     options.out.mkdir(parents=True, exist_ok=True)

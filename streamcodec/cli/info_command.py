@@ -29,18 +29,20 @@ def describe(source: Path | IO[bytes]) -> dict[str, Any]:
         reader = FileReader(file)
         header = reader.header
         packets = payload_bytes = key_packets = 0
-        last_time = -1
+        end_time = 0
+        longest_frames = 1
         for timed in reader.packets():
             packets += 1
             key_packets += timed.packet.is_key
             payload_bytes += len(timed.packet.payload)
-            last_time = timed.time
+            end_time = timed.time + timed.packet.frames
+            longest_frames = max(longest_frames, timed.packet.frames)
     decoder = decoder_for(header)
     if reader.total_samples is None:
-        duration_s = max(0.0, (last_time + 1) / header.packets_per_second)
+        duration_s = end_time / header.packets_per_second
     else:
         duration_s = reader.total_samples / header.sample_rate_hz
-    latency_samples = header.delay_samples + decoder.block_samples + decoder.delay_samples
+    latency_samples = header.delay_samples + longest_frames * decoder.block_samples + decoder.delay_samples
     raw_bytes = duration_s * header.sample_rate_hz * header.channels * header.bits_per_sample / 8
     return {
         "duration_s": round(duration_s, 6),

@@ -51,6 +51,7 @@ def run(options: argparse.Namespace) -> None:
         bitrate_bps=round(options.kbps * 1_000),
         constrained=options.constrained,
         dtx=options.dtx,
+        packet_ms=options.packet_ms,
         model=options.model,
         loss=options.loss,
         mean_burst_packets=options.burst,

@@ -82,7 +82,7 @@ def through_network(
         congestion=CongestionConfig(minimum_bps=rate_bps, start_bps=rate_bps, maximum_bps=rate_bps),
         tail_ms=LONGEST_PLAYOUT_DELAY_MS,
     )
-    first = (timed_decoder.first_timestamp or 0) * encoder.block_samples
+    first = (timed_decoder.first_timestamp or 0) * encoder.frame_samples
     lag = max(0, result.waited_samples - first) + encoder.delay_samples + decoder.delay_samples
     heard = result.samples[lag : lag + sound.size]
     jitter = result.receiver.jitter

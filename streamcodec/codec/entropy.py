@@ -177,6 +177,18 @@ def _escape_bits(excess: int) -> int:
 
 
 @kernel
+def remember(known: Int32Array) -> None:
+    """The latents of the frame just coded become those of the frame before.
+
+    Shape: known ``[3 N]``: the frame before, the one before that, the one being coded.
+    """
+    latents = known.size // (CONTEXT_PACKETS + 1)
+    for i in range(latents):
+        known[latents + i] = known[i]
+        known[i] = known[CONTEXT_PACKETS * latents + i]
+
+
+@kernel
 def quantise(
     tables: EntropyTables,
     latents: Float32Array,
@@ -189,10 +201,10 @@ def quantise(
     table: Int32Array,
     indices: Int32Array,
 ) -> float:
-    """Quantize one packet's latents at ``level`` and predict its cost.
+    """Quantize one frame's latents at ``level`` and predict its cost.
 
-    Latents from index ``keep`` on are replaced by their cheapest index. ``known`` holds the context packets'
-    fixed-point latents and is filled with this packet's own.
+    Latents from index ``keep`` on are replaced by their cheapest index. ``known`` holds the context frames'
+    fixed-point latents and is filled with this frame's own.
 
     Shape: latents, location, table, indices ``[N]``; known ``[3 N]``. Returns bits.
     """
@@ -221,16 +233,40 @@ def quantise(
 
 
 @kernel
-def write_indices(
+def cost(
+    tables: EntropyTables,
+    latents: Float32Array,
+    level: int,
+    depth: int,
+    known: Int32Array,
+    keep: int,
+    hidden: NDArray[np.int64],
+    location: Int32Array,
+    table: Int32Array,
+    indices: Int32Array,
+) -> float:
+    """Bits that :func:`code` will take for the same frames, but for its ending; ``known`` moves on as there.
+
+    Shape: latents ``[frames, N]``.
+    """
+    bits = 0.0
+    for f in range(latents.shape[0]):
+        mask = (1 << min(depth + f, CONTEXT_PACKETS)) - 1
+        bits += quantise(tables, latents[f], level, mask, known, keep, hidden, location, table, indices)
+        remember(known)
+    return bits
+
+
+@kernel
+def _write_indices(
     tables: EntropyTables,
     indices: Int32Array,
     location: Int32Array,
     table: Int32Array,
     state: NDArray[np.int64],
     buffer: NDArray[np.uint8],
-) -> int:
-    """Range-code indices whose locations and tables :func:`quantise` left behind; returns bytes written."""
-    range_coder.encoder_init(state)
+) -> None:
+    """Range-code indices whose locations and tables :func:`quantise` left behind."""
     for i in range(indices.size):
         offset = indices[i] - (location[i] >> LOCATION_BITS)
         half = tables.half_width[table[i]]
@@ -244,7 +280,6 @@ def write_indices(
             range_coder.encode_bits(state, buffer, 1 if offset < 0 else 0, 1)
             range_coder.encode_bits(state, buffer, length, ESCAPE_LENGTH_BITS)
             range_coder.encode_bits(state, buffer, excess - (1 << length), length)
-    return range_coder.encoder_finish(state, buffer)
 
 
 @kernel
@@ -252,7 +287,7 @@ def code(
     tables: EntropyTables,
     latents: Float32Array,
     level: int,
-    mask: int,
+    depth: int,
     known: Int32Array,
     keep: int,
     hidden: NDArray[np.int64],
@@ -262,13 +297,24 @@ def code(
     state: NDArray[np.int64],
     buffer: NDArray[np.uint8],
 ) -> int:
-    """:func:`quantise` and :func:`write_indices` in one call; returns bytes written."""
-    quantise(tables, latents, level, mask, known, keep, hidden, location, table, indices)
-    return write_indices(tables, indices, location, table, state, buffer)
+    """The frames of one packet as one code word; returns bytes written.
+
+    ``depth`` is how many frames before the first may be leaned on; each frame leans on those before it in the packet.
+    ``known`` ends as the context of the frame after.
+
+    Shape: latents ``[frames, N]``.
+    """
+    range_coder.encoder_init(state)
+    for f in range(latents.shape[0]):
+        mask = (1 << min(depth + f, CONTEXT_PACKETS)) - 1
+        quantise(tables, latents[f], level, mask, known, keep, hidden, location, table, indices)
+        _write_indices(tables, indices, location, table, state, buffer)
+        remember(known)
+    return range_coder.encoder_finish(state, buffer)
 
 
 @kernel
-def read_indices(
+def _read_frame(
     tables: EntropyTables,
     level: int,
     mask: int,
@@ -278,12 +324,9 @@ def read_indices(
     table: Int32Array,
     state: NDArray[np.int64],
     buffer: NDArray[np.uint8],
-    length: int,
     indices: Int32Array,
 ) -> None:
-    """Inverse of :func:`quantise` and :func:`write_indices`; any bytes give some indices, never an error."""
     count = tables.step.shape[1]
-    range_coder.decoder_init(state, buffer, length)
     for group in range(tables.bounds.size - 1):
         _predict_group(tables, group, level, mask, known, hidden, location, table)
         for i in range(tables.bounds[group], tables.bounds[group + 1]):
@@ -307,3 +350,28 @@ def read_indices(
                 offset = -(half + excess) if negative else half + excess
             indices[i] = offset + (location[i] >> LOCATION_BITS)
             known[CONTEXT_PACKETS * count + i] = clamp_latent(indices[i], tables.step[level, i])
+
+
+@kernel
+def read_indices(
+    tables: EntropyTables,
+    level: int,
+    depth: int,
+    known: Int32Array,
+    hidden: NDArray[np.int64],
+    location: Int32Array,
+    table: Int32Array,
+    state: NDArray[np.int64],
+    buffer: NDArray[np.uint8],
+    length: int,
+    indices: Int32Array,
+) -> None:
+    """Inverse of :func:`code`; any bytes give some indices, never an error.
+
+    Shape: indices ``[frames, N]``.
+    """
+    range_coder.decoder_init(state, buffer, length)
+    for f in range(indices.shape[0]):
+        mask = (1 << min(depth + f, CONTEXT_PACKETS)) - 1
+        _read_frame(tables, level, mask, known, hidden, location, table, state, buffer, indices[f])
+        remember(known)

@@ -19,6 +19,18 @@ FULL_GAIN_PACKETS = 3
 DECAY_PER_PACKET = 0.6
 
 
+@dataclass(frozen=True)
+class DecodedGroup:
+    """Indices of all frames of the packet read last, kept while its frames are asked for one by one.
+
+    Shape: indices ``[frames, latents]``.
+    """
+
+    first_timestamp: int
+    payload: bytes
+    indices: NDArray[np.int32]
+
+
 @dataclass
 class NeuralDecoderState:
     """Everything a neural decoder remembers; opaque, made by ``state`` and taken by ``restore``."""
@@ -27,6 +39,7 @@ class NeuralDecoderState:
     network: list[Float32Array]
     context: LatentContext
     background: Background
+    group: DecodedGroup | None
     expected_timestamp: int | None
     lost_in_a_row: int
     in_silence: bool
@@ -46,7 +59,6 @@ class NeuralDecoder:
         self._hidden = np.zeros(config.entropy_hidden, np.int64)
         self._location = np.zeros(config.latents, np.int32)
         self._table = np.zeros(config.latents, np.int32)
-        self._indices = np.zeros(config.latents, np.int32)
         self._decoded = self._stream.output.reshape(config.hops_per_packet, -1)
         self._coder = range_coder.make_state()
         self.reset()
@@ -57,6 +69,7 @@ class NeuralDecoder:
         self._stream.reset()
         self._context = LatentContext(self._config.latents)
         self._background = make_background(self._config.bins)
+        self._group: DecodedGroup | None = None
         self._expected_timestamp: int | None = None
         self._lost_in_a_row = 0
         self._in_silence = False
@@ -68,6 +81,7 @@ class NeuralDecoder:
             self._stream.state(),
             self._context.copy(),
             self._background.copy(),
+            self._group,
             self._expected_timestamp,
             self._lost_in_a_row,
             self._in_silence,
@@ -79,21 +93,36 @@ class NeuralDecoder:
         self._stream.restore(state.network)
         self._context = state.context.copy()
         self._background = state.background.copy()
+        self._group = state.group
         self._expected_timestamp = state.expected_timestamp
         self._lost_in_a_row = state.lost_in_a_row
         self._in_silence = state.in_silence
 
     def indices_of(self, packet: Packet) -> NDArray[np.int32] | None:
-        """Quantization indices of the next packet, or None where it cannot be decoded; advances the context."""
+        """Quantization indices of the next frame, or None where it cannot be decoded; advances the context.
+
+        Shape: output ``[latents]``.
+        """
+        part = packet.part or 0
+        first_timestamp = (packet.timestamp - part) % SEQUENCE_MODULUS
+        group = self._group
+        if group is None or group.first_timestamp != first_timestamp or group.payload is not packet.payload:
+            group = self._group = self._read(packet, first_timestamp)
+        return None if group is None else group.indices[part]
+
+    def _read(self, packet: Packet, first_timestamp: int) -> DecodedGroup | None:
         if packet.tier is not Tier.NEURAL or packet.level >= self._config.levels or not packet.payload:
             return None
-        if not packet.is_key and packet.timestamp != self._expected_timestamp:
+        if packet.is_key:
+            self._context.forget()
+        elif first_timestamp != self._expected_timestamp:
             return None
         payload = np.frombuffer(packet.payload, np.uint8)
+        indices = np.zeros((packet.frames, self._config.latents), np.int32)
         entropy.read_indices(
             self._runtime.tables,
             packet.level,
-            self._context.begin(packet.is_key),
+            self._context.depth,
             self._context.known,
             self._hidden,
             self._location,
@@ -101,14 +130,14 @@ class NeuralDecoder:
             self._coder,
             payload,
             payload.size,
-            self._indices,
+            indices,
         )
-        self._context.commit()
-        self._expected_timestamp = (packet.timestamp + 1) % SEQUENCE_MODULUS
-        return self._indices
+        self._context.moved_on(packet.frames)
+        self._expected_timestamp = (first_timestamp + packet.frames) % SEQUENCE_MODULUS
+        return DecodedGroup(first_timestamp, packet.payload, indices)
 
     def decode(self, packet: Packet | None) -> tuple[Float32Array, bool]:
-        """Sound of the next packet's duration, whatever came, and whether the packet was of use.
+        """Sound of the next frame, whatever came, and whether the packet was of use.
 
         Shape: output ``[packet_samples]`` at 24 kHz, lagging by ``overlap_samples``.
         """

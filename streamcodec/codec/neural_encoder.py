@@ -18,13 +18,13 @@ from native_dsp.stft import StftState, analyse
 from streamcodec.codec import entropy
 from streamcodec.codec.activity import ActivityDetector
 from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
-from streamcodec.codec.packet import PacketFlags
+from streamcodec.codec.packet import MAX_FRAMES, PacketFlags
 from streamcodec.codec.rate_control import RateControl, check_bitrate, finest_within, level_for_kbps
 
 Float32Array = NDArray[np.float32]
 PacketMode = Literal["independent", "stream"]
-KEY_PERIOD_PACKETS = 50
-PAYLOAD_CAPACITY_BYTES = 1024
+DEFAULT_KEY_PERIOD_S = 1.0
+PAYLOAD_CAPACITY_BYTES = 1024 * MAX_FRAMES
 RECENT_PACKETS = 8
 """How many packets back :meth:`NeuralEncoder.recode` reaches."""
 COARSER_RATE = 0.7
@@ -113,19 +113,22 @@ class PacketCoder:
         self._indices = np.zeros(config.latents, np.int32)
         self._coder = range_coder.make_state()
         self._buffer = np.zeros(PAYLOAD_CAPACITY_BYTES, np.uint8)
+        self._before = LatentContext(config.latents)
 
-    def cost_bits(
-        self, latents: Float32Array, level: int, mask: int, context: LatentContext, keep: int | None = None
-    ) -> float:
-        """Quantize (from latent ``keep`` on: drop) and return the bits that coding will take."""
+    def cost_bits(self, latents: Float32Array, level: int, context: LatentContext) -> float:
+        """Bits that coding will take, but for its ending; the context stays as it is.
+
+        Shape: latents ``[frames, latents]``.
+        """
+        self._before.take(context)
         return float(
-            entropy.quantise(
+            entropy.cost(
                 self._tables,
                 latents,
                 level,
-                mask,
-                context.known,
-                latents.size if keep is None else keep,
+                self._before.depth,
+                self._before.known,
+                latents.shape[1],
                 self._hidden,
                 self._location,
                 self._table,
@@ -133,13 +136,30 @@ class PacketCoder:
             )
         )
 
-    def code(self, latents: Float32Array, level: int, mask: int, context: LatentContext, keep: int) -> bytes:
-        """Payload of one packet; ``context`` then holds the packet's latents as the current ones."""
+    def code(self, latents: Float32Array, level: int, context: LatentContext) -> bytes:
+        """Payload of one packet; ``context`` becomes that of the packet after.
+
+        Shape: latents ``[frames, latents]``.
+        """
+        return self._code(latents, level, context, latents.shape[1])
+
+    def code_within(self, latents: Float32Array, level: int, context: LatentContext, budget_bytes: int) -> bytes:
+        """:meth:`code` with as many latents as the budget allows, the others at their cheapest; b"" if none fit."""
+        self._before.take(context)
+        keep = latents.shape[1]
+        payload = self._code(latents, level, context, keep)
+        while len(payload) > budget_bytes and keep > 0:
+            keep -= max(1, keep // 16)
+            context.take(self._before)
+            payload = self._code(latents, level, context, keep)
+        return payload if len(payload) <= budget_bytes else b""
+
+    def _code(self, latents: Float32Array, level: int, context: LatentContext, keep: int) -> bytes:
         length = entropy.code(
             self._tables,
             latents,
             level,
-            mask,
+            context.depth,
             context.known,
             keep,
             self._hidden,
@@ -149,6 +169,7 @@ class PacketCoder:
             self._coder,
             self._buffer,
         )
+        context.moved_on(len(latents))
         return self._buffer[: max(length, 0)].tobytes()
 
 
@@ -165,7 +186,12 @@ class NeuralEncoderState:
 
 
 class NeuralEncoder:
-    """Codes blocks of ``packet_samples`` at 24 kHz; see ``StreamEncoder`` for the face that people use."""
+    """Codes blocks of ``frames`` times ``packet_samples`` at 24 kHz; ``StreamEncoder`` is the face that people use.
+
+    The frames of a block become one payload: the first leans on nothing (or, in stream mode, on the packet before),
+    the others on those before them, and one ending of the range coder serves them all. So the longer the packet, the
+    fewer bits a second for the same quality.
+    """
 
     def __init__(
         self,
@@ -174,6 +200,8 @@ class NeuralEncoder:
         mode: PacketMode = "independent",
         constrained: bool = False,
         dtx: bool = False,
+        frames: int = 1,
+        key_period_s: float = DEFAULT_KEY_PERIOD_S,
     ) -> None:
         config = runtime.model.config
         self._runtime = runtime
@@ -181,8 +209,12 @@ class NeuralEncoder:
         self._constrained = constrained
         self._dtx = dtx
         self._levels = config.levels
+        self._frames = frames
+        self._packets_per_second = config.packets_per_second / frames
+        self._key_period_packets = max(1, round(key_period_s * self._packets_per_second))
         self._bitrate_bps = check_bitrate(bitrate_bps)
         self._analysis = LatentAnalysis(runtime)
+        self._latents = np.zeros((frames, config.latents), np.float32)
         self._coder = PacketCoder(runtime)
         self._alone = LatentContext(config.latents)
         self.reset()
@@ -192,8 +224,9 @@ class NeuralEncoder:
         model = self._runtime.model
         self._analysis.reset()
         self._context = LatentContext(model.config.latents)
-        self._rate = RateControl(model.kbps_by_level(self._mode), model.config.packets_per_second, self._bitrate_bps)
-        self._activity = ActivityDetector(model.config.packets_per_second)
+        kbps = model.kbps_of_packets(self._mode, self._frames)
+        self._rate = RateControl(kbps, self._packets_per_second, self._bitrate_bps)
+        self._activity = ActivityDetector(self._packets_per_second)
         self._since_key = 0
         self._recent: deque[Float32Array] = deque(maxlen=RECENT_PACKETS)
 
@@ -226,25 +259,25 @@ class NeuralEncoder:
     def encode(self, block: Float32Array) -> EncodedBlock | None:
         """Code one block; None where discontinuous transmission sends nothing.
 
-        Shape: ``[packet_samples]`` at 24 kHz.
+        Shape: ``[frames * packet_samples]`` at 24 kHz.
         """
-        latents = self._analysis.step(block)
+        latents = self._latents
+        for row, frame in zip(latents, block.reshape(self._frames, -1), strict=True):
+            row[:] = self._analysis.step(frame)
         silent_packets = self._activity.silent_for(block) if self._dtx else 0
         if silent_packets and not self._activity.due(silent_packets):
             self._rate.spent(0.0)
             self._since_key = 0
             return None
-        key = bool(silent_packets) or self._mode == "independent" or self._since_key % KEY_PERIOD_PACKETS == 0
-        mask = self._context.begin(key)
-        level, keep = self._choose(latents, mask, silent_packets)
-        payload = self._coder.code(latents, level, mask, self._context, keep)
-        budget_bytes = self._budget_bytes()
-        while self._constrained and len(payload) > budget_bytes and keep > 0:
-            keep -= max(1, keep // 16)
-            payload = self._coder.code(latents, level, mask, self._context, keep)
-        if self._constrained and len(payload) > budget_bytes:
-            payload = b""
-        self._context.commit()
+        key = bool(silent_packets) or self._mode == "independent" or self._since_key % self._key_period_packets == 0
+        if key:
+            self._context.forget()
+        if self._constrained:
+            level = 0 if silent_packets else self._finest_within_budget(latents)
+            payload = self._coder.code_within(latents, level, self._context, self._budget_bytes())
+        else:
+            level = 0 if silent_packets else self._rate.choose_level()
+            payload = self._coder.code(latents, level, self._context)
         self._since_key = 0 if silent_packets else (1 if key else self._since_key + 1)
         self._rate.spent(8.0 * len(payload))
         self._recent.append(latents.copy())
@@ -263,20 +296,14 @@ class NeuralEncoder:
             return None
         kbps = self._rate.kbps_by_level
         coarse = min(level, max(0, round(level_for_kbps(kbps, COARSER_RATE * kbps[level]))))
-        latents = self._recent[-1 - age]
-        return coarse, self._coder.code(latents, coarse, self._alone.begin(True), self._alone, latents.size)
+        self._alone.forget()
+        return coarse, self._coder.code(self._recent[-1 - age], coarse, self._alone)
 
     def _budget_bytes(self) -> int:
         return int(self._rate.bitrate_bps / self._rate.packets_per_second / 8.0)
 
-    def _choose(self, latents: Float32Array, mask: int, silent_packets: int) -> tuple[int, int]:
-        """Rate level, and how many latents are coded as they are."""
-        count = latents.size
-        if silent_packets:
-            return 0, count
-        if not self._constrained:
-            return self._rate.choose_level(), count
+    def _finest_within_budget(self, latents: Float32Array) -> int:
         budget_bits = 8.0 * self._budget_bytes() - ENDING_BITS
-        cost = partial(self._coder.cost_bits, latents, mask=mask, context=self._context)
+        cost = partial(self._coder.cost_bits, latents, context=self._context)
         level = finest_within(budget_bits, self._levels, cost)
-        return (0 if level is None else level), count
+        return 0 if level is None else level

@@ -44,33 +44,32 @@ def load_runtime(name_or_folder: str) -> NeuralRuntime:
 
 
 class LatentContext:
-    """Fixed-point latents of the packets before, as far as the entropy model may use them.
+    """Fixed-point latents of the frames before, as far as the entropy model may use them.
 
-    ``known`` holds the previous packet, the one before, and the one being coded, newest first then current.
+    ``known`` holds the frame before, the one before that, and room for the one being coded; the entropy kernels move
+    it on. ``depth`` is how many frames before may be used.
     """
 
     def __init__(self, latents: int) -> None:
-        self.latents = latents
         self.known: Int32Array = np.zeros((CONTEXT_PACKETS + 1) * latents, dtype=np.int32)
         self.depth = 0
 
-    def begin(self, key: bool) -> int:
-        """Start a packet; a key packet forgets the past. Returns the context mask to code it under."""
-        if key:
-            self.depth = 0
-            self.known[: CONTEXT_PACKETS * self.latents] = 0
-        return (1 << self.depth) - 1
+    def forget(self) -> None:
+        """What comes leans on nothing: a key packet."""
+        self.known.fill(0)
+        self.depth = 0
 
-    def commit(self) -> None:
-        """The current packet becomes the previous one."""
-        n = self.latents
-        self.known[n : CONTEXT_PACKETS * n] = self.known[: (CONTEXT_PACKETS - 1) * n].copy()
-        self.known[:n] = self.known[CONTEXT_PACKETS * n :]
-        self.depth = min(self.depth + 1, CONTEXT_PACKETS)
+    def moved_on(self, frames: int) -> None:
+        """So many frames have been coded."""
+        self.depth = min(self.depth + frames, CONTEXT_PACKETS)
+
+    def take(self, other: LatentContext) -> None:
+        """Become a copy of another context, without allocating."""
+        np.copyto(self.known, other.known)
+        self.depth = other.depth
 
     def copy(self) -> LatentContext:
         """An independent copy."""
-        twin = LatentContext(self.latents)
-        twin.known[:] = self.known
-        twin.depth = self.depth
+        twin = LatentContext(self.known.size // (CONTEXT_PACKETS + 1))
+        twin.take(self)
         return twin

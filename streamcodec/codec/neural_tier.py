@@ -18,7 +18,7 @@ from streamcodec.codec.tiers import DecoderSettings, EncoderSettings, Samples
 from streamcodec.errors import AudioFormatError
 
 Float32Array = NDArray[np.float32]
-PACKETS_PER_SECOND = 50
+FRAMES_PER_SECOND = 50
 DEFAULT_BITRATE_BPS = 6_000
 RECEIVER_LAG_MS = 8.0
 """What closing allows for the lag of any decoder (overlap and resampling), so that the last sample gets out."""
@@ -64,7 +64,7 @@ class NeuralTierDecoderState:
 
 
 class NeuralTierEncoder:
-    """See :class:`~streamcodec.codec.tiers.TierEncoder`; blocks are mono float32, 20 ms."""
+    """See :class:`~streamcodec.codec.tiers.TierEncoder`; blocks are mono float32, 20 ms a frame."""
 
     def __init__(self, settings: EncoderSettings) -> None:
         rate_hz = check_sample_rate(settings.sample_rate_hz)
@@ -72,12 +72,19 @@ class NeuralTierEncoder:
         runtime = ready_runtime(settings.model)
         bitrate_bps = DEFAULT_BITRATE_BPS if settings.bitrate_bps is None else settings.bitrate_bps
         self._lag_allowance_samples = int(RECEIVER_LAG_MS * rate_hz / 1000.0)
-        self.block_samples = rate_hz // PACKETS_PER_SECOND
+        self.frames = settings.frames
+        self.block_samples = self.frames * (rate_hz // FRAMES_PER_SECOND)
         self._resampler = BlockResampler(
-            rate_hz, runtime.model.config.sample_rate_hz, PACKETS_PER_SECOND, prime_input=True
+            rate_hz, runtime.model.config.sample_rate_hz, FRAMES_PER_SECOND, prime_input=True
         )
         self._engine = NeuralEncoder(
-            runtime, bitrate_bps, settings.mode or "independent", settings.constrained, settings.dtx
+            runtime,
+            bitrate_bps,
+            settings.mode or "independent",
+            settings.constrained,
+            settings.dtx,
+            settings.frames,
+            settings.key_period_s,
         )
 
     @property
@@ -93,11 +100,14 @@ class NeuralTierEncoder:
         return as_mono(samples)
 
     def encode(self, block: Samples) -> EncodedBlock | None:
-        """Code 20 ms; None where discontinuous transmission sends nothing.
+        """Code one packet's worth; None where discontinuous transmission sends nothing.
 
         Shape: ``[block_samples]``.
         """
-        return self._engine.encode(self._resampler.process(block))
+        if self.frames == 1:
+            return self._engine.encode(self._resampler.process(block))
+        frames = [self._resampler.process(frame) for frame in block.reshape(self.frames, -1)]
+        return self._engine.encode(np.concatenate(frames))
 
     def recode(self, age: int, level: int) -> tuple[int, bytes] | None:
         """See :meth:`NeuralEncoder.recode`."""
@@ -145,9 +155,9 @@ class NeuralTierDecoder:
         _check_channels(settings.channels)
         runtime = ready_runtime(settings.model)
         config = runtime.model.config
-        self.block_samples = rate_hz // PACKETS_PER_SECOND
+        self.block_samples = rate_hz // FRAMES_PER_SECOND
         self._overlap_samples = round(config.overlap_samples / config.sample_rate_hz * rate_hz)
-        self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, PACKETS_PER_SECOND, prime_input=False)
+        self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, FRAMES_PER_SECOND, prime_input=False)
         self._engine = NeuralDecoder(runtime)
 
     @property

@@ -19,6 +19,7 @@ from streamcodec.models.shipped import DEFAULT_MODEL
 
 Progress = Callable[[float], None]
 MAX_GAP_S = 24 * 3600
+FILE_PACKET_MS = 60
 
 
 @dataclass(frozen=True)
@@ -126,13 +127,16 @@ def encode_file(
 ) -> FileHeader:
     """Encode a sound file (any format libsndfile reads) to a ``.sc`` file, block by block.
 
-    ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` unless said otherwise, since a file is a
-    reliable link. The exact tiers keep channels and rate, the lossless tier takes 16- and 24-bit PCM alone. A
-    ``ratio`` is met by one step size for the whole file, headers counted: the file is read whole and coded ten times.
+    ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` and ``packet_ms`` 60 unless said otherwise,
+    since a file is a reliable link and in no hurry. The exact tiers keep channels and rate, the lossless tier takes
+    16- and 24-bit PCM alone. A ``ratio`` is met by one step size for the whole file, headers counted: the file is
+    read whole and coded ten times.
     Raises AudioFormatError, BitrateError or FileFormatError.
     """
     options.setdefault("mode", "stream")
     kind = tier_of(tier)
+    if kind is Tier.NEURAL:
+        options.setdefault("packet_ms", FILE_PACKET_MS)
     with SoundReader(source, kind) as sound:
         rate_hz = sound.sample_rate_hz
         if kind is Tier.NEURAL:
@@ -169,7 +173,7 @@ def _header_of(encoder: StreamEncoder, metadata: dict[str, str]) -> FileHeader:
         settings.tier,
         encoder.sample_rate_hz,
         settings.channels,
-        encoder.packets_per_second,
+        encoder.sample_rate_hz / encoder.frame_samples,
         encoder.delay_samples,
         settings.model if settings.tier is Tier.NEURAL else "",
         metadata,
@@ -256,7 +260,7 @@ def _decode_timed(decoder: StreamDecoder, packets: Iterable[TimedPacket]) -> Ite
         for _ in range(min(timed.time - time, longest_gap_packets)):
             yield decoder.push(None)
         yield decoder.push(timed.packet)
-        time = timed.time + 1
+        time = timed.time + timed.packet.frames
     yield decoder.flush()
 
 

@@ -4,21 +4,22 @@ Layout, big-endian::
 
     byte 0      version (high nibble), tier (low nibble)
     byte 1      flags (high nibble), rate level (low nibble)
-    bytes 2-3   sequence number: counts packets, wraps at 65,536
-    bytes 4-5   timestamp: media time in packet durations, wraps at 65,536
+    bytes 2-3   sequence number: counts frames sent, wraps at 65,536
+    bytes 4-5   timestamp: media time of the first frame in frame durations, wraps at 65,536
     varint      payload length, then the payload
-    byte        number of redundant copies; for each: age (1 byte, packet durations before the timestamp),
-                flags and level (1 byte), varint length, payload
+    byte        frames in the packet less one (high nibble), number of redundant copies (low nibble); for each copy:
+                age (1 byte, frame durations before the timestamp), flags and level (1 byte), varint length, payload
     2 bytes     CRC-16 (CCITT) of everything before
 
-Ten bytes more than a payload of up to 127 bytes where no copies are carried.
+Ten bytes more than a payload of up to 127 bytes where no copies are carried. A copy holds as many frames as the
+packet that carries it.
 """
 
 from __future__ import annotations
 
 import binascii
 import enum
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from streamcodec.errors import PacketError
 
@@ -26,6 +27,7 @@ VERSION = 1
 MIN_PACKET_BYTES = 10
 MAX_PAYLOAD_BYTES = 60_000
 MAX_REDUNDANT = 8
+MAX_FRAMES = 6
 MAX_LEVEL = 15
 SEQUENCE_MODULUS = 1 << 16
 _CRC_SEED = 0xFFFF
@@ -56,7 +58,7 @@ class RedundantCopy:
     """A coarser copy of an earlier packet's payload."""
 
     age: int
-    """How many packet durations before the carrying packet's timestamp, 1 to 255."""
+    """How many frame durations before the carrying packet's timestamp, 1 to 255."""
     level: int
     flags: PacketFlags
     payload: bytes
@@ -66,8 +68,10 @@ class RedundantCopy:
 class Packet:
     """One packet of coded sound.
 
-    ``sequence`` counts packets sent and ``timestamp`` counts packet durations of media time; both wrap at 65,536
-    and are extended by the receiver. Errors: constructing or parsing out-of-range fields raises PacketError.
+    ``sequence`` counts frames sent and ``timestamp`` counts frame durations of media time; both wrap at 65,536 and
+    are extended by the receiver. A packet of several ``frames`` is taken apart by :meth:`each_frame` before it is
+    played; ``part`` then says which frame is meant. Errors: constructing or parsing out-of-range fields raises
+    PacketError.
     """
 
     tier: Tier
@@ -77,6 +81,8 @@ class Packet:
     flags: PacketFlags
     payload: bytes
     redundant: tuple[RedundantCopy, ...] = field(default=())
+    frames: int = 1
+    part: int | None = None
 
     def __post_init__(self) -> None:
         if not (0 <= self.sequence < SEQUENCE_MODULUS and 0 <= self.timestamp < SEQUENCE_MODULUS):
@@ -87,21 +93,44 @@ class Packet:
             raise PacketError(f"payload must be at most {MAX_PAYLOAD_BYTES} bytes, got {len(self.payload)}")
         if len(self.redundant) > MAX_REDUNDANT:
             raise PacketError(f"at most {MAX_REDUNDANT} redundant copies fit, got {len(self.redundant)}")
+        if not 1 <= self.frames <= MAX_FRAMES:
+            raise PacketError(f"a packet holds 1 to {MAX_FRAMES} frames, got {self.frames}")
+        if self.part is not None and not 0 <= self.part < self.frames:
+            raise PacketError(f"part must be below {self.frames}, the number of frames, got {self.part}")
 
     @property
     def is_key(self) -> bool:
         """Whether this packet decodes without any earlier one."""
         return bool(self.flags & PacketFlags.KEY)
 
+    def each_frame(self) -> tuple[Packet, ...]:
+        """The same packet once for each of its frames, with that frame's sequence number and timestamp.
+
+        The entries share payload and copies: whichever of them are played, in order, can be decoded.
+        """
+        if self.frames == 1 or self.part is not None:
+            return (self,)
+        return tuple(
+            replace(
+                self,
+                sequence=(self.sequence + k) % SEQUENCE_MODULUS,
+                timestamp=(self.timestamp + k) % SEQUENCE_MODULUS,
+                part=k,
+            )
+            for k in range(self.frames)
+        )
+
     def to_bytes(self) -> bytes:
-        """Serialise; the inverse of :meth:`from_bytes`."""
+        """Serialise; the inverse of :meth:`from_bytes`. Only whole packets travel: PacketError for a part."""
+        if self.part is not None:
+            raise PacketError("one frame of a packet cannot be sent without the others: send the packet")
         out = bytearray()
         out.append(VERSION << 4 | self.tier)
         out.append(int(self.flags) << 4 | self.level)
         out += self.sequence.to_bytes(2, "big")
         out += self.timestamp.to_bytes(2, "big")
         _append_chunk(out, self.payload)
-        out.append(len(self.redundant))
+        out.append((self.frames - 1) << 4 | len(self.redundant))
         for copy in self.redundant:
             out.append(copy.age)
             out.append(int(copy.flags) << 4 | copy.level)
@@ -127,8 +156,10 @@ class Packet:
         payload, position = _take_chunk(body, 6)
         if position >= len(body):
             raise PacketError("packet ends before its redundancy count")
-        count = body[position]
+        count, frames = body[position] & 15, 1 + (body[position] >> 4)
         position += 1
+        if frames > MAX_FRAMES:
+            raise PacketError(f"packet claims {frames} frames, at most {MAX_FRAMES} are allowed")
         if count > MAX_REDUNDANT:
             raise PacketError(f"packet claims {count} redundant copies, at most {MAX_REDUNDANT} are allowed")
         copies = []
@@ -148,6 +179,7 @@ class Packet:
             flags=_flags(data[1] >> 4),
             payload=payload,
             redundant=tuple(copies),
+            frames=frames,
         )
 
 

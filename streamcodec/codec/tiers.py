@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 from numpy.typing import NDArray
 
-from streamcodec.codec.packet import Packet, PacketFlags, Tier
+from streamcodec.codec.packet import MAX_FRAMES, Packet, PacketFlags, Tier
 from streamcodec.errors import AudioFormatError, BitrateError
 from streamcodec.models.shipped import DEFAULT_MODEL
 
@@ -23,6 +23,8 @@ Samples = NDArray[Any]
 PacketMode = Literal["independent", "stream"]
 TierName = Literal["neural", "near-lossless", "lossless"]
 DEFAULT_KEY_PERIOD_S = 1.0
+FRAME_MS = 20
+PACKET_MS_CHOICES = tuple(FRAME_MS * frames for frames in range(1, MAX_FRAMES + 1))
 MIN_KEY_PERIOD_S, MAX_KEY_PERIOD_S = 0.02, 10.0
 
 
@@ -62,6 +64,7 @@ class EncoderSettings:
     snr_db: float | None = None
     step_index: int | None = None
     key_period_s: float = DEFAULT_KEY_PERIOD_S
+    packet_ms: int | None = None
 
     def __post_init__(self) -> None:
         if self.mode not in (None, "independent", "stream"):
@@ -80,6 +83,19 @@ class EncoderSettings:
             raise BitrateError(f"give one rate target, not {' and '.join(given)}")
         if self.tier is not Tier.NEURAL and (self.constrained or self.dtx):
             raise BitrateError("constrained and dtx are for the neural tier")
+        if self.packet_ms is not None and self.tier is not Tier.NEURAL:
+            raise AudioFormatError(
+                "packet_ms is for the neural tier: an exact tier's packets have a length of their own"
+            )
+        if self.packet_ms is not None and self.packet_ms not in PACKET_MS_CHOICES:
+            raise AudioFormatError(
+                f"packet_ms must be one of {', '.join(map(str, PACKET_MS_CHOICES))}, got {self.packet_ms!r}"
+            )
+
+    @property
+    def frames(self) -> int:
+        """Frames in a packet: more than one in long packets of the neural tier."""
+        return 1 if self.packet_ms is None else self.packet_ms // FRAME_MS
 
     def key_period_blocks(self, block_samples: int) -> int:
         """How many blocks there are from one key block of an exact tier to the next."""
@@ -171,7 +187,10 @@ class TierDecoder(Protocol):
         """Samples by which this side makes the decoded stream lag the input."""
 
     def decode(self, packet: Packet | None) -> tuple[Samples, bool]:
-        """Samples of the next block, whatever came, and whether the packet was of use; never raises."""
+        """Samples of the next block, whatever came, and whether the packet was of use; never raises.
+
+        Packets of several frames come one frame at a time (see ``Packet.each_frame``).
+        """
 
     def drain(self) -> Samples:
         """What is still inside at the end of a stream."""

@@ -47,6 +47,7 @@ class LoopbackConfig:
     bitrate_bps: int = 6_000
     constrained: bool = False
     dtx: bool = False
+    packet_ms: int | None = None
     model: str = DEFAULT_MODEL
     loss: float = 0.0
     """Share of packets lost on the simulated link."""
@@ -138,14 +139,20 @@ class LoopbackEngine:
         rate_hz = config.sample_rate_hz
         encoder, decoder = _warm(
             StreamEncoder(
-                rate_hz, config.bitrate_bps, constrained=config.constrained, dtx=config.dtx, model=config.model
+                rate_hz,
+                config.bitrate_bps,
+                constrained=config.constrained,
+                dtx=config.dtx,
+                model=config.model,
+                packet_ms=config.packet_ms,
             ),
             StreamDecoder(rate_hz, model=config.model),
         )
         # 10 ms, or a third of a packet where half of one is no whole number of samples (22,050 Hz): blocks that do
         # not divide packets make these come unevenly, which the jitter buffer would answer with delay.
-        self.block_samples = encoder.block_samples // (3 if encoder.block_samples % 2 else 2)
+        self.block_samples = encoder.frame_samples // (3 if encoder.frame_samples % 2 else 2)
         self._block_ms = 1_000.0 * self.block_samples / rate_hz
+        self._packet_ms = 1_000.0 * encoder.block_samples / rate_hz
         self._codec_ms = 1_000.0 * (encoder.delay_samples + decoder.delay_samples) / rate_hz
         # Nobody reports back in a loopback: equal bounds hold the rate where the user put it.
         fixed_rate = CongestionConfig(config.bitrate_bps, config.bitrate_bps, config.bitrate_bps)
@@ -324,7 +331,7 @@ class LoopbackEngine:
             underruns=self._underruns,
             guard=self._guard.state,
             feedback_found=self._guard.confirmed,
-            delay=DelaySplit(device_ms, PACKET_MS, self._codec_ms, playback_ms + received.jitter.depth_ms),
+            delay=DelaySplit(device_ms, self._packet_ms, self._codec_ms, playback_ms + received.jitter.depth_ms),
         )
 
 

@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from streamcodec.codec.neural_encoder import PacketMode
-from streamcodec.codec.neural_tier import PACKETS_PER_SECOND
+from streamcodec.codec.neural_tier import FRAMES_PER_SECOND
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.measure.stages import STAGES, StageClock, timed_stages
 
@@ -77,7 +77,7 @@ class PacketTimes:
     @property
     def payload_bps(self) -> float:
         """Coded bits per second of sound."""
-        return 8.0 * self.payload_bytes * PACKETS_PER_SECOND / self.encode_ms.size
+        return 8.0 * self.payload_bytes * FRAMES_PER_SECOND / self.encode_ms.size
 
 
 def run(links: list[Link], packets: int, paced: bool = False) -> PacketTimes:
@@ -89,7 +89,7 @@ def run(links: list[Link], packets: int, paced: bool = False) -> PacketTimes:
         link = links[k % len(links)]
         block = link.blocks[(k // len(links)) % len(link.blocks)]
         if paced:
-            due += 1.0 / PACKETS_PER_SECOND
+            due += 1.0 / FRAMES_PER_SECOND
             time.sleep(max(0.0, due - time.perf_counter()))
         began = time.perf_counter()
         packet = link.encoder.push(block)[0]

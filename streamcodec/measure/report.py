@@ -8,7 +8,7 @@ from datetime import datetime, timezone
 from typing import Any
 
 from streamcodec.codec.neural_encoder import PacketMode
-from streamcodec.codec.neural_tier import PACKETS_PER_SECOND
+from streamcodec.codec.neural_tier import FRAMES_PER_SECOND
 from streamcodec.measure.link import FRAMES_PER_PACKET, Link, PacketTimes, run, run_by_stage
 from streamcodec.measure.memory import measure_allocation
 from streamcodec.measure.start_up import measure_start_up
@@ -75,7 +75,7 @@ def measure(options: BenchOptions, progress: Callable[[float], None]) -> tuple[d
     report["streams"] = [_interleaved(options, count, packets) for count in options.streams]
     progress(0.9)
     if options.paced_s > 0:
-        report["sleeping"] = summarise(run([link], max(10, int(options.paced_s * PACKETS_PER_SECOND)), True).total_ms)
+        report["sleeping"] = summarise(run([link], max(10, int(options.paced_s * FRAMES_PER_SECOND)), True).total_ms)
     if options.start_up:
         report["start_up"] = measure_start_up(options.rate_hz, options.bitrate_bps, options.model)
     progress(1.0)

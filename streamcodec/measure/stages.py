@@ -22,7 +22,7 @@ _CALLS: tuple[tuple[str, Any, str], ...] = (
     ("resample", BlockResampler, "process"),
     ("stft", neural_encoder, "analyse_companded"),
     ("network", StepStream, "step"),
-    ("entropy", entropy, "quantise"),
+    ("entropy", entropy, "cost"),
     ("entropy", entropy, "code"),
     ("entropy", entropy, "read_indices"),
     ("render", neural_decoder, "render"),

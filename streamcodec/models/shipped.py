@@ -20,6 +20,8 @@ from streamcodec.errors import ModelError
 from streamcodec.models.config import NeuralConfig
 
 DEFAULT_MODEL = "speech-24k"
+ROUNDING_BITS = 5.0
+"""What the end of a payload costs on average over its information: the coder's ending, rounded up to a byte."""
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,17 @@ class ShippedModel:
     def kbps_by_level(self, mode: str) -> tuple[float, ...]:
         """Mean payload rate of each level on speech in a packet mode, coarsest first, measured at export."""
         return tuple(float(v) for v in self.facts["kbps_by_level"][mode])
+
+    def kbps_of_packets(self, mode: str, frames: int) -> tuple[float, ...]:
+        """The same for packets of several frames, from the measured rates of single ones.
+
+        All but the first frame of a packet are coded as in a stream, and only one in ``frames`` ends on a whole byte.
+        """
+        alone, leaning = self.kbps_by_level(mode), self.kbps_by_level("stream")
+        saved_kbps = ROUNDING_BITS * self.config.packets_per_second / 1000.0
+        share = (frames - 1) / frames
+        mixed = ((1 - share) * a + share * (b - saved_kbps) for a, b in zip(alone, leaning, strict=True))
+        return tuple(max(kbps, 0.1 + 0.01 * level) for level, kbps in enumerate(mixed))
 
 
 def model_names() -> list[str]:

@@ -322,6 +322,8 @@ class JitterBuffer:
                 level=copy.level,
                 flags=copy.flags,
                 payload=copy.payload,
+                frames=packet.frames,
+                part=packet.part,
             )
             self._slots[copied_unit] = _Slot(rebuilt, None)
 

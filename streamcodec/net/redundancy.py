@@ -47,7 +47,7 @@ class Redundancy:
         for timestamp, copy in reversed(self._recent):
             age = (packet.timestamp - timestamp) % SEQUENCE_MODULUS
             cost_bytes = len(copy.payload) + 5
-            if len(chosen) == self._copies or age > self._copies or cost_bytes > room_bytes:
+            if len(chosen) == self._copies or age > self._copies * packet.frames or cost_bytes > room_bytes:
                 break
             if age == 0:
                 continue

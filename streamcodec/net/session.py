@@ -173,8 +173,10 @@ class MediaReceiver:
         except PacketError:
             self._damaged += 1
             return None
-        self._monitor.observe(packet, len(datagram) + HEADER_BYTES, now_ms)
-        self._buffer.put(packet, now_ms)
+        wire_bytes = len(datagram) + HEADER_BYTES
+        for frame in packet.each_frame():
+            self._monitor.observe(frame, 0 if frame.part else wire_bytes, now_ms)
+            self._buffer.put(frame, now_ms)
         return None
 
     def pull(self, now_ms: float, count_samples: int) -> Samples:

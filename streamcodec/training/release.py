@@ -10,7 +10,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from streamcodec.codec.neural_encoder import KEY_PERIOD_PACKETS, LatentAnalysis, PacketCoder
+from streamcodec.codec.neural_encoder import DEFAULT_KEY_PERIOD_S, LatentAnalysis, PacketCoder
 from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
 from streamcodec.training.data import AUDIO_SUFFIXES, DatasetError
 
@@ -36,6 +36,7 @@ def kbps_by_level(runtime: NeuralRuntime, clips: Sequence[NDArray[np.float32]]) 
     config = runtime.model.config
     coder = PacketCoder(runtime)
     totals = {mode: np.zeros(config.levels) for mode in MODES}
+    key_period_packets = round(DEFAULT_KEY_PERIOD_S * config.packets_per_second)
     packets = 0
     for clip in clips:
         analysis = LatentAnalysis(runtime)
@@ -46,8 +47,8 @@ def kbps_by_level(runtime: NeuralRuntime, clips: Sequence[NDArray[np.float32]]) 
             for level in range(config.levels):
                 context = LatentContext(config.latents)
                 for k, packet in enumerate(latents):
-                    mask = context.begin(mode == "independent" or k % KEY_PERIOD_PACKETS == 0)
-                    totals[mode][level] += 8 * len(coder.code(packet, level, mask, context, packet.size))
-                    context.commit()
+                    if mode == "independent" or k % key_period_packets == 0:
+                        context.forget()
+                    totals[mode][level] += 8 * len(coder.code(packet[None], level, context))
     scale = config.packets_per_second / 1000.0 / packets
     return {mode: [round(float(v * scale), 3) for v in np.maximum.accumulate(totals[mode])] for mode in MODES}

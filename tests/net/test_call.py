@@ -8,7 +8,9 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from streamcodec import StreamDecoder, StreamEncoder
 from streamcodec.net.call import Call, CallConfig
 from streamcodec.net.client import ClientConfig
 from streamcodec.net.congestion import CongestionConfig
@@ -119,6 +121,26 @@ def test_a_simulated_stream_comes_through_and_repeats_exactly() -> None:
     again = simulate(0.1, 2)
     np.testing.assert_array_equal(again.samples, redundant.samples)
     assert again.receiver == redundant.receiver
+
+
+def test_long_packets_come_through_and_are_mended_whole(speech: NDArray[np.float32]) -> None:
+    fixed = CongestionConfig(minimum_bps=6_000, start_bps=6_000, maximum_bps=6_000)
+
+    def simulate(rate: float, copies: int) -> SimulatedStream:
+        encoder, decoder = StreamEncoder(24_000, 6_000, packet_ms=60), StreamDecoder(24_000)
+        loss = GilbertElliott(GilbertElliottConfig(rate, 1.0), seed=2)
+        link = LossyLink(LinkConfig(delay_ms=20.0, jitter_ms=10.0), loss, seed=3)
+        return simulate_stream(
+            speech, 24_000, encoder, decoder, link, coarser=encoder.coarser, copies=copies, congestion=fixed
+        )
+
+    clean, mended, bare = simulate(0.0, 0), simulate(0.15, 1), simulate(0.15, 0)
+    assert not any(clean.concealed)
+    assert clean.receiver.jitter.received == 3 * clean.sender.packets
+    assert clean.receiver.jitter.lost == 0
+    assert mended.receiver.jitter.recovered > 0
+    assert mended.receiver.jitter.recovered % 3 == 0
+    assert sum(mended.concealed) < 0.5 * sum(bare.concealed)
 
 
 def test_damage_is_counted_and_a_receiver_survives_it() -> None:

@@ -243,7 +243,7 @@ def test_float_rate_estimate_matches_real_packets(trained: Path, tmp_path: Path)
     analysis, coder = LatentAnalysis(runtime), PacketCoder(runtime)
     context, real = LatentContext(TINY.latents), 0.0
     for k in range(packets):
-        mask = context.begin(k == 0)
-        real += coder.cost_bits(analysis.step(sound[480 * k : 480 * (k + 1)]), level, mask, context)
-        context.commit()
+        latents = analysis.step(sound[480 * k : 480 * (k + 1)])[None]
+        real += coder.cost_bits(latents, level, context)
+        coder.code(latents, level, context)
     assert abs(real / expected - 1) < 0.02, (real, expected)

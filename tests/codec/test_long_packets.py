@@ -1,0 +1,124 @@
+"""Packets of several frames: fewer bits for the same sound, decodable alone, taken apart frame by frame."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from streamcodec import AudioFormatError, Packet, PacketError, StreamDecoder, StreamEncoder
+from streamcodec.codec.entropy import STEP_BITS
+from streamcodec.codec.neural_decoder import NeuralDecoder
+from streamcodec.codec.neural_encoder import LatentAnalysis
+from streamcodec.codec.neural_runtime import load_runtime
+from streamcodec.models.shipped import DEFAULT_MODEL
+
+Float32Array = NDArray[np.float32]
+
+
+def encode(speech: Float32Array, packet_ms: int, **options: Any) -> list[Packet]:
+    return StreamEncoder(24_000, 6_000, packet_ms=packet_ms, **options).push(speech)
+
+
+@pytest.mark.parametrize("mode", ["independent", "stream"])
+@pytest.mark.parametrize("packet_ms", [40, 60, 120])
+def test_every_frame_of_a_packet_carries_its_own_latents(speech: Float32Array, packet_ms: int, mode: str) -> None:
+    frames, runtime = packet_ms // 20, load_runtime(DEFAULT_MODEL)
+    packets = encode(speech[:48_000], packet_ms, mode=mode)
+    times = list(range(0, frames * len(packets), frames))
+    assert [p.frames for p in packets] == [frames] * (100 // frames)
+    assert [p.timestamp for p in packets] == [p.sequence for p in packets] == times
+    analysis, decoder = LatentAnalysis(runtime), NeuralDecoder(runtime)
+    steps = runtime.tables.step.astype(np.float64) / (1 << STEP_BITS)
+    for packet in packets:
+        for frame in Packet.from_bytes(packet.to_bytes()).each_frame():
+            latents = analysis.step(speech[480 * frame.timestamp : 480 * (frame.timestamp + 1)])
+            indices = decoder.indices_of(frame)
+            assert indices is not None
+            assert np.abs(indices - latents / steps[packet.level]).max() <= 0.501
+
+
+def test_longer_packets_buy_finer_levels_at_the_same_rate(speech: Float32Array) -> None:
+    levels, rates = [], []
+    for packet_ms in (20, 60):
+        packets = encode(speech, packet_ms)
+        levels.append(np.mean([p.level for p in packets]))
+        rates.append(8 * sum(len(p.payload) for p in packets) * 24_000 / speech.size)
+    assert levels[1] > levels[0] + 0.3
+    assert rates[1] < 1.05 * rates[0]
+
+
+def test_a_decoder_plays_whole_packets_and_single_frames_alike(speech: Float32Array) -> None:
+    packets = encode(speech[:48_000], 60)
+    whole, single = StreamDecoder(24_000), StreamDecoder(24_000)
+    for packet in packets:
+        expected = [single.push(frame) for frame in packet.each_frame()]
+        np.testing.assert_array_equal(whole.push(packet.to_bytes()), np.concatenate(expected))
+    assert whole.concealed == single.concealed == 0
+
+
+def test_a_lost_packet_costs_its_own_frames_alone(speech: Float32Array) -> None:
+    decoder = StreamDecoder(24_000)
+    packets = encode(speech[:48_000], 60)
+    for k, packet in enumerate(packets):
+        if k == 5:
+            for _ in range(packet.frames):
+                decoder.push(None)
+        else:
+            decoder.push(packet)
+    assert decoder.concealed == 3
+
+
+def test_a_frame_decodes_where_those_before_it_in_its_packet_came_too_late(speech: Float32Array) -> None:
+    packet = encode(speech[:48_000], 60)[4]
+    complete, late = (NeuralDecoder(load_runtime(DEFAULT_MODEL)) for _ in range(2))
+    expected = [complete.indices_of(frame) for frame in packet.each_frame()][2]
+    found = late.indices_of(packet.each_frame()[2])
+    assert expected is not None
+    assert found is not None
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_coarser_copies_hold_as_many_frames(speech: Float32Array) -> None:
+    encoder, decoder = StreamEncoder(24_000, 9_000, packet_ms=60), NeuralDecoder(load_runtime(DEFAULT_MODEL))
+    packets = encoder.push(speech[:48_000])
+    for packet in packets[-8:]:
+        copy = encoder.coarser(packet)
+        assert copy is not None
+        level, payload = copy
+        assert len(payload) < len(packet.payload)
+        rebuilt = dataclasses.replace(packet, level=level, payload=payload)
+        assert all(decoder.indices_of(frame) is not None for frame in rebuilt.each_frame())
+    assert encoder.coarser(packets[-9]) is None
+
+
+def test_constrained_packets_keep_to_their_share(speech: Float32Array) -> None:
+    for packet in encode(speech[:48_000], 60, constrained=True):
+        assert len(packet.payload) <= 6_000 * 0.06 / 8
+
+
+def test_snapshots_resume_inside_a_packet(speech: Float32Array) -> None:
+    first, second, third = encode(speech[:48_000], 60, mode="stream")[:3]
+    one, other = StreamDecoder(24_000), StreamDecoder(24_000)
+    one.push(first)
+    frames = (*second.each_frame(), *third.each_frame())
+    one.push(frames[0])
+    other.state = one.state
+    for frame in frames[1:]:
+        np.testing.assert_array_equal(one.push(frame), other.push(frame))
+    assert other.concealed == 0
+
+
+def test_bad_lengths_are_refused() -> None:
+    with pytest.raises(AudioFormatError, match="packet_ms must be one of 20"):
+        StreamEncoder(24_000, packet_ms=30)
+    with pytest.raises(AudioFormatError, match="neural tier"):
+        StreamEncoder(48_000, tier="lossless", packet_ms=40)
+    packet = encode(np.zeros(24_000, np.float32), 60)[0]
+    with pytest.raises(PacketError, match="1 to 6 frames"):
+        dataclasses.replace(packet, frames=7)
+    with pytest.raises(PacketError, match="send the packet"):
+        packet.each_frame()[1].to_bytes()
