@@ -36,8 +36,9 @@ def run(options: argparse.Namespace) -> None:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     from streamcodec.models.config import NeuralConfig
+    from streamcodec.training.codec_task import CodecTask
     from streamcodec.training.data import build_cache
-    from streamcodec.training.loop import RunLimits, Trainer
+    from streamcodec.training.loop import RunLimits, TrainingLoop
     from streamcodec.training.pictures import draw_curves, draw_samples
     from streamcodec.training.schedule import TrainingConfig
 
@@ -53,7 +54,8 @@ def run(options: argparse.Namespace) -> None:
     model = NeuralConfig()
     cache = build_cache(options.data, options.cache or options.out / "cache", model.sample_rate_hz)
     settings = TrainingConfig(batch_segments=options.batch, seed=options.seed)
-    trainer = Trainer(model, settings, cache, options.out, device=device)
+    codec_task = CodecTask(model, settings, cache, device=device)
+    loop = TrainingLoop(codec_task, options.out, options.seed)
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True))
     with bar:
         task = bar.add_task("starting", total=1.0)
@@ -69,10 +71,11 @@ def run(options: argparse.Namespace) -> None:
             )
             draw_curves(options.out)
 
-        trainer.run(RunLimits(options.minutes, options.steps), report)
+        loop.run(RunLimits(options.minutes, options.steps), report)
     draw_curves(options.out)
-    draw_samples(trainer, options.out / "samples.png")
+    with loop.averaged():
+        draw_samples(codec_task, options.out / "samples.png")
     print(
-        f"{options.out}: {trainer.step} steps in {trainer.minutes_done:.1f} minutes; checkpoint.pt, log.jsonl, "
+        f"{options.out}: {loop.step} steps in {loop.minutes_done:.1f} minutes; checkpoint.pt, log.jsonl, "
         "curves.png and samples.png are there"
     )

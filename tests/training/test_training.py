@@ -16,12 +16,14 @@ from streamcodec.codec.neural_encoder import LatentAnalysis
 from streamcodec.codec.neural_runtime import load_runtime
 from streamcodec.models.codec import NeuralCodec, context_available
 from streamcodec.models.config import NeuralConfig
+from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.data import DatasetError, SegmentSource, build_cache
 from streamcodec.training.export import export_model, load_checkpoint
 from streamcodec.training.initialise import grow_from
-from streamcodec.training.loop import RunLimits, Trainer
+from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
 from streamcodec.training.schedule import TrainingConfig, draw_conditions
+from streamcodec.training.task import Figures
 
 TINY = NeuralConfig(
     encoder_dim_hop=32,
@@ -32,6 +34,7 @@ TINY = NeuralConfig(
     waveform_latents=24,
     envelope_latents=8,
     levels=4,
+    decoder_expansion=2,
 )
 SETTINGS = TrainingConfig(
     batch_segments=2, segment_packets=12, initial_segments=24, warmup_steps=2, rate_warmup_steps=2
@@ -70,34 +73,76 @@ def test_batches_depend_on_seed_and_step_alone(cache: Path) -> None:
     assert not np.array_equal(first.batch(7, 3)[0], first.batch(8, 3)[0])
 
 
+def loss_of(figures: Figures) -> float:
+    loss = figures["loss"]
+    assert isinstance(loss, torch.Tensor)
+    return float(loss)
+
+
+def start(cache: Path, folder: Path) -> tuple[TrainingLoop, CodecTask]:
+    task = CodecTask(TINY, SETTINGS, cache)
+    return TrainingLoop(task, folder), task
+
+
 def test_a_resumed_run_equals_an_unbroken_one(cache: Path, tmp_path: Path) -> None:
-    whole = Trainer(TINY, SETTINGS, cache, tmp_path / "whole")
-    for _ in range(4):
-        whole.train_step(0.1)
-    broken = Trainer(TINY, SETTINGS, cache, tmp_path / "broken")
-    for _ in range(2):
-        broken.train_step(0.1)
-    broken.save()
-    resumed = Trainer(TINY, SETTINGS, cache, tmp_path / "broken")
-    assert resumed.step == 2
-    for _ in range(2):
-        resumed.train_step(0.1)
-    for name, value in whole.codec.state_dict().items():
-        torch.testing.assert_close(resumed.codec.state_dict()[name], value, msg=name)
+    whole, unbroken = start(cache, tmp_path / "whole")
+    whole.run(RunLimits(max_steps=4))
+    first, _ = start(cache, tmp_path / "broken")
+    for step in range(2):
+        first.train_step(step / 4)
+    first.save()
+    second, resumed = start(cache, tmp_path / "broken")
+    assert second.step == 2
+    second.run(RunLimits(max_steps=4))
+    for name, value in unbroken.codec.state_dict().items():
+        assert torch.equal(resumed.codec.state_dict()[name], value), name
+
+
+def with_one_expansion(config: NeuralConfig) -> str:
+    """As the oldest checkpoints have it."""
+    fields = json.loads(config.to_json())
+    assert fields.pop("encoder_expansion") == 2
+    return json.dumps(fields | {"expansion": fields.pop("decoder_expansion")})
+
+
+def test_a_checkpoint_of_the_first_format_is_resumed_and_exported(cache: Path, tmp_path: Path) -> None:
+    loop, task = start(cache, tmp_path)
+    loop.train_step(0.1)
+    seat = loop.seats["codec"]
+    old = {
+        "codec": task.codec.state_dict(),
+        "ema": seat.average,
+        "optimiser": seat.optimiser.state_dict(),
+        "step": 1,
+        "minutes_done": 0.5,
+        "model_config": with_one_expansion(TINY),
+        "training_config": {"seed": 1},
+        "torch_rng": torch.get_rng_state(),
+    }
+    torch.save(old, tmp_path / "checkpoint.pt")
+    weights = load_checkpoint(tmp_path / "checkpoint.pt").state_dict()
+    assert seat.average is not None
+    assert all(torch.equal(weights[name], value) for name, value in seat.average.items())
+    again, resumed = start(cache, tmp_path)
+    assert (again.step, again.minutes_done) == (1, 0.5)
+    loop.train_step(0.2)
+    again.train_step(0.2)
+    for name, value in task.codec.state_dict().items():
+        assert torch.equal(resumed.codec.state_dict()[name], value), name
 
 
 def test_training_lowers_the_loss_and_writes_its_log(cache: Path, tmp_path: Path) -> None:
     from streamcodec.training.pictures import draw_curves, draw_samples
 
-    trainer = Trainer(TINY, SETTINGS, cache, tmp_path)
+    loop, task = start(cache, tmp_path)
     rows: list[dict[str, object]] = []
-    trainer.run(RunLimits(minutes=10, max_steps=34, log_steps=10), rows.append)
+    loop.run(RunLimits(minutes=10, max_steps=34, log_steps=10), rows.append)
     assert float(str(rows[-1]["mel"])) < 0.8 * float(str(rows[0]["mel"])), [r["mel"] for r in rows]
     logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert logged[-1]["step"] == 34
     assert {"loss", "kbps", "audio_s_per_s"} <= logged[-1].keys()
     draw_curves(tmp_path)
-    draw_samples(trainer, tmp_path / "samples.png", segments=1)
+    draw_samples(task, tmp_path / "samples.png", segments=1)
     assert (tmp_path / "curves.png").stat().st_size > 5_000
     assert (tmp_path / "samples.png").stat().st_size > 5_000
 
@@ -150,12 +195,26 @@ def test_a_grown_model_begins_where_the_smaller_one_stood() -> None:
         grow_from(small, large.state_dict())
 
 
+def test_a_run_started_from_another_begins_with_its_averaged_weights(cache: Path, tmp_path: Path) -> None:
+    first, _ = start(cache, tmp_path / "first")
+    for _ in range(3):
+        first.train_step(0.1)
+    first.save()
+    task = CodecTask(TINY, SETTINGS, cache, start_from=tmp_path / "first" / "checkpoint.pt")
+    second = TrainingLoop(task, tmp_path / "second")
+    assert second.step == 0
+    average = first.seats["codec"].average
+    assert average is not None
+    assert all(torch.equal(task.codec.state_dict()[name], value) for name, value in average.items())
+
+
 def test_a_bfloat16_step_is_close_to_a_float32_one(cache: Path, tmp_path: Path) -> None:
     losses = []
     for bfloat16 in (False, True):
-        trainer = Trainer(TINY, SETTINGS, cache, tmp_path / str(bfloat16), bfloat16=bfloat16)
-        losses.append(float(str(trainer.train_step(0.1)["loss"])))
-        assert all(p.dtype == torch.float32 for p in trainer.codec.parameters())
+        task = CodecTask(TINY, SETTINGS, cache, bfloat16=bfloat16)
+        loop = TrainingLoop(task, tmp_path / str(bfloat16))
+        losses.append(loss_of(loop.train_step(0.1)))
+        assert all(p.dtype == torch.float32 for p in task.codec.parameters())
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
@@ -186,10 +245,10 @@ def test_offline_network_equals_stepped_network() -> None:
 @pytest.fixture(scope="module")
 def trained(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    trainer = Trainer(TINY, SETTINGS, cache, folder)
+    loop, _ = start(cache, folder)
     for _ in range(3):
-        trainer.train_step(0.1)
-    trainer.save()
+        loop.train_step(0.1)
+    loop.save()
     return folder / "checkpoint.pt"
 
 
