@@ -61,7 +61,7 @@ class CodecTask(TrainingTask):
         self.device = torch.device(device)
         self.bfloat16 = bfloat16
         self._start_from = start_from
-        self._team = team or Team()
+        self.team = team or Team()
         torch.manual_seed(config.seed)
         self.codec = NeuralCodec(model_config).to(self.device)
         self.loss = ReconstructionLoss(model_config.sample_rate_hz, config.repulsion).to(self.device)
@@ -102,7 +102,7 @@ class CodecTask(TrainingTask):
     def code_batch(self, step: int, progress: float) -> CodecPass:
         """Draw the batch of a step, code it under random conditions, and score it."""
         config, model = self.config, self.codec.config
-        own_step = step * self._team.size + self._team.rank
+        own_step = step * self.team.size + self.team.rank
         samples, bandwidth = self.source.batch(own_step, config.batch_segments)
         x = torch.from_numpy(samples).to(self.device)
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + own_step)

@@ -37,14 +37,19 @@ class Team:
         dist.broadcast(agreed, 0)
         return float(agreed)
 
+    def average(self, tensor: Tensor) -> None:
+        """Replace values by their mean over the processes, in place."""
+        if self.size > 1:
+            dist.all_reduce(tensor)
+            tensor /= self.size
+
     def average_gradients(self, parameters: Sequence[torch.nn.Parameter]) -> None:
         """Replace every gradient by its mean over the processes; a missing one counts as zero."""
         if self.size == 1:
             return
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
         flat = torch.cat([g.flatten() for g in gradients])
-        dist.all_reduce(flat)
-        flat /= self.size
+        self.average(flat)
         parts = torch.split(flat, [p.numel() for p in parameters])
         for parameter, part in zip(parameters, parts, strict=True):
             parameter.grad = part.view_as(parameter)

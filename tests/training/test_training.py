@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from streamcodec import StreamDecoder, StreamEncoder
@@ -22,35 +21,9 @@ from streamcodec.training.export import export_model, load_checkpoint
 from streamcodec.training.initialise import grow_from
 from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
-from streamcodec.training.schedule import TrainingConfig, draw_conditions
+from streamcodec.training.schedule import draw_conditions
 from streamcodec.training.task import Figures
-
-TINY = NeuralConfig(
-    encoder_dim_hop=32,
-    encoder_dim_packet=32,
-    decoder_dim_packet=32,
-    decoder_dim_hop=32,
-    entropy_hidden=16,
-    waveform_latents=24,
-    envelope_latents=8,
-    levels=4,
-    decoder_expansion=2,
-)
-SETTINGS = TrainingConfig(
-    batch_segments=2, segment_packets=12, initial_segments=24, warmup_steps=2, rate_warmup_steps=2
-)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "speech"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for k, rate_hz in enumerate((24_000, 16_000)):
-        t = np.arange(rate_hz * 3) / rate_hz
-        sound = 0.2 * np.sin(2 * np.pi * (150 + 40 * k) * t) + 0.02 * rng.standard_normal(t.size)
-        soundfile.write(folder / f"{k}.wav", sound, rate_hz)
-    return build_cache([folder], folder.parent / "cache", 24_000)
+from tests.training.tiny import SETTINGS, TINY
 
 
 def test_cache_is_built_once_and_knows_the_bandwidth(cache: Path) -> None:
