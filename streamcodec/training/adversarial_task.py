@@ -82,9 +82,10 @@ class AdversarialTask(TrainingTask):
         if progress < self.config.from_progress:
             yield Turn(CODEC, done.loss, done.figures)
             return
-        pieces = self._crop(done)
-        yield self._codec_turn(done, pieces)
-        yield self._discriminator_turn(pieces)
+        seen = self._judge(done)
+        yield self._codec_turn(done, seen)
+        # The graph of the verdicts serves the discriminator too: its weights have not moved since.
+        yield self._discriminator_turn(seen)
         self.rounds += 1
 
     def state(self) -> dict[str, object]:
@@ -98,52 +99,64 @@ class AdversarialTask(TrainingTask):
             raise TrainingError("the checkpoint's adversarial state is damaged")
         self.balancer.norms, self.rounds = dict(norms), rounds
 
-    def _crop(self, done: CodecPass) -> _Pieces:
-        spare = done.original.shape[1] - self.config.crop_samples
-        start = int(torch.randint(max(spare, 0) + 1, ()))
+    def _judge(self, done: CodecPass) -> _Seen:
+        """Verdicts on a random piece of every segment and of both draws of it."""
+        spare = max(done.original.shape[1] - self.config.crop_samples, 0)
+        start = int(torch.randint(spare + 1, ()))
         where = slice(start, start + self.config.crop_samples)
-        return _Pieces(done.original[:, where], done.decoded[:, where], done.second[:, where], done.bandwidth_hz)
+        with torch.autocast(done.decoded.device.type, torch.bfloat16, enabled=self.codec_task.bfloat16):
+            return _Seen(
+                *(
+                    self.discriminator(x[:, where], done.bandwidth_hz)
+                    for x in (done.original, done.decoded, done.second)
+                )
+            )
 
-    def _codec_turn(self, done: CodecPass, pieces: _Pieces) -> Turn:
-        with torch.no_grad():
-            original = self.discriminator(pieces.original, pieces.bandwidth_hz)
-        first, second = (self.discriminator(x, pieces.bandwidth_hz) for x in (pieces.decoded, pieces.second))
-        adversarial = _mean([torch.relu(1.0 - verdict.score).mean() for verdict in (*first, *second)])
-        features = _feature_distance(first, second, original)
+    def _codec_turn(self, done: CodecPass, seen: _Seen) -> Turn:
+        scores = [verdict.score.float() for verdict in (*seen.first, *seen.second)]
+        others = {
+            "adversarial": _mean([torch.relu(1.0 - score).mean() for score in scores]),
+            "features": _feature_distance(seen),
+        }
         ramp = min(1.0, self.rounds / self.config.ramp_steps)
-        others = {"adversarial": adversarial, "features": features}
         balanced = self.balancer.combine(done.distance, others, [done.decoded, done.second], ramp)
-        figures = {**done.figures, "loss": done.loss.detach(), **{k: v.detach() for k, v in others.items()}}
+        figures = {**done.figures, "loss": done.loss.detach(), **others}
         return Turn(CODEC, balanced + done.price, figures)
 
-    def _discriminator_turn(self, pieces: _Pieces) -> Turn:
-        original = self.discriminator(pieces.original, pieces.bandwidth_hz)
-        decoded = self.discriminator(pieces.decoded.detach(), pieces.bandwidth_hz)
-        pairs = list(zip(original, decoded, strict=True))
-        loss = _mean([torch.relu(1.0 - r.score).mean() + torch.relu(1.0 + f.score).mean() for r, f in pairs])
-        right = _mean([((r.score > 0).float().mean() + (f.score < 0).float().mean()) / 2 for r, f in pairs])
+    def _discriminator_turn(self, seen: _Seen) -> Turn:
+        scores = [
+            (x.score.float(), a.score.float(), b.score.float())
+            for x, a, b in zip(seen.original, seen.first, seen.second, strict=True)
+        ]
+        loss = _mean(
+            [
+                torch.relu(1.0 - x).mean() + 0.5 * (torch.relu(1.0 + a).mean() + torch.relu(1.0 + b).mean())
+                for x, a, b in scores
+            ]
+        )
+        right = _mean([0.5 * ((x > 0).float().mean() + (a < 0).float().mean()) for x, a, _ in scores])
         return Turn(DISCRIMINATOR, loss, {"right": right})
 
 
 @dataclass
-class _Pieces:
-    """What the discriminator sees of a batch."""
+class _Seen:
+    """What the discriminator made of the originals and of the two draws of the decoder."""
 
-    original: Tensor
-    decoded: Tensor
-    second: Tensor
-    bandwidth_hz: Tensor
+    original: list[Verdict]
+    first: list[Verdict]
+    second: list[Verdict]
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(values)).mean()
 
 
-def _feature_distance(first: list[Verdict], second: list[Verdict], original: list[Verdict]) -> Tensor:
+def _feature_distance(seen: _Seen) -> Tensor:
     """Energy distance of two draws in every layer, relative to the size of the original's features."""
     distances = []
-    for ours, again, theirs in zip(first, second, original, strict=True):
-        for a, b, x in zip(ours.features, again.features, theirs.features, strict=True):
+    for ours, again, theirs in zip(seen.first, seen.second, seen.original, strict=True):
+        for a, b, wanted in zip(ours.features, again.features, theirs.features, strict=True):
+            x = wanted.detach()
             distance = (a - x).abs().mean() + (b - x).abs().mean() - (a - b).abs().mean()
-            distances.append(0.5 * distance / x.abs().mean().clamp_min(1e-6))
+            distances.append(0.5 * distance.float() / x.abs().mean().float().clamp_min(1e-6))
     return _mean(distances)
