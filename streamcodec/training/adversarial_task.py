@@ -65,12 +65,15 @@ class AdversarialTask(TrainingTask):
         )
         self.players = {**codec_task.players, DISCRIMINATOR: judge}
         self.identity = codec_task.identity
-        self.settings = {**codec_task.settings, "adversarial": dataclasses.asdict(config)}
         self.sound_s_per_step = codec_task.sound_s_per_step
         self.balancer = Balancer(
             {"adversarial": config.adversarial_share, "features": config.features_share}, team=codec_task.team
         )
         self.rounds = 0
+
+    def settings(self) -> dict[str, object]:
+        """Those of the codec and of this stage."""
+        return {**self.codec_task.settings(), "adversarial": dataclasses.asdict(self.config)}
 
     def prepare(self) -> dict[str, float]:
         """As for the codec alone."""

@@ -12,7 +12,7 @@ from torch import Tensor
 from streamcodec.models.codec import CodecOutput, NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.training.checkpoint import CODEC, read_checkpoint
-from streamcodec.training.data import SegmentSource
+from streamcodec.training.data import BatchesAhead, SegmentSource
 from streamcodec.training.initialise import grow_from, initialise_linear_paths
 from streamcodec.training.learning_rate import WarmupCosine
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
@@ -67,9 +67,9 @@ class CodecTask(TrainingTask):
         self.loss = ReconstructionLoss(model_config.sample_rate_hz, config.repulsion).to(self.device)
         segment = config.segment_packets * model_config.packet_samples
         self.source = SegmentSource(cache, segment, model_config.sample_rate_hz, config.seed)
+        self._batches = BatchesAhead(self.source, self.team.size) if self.device.type == "cuda" else self.source
         self.sound_s_per_step = config.batch_segments * config.segment_packets / model_config.packets_per_second
         self.identity = {"model_config": model_config.to_json()}
-        self.settings = dataclasses.asdict(config)
         self.players = {CODEC: self._player()}
         self._forward = torch.compile(self.codec) if compile_model else self.codec
 
@@ -84,6 +84,10 @@ class CodecTask(TrainingTask):
             [ParameterGroup(others, config.weight_decay), ParameterGroup(steps, 0.0, rate_scale=3.0)],
             average_decay=config.ema_decay,
         )
+
+    def settings(self) -> dict[str, object]:
+        """Those of the run, and the precision that was chosen."""
+        return {**dataclasses.asdict(self.config), "bfloat16": self.bfloat16}
 
     def prepare(self) -> dict[str, float]:
         """Take over the weights to start from, or set the linear paths to Karhunen-Loeve transforms of some sound."""
@@ -103,7 +107,7 @@ class CodecTask(TrainingTask):
         """Draw the batch of a step, code it under random conditions, and score it."""
         config, model = self.config, self.codec.config
         own_step = step * self.team.size + self.team.rank
-        samples, bandwidth = self.source.batch(own_step, config.batch_segments)
+        samples, bandwidth = self._batches.batch(own_step, config.batch_segments)
         x = torch.from_numpy(samples).to(self.device)
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + own_step)
         conditions = draw_conditions(model, x.shape[0], config.segment_packets, generator)

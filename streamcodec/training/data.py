@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -160,3 +161,19 @@ class SegmentSource:
             noise = self._cut(self._noise[int(rng.integers(len(self._noise)))], self._segment, rng)
             out[row], bandwidth_hz[row] = self._augmenter.change(cut, self._segment, clip.bandwidth_hz, noise, rng)
         return out, bandwidth_hz
+
+
+class BatchesAhead:
+    """A source's batches, the next one prepared in a thread while a GPU works on this one."""
+
+    def __init__(self, source: SegmentSource, stride: int) -> None:
+        self._source = source
+        self._stride = stride
+        self._worker = ThreadPoolExecutor(1)
+        self._next: dict[tuple[int, int], Future[tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}
+
+    def batch(self, step: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As :meth:`SegmentSource.batch`; begins with the batch ``stride`` steps on."""
+        ready = self._next.pop((step, size), None)
+        self._next = {(step + self._stride, size): self._worker.submit(self._source.batch, step + self._stride, size)}
+        return self._source.batch(step, size) if ready is None else ready.result()

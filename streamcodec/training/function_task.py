@@ -38,10 +38,14 @@ class FunctionTask(TrainingTask):
         chosen = optimiser or OptimiserConfig()
         self.players = {MODEL: Player(module, schedule, chosen, average_decay=average_decay)}
         self.identity = {"shape": shape or repr(module)}
-        self.settings = settings or {}
+        self._settings = dict(settings or {})
         self.sound_s_per_step = sound_s_per_step
         self._step_loss: Callable[[int], tuple[Tensor, Figures]] = lambda step: loss(batches(step))
         self._validation = validation
+
+    def settings(self) -> dict[str, object]:
+        """Those given."""
+        return self._settings
 
     def turns(self, step: int, progress: float) -> Iterator[Turn]:
         """One turn of the one player."""

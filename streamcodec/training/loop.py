@@ -261,7 +261,7 @@ class TrainingLoop:
             "minutes_done": self.minutes_done,
             "scores": self.scores,
             "identity": dict(self.task.identity),
-            "settings": dict(self.task.settings),
+            "settings": self.task.settings(),
             "task": self.task.state(),
             "players": {name: seat.state() for name, seat in self.seats.items()},
         }

@@ -93,8 +93,6 @@ class TrainingTask(ABC):
     """By name, in the order of the checkpoint."""
     identity: Mapping[str, str]
     """What a checkpoint must have in common with this task to be resumed: the shape of the networks."""
-    settings: Mapping[str, object]
-    """Everything else worth knowing of the run, plain values for the checkpoint."""
     sound_s_per_step: float = 0.0
     """Seconds of sound in one batch, for the throughput in the log."""
 
@@ -107,6 +105,10 @@ class TrainingTask(ABC):
 
     def prepare(self) -> dict[str, float]:
         """Set start values of a new run; returns what was found, for the log."""
+        return {}
+
+    def settings(self) -> dict[str, object]:
+        """Everything else worth knowing of the run, plain values for the checkpoint."""
         return {}
 
     def validate(self) -> float | None:

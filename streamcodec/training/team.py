@@ -21,6 +21,16 @@ class Team:
     rank: int = 0
     size: int = 1
 
+    def wait(self) -> None:
+        """Return once every process has come here."""
+        if self.size > 1:
+            dist.barrier()
+
+    def leave(self) -> None:
+        """End the team; nothing can be exchanged after it."""
+        if self.size > 1:
+            dist.destroy_process_group()
+
     def same_for_all(self, tensors: Iterable[Tensor]) -> None:
         """Give every process rank 0's values, in place."""
         if self.size > 1:

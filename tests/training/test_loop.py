@@ -132,7 +132,6 @@ class Duel(TrainingTask):
         optimiser = OptimiserConfig(weight_decay=0.0, gradient_clip=10.0)
         self.players = {name: Player(module, Constant(0.1), optimiser) for name, module in self.modules.items()}
         self.identity = {"shape": "duel"}
-        self.settings: dict[str, object] = {}
         self.seen: list[tuple[float, ...]] = []
 
     def turns(self, step: int, progress: float) -> Iterator[Turn]:

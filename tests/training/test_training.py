@@ -16,7 +16,7 @@ from streamcodec.codec.neural_runtime import load_runtime
 from streamcodec.models.codec import NeuralCodec, context_available
 from streamcodec.models.config import NeuralConfig
 from streamcodec.training.codec_task import CodecTask
-from streamcodec.training.data import DatasetError, SegmentSource, build_cache
+from streamcodec.training.data import BatchesAhead, DatasetError, SegmentSource, build_cache
 from streamcodec.training.export import export_model, load_checkpoint
 from streamcodec.training.initialise import grow_from
 from streamcodec.training.loop import RunLimits, TrainingLoop
@@ -44,6 +44,13 @@ def test_batches_depend_on_seed_and_step_alone(cache: Path) -> None:
     first, second = (SegmentSource(cache, 4_800, 24_000, seed=4) for _ in range(2))
     np.testing.assert_array_equal(first.batch(7, 3)[0], second.batch(7, 3)[0])
     assert not np.array_equal(first.batch(7, 3)[0], first.batch(8, 3)[0])
+
+
+def test_batches_prepared_ahead_are_the_same_batches(cache: Path) -> None:
+    source = SegmentSource(cache, 4_800, 24_000, seed=4)
+    ahead = BatchesAhead(source, stride=2)
+    for step in (0, 2, 4, 12):
+        np.testing.assert_array_equal(ahead.batch(step, 3)[0], source.batch(step, 3)[0])
 
 
 def loss_of(figures: Figures) -> float:
