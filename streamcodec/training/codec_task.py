@@ -63,7 +63,7 @@ class CodecTask(TrainingTask):
         self._start_from = start_from
         self.team = team or Team()
         torch.manual_seed(config.seed)
-        self.codec = NeuralCodec(model_config).to(self.device)
+        self.codec = self.make_codec(model_config).to(self.device)
         self.loss = ReconstructionLoss(model_config.sample_rate_hz, config.repulsion).to(self.device)
         segment = config.segment_packets * model_config.packet_samples
         self.source = SegmentSource(cache, segment, model_config.sample_rate_hz, config.seed)
@@ -72,6 +72,10 @@ class CodecTask(TrainingTask):
         self.identity = {"model_config": model_config.to_json()}
         self.players = {CODEC: self._player()}
         self._forward = torch.compile(self.codec) if compile_model else self.codec
+
+    def make_codec(self, model_config: NeuralConfig) -> NeuralCodec:
+        """The networks, before their start values are set; a place for experiments to exchange some."""
+        return NeuralCodec(model_config)
 
     def _player(self) -> Player:
         config = self.config
