@@ -82,7 +82,7 @@ def score_level(codec: NeuralCodec, clips: Sequence[Clip], level: int) -> Scores
 
 
 def at_rates(levels: Sequence[Scores], rates_kbps: Sequence[float]) -> list[Scores]:
-    """Scores at given rates, linear in the logarithm of the rate between levels; none outside of what was measured."""
+    """Scores at given rates, linear in the log of the rate between levels; none outside of what was measured."""
     known = sorted(levels, key=lambda row: row["kbps"])
     position = np.log([row["kbps"] for row in known])
     found = []
@@ -95,14 +95,10 @@ def at_rates(levels: Sequence[Scores], rates_kbps: Sequence[float]) -> list[Scor
 
 
 def run_variant(
-    name: str,
-    variant: Variant,
-    options: argparse.Namespace,
-    cache: Path,
-    clips: Sequence[Clip],
-    say: Callable[[str], None],
+    name: str, options: argparse.Namespace, cache: Path, clips: Sequence[Clip], say: Callable[[str], None]
 ) -> dict[str, object]:
     """Train and score one variant."""
+    variant = variants()[name]
     config = TrainingConfig(
         seed=options.seed, batch_segments=options.batch, warmup_steps=50, rate_warmup_steps=100, initial_segments=300
     )

@@ -21,6 +21,7 @@ from streamcodec.training.export import export_model, load_checkpoint
 from streamcodec.training.initialise import grow_from
 from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
+from streamcodec.training.release import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_level, latents_of
 from streamcodec.training.schedule import draw_conditions
 from streamcodec.training.task import Figures
 from tests.training.tiny import SETTINGS, TINY
@@ -257,32 +258,39 @@ def test_exported_model_runs_and_agrees_with_torch(
     assert decoder.concealed == 0
 
 
-def test_float_rate_estimate_matches_real_packets(trained: Path, tmp_path: Path) -> None:
-    from streamcodec.codec.neural_encoder import PacketCoder
-    from streamcodec.codec.neural_runtime import LatentContext
-
+def test_coded_rate_matches_the_cross_entropy(trained: Path, tmp_path: Path) -> None:
     codec = load_checkpoint(trained)
     rates = [1.0 + k for k in range(TINY.levels)]
     export_model(codec, tmp_path / "tiny", {"kbps_by_level": {"independent": rates, "stream": rates}})
     runtime = load_runtime(str(tmp_path / "tiny"))
-    packets = 60
     # Sound like the training data: the float form bounds the cost of what it holds for impossible, packets do not.
+    packets = 60
     t = np.arange(480 * packets) / 24_000
     noise = 0.02 * np.random.default_rng(1).standard_normal(t.size)
     sound = (0.2 * np.sin(2 * np.pi * 170 * t) + noise).astype(np.float32)
-    level = 1
+    latents = latents_of(runtime, [sound])
+    assert latents[0].shape == (packets, TINY.latents)
+    gaps = entropy_gaps(codec, runtime, latents, [1, 2])
+    assert [(gap["level"], gap["mode"]) for gap in gaps] == [(lv, mode) for lv in (1, 2) for mode in MODES]
+    for gap in gaps:
+        real, tables, coded = (float(gap[name]) for name in ("cross_entropy_kbps", "tables_kbps", "bytes_kbps"))
+        assert abs(tables / real - 1) < 0.02, gap
+        # Whole bytes add less than a byte and the coder's ending to a packet: 50 packets of 8 bits are 0.4 kbps.
+        assert 0.0 < coded - tables < 0.5, gap
+    assert float(gaps[3]["stream_saving"]) == pytest.approx(
+        1 - float(gaps[3]["bytes_kbps"]) / float(gaps[2]["bytes_kbps"]), abs=1e-3
+    )
+    assert kbps_by_level(runtime, latents)["stream"][2] == pytest.approx(float(gaps[3]["bytes_kbps"]))
+    # What the report calls cross-entropy is the rate that training lowers.
+    key_period = 50
+    start = sound[: 480 * key_period]
     with torch.no_grad():
         out = codec(
-            torch.from_numpy(sound)[None],
-            torch.full((1, packets), level),
-            context_available(1, packets, "stream"),
-            torch.zeros(1, packets, dtype=torch.bool),
+            torch.from_numpy(start)[None],
+            torch.full((1, key_period), 1),
+            context_available(1, key_period, "stream"),
+            torch.zeros(1, key_period, dtype=torch.bool),
         )
-    expected = float(out.packet_bits_hard.sum())
-    analysis, coder = LatentAnalysis(runtime), PacketCoder(runtime)
-    context, real = LatentContext(TINY.latents), 0.0
-    for k in range(packets):
-        latents = analysis.step(sound[480 * k : 480 * (k + 1)])[None]
-        real += coder.cost_bits(latents, level, context)
-        coder.code(latents, level, context)
-    assert abs(real / expected - 1) < 0.02, (real, expected)
+    trained_kbps = float(out.packet_bits_hard.mean()) * TINY.packets_per_second / 1000
+    first = [latents[0][:key_period]]
+    assert cross_entropy_kbps(codec, first, 1, "stream") == pytest.approx(trained_kbps, rel=0.005)
