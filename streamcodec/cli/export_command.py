@@ -13,6 +13,8 @@ HELP = (
     "streamcodec export runs/mine/checkpoint.pt my-model --measure speech-folder",
 )
 
+GAP_LEVEL_STRIDE = 3
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
@@ -30,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
         need(module)
     from streamcodec.codec.neural_runtime import load_runtime
     from streamcodec.training.export import export_model, load_checkpoint, training_facts
-    from streamcodec.training.release import MODES, kbps_by_level, read_speech
+    from streamcodec.training.release import MODES, entropy_gaps, kbps_by_level, latents_of, read_speech
 
     codec = load_checkpoint(options.checkpoint)
     clips = read_speech(options.measure, codec.config.sample_rate_hz)
@@ -41,11 +43,20 @@ def run(options: argparse.Namespace) -> None:
         "kbps_by_level": placeholder,
     }
     export_model(codec, options.folder, facts, options.int8)
-    rates = kbps_by_level(load_runtime(str(options.folder.resolve())), clips)
+    runtime = load_runtime(str(options.folder.resolve()))
+    latents = latents_of(runtime, clips)
+    rates = kbps_by_level(runtime, latents)
+    gaps = entropy_gaps(codec, runtime, latents, range(0, codec.config.levels, GAP_LEVEL_STRIDE))
     path = options.folder / "model.json"
     stored = json.loads(path.read_text())
     stored["kbps_by_level"] = rates
+    stored["entropy_gap"] = gaps
     path.write_text(json.dumps(stored, indent=1) + "\n")
     size = sum(p.stat().st_size for p in options.folder.iterdir() if p.is_file())
     rate = rates["independent"]
     print(f"{options.folder}: {size / 1e6:.2f} MB, {rate[0]:.2f} to {rate[-1]:.2f} kbps in {len(rate)} levels")
+    print(f"{'level':>5} {'packets':11}{'cross-entropy':>14}{'tables':>9}{'bytes':>9}  kbps")
+    for gap in gaps:
+        real = float(gap["cross_entropy_kbps"])
+        added = (f"{100 * (float(gap[name]) / real - 1):+8.1f}%" for name in ("tables_kbps", "bytes_kbps"))
+        print(f"{gap['level']:>5} {gap['mode']:11}{real:14.3f}{''.join(added)}")

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import argparse
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from streamcodec.cli.common import need, positive
+from streamcodec.cli.common import need, positive, share
 from streamcodec.errors import StreamcodecError
+
+if TYPE_CHECKING:
+    from streamcodec.training.codec_run import CodecRun, CodecRunOptions
 
 HELP = (
     "train the neural tier on folders of sound",
@@ -20,26 +24,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--out", type=Path, required=True, help="run folder; a run that stands there is resumed")
     parser.add_argument("--minutes", type=positive, default=60.0, help="training time in all (default 60)")
     parser.add_argument("--steps", type=int, default=None, help="steps at most (default: no bound)")
-    parser.add_argument("--batch", type=int, default=8, help="segments per step (default 8)")
-    parser.add_argument("--device", default="auto", help="cpu, cuda or auto (default)")
+    parser.add_argument("--batch", type=int, default=8, help="segments per step and process (default 8)")
+    parser.add_argument("--learning-rate", type=positive, default=None, help="peak rate (default: by stage)")
+    parser.add_argument(
+        "--start-from", type=Path, default=None, help="checkpoint that a new run takes its weights from"
+    )
+    parser.add_argument(
+        "--adversarial",
+        type=share,
+        nargs="?",
+        const=0.0,
+        default=None,
+        metavar="PROGRESS",
+        help="train against a discriminator too, from this share of the run on (no number: from the start)",
+    )
+    parser.add_argument(
+        "--device", default="auto", help="cpu, cuda or auto (default); torchrun gives each process a GPU"
+    )
     parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all)")
+    parser.add_argument(
+        "--bf16", choices=("auto", "on", "off"), default="auto", help="networks in bfloat16; auto keeps the faster"
+    )
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random (default 1)")
     parser.add_argument("--cache", type=Path, default=None, help="folder of decoded sound (default: OUT/cache)")
+    parser.add_argument(
+        "--benchmark", action="store_true", help="only print seconds of sound per second of every option here"
+    )
 
 
 def run(options: argparse.Namespace) -> None:
-    """Train with a live line, then write curves and sample spectrograms."""
+    """Train with a live line, then write curves and sample spectrograms; or time what this machine can do."""
     for module in ("torch", "soxr", "matplotlib"):
         need(module)
     import torch
-    from rich.console import Console
-    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
-    from streamcodec.models.config import NeuralConfig
-    from streamcodec.training.data import build_cache
-    from streamcodec.training.loop import RunLimits, Trainer
-    from streamcodec.training.pictures import draw_curves, draw_samples
-    from streamcodec.training.schedule import TrainingConfig
+    from streamcodec.training.codec_run import CodecRunOptions, start_run
 
     for folder in options.data:
         if not folder.is_dir():
@@ -47,14 +66,34 @@ def run(options: argparse.Namespace) -> None:
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
-    device = options.device
-    if device == "auto":
-        device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = NeuralConfig()
-    cache = build_cache(options.data, options.cache or options.out / "cache", model.sample_rate_hz)
-    settings = TrainingConfig(batch_segments=options.batch, seed=options.seed)
-    trainer = Trainer(model, settings, cache, options.out, device=device)
-    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True))
+    asked = CodecRunOptions(
+        data=options.data,
+        folder=options.out,
+        cache=options.cache,
+        batch_segments=options.batch,
+        learning_rate=options.learning_rate,
+        seed=options.seed,
+        device=options.device,
+        bfloat16=options.bf16,
+        start_from=options.start_from,
+        adversarial_from=options.adversarial,
+    )
+    if options.benchmark:
+        _benchmark(asked)
+    else:
+        _train(start_run(asked), options)
+
+
+def _train(started: CodecRun, options: argparse.Namespace) -> None:
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+    from streamcodec.training.loop import RunLimits
+    from streamcodec.training.pictures import draw_curves, draw_samples
+
+    loop, first = started.loop, started.team.rank == 0
+    console = Console(stderr=True, quiet=not first)
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console)
     with bar:
         task = bar.add_task("starting", total=1.0)
 
@@ -69,10 +108,23 @@ def run(options: argparse.Namespace) -> None:
             )
             draw_curves(options.out)
 
-        trainer.run(RunLimits(options.minutes, options.steps), report)
-    draw_curves(options.out)
-    draw_samples(trainer, options.out / "samples.png")
-    print(
-        f"{options.out}: {trainer.step} steps in {trainer.minutes_done:.1f} minutes; checkpoint.pt, log.jsonl, "
-        "curves.png and samples.png are there"
-    )
+        loop.run(RunLimits(options.minutes, options.steps), report)
+    if first:
+        draw_curves(options.out)
+        with loop.averaged():
+            draw_samples(started.codec_task, options.out / "samples.png")
+        print(
+            f"{options.out}: {loop.step} steps in {loop.minutes_done:.1f} minutes; checkpoint.pt, log.jsonl, "
+            "curves.png and samples.png are there"
+        )
+    started.team.leave()
+
+
+def _benchmark(asked: CodecRunOptions) -> None:
+    from streamcodec.training.codec_run import time_options
+
+    print(f"{'device':8}{'threads':>8}{'bf16':>6}{'batch':>7}{'adversarial':>13}{'sound s/s':>11}")
+    for option, speed in time_options(asked):
+        bf16, adversarial = ("yes" if flag else "no" for flag in (option.bfloat16, option.adversarial))
+        row = f"{option.device:8}{option.threads:8}{bf16:>6}{option.batch_segments:7}{adversarial:>13}{speed:11.1f}"
+        print(row, flush=True)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import soxr
 from numpy.typing import NDArray
 
 from streamcodec.errors import StreamcodecError
+from streamcodec.training.augment import AugmentationConfig, Augmenter
 
 AUDIO_SUFFIXES = {".wav", ".flac", ".ogg"}
 KINDS = ("speech", "music", "environment")
@@ -102,12 +104,20 @@ def build_cache(folders: list[Path], cache_folder: Path, sample_rate_hz: int) ->
 class SegmentSource:
     """Endless random segments out of a cache, reproducible from a seed and a step number."""
 
-    def __init__(self, cache: Path, segment_samples: int, sample_rate_hz: int, seed: int) -> None:
+    def __init__(
+        self,
+        cache: Path,
+        segment_samples: int,
+        sample_rate_hz: int,
+        seed: int,
+        augmentation: AugmentationConfig | None = None,
+    ) -> None:
         self._pcm = np.memmap(cache / "samples.i16", dtype="<i2", mode="r")
         clips = [Clip(**entry) for entry in json.loads((cache / "clips.json").read_text())]
         self._segment = segment_samples
         self._seed = seed
-        self._nyquist_hz = sample_rate_hz / 2
+        self._augmenter = Augmenter(augmentation or AugmentationConfig(), sample_rate_hz)
+        nyquist_hz = sample_rate_hz / 2
         usable = [clip for clip in clips if clip.samples > segment_samples]
         if not usable:
             raise DatasetError(f"no clip is longer than one segment ({segment_samples} samples)")
@@ -121,8 +131,7 @@ class SegmentSource:
             pool = [
                 clip
                 for clip in usable
-                if clip.kind == kind
-                and (full_band is None or (clip.bandwidth_hz > 0.9 * self._nyquist_hz) == full_band)
+                if clip.kind == kind and (full_band is None or (clip.bandwidth_hz > 0.9 * nyquist_hz) == full_band)
             ]
             if pool:
                 lengths = np.array([clip.samples for clip in pool], dtype=np.float64)
@@ -132,9 +141,9 @@ class SegmentSource:
         noise = [clip for clip in usable if clip.kind in ("environment", "music")]
         self._noise = noise or usable
 
-    def _cut(self, clip: Clip, rng: np.random.Generator) -> NDArray[np.float32]:
-        start = clip.start + int(rng.integers(0, clip.samples - self._segment))
-        return np.asarray(self._pcm[start : start + self._segment], dtype=np.float32) / 32768.0
+    def _cut(self, clip: Clip, samples: int, rng: np.random.Generator) -> NDArray[np.float32]:
+        start = clip.start + int(rng.integers(0, clip.samples - samples + 1))
+        return np.asarray(self._pcm[start : start + samples], dtype=np.float32) / 32768.0
 
     def batch(self, step: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """Augmented segments and the bandwidth up to which each is to be trusted.
@@ -148,21 +157,23 @@ class SegmentSource:
             pool_index = int(np.searchsorted(self._pool_shares, rng.random()))
             _, pool, cumulative = self._pools[min(pool_index, len(self._pools) - 1)]
             clip = pool[min(int(np.searchsorted(cumulative, rng.random())), len(pool) - 1)]
-            segment = self._cut(clip, rng)
-            level_db = 20 * np.log10(max(float(np.sqrt(np.mean(segment**2))), 1e-5))
-            target_db = float(rng.uniform(-38, -16)) if level_db > -55 else level_db
-            segment = segment * np.float32(10 ** ((target_db - level_db) / 20) * rng.choice([-1.0, 1.0]))
-            band_hz = clip.bandwidth_hz
-            if rng.random() < 0.12:
-                noise = self._cut(self._noise[int(rng.integers(len(self._noise)))], rng)
-                noise_rms = max(float(np.sqrt(np.mean(noise**2))), 1e-5)
-                segment = segment + noise * np.float32(10 ** ((target_db - rng.uniform(5, 35)) / 20) / noise_rms)
-                band_hz = self._nyquist_hz
-            if rng.random() < 0.04:
-                a, b = sorted(int(v) for v in rng.integers(0, self._segment, 2))
-                segment[a:b] = 0.0
-            if band_hz < 0.9 * self._nyquist_hz and rng.random() < 0.5:
-                band_hz = self._nyquist_hz
-            out[row] = np.clip(segment, -1.0, 1.0)
-            bandwidth_hz[row] = band_hz
+            cut = self._cut(clip, self._augmenter.source_samples(self._segment, clip.samples, rng), rng)
+            noise = self._cut(self._noise[int(rng.integers(len(self._noise)))], self._segment, rng)
+            out[row], bandwidth_hz[row] = self._augmenter.change(cut, self._segment, clip.bandwidth_hz, noise, rng)
         return out, bandwidth_hz
+
+
+class BatchesAhead:
+    """A source's batches, the next one prepared in a thread while a GPU works on this one."""
+
+    def __init__(self, source: SegmentSource, stride: int) -> None:
+        self._source = source
+        self._stride = stride
+        self._worker = ThreadPoolExecutor(1)
+        self._next: dict[tuple[int, int], Future[tuple[NDArray[np.float32], NDArray[np.float32]]]] = {}
+
+    def batch(self, step: int, size: int) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """As :meth:`SegmentSource.batch`; begins with the batch ``stride`` steps on."""
+        ready = self._next.pop((step, size), None)
+        self._next = {(step + self._stride, size): self._worker.submit(self._source.batch, step + self._stride, size)}
+        return self._source.batch(step, size) if ready is None else ready.result()

@@ -18,6 +18,7 @@ from streamcodec.codec import entropy as integer
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.runtime.onnx_step import NEXT_STATE_PREFIX, STATE_PREFIX
+from streamcodec.training.checkpoint import CODEC, read_checkpoint
 
 HALF_FROM_VALUES = 2048
 INT8_FROM_VALUES = 1 << 17
@@ -29,16 +30,16 @@ INT8_ZERO = 128
 
 def load_checkpoint(path: Path) -> NeuralCodec:
     """The averaged (EMA) weights of a training checkpoint, in evaluation mode."""
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    codec = NeuralCodec(NeuralConfig.from_json(stored["model_config"]))
-    codec.load_state_dict(stored["ema"])
+    stored = read_checkpoint(path)
+    codec = NeuralCodec(NeuralConfig.from_json(stored["identity"]["model_config"]))
+    codec.load_state_dict(stored["players"][CODEC]["average"])
     return codec.eval()
 
 
 def training_facts(path: Path) -> dict[str, object]:
     """What a checkpoint says of its own training: steps, minutes, settings."""
-    stored = torch.load(path, map_location="cpu", weights_only=True)
-    return {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), **stored["training_config"]}
+    stored = read_checkpoint(path)
+    return {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), **stored["settings"]}
 
 
 class _EncoderStep(nn.Module):

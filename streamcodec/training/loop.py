@@ -1,233 +1,294 @@
-"""The one training loop: resumable, timed by steps or minutes, with a live line and written curves."""
+"""The one training loop: any task, resumable to the bit, bounded by steps or minutes, with a log of its own."""
 
 from __future__ import annotations
 
-import dataclasses
 import json
+import math
 import time
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor
 
-from streamcodec.models.codec import NeuralCodec
-from streamcodec.models.config import NeuralConfig
-from streamcodec.training.data import SegmentSource
-from streamcodec.training.initialise import grow_from, initialise_linear_paths
-from streamcodec.training.losses import ReconstructionLoss, loss_weights
-from streamcodec.training.schedule import (
-    TrainingConfig,
-    draw_conditions,
-    learning_rate,
-    rate_weights,
-)
+from streamcodec.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from streamcodec.training.learning_rate import validations_since_best
+from streamcodec.training.task import Counted, Figures, Player, TrainingError, TrainingTask, Turn
+from streamcodec.training.team import Team
 
 Report = Callable[[dict[str, object]], None]
+CHECKPOINT = "checkpoint.pt"
+BEST = "best.pt"
+LOG = "log.jsonl"
 
 
-@dataclass
+@dataclass(frozen=True)
 class RunLimits:
-    """How long a run lasts: whichever bound is met first."""
+    """How long a run lasts (whichever bound is met first) and how often it writes.
 
-    minutes: float
+    ``patience`` stops a run after that many validations without a better score; the best weights are in ``best.pt``.
+    """
+
+    minutes: float = math.inf
     max_steps: int | None = None
     checkpoint_minutes: float = 3.0
+    checkpoint_steps: int | None = None
+    validation_steps: int | None = None
+    patience: int | None = None
     log_steps: int = 25
 
 
-class Trainer:
-    """State of one run; :meth:`run` goes on from wherever the run's folder says it stands."""
+class _Seat:
+    """A player with its optimiser and averaged weights."""
 
-    def __init__(
-        self,
-        model_config: NeuralConfig,
-        config: TrainingConfig,
-        cache: Path,
-        run_folder: Path,
-        device: str = "cpu",
-        compile_model: bool = False,
-        start_from: Path | None = None,
-        bfloat16: bool = False,
-    ) -> None:
-        self.config = config
-        self.folder = run_folder
-        self.folder.mkdir(parents=True, exist_ok=True)
-        self.device = torch.device(device)
-        self.bfloat16 = bfloat16
-        torch.manual_seed(config.seed)
-        self.codec = NeuralCodec(model_config).to(self.device)
-        self.loss = ReconstructionLoss(model_config.sample_rate_hz, config.repulsion).to(self.device)
-        segment = config.segment_packets * model_config.packet_samples
-        self.source = SegmentSource(cache, segment, model_config.sample_rate_hz, config.seed)
-        quantizer = [p for name, p in self.codec.named_parameters() if "log2_step" in name]
-        others = [p for name, p in self.codec.named_parameters() if "log2_step" not in name]
-        self.optimiser = torch.optim.AdamW(
-            [
-                {"params": others, "weight_decay": config.weight_decay, "scale": 1.0},
-                {"params": quantizer, "weight_decay": 0.0, "scale": 3.0},
-            ],
-            lr=config.learning_rate,
-            betas=(0.9, 0.98),
-            fused=True,
-        )
-        self.ema = {k: v.detach().clone() for k, v in self.codec.state_dict().items()}
-        self.step = 0
-        self.minutes_done = 0.0
-        if (self.folder / "checkpoint.pt").is_file():
-            self._restore()
-        elif start_from is not None:
-            stored = torch.load(start_from, map_location=self.device, weights_only=True)
-            grow_from(self.codec, stored["ema"])
-            self.ema = {k: v.detach().clone() for k, v in self.codec.state_dict().items()}
-        else:
-            samples, _ = self.source.batch(step=2**31, size=config.initial_segments)
-            found = initialise_linear_paths(self.codec, torch.from_numpy(samples).to(self.device))
-            self.ema = {k: v.detach().clone() for k, v in self.codec.state_dict().items()}
-            self._append({"step": 0, **found})
-        self._forward = torch.compile(self.codec) if compile_model else self.codec
+    def __init__(self, player: Player) -> None:
+        self.player = player
+        self.optimiser = player.make_optimiser()
+        self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
+        self.average: dict[str, Tensor] | None = None
+        self.start_average()
 
-    def _append(self, row: dict[str, object]) -> None:
-        with (self.folder / "log.jsonl").open("a") as handle:
-            handle.write(json.dumps(row) + "\n")
+    def start_average(self) -> None:
+        """Begin the moving average at the present weights."""
+        if self.player.average_decay is not None:
+            self.average = {k: v.detach().clone() for k, v in self.player.module.state_dict().items()}
 
-    def save(self) -> None:
-        """Write a checkpoint; the old one stays whole until the new one is complete."""
-        temporary = self.folder / "checkpoint.tmp"
-        torch.save(
-            {
-                "codec": self.codec.state_dict(),
-                "ema": self.ema,
-                "optimiser": self.optimiser.state_dict(),
-                "step": self.step,
-                "minutes_done": self.minutes_done,
-                "model_config": self.codec.config.to_json(),
-                "training_config": dataclasses.asdict(self.config),
-                "torch_rng": torch.get_rng_state(),
-            },
-            temporary,
-        )
-        temporary.replace(self.folder / "checkpoint.pt")
-
-    def _restore(self) -> None:
-        stored = torch.load(self.folder / "checkpoint.pt", map_location=self.device, weights_only=True)
-        if stored["model_config"] != self.codec.config.to_json():
-            raise ValueError(f"{self.folder} holds a run of another model configuration; choose another --out")
-        self.codec.load_state_dict(stored["codec"])
-        self.ema = stored["ema"]
-        self.optimiser.load_state_dict(stored["optimiser"])
-        self.step = stored["step"]
-        self.minutes_done = stored["minutes_done"]
-        torch.set_rng_state(stored["torch_rng"].cpu())
-
-    def _update_ema(self) -> None:
-        decay = min(self.config.ema_decay, (1 + self.step) / (10 + self.step))
-        names = [k for k, v in self.ema.items() if v.dtype.is_floating_point]
-        current = self.codec.state_dict()
-        torch._foreach_lerp_([self.ema[k] for k in names], [current[k] for k in names], 1 - decay)
-
-    def train_step(self, progress: float) -> dict[str, object]:
-        """One optimiser step; returns the figures of the step."""
-        config, model = self.config, self.codec.config
-        samples, bandwidth = self.source.batch(self.step, config.batch_segments)
-        x = torch.from_numpy(samples).to(self.device)
-        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + self.step)
-        conditions = draw_conditions(model, x.shape[0], config.segment_packets, generator)
-        level = conditions.level.to(self.device)
-        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
-            out = self._forward(x, level, conditions.available.to(self.device), conditions.lost.to(self.device))
-        lag = model.overlap_samples
-        band = torch.from_numpy(bandwidth).to(self.device)
-        fineness = level.float().mean(1) / (model.levels - 1)
-        distance, parts = self.loss(
-            out.samples[:, lag:],
-            out.second[:, lag:],
-            x[:, :-lag],
-            band,
-            loss_weights(fineness, progress, config.late_losses_from),
-        )
-        kbps = out.packet_bits * (model.packets_per_second / 1000.0)
-        price = rate_weights(config, model.levels, self.step).to(self.device)[level]
-        loss = distance.mean() + (price * kbps).mean()
+    def move(self, loss: Tensor, rate: float, team: Team) -> Tensor:
+        """One optimiser step, none if the gradient is not finite; returns the gradient's norm."""
         for group in self.optimiser.param_groups:
-            group["lr"] = group["scale"] * learning_rate(config, self.step, progress)
+            group["lr"] = group["scale"] * rate
         self.optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        norm = torch.nn.utils.clip_grad_norm_(self.codec.parameters(), config.gradient_clip)
+        loss.backward(inputs=self.parameters)  # type: ignore[no-untyped-call]
+        team.average_gradients(self.parameters)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.player.optimiser.gradient_clip)
         if torch.isfinite(norm):
             self.optimiser.step()
+        return norm
+
+    def update_average(self, steps_done: int) -> None:
+        """Let the averaged weights follow; early on faster, so that they forget the start."""
+        if self.average is None or self.player.average_decay is None:
+            return
+        decay = min(self.player.average_decay, (1 + steps_done) / (10 + steps_done))
+        names = [k for k, v in self.average.items() if v.dtype.is_floating_point]
+        current = self.player.module.state_dict()
+        torch._foreach_lerp_([self.average[k] for k in names], [current[k] for k in names], 1 - decay)
+
+    def state(self) -> dict[str, Any]:
+        """For the checkpoint."""
+        weights = self.player.module.state_dict()
+        return {"weights": weights, "average": self.average, "optimiser": self.optimiser.state_dict()}
+
+    def load_state(self, state: dict[str, Any]) -> None:
+        """Take back what :meth:`state` gave."""
+        self.player.module.load_state_dict(state["weights"])
+        self.optimiser.load_state_dict(state["optimiser"])
+        if self.average is not None:
+            self.average = state["average"] or {k: v.clone() for k, v in state["weights"].items()}
+
+
+@dataclass
+class _Window:
+    """Figures of the steps since the last line of the log, summed where they lie so that no step waits for them."""
+
+    sums: dict[str, float | Tensor] = field(default_factory=dict)
+    by_case: dict[str, Counted] = field(default_factory=dict)
+    steps: int = 0
+
+    def add(self, figures: Figures) -> None:
+        self.steps += 1
+        for name, value in figures.items():
+            if not isinstance(value, Counted):
+                value = value.detach() if isinstance(value, Tensor) else value
+                self.sums[name] = self.sums[name] + value if name in self.sums else value
+            elif name in self.by_case:
+                self.by_case[name].total += value.total
+                self.by_case[name].count += value.count
+            else:
+                self.by_case[name] = Counted(value.total.clone(), value.count.clone())
+
+    def means(self) -> dict[str, object]:
+        means: dict[str, object] = {k: round(float(v) / self.steps, 4) for k, v in self.sums.items()}
+        for name, value in self.by_case.items():
+            means[name] = [round(float(v), 2) for v in value.total / value.count.clamp_min(1)]
+        return means
+
+
+class TrainingLoop:
+    """State of one run; it goes on from wherever the run's folder says it stands.
+
+    A player that the folder's checkpoint does not know starts afresh, so a second stage can join a finished first.
+    Raises TrainingError if the folder holds a run of other networks.
+    """
+
+    def __init__(self, task: TrainingTask, run_folder: Path, seed: int = 1, team: Team | None = None) -> None:
+        self.task = task
+        self.folder = run_folder
+        self.seed = seed
+        self.team = team or Team()
+        self.seats = {name: _Seat(player) for name, player in task.players.items()}
+        self.step = 0
+        self.minutes_done = 0.0
+        self.scores: list[float] = []
+        self.folder.mkdir(parents=True, exist_ok=True)
+        if (self.folder / CHECKPOINT).is_file():
+            self._restore(read_checkpoint(self.folder / CHECKPOINT, _device_of(task)))
+        else:
+            found = task.prepare()
+            for seat in self.seats.values():
+                self.team.same_for_all(seat.player.module.state_dict().values())
+                seat.start_average()
+            if found:
+                self._append({"step": 0, **found})
+
+    def save(self) -> None:
+        """Write the run's checkpoint."""
+        self._write(CHECKPOINT)
+
+    def train_step(self, progress: float) -> Figures:
+        """One step of every player; returns the figures of the step."""
+        # Seeded step by step, a run needs no generator's state to go on exactly where it stood.
+        torch.manual_seed((self.seed * 1_000_003 + self.step) * 1_009 + self.team.rank)
+        figures: dict[str, float | Tensor | Counted] = {}
+        moved = []
+        for turn in self.task.turns(self.step, progress):
+            seat = self.seats[turn.player]
+            rate = seat.player.schedule.rate(self.step, progress, self.scores)
+            norm = seat.move(turn.loss, rate, self.team)
+            moved.append(seat)
+            figures.update(self._named(turn, norm))
         self.step += 1
-        self._update_ema()
-        return {
-            "loss": float(loss.detach()),
-            "grad_norm": float(norm),
-            **parts,
-            "kbps_by_level": _by_level(out.packet_bits_hard * (model.packets_per_second / 1000), level, model.levels),
-        }
+        for seat in moved:
+            seat.update_average(self.step)
+        return figures
+
+    def _named(self, turn: Turn, norm: Tensor) -> Figures:
+        """The figures of a turn; the first player's plain, the others' under their name."""
+        prefix = "" if turn.player == next(iter(self.seats)) else f"{turn.player}_"
+        figures = {"loss": turn.loss.detach(), "grad_norm": norm, **turn.figures}
+        return {prefix + name: value for name, value in figures.items()}
 
     def run(self, limits: RunLimits, report: Report | None = None) -> None:
         """Train until a limit is met, writing checkpoints and ``log.jsonl`` on the way."""
         began = last_save = last_log = time.monotonic()
         before = self.minutes_done
-        sums: dict[str, float] = {}
-        level_sums = torch.zeros(2, self.codec.config.levels)
-        count = 0
+        window = _Window()
         while True:
             self.minutes_done = before + (time.monotonic() - began) / 60.0
             progress = self.minutes_done / limits.minutes
             if limits.max_steps is not None:
                 progress = max(progress, self.step / limits.max_steps)
+            progress = self.team.agree(progress)
             if progress >= 1.0:
                 break
-            row = self.train_step(progress)
-            by_level = row.pop("kbps_by_level")
-            assert isinstance(by_level, Tensor)
-            level_sums += by_level
-            for key, value in row.items():
-                assert isinstance(value, float)
-                sums[key] = sums.get(key, 0.0) + value
-            count += 1
-            now = time.monotonic()
-            if count == limits.log_steps:
-                self._log(progress, sums, level_sums, count, now - last_log, report)
-                sums, count, last_log = {}, 0, now
-                level_sums.zero_()
-            if now - last_save > 60.0 * limits.checkpoint_minutes:
+            window.add(self.train_step(progress))
+            if window.steps == limits.log_steps:
+                now = time.monotonic()
+                self._log(progress, window, now - last_log, report)
+                window, last_log = _Window(), now
+            if limits.validation_steps is not None and self.step % limits.validation_steps == 0:
+                self.validate()
+                if limits.patience is not None and validations_since_best(self.scores) >= limits.patience:
+                    break
+            due = limits.checkpoint_steps is not None and self.step % limits.checkpoint_steps == 0
+            if due or time.monotonic() - last_save > 60.0 * limits.checkpoint_minutes:
                 self.save()
-                last_save = now
-        if count:
-            self._log(progress, sums, level_sums, count, time.monotonic() - last_log, report)
+                last_save = time.monotonic()
+        if window.steps:
+            self._log(progress, window, time.monotonic() - last_log, report)
         self.save()
 
-    def _log(
-        self,
-        progress: float,
-        sums: dict[str, float],
-        level_sums: Tensor,
-        count: int,
-        seconds: float,
-        report: Report | None,
-    ) -> None:
-        """Append the means of the last ``count`` steps to the log."""
-        segments = count * self.config.batch_segments
-        sound_s = segments * self.config.segment_packets / self.codec.config.packets_per_second
+    def validate(self) -> float | None:
+        """Score the averaged weights, keep them in ``best.pt`` if none were better; None if the task has no score."""
+        torch.manual_seed(self.seed)
+        with self.averaged(), torch.no_grad():
+            score = self.task.validate()
+        if score is None:
+            return None
+        score = self.team.agree(score)
+        best = score < min(self.scores, default=math.inf)
+        self.scores.append(score)
+        self._append({"step": self.step, "validation": score})
+        if best:
+            self._write(BEST)
+        return score
+
+    @contextmanager
+    def averaged(self) -> Iterator[None]:
+        """Within, every player that keeps averaged weights has them in place and is in evaluation mode."""
+        seats = list(self.seats.values())
+        current = [{k: v.clone() for k, v in seat.player.module.state_dict().items()} for seat in seats]
+        modes = [seat.player.module.training for seat in seats]
+        for seat in seats:
+            seat.player.module.eval()
+            if seat.average is not None:
+                seat.player.module.load_state_dict(seat.average)
+        try:
+            yield
+        finally:
+            for seat, weights, mode in zip(seats, current, modes, strict=True):
+                seat.player.module.load_state_dict(weights)
+                seat.player.module.train(mode)
+
+    def _log(self, progress: float, window: _Window, seconds: float, report: Report | None) -> None:
+        """Append the means of the steps in ``window`` to the log."""
         entry: dict[str, object] = {
             "step": self.step,
             "minutes": round(self.minutes_done, 2),
             "progress": round(progress, 4),
-            **{k: round(v / count, 4) for k, v in sums.items()},
-            "audio_s_per_s": round(sound_s / seconds, 2),
-            "kbps": [round(float(v), 2) for v in level_sums[0] / level_sums[1].clamp_min(1)],
+            **window.means(),
         }
+        sound_s = window.steps * self.task.sound_s_per_step * self.team.size
+        if sound_s:
+            entry["audio_s_per_s"] = round(sound_s / seconds, 2)
         self._append(entry)
-        if report is not None:
+        if report is not None and self.team.rank == 0:
             report(entry)
 
+    def _append(self, row: dict[str, object]) -> None:
+        if self.team.rank == 0:
+            with (self.folder / LOG).open("a") as handle:
+                handle.write(json.dumps(row) + "\n")
 
-def _by_level(kbps: Tensor, level: Tensor, levels: int) -> Tensor:
-    sums = torch.zeros(2, levels)
-    flat = level.flatten().cpu()
-    sums[0].scatter_add_(0, flat, kbps.detach().flatten().float().cpu())
-    sums[1].scatter_add_(0, flat, torch.ones(flat.shape))
-    return sums
+    def _write(self, name: str) -> None:
+        if self.team.rank != 0:
+            return
+        checkpoint: Checkpoint = {
+            "step": self.step,
+            "minutes_done": self.minutes_done,
+            "scores": self.scores,
+            "identity": dict(self.task.identity),
+            "settings": self.task.settings(),
+            "task": self.task.state(),
+            "players": {name: seat.state() for name, seat in self.seats.items()},
+        }
+        write_checkpoint(checkpoint, self.folder / name)
+
+    def _restore(self, stored: Checkpoint) -> None:
+        if stored["identity"] != dict(self.task.identity):
+            raise TrainingError(f"{self.folder} holds a run of another model configuration; choose another --out")
+        for name, seat in self.seats.items():
+            if name in stored["players"]:
+                seat.load_state(stored["players"][name])
+            self.team.same_for_all(seat.player.module.state_dict().values())
+        self.step = stored["step"]
+        self.minutes_done = stored["minutes_done"]
+        self.scores = list(stored["scores"])
+        self.task.load_state(stored["task"])
+        if self.team.rank == 0:
+            self._forget_later_rows()
+
+    def _forget_later_rows(self) -> None:
+        """Drop what a killed run logged after its last checkpoint: those steps are about to be run again."""
+        log = self.folder / LOG
+        lines = log.read_text().splitlines() if log.is_file() else []
+        kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step]
+        if len(kept) < len(lines):
+            log.write_text("".join(f"{line}\n" for line in kept))
+
+
+def _device_of(task: TrainingTask) -> torch.device:
+    return next(next(iter(task.players.values())).module.parameters()).device

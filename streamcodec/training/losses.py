@@ -76,7 +76,7 @@ class ReconstructionLoss(nn.Module):
 
     def forward(
         self, first: Tensor, second: Tensor, original: Tensor, bandwidth_hz: Tensor, weights: LossWeights
-    ) -> tuple[Tensor, dict[str, float]]:
+    ) -> tuple[Tensor, dict[str, Tensor]]:
         """Distance per segment, and the mean of each term for the log.
 
         Shape: three ``[batch, samples]`` and ``[batch]`` -> ``[batch]``.
@@ -107,7 +107,7 @@ class ReconstructionLoss(nn.Module):
         total = torch.zeros(first.shape[0], device=first.device)
         for name, term in terms.items():
             total = total + getattr(weights, name) * term
-        return total, {name: float(term.detach().mean()) for name, term in terms.items()}
+        return total, {name: term.detach().mean() for name, term in terms.items()}
 
     def _features(self, samples: Tensor, fft: int) -> _Features:
         """What one resolution compares.

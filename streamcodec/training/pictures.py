@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from streamcodec.models.codec import context_available
-from streamcodec.training.loop import Trainer
+from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.losses import TERMS
 
 matplotlib.use("Agg")
@@ -43,25 +43,22 @@ def draw_curves(folder: Path) -> None:
 
 
 @torch.no_grad()
-def draw_samples(trainer: Trainer, path: Path, segments: int = 3) -> None:
-    """Spectrograms of a few training segments, original above three rates, with the averaged weights."""
+def draw_samples(task: CodecTask, path: Path, segments: int = 3) -> None:
+    """Spectrograms of a few training segments, original above three rates, with the weights now in place."""
     from matplotlib import pyplot
 
-    config = trainer.codec.config
-    samples, _ = trainer.source.batch(step=2**30, size=segments)
-    x = torch.from_numpy(samples).to(trainer.device)
+    config = task.codec.config
+    samples, _ = task.source.batch(step=2**30, size=segments)
+    x = torch.from_numpy(samples).to(task.device)
     packets = x.shape[1] // config.packet_samples
     levels = (config.levels - 1, config.levels // 2, 0)
-    current = {k: v.clone() for k, v in trainer.codec.state_dict().items()}
-    trainer.codec.load_state_dict(trainer.ema)
     rows = [("original", samples)]
     for value in levels:
-        level = torch.full((segments, packets), value, device=trainer.device)
-        available = context_available(segments, packets, "independent").to(trainer.device)
-        out = trainer.codec(x, level, available, torch.zeros_like(level, dtype=torch.bool))
+        level = torch.full((segments, packets), value, device=task.device)
+        available = context_available(segments, packets, "independent").to(task.device)
+        out = task.codec(x, level, available, torch.zeros_like(level, dtype=torch.bool))
         kbps = float(out.packet_bits_hard.mean()) * config.packets_per_second / 1000
         rows.append((f"level {value}, {kbps:.1f} kbps", out.samples.cpu().numpy()))
-    trainer.codec.load_state_dict(current)
     figure, axes = pyplot.subplots(
         len(rows), segments, figsize=(5 * segments, 2.4 * len(rows)), constrained_layout=True, squeeze=False
     )

@@ -1,4 +1,4 @@
-"""What changes as training proceeds: learning rate, loss weights, rate weight, coding conditions of a batch."""
+"""Settings of a codec run, and what changes as it proceeds: the price of bits, the coding conditions of a batch."""
 
 from __future__ import annotations
 
@@ -34,14 +34,6 @@ class TrainingConfig:
     repulsion: float = 1.0
     """Weight of the distance between two draws in the energy distance; below 1, draws are less noisy than sound."""
     seed: int = 1
-
-
-def learning_rate(config: TrainingConfig, step: int, progress: float) -> float:
-    """Linear warm-up, then a cosine over ``progress`` (0 to 1) of the run."""
-    if step < config.warmup_steps:
-        return config.learning_rate * (step + 1) / config.warmup_steps
-    span = config.learning_rate - config.final_learning_rate
-    return config.final_learning_rate + span * 0.5 * (1.0 + math.cos(math.pi * min(progress, 1.0)))
 
 
 def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:

@@ -2,6 +2,25 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
 import torch
 
+from streamcodec.training.data import build_cache
+
 torch.set_num_threads(1)
+
+
+@pytest.fixture(scope="session")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data") / "speech"
+    folder.mkdir()
+    rng = np.random.default_rng(0)
+    for k, rate_hz in enumerate((24_000, 16_000)):
+        t = np.arange(rate_hz * 3) / rate_hz
+        sound = 0.2 * np.sin(2 * np.pi * (150 + 40 * k) * t) + 0.02 * rng.standard_normal(t.size)
+        soundfile.write(folder / f"{k}.wav", sound, rate_hz)
+    return build_cache([folder], folder.parent / "cache", 24_000)

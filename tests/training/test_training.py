@@ -8,7 +8,6 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import soundfile
 import torch
 
 from streamcodec import StreamDecoder, StreamEncoder
@@ -16,38 +15,16 @@ from streamcodec.codec.neural_encoder import LatentAnalysis
 from streamcodec.codec.neural_runtime import load_runtime
 from streamcodec.models.codec import NeuralCodec, context_available
 from streamcodec.models.config import NeuralConfig
-from streamcodec.training.data import DatasetError, SegmentSource, build_cache
+from streamcodec.training.codec_task import CodecTask
+from streamcodec.training.data import BatchesAhead, DatasetError, SegmentSource, build_cache
 from streamcodec.training.export import export_model, load_checkpoint
 from streamcodec.training.initialise import grow_from
-from streamcodec.training.loop import RunLimits, Trainer
+from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
-from streamcodec.training.schedule import TrainingConfig, draw_conditions
-
-TINY = NeuralConfig(
-    encoder_dim_hop=32,
-    encoder_dim_packet=32,
-    decoder_dim_packet=32,
-    decoder_dim_hop=32,
-    entropy_hidden=16,
-    waveform_latents=24,
-    envelope_latents=8,
-    levels=4,
-)
-SETTINGS = TrainingConfig(
-    batch_segments=2, segment_packets=12, initial_segments=24, warmup_steps=2, rate_warmup_steps=2
-)
-
-
-@pytest.fixture(scope="module")
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("data") / "speech"
-    folder.mkdir()
-    rng = np.random.default_rng(0)
-    for k, rate_hz in enumerate((24_000, 16_000)):
-        t = np.arange(rate_hz * 3) / rate_hz
-        sound = 0.2 * np.sin(2 * np.pi * (150 + 40 * k) * t) + 0.02 * rng.standard_normal(t.size)
-        soundfile.write(folder / f"{k}.wav", sound, rate_hz)
-    return build_cache([folder], folder.parent / "cache", 24_000)
+from streamcodec.training.release import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_level, latents_of
+from streamcodec.training.schedule import draw_conditions
+from streamcodec.training.task import Figures
+from tests.training.tiny import SETTINGS, TINY
 
 
 def test_cache_is_built_once_and_knows_the_bandwidth(cache: Path) -> None:
@@ -70,34 +47,83 @@ def test_batches_depend_on_seed_and_step_alone(cache: Path) -> None:
     assert not np.array_equal(first.batch(7, 3)[0], first.batch(8, 3)[0])
 
 
+def test_batches_prepared_ahead_are_the_same_batches(cache: Path) -> None:
+    source = SegmentSource(cache, 4_800, 24_000, seed=4)
+    ahead = BatchesAhead(source, stride=2)
+    for step in (0, 2, 4, 12):
+        np.testing.assert_array_equal(ahead.batch(step, 3)[0], source.batch(step, 3)[0])
+
+
+def loss_of(figures: Figures) -> float:
+    loss = figures["loss"]
+    assert isinstance(loss, torch.Tensor)
+    return float(loss)
+
+
+def start(cache: Path, folder: Path) -> tuple[TrainingLoop, CodecTask]:
+    task = CodecTask(TINY, SETTINGS, cache)
+    return TrainingLoop(task, folder), task
+
+
 def test_a_resumed_run_equals_an_unbroken_one(cache: Path, tmp_path: Path) -> None:
-    whole = Trainer(TINY, SETTINGS, cache, tmp_path / "whole")
-    for _ in range(4):
-        whole.train_step(0.1)
-    broken = Trainer(TINY, SETTINGS, cache, tmp_path / "broken")
-    for _ in range(2):
-        broken.train_step(0.1)
-    broken.save()
-    resumed = Trainer(TINY, SETTINGS, cache, tmp_path / "broken")
-    assert resumed.step == 2
-    for _ in range(2):
-        resumed.train_step(0.1)
-    for name, value in whole.codec.state_dict().items():
-        torch.testing.assert_close(resumed.codec.state_dict()[name], value, msg=name)
+    whole, unbroken = start(cache, tmp_path / "whole")
+    whole.run(RunLimits(max_steps=4))
+    first, _ = start(cache, tmp_path / "broken")
+    for step in range(2):
+        first.train_step(step / 4)
+    first.save()
+    second, resumed = start(cache, tmp_path / "broken")
+    assert second.step == 2
+    second.run(RunLimits(max_steps=4))
+    for name, value in unbroken.codec.state_dict().items():
+        assert torch.equal(resumed.codec.state_dict()[name], value), name
+
+
+def with_one_expansion(config: NeuralConfig) -> str:
+    """As the oldest checkpoints have it."""
+    fields = json.loads(config.to_json())
+    assert fields.pop("encoder_expansion") == 2
+    return json.dumps(fields | {"expansion": fields.pop("decoder_expansion")})
+
+
+def test_a_checkpoint_of_the_first_format_is_resumed_and_exported(cache: Path, tmp_path: Path) -> None:
+    loop, task = start(cache, tmp_path)
+    loop.train_step(0.1)
+    seat = loop.seats["codec"]
+    old = {
+        "codec": task.codec.state_dict(),
+        "ema": seat.average,
+        "optimiser": seat.optimiser.state_dict(),
+        "step": 1,
+        "minutes_done": 0.5,
+        "model_config": with_one_expansion(TINY),
+        "training_config": {"seed": 1},
+        "torch_rng": torch.get_rng_state(),
+    }
+    torch.save(old, tmp_path / "checkpoint.pt")
+    weights = load_checkpoint(tmp_path / "checkpoint.pt").state_dict()
+    assert seat.average is not None
+    assert all(torch.equal(weights[name], value) for name, value in seat.average.items())
+    again, resumed = start(cache, tmp_path)
+    assert (again.step, again.minutes_done) == (1, 0.5)
+    loop.train_step(0.2)
+    again.train_step(0.2)
+    for name, value in task.codec.state_dict().items():
+        assert torch.equal(resumed.codec.state_dict()[name], value), name
 
 
 def test_training_lowers_the_loss_and_writes_its_log(cache: Path, tmp_path: Path) -> None:
     from streamcodec.training.pictures import draw_curves, draw_samples
 
-    trainer = Trainer(TINY, SETTINGS, cache, tmp_path)
+    loop, task = start(cache, tmp_path)
     rows: list[dict[str, object]] = []
-    trainer.run(RunLimits(minutes=10, max_steps=34, log_steps=10), rows.append)
+    loop.run(RunLimits(minutes=10, max_steps=34, log_steps=10), rows.append)
     assert float(str(rows[-1]["mel"])) < 0.8 * float(str(rows[0]["mel"])), [r["mel"] for r in rows]
     logged = [json.loads(line) for line in (tmp_path / "log.jsonl").read_text().splitlines()]
     assert logged[-1]["step"] == 34
     assert {"loss", "kbps", "audio_s_per_s"} <= logged[-1].keys()
     draw_curves(tmp_path)
-    draw_samples(trainer, tmp_path / "samples.png", segments=1)
+    draw_samples(task, tmp_path / "samples.png", segments=1)
     assert (tmp_path / "curves.png").stat().st_size > 5_000
     assert (tmp_path / "samples.png").stat().st_size > 5_000
 
@@ -150,12 +176,26 @@ def test_a_grown_model_begins_where_the_smaller_one_stood() -> None:
         grow_from(small, large.state_dict())
 
 
+def test_a_run_started_from_another_begins_with_its_averaged_weights(cache: Path, tmp_path: Path) -> None:
+    first, _ = start(cache, tmp_path / "first")
+    for _ in range(3):
+        first.train_step(0.1)
+    first.save()
+    task = CodecTask(TINY, SETTINGS, cache, start_from=tmp_path / "first" / "checkpoint.pt")
+    second = TrainingLoop(task, tmp_path / "second")
+    assert second.step == 0
+    average = first.seats["codec"].average
+    assert average is not None
+    assert all(torch.equal(task.codec.state_dict()[name], value) for name, value in average.items())
+
+
 def test_a_bfloat16_step_is_close_to_a_float32_one(cache: Path, tmp_path: Path) -> None:
     losses = []
     for bfloat16 in (False, True):
-        trainer = Trainer(TINY, SETTINGS, cache, tmp_path / str(bfloat16), bfloat16=bfloat16)
-        losses.append(float(str(trainer.train_step(0.1)["loss"])))
-        assert all(p.dtype == torch.float32 for p in trainer.codec.parameters())
+        task = CodecTask(TINY, SETTINGS, cache, bfloat16=bfloat16)
+        loop = TrainingLoop(task, tmp_path / str(bfloat16))
+        losses.append(loss_of(loop.train_step(0.1)))
+        assert all(p.dtype == torch.float32 for p in task.codec.parameters())
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 
 
@@ -186,10 +226,10 @@ def test_offline_network_equals_stepped_network() -> None:
 @pytest.fixture(scope="module")
 def trained(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("run")
-    trainer = Trainer(TINY, SETTINGS, cache, folder)
+    loop, _ = start(cache, folder)
     for _ in range(3):
-        trainer.train_step(0.1)
-    trainer.save()
+        loop.train_step(0.1)
+    loop.save()
     return folder / "checkpoint.pt"
 
 
@@ -218,32 +258,39 @@ def test_exported_model_runs_and_agrees_with_torch(
     assert decoder.concealed == 0
 
 
-def test_float_rate_estimate_matches_real_packets(trained: Path, tmp_path: Path) -> None:
-    from streamcodec.codec.neural_encoder import PacketCoder
-    from streamcodec.codec.neural_runtime import LatentContext
-
+def test_coded_rate_matches_the_cross_entropy(trained: Path, tmp_path: Path) -> None:
     codec = load_checkpoint(trained)
     rates = [1.0 + k for k in range(TINY.levels)]
     export_model(codec, tmp_path / "tiny", {"kbps_by_level": {"independent": rates, "stream": rates}})
     runtime = load_runtime(str(tmp_path / "tiny"))
-    packets = 60
     # Sound like the training data: the float form bounds the cost of what it holds for impossible, packets do not.
+    packets = 60
     t = np.arange(480 * packets) / 24_000
     noise = 0.02 * np.random.default_rng(1).standard_normal(t.size)
     sound = (0.2 * np.sin(2 * np.pi * 170 * t) + noise).astype(np.float32)
-    level = 1
+    latents = latents_of(runtime, [sound])
+    assert latents[0].shape == (packets, TINY.latents)
+    gaps = entropy_gaps(codec, runtime, latents, [1, 2])
+    assert [(gap["level"], gap["mode"]) for gap in gaps] == [(lv, mode) for lv in (1, 2) for mode in MODES]
+    for gap in gaps:
+        real, tables, coded = (float(gap[name]) for name in ("cross_entropy_kbps", "tables_kbps", "bytes_kbps"))
+        assert abs(tables / real - 1) < 0.02, gap
+        # Whole bytes add less than a byte and the coder's ending to a packet: 50 packets of 8 bits are 0.4 kbps.
+        assert 0.0 < coded - tables < 0.5, gap
+    assert float(gaps[3]["stream_saving"]) == pytest.approx(
+        1 - float(gaps[3]["bytes_kbps"]) / float(gaps[2]["bytes_kbps"]), abs=1e-3
+    )
+    assert kbps_by_level(runtime, latents)["stream"][2] == pytest.approx(float(gaps[3]["bytes_kbps"]))
+    # What the report calls cross-entropy is the rate that training lowers.
+    key_period = 50
+    start = sound[: 480 * key_period]
     with torch.no_grad():
         out = codec(
-            torch.from_numpy(sound)[None],
-            torch.full((1, packets), level),
-            context_available(1, packets, "stream"),
-            torch.zeros(1, packets, dtype=torch.bool),
+            torch.from_numpy(start)[None],
+            torch.full((1, key_period), 1),
+            context_available(1, key_period, "stream"),
+            torch.zeros(1, key_period, dtype=torch.bool),
         )
-    expected = float(out.packet_bits_hard.sum())
-    analysis, coder = LatentAnalysis(runtime), PacketCoder(runtime)
-    context, real = LatentContext(TINY.latents), 0.0
-    for k in range(packets):
-        latents = analysis.step(sound[480 * k : 480 * (k + 1)])[None]
-        real += coder.cost_bits(latents, level, context)
-        coder.code(latents, level, context)
-    assert abs(real / expected - 1) < 0.02, (real, expected)
+    trained_kbps = float(out.packet_bits_hard.mean()) * TINY.packets_per_second / 1000
+    first = [latents[0][:key_period]]
+    assert cross_entropy_kbps(codec, first, 1, "stream") == pytest.approx(trained_kbps, rel=0.005)

@@ -1,0 +1,191 @@
+"""Train each variant for the same few steps from nothing and compare them at equal rates.
+
+Example::
+
+    python -m bench.training --data data/train --validate data/dev/speech --steps 300
+
+Writes one small JSON per variant: settings, loss terms at the end of training, and metrics by rate level of the
+averaged weights on the validation clips, each packet coded alone.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import tempfile
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import numpy as np
+import soxr
+import torch
+from rich.console import Console
+from rich.table import Table
+
+from bench.training.variants import Variant, variants
+from streamcodec.evaluation import METRICS, Clip, read_clips
+from streamcodec.evaluation.alignment import AlignedPair
+from streamcodec.models.codec import NeuralCodec, context_available
+from streamcodec.models.config import NeuralConfig
+from streamcodec.training.codec_task import CodecTask
+from streamcodec.training.data import build_cache
+from streamcodec.training.loop import RunLimits, TrainingLoop
+from streamcodec.training.schedule import TrainingConfig
+
+METRIC_NAMES = ("pesq", "stoi", "mel16", "si_sdr")
+RATES_KBPS = (3.0, 6.0, 10.0)
+RESULTS = Path(__file__).parents[1] / "results"
+Scores = dict[str, float]
+
+
+class VariantTask(CodecTask):
+    """A codec task with what a variant changes."""
+
+    def __init__(self, variant: Variant, config: TrainingConfig, cache: Path, bfloat16: bool) -> None:
+        self._variant = variant
+        super().__init__(variant.model, config, cache, bfloat16=bfloat16)
+
+    def make_codec(self, model_config: NeuralConfig) -> NeuralCodec:
+        codec = super().make_codec(model_config)
+        self._variant.change_networks(codec)
+        return codec
+
+    def prepare(self) -> dict[str, float]:
+        found = super().prepare()
+        self._variant.change_start(self)
+        return found
+
+
+@torch.no_grad()
+def score_level(codec: NeuralCodec, clips: Sequence[Clip], level: int) -> Scores:
+    """Mean rate and metrics of one level, packets coded alone."""
+    c = codec.config
+    rows: list[Scores] = []
+    for clip in clips:
+        sound, rate_hz = clip.read()
+        if rate_hz != c.sample_rate_hz:
+            sound = soxr.resample(sound, rate_hz, c.sample_rate_hz)
+        packets = sound.size // c.packet_samples
+        x = torch.from_numpy(np.ascontiguousarray(sound[: packets * c.packet_samples]))[None]
+        torch.manual_seed(0)
+        out = codec(
+            x,
+            torch.full((1, packets), level),
+            context_available(1, packets, "independent"),
+            torch.zeros(1, packets, dtype=torch.bool),
+        )
+        pair = AlignedPair(x[0].numpy(), c.sample_rate_hz, out.samples[0].numpy(), c.sample_rate_hz)
+        kbps = float(out.packet_bits_hard.mean()) * c.packets_per_second / 1000
+        rows.append({"kbps": kbps, **{name: METRICS[name].score(pair) for name in METRIC_NAMES}})
+    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+
+
+def at_rates(levels: Sequence[Scores], rates_kbps: Sequence[float]) -> list[Scores]:
+    """Scores at given rates, linear in the log of the rate between levels; none outside of what was measured."""
+    known = sorted(levels, key=lambda row: row["kbps"])
+    position = np.log([row["kbps"] for row in known])
+    found = []
+    for rate in rates_kbps:
+        if position[0] <= np.log(rate) <= position[-1]:
+            names = (name for name in known[0] if name != "kbps")
+            values = {n: float(np.interp(np.log(rate), position, [row[n] for row in known])) for n in names}
+            found.append({"kbps": rate, **values})
+    return found
+
+
+def run_variant(
+    name: str, options: argparse.Namespace, cache: Path, clips: Sequence[Clip], say: Callable[[str], None]
+) -> dict[str, object]:
+    """Train and score one variant."""
+    variant = variants()[name]
+    config = TrainingConfig(
+        seed=options.seed, batch_segments=options.batch, warmup_steps=50, rate_warmup_steps=100, initial_segments=300
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        task = VariantTask(variant, config, cache, options.bf16)
+        loop = TrainingLoop(task, Path(folder), options.seed)
+        rows: list[dict[str, object]] = []
+
+        def report(row: dict[str, object]) -> None:
+            rows.append(row)
+            say(f"{name}: step {row['step']} of {options.steps}, loss {row['loss']}")
+
+        began = time.monotonic()
+        loop.run(RunLimits(max_steps=options.steps, checkpoint_minutes=1e9), report)
+        minutes = (time.monotonic() - began) / 60
+        with loop.averaged():
+            levels = [
+                score_level(task.codec, clips, level)
+                for level in range(0, variant.model.levels, options.level_stride)
+            ]
+    return {
+        "variant": name,
+        "what": variant.what,
+        "steps": options.steps,
+        "sound_s": round(options.steps * task.sound_s_per_step, 1),
+        "minutes": round(minutes, 1),
+        "parameters": sum(p.numel() for p in task.codec.parameters()),
+        "training": task.settings(),
+        "clips": len(clips),
+        "last_losses": rows[-1],
+        "levels": [_rounded(row) for row in levels],
+        "at_rates": [_rounded(row) for row in at_rates(levels, RATES_KBPS)],
+    }
+
+
+def _rounded(row: Scores) -> Scores:
+    return {name: round(value, 3) for name, value in row.items()}
+
+
+def table_of(results: Sequence[dict[str, object]]) -> Table:
+    """Metrics of every variant at every rate."""
+    table = Table("variant", "kbps", *(METRICS[name].title for name in METRIC_NAMES))
+    for result in results:
+        rows = result["at_rates"]
+        assert isinstance(rows, list)
+        for row in rows:
+            table.add_row(str(result["variant"]), f"{row['kbps']:g}", *(f"{row[name]:.3f}" for name in METRIC_NAMES))
+    return table
+
+
+def parser() -> argparse.ArgumentParser:
+    """Options of the command."""
+    options = argparse.ArgumentParser(
+        "python -m bench.training", description=__doc__.splitlines()[0] if __doc__ else ""
+    )
+    options.add_argument("--data", type=Path, nargs="+", required=True, help="training sound")
+    options.add_argument("--validate", type=Path, required=True, help="speech to score on")
+    options.add_argument("--cache", type=Path, default=Path("runs/cache"), help="decoded sound (default runs/cache)")
+    options.add_argument("--out", type=Path, default=RESULTS, help="folder of the JSON files (default bench/results)")
+    options.add_argument("--variants", nargs="+", choices=list(variants()), default=list(variants()))
+    options.add_argument("--steps", type=int, default=300)
+    options.add_argument("--batch", type=int, default=8)
+    options.add_argument("--clips", type=int, default=8, help="clips to score on (default 8)")
+    options.add_argument("--level-stride", type=int, default=3, help="score every n-th level (default 3)")
+    options.add_argument("--seed", type=int, default=1)
+    options.add_argument("--bf16", action="store_true", help="networks in bfloat16")
+    options.add_argument("--threads", type=int, default=1)
+    return options
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run the variants one after another, writing each result as it comes."""
+    options = parser().parse_args(arguments)
+    torch.set_num_threads(options.threads)
+    torch.set_flush_denormal(True)
+    cache = build_cache(options.data, options.cache, NeuralConfig().sample_rate_hz)
+    clips = read_clips(options.validate, ["speech"], options.clips)
+    errors = Console(stderr=True)
+    results = []
+    for name in options.variants:
+        result = run_variant(name, options, cache, clips, errors.print)
+        results.append(result)
+        options.out.mkdir(parents=True, exist_ok=True)
+        suffix = f"_seed{options.seed}" if options.seed != 1 else ""
+        (options.out / f"ablation_{name}{suffix}.json").write_text(json.dumps(result, indent=1) + "\n")
+    Console().print(table_of(results))
+
+
+if __name__ == "__main__":
+    main()

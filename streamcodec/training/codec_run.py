@@ -1,0 +1,152 @@
+"""Puts a run of the neural codec together from what a user asks for: device, precision, stage, team, folders."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import torch
+
+from streamcodec.models.config import NeuralConfig
+from streamcodec.training.adversarial_task import FINE_TUNING, AdversarialConfig, AdversarialTask
+from streamcodec.training.checkpoint import read_checkpoint
+from streamcodec.training.codec_task import CodecTask
+from streamcodec.training.data import build_cache
+from streamcodec.training.loop import CHECKPOINT, TrainingLoop
+from streamcodec.training.schedule import TrainingConfig
+from streamcodec.training.task import TrainingError
+from streamcodec.training.team import Team, join_team
+from streamcodec.training.throughput import Option, benchmark, bfloat16_is_faster, codec_task_of, options_here
+
+Switch = Literal["auto", "on", "off"]
+
+
+@dataclass(frozen=True)
+class CodecRunOptions:
+    """What a user may ask of a run.
+
+    ``adversarial_from`` is the progress at which the adversarial stage begins, None for never.
+    """
+
+    data: Sequence[Path]
+    folder: Path
+    cache: Path | None = None
+    model: NeuralConfig = field(default_factory=NeuralConfig)
+    batch_segments: int = 8
+    learning_rate: float | None = None
+    seed: int = 1
+    device: str = "auto"
+    bfloat16: Switch = "auto"
+    start_from: Path | None = None
+    adversarial_from: float | None = None
+
+
+@dataclass
+class CodecRun:
+    """A run ready to go."""
+
+    loop: TrainingLoop
+    codec_task: CodecTask
+    team: Team
+
+
+def choose_device(name: str) -> str:
+    """``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is the GPU if there is one, each process of a team its own."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name.startswith("cuda") and not torch.cuda.is_available():
+        raise TrainingError("there is no CUDA device that this torch can use; try --device cpu")
+    if name == "cuda":
+        name = f"cuda:{os.environ.get('LOCAL_RANK', '0')}"
+    try:
+        device = torch.device(name)
+    except RuntimeError as error:
+        raise TrainingError(f"{name} is no device; use cpu, cuda or auto") from error
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
+    return name
+
+
+def settings_of(options: CodecRunOptions) -> TrainingConfig:
+    """Settings from nothing, from trained weights, or for an adversarial stage on trained weights."""
+    if options.adversarial_from == 0.0:
+        settings = FINE_TUNING
+    elif options.start_from is not None:
+        settings = TrainingConfig(late_losses_from=0.0, rate_warmup_steps=1)
+    else:
+        settings = TrainingConfig()
+    settings = dataclasses.replace(settings, batch_segments=options.batch_segments, seed=options.seed)
+    if options.learning_rate is not None:
+        final = options.learning_rate * settings.final_learning_rate / settings.learning_rate
+        settings = dataclasses.replace(settings, learning_rate=options.learning_rate, final_learning_rate=final)
+    return settings
+
+
+def make_task(
+    options: CodecRunOptions, cache: Path, device: str, team: Team | None = None
+) -> CodecTask | AdversarialTask:
+    """The task of the stage that is asked for."""
+    codec_task = CodecTask(
+        options.model, settings_of(options), cache, device=device, start_from=options.start_from, team=team
+    )
+    if options.adversarial_from is None:
+        return codec_task
+    return AdversarialTask(codec_task, AdversarialConfig(from_progress=options.adversarial_from))
+
+
+def start_run(options: CodecRunOptions) -> CodecRun:
+    """Join the team, decode the data once, choose the precision, and begin or resume the run.
+
+    Raises TrainingError if an adversarial stage is asked for with nothing trained to start on.
+    """
+    standing = options.folder / CHECKPOINT
+    if options.adversarial_from == 0.0 and options.start_from is None and not standing.is_file():
+        raise TrainingError(
+            "the adversarial stage wants trained weights: give --start-from a checkpoint, --out a folder that holds "
+            "a run, or --adversarial the progress to begin at, 0.7 for example"
+        )
+    device = choose_device(options.device)
+    team = join_team(torch.device(device))
+    cache = cache_of(options, team)
+    task = make_task(options, cache, device, team)
+    codec_task = codec_task_of(task)
+    if options.bfloat16 == "auto":
+        # A run that is resumed keeps its precision, or it would not go on exactly.
+        kept = read_checkpoint(standing)["settings"].get("bfloat16") if standing.is_file() else None
+        bfloat16 = bool(team.agree(float(bfloat16_is_faster(task) if kept is None else kept)))
+    else:
+        bfloat16 = options.bfloat16 == "on"
+    codec_task.bfloat16 = bfloat16
+    return CodecRun(TrainingLoop(task, options.folder, options.seed, team), codec_task, team)
+
+
+def time_options(asked: CodecRunOptions) -> Iterator[tuple[Option, float]]:
+    """Seconds of sound per second of every way to train on this machine."""
+    cache = cache_of(asked)
+
+    def task_of(option: Option) -> CodecTask | AdversarialTask:
+        adversarial_from = 0.0 if option.adversarial else None
+        options = dataclasses.replace(
+            asked, batch_segments=option.batch_segments, adversarial_from=adversarial_from, start_from=None
+        )
+        task = make_task(options, cache, option.device)
+        codec_task_of(task).bfloat16 = option.bfloat16
+        return task
+
+    return benchmark(task_of, options_here())
+
+
+def cache_of(options: CodecRunOptions, team: Team | None = None) -> Path:
+    """The decoded sound of the run, built by one process while the others wait."""
+    folder = options.cache or options.folder / "cache"
+    if team is not None and team.rank != 0:
+        team.wait()
+        return build_cache(list(options.data), folder, options.model.sample_rate_hz)
+    cache = build_cache(list(options.data), folder, options.model.sample_rate_hz)
+    if team is not None:
+        team.wait()
+    return cache

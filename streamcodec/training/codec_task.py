@@ -1,0 +1,145 @@
+"""The neural codec as a training task: regression of sound through quantized latents at a price per bit."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from streamcodec.models.codec import CodecOutput, NeuralCodec
+from streamcodec.models.config import NeuralConfig
+from streamcodec.training.checkpoint import CODEC, read_checkpoint
+from streamcodec.training.data import BatchesAhead, SegmentSource
+from streamcodec.training.initialise import grow_from, initialise_linear_paths
+from streamcodec.training.learning_rate import WarmupCosine
+from streamcodec.training.losses import ReconstructionLoss, loss_weights
+from streamcodec.training.schedule import TrainingConfig, draw_conditions, rate_weights
+from streamcodec.training.task import Counted, Figures, OptimiserConfig, ParameterGroup, Player, TrainingTask, Turn
+from streamcodec.training.team import Team
+
+
+@dataclasses.dataclass
+class CodecPass:
+    """One batch through the codec, and what it costs."""
+
+    original: Tensor
+    """Sound aligned with the decoded one."""
+    decoded: Tensor
+    second: Tensor
+    """Another draw of the decoder's noise."""
+    bandwidth_hz: Tensor
+    distance: Tensor
+    """Mean reconstruction loss."""
+    price: Tensor
+    """Mean price of the bits."""
+    figures: Figures
+
+    @property
+    def loss(self) -> Tensor:
+        """What the regression stage lowers."""
+        return self.distance + self.price
+
+
+class CodecTask(TrainingTask):
+    """The networks of the neural tier, scored by :class:`~streamcodec.training.losses.ReconstructionLoss`."""
+
+    def __init__(
+        self,
+        model_config: NeuralConfig,
+        config: TrainingConfig,
+        cache: Path,
+        device: str = "cpu",
+        compile_model: bool = False,
+        start_from: Path | None = None,
+        bfloat16: bool = False,
+        team: Team | None = None,
+    ) -> None:
+        self.config = config
+        self.device = torch.device(device)
+        self.bfloat16 = bfloat16
+        self._start_from = start_from
+        self.team = team or Team()
+        torch.manual_seed(config.seed)
+        self.codec = self.make_codec(model_config).to(self.device)
+        self.loss = ReconstructionLoss(model_config.sample_rate_hz, config.repulsion).to(self.device)
+        segment = config.segment_packets * model_config.packet_samples
+        self.source = SegmentSource(cache, segment, model_config.sample_rate_hz, config.seed)
+        self._batches = BatchesAhead(self.source, self.team.size) if self.device.type == "cuda" else self.source
+        self.sound_s_per_step = config.batch_segments * config.segment_packets / model_config.packets_per_second
+        self.identity = {"model_config": model_config.to_json()}
+        self.players = {CODEC: self._player()}
+        self._forward = torch.compile(self.codec) if compile_model else self.codec
+
+    def make_codec(self, model_config: NeuralConfig) -> NeuralCodec:
+        """The networks, before their start values are set; a place for experiments to exchange some."""
+        return NeuralCodec(model_config)
+
+    def _player(self) -> Player:
+        config = self.config
+        steps = [p for name, p in self.codec.named_parameters() if "log2_step" in name]
+        others = [p for name, p in self.codec.named_parameters() if "log2_step" not in name]
+        return Player(
+            self.codec,
+            WarmupCosine(config.learning_rate, config.final_learning_rate, config.warmup_steps),
+            OptimiserConfig(weight_decay=config.weight_decay, gradient_clip=config.gradient_clip),
+            [ParameterGroup(others, config.weight_decay), ParameterGroup(steps, 0.0, rate_scale=3.0)],
+            average_decay=config.ema_decay,
+        )
+
+    def settings(self) -> dict[str, object]:
+        """Those of the run, and the precision that was chosen."""
+        return {**dataclasses.asdict(self.config), "bfloat16": self.bfloat16}
+
+    def prepare(self) -> dict[str, float]:
+        """Take over the weights to start from, or set the linear paths to Karhunen-Loeve transforms of some sound."""
+        if self._start_from is not None:
+            stored = read_checkpoint(self._start_from, self.device)
+            grow_from(self.codec, stored["players"][CODEC]["average"])
+            return {}
+        samples, _ = self.source.batch(step=2**31, size=self.config.initial_segments)
+        return initialise_linear_paths(self.codec, torch.from_numpy(samples).to(self.device))
+
+    def turns(self, step: int, progress: float) -> Iterator[Turn]:
+        """The codec's turn."""
+        done = self.code_batch(step, progress)
+        yield Turn(CODEC, done.loss, done.figures)
+
+    def code_batch(self, step: int, progress: float) -> CodecPass:
+        """Draw the batch of a step, code it under random conditions, and score it."""
+        config, model = self.config, self.codec.config
+        own_step = step * self.team.size + self.team.rank
+        samples, bandwidth = self._batches.batch(own_step, config.batch_segments)
+        x = torch.from_numpy(samples).to(self.device)
+        generator = torch.Generator().manual_seed(config.seed * 1_000_003 + own_step)
+        conditions = draw_conditions(model, x.shape[0], config.segment_packets, generator)
+        level = conditions.level.to(self.device)
+        with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
+            out: CodecOutput = self._forward(
+                x, level, conditions.available.to(self.device), conditions.lost.to(self.device)
+            )
+        lag = model.overlap_samples
+        original, decoded, second = x[:, :-lag], out.samples[:, lag:], out.second[:, lag:]
+        band = torch.from_numpy(bandwidth).to(self.device)
+        fineness = level.float().mean(1) / (model.levels - 1)
+        weights = loss_weights(fineness, progress, config.late_losses_from)
+        distance, parts = self.loss(decoded, second, original, band, weights)
+        to_kbps = model.packets_per_second / 1000.0
+        price = rate_weights(config, model.levels, step).to(self.device)[level]
+        return CodecPass(
+            original,
+            decoded,
+            second,
+            band,
+            distance.mean(),
+            (price * out.packet_bits * to_kbps).mean(),
+            {**parts, "kbps": _by_level(out.packet_bits_hard * to_kbps, level, model.levels)},
+        )
+
+
+def _by_level(kbps: Tensor, level: Tensor, levels: int) -> Counted:
+    flat = level.flatten()
+    total = torch.zeros(levels, device=kbps.device).scatter_add_(0, flat, kbps.detach().flatten().float())
+    return Counted(total, torch.bincount(flat, minlength=levels).float())
