@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,7 +23,9 @@ from streamcodec.training.checkpoint import CODEC, read_checkpoint
 
 HALF_FROM_VALUES = 2048
 INT8_FROM_VALUES = 1 << 17
-LOW_NOISE_GAIN = 0.85
+LevelCurve = Sequence[tuple[float, float]]
+LOW_NOISE_GAINS = ((0.0, 0.8), (0.2, 0.8), (0.6, 1.0), (1.0, 1.0))
+"""Gain of the decoder's noise below ``NOISE_RAMP_HZ`` by fineness of the rate level, 0 coarsest to 1 finest."""
 NOISE_RAMP_HZ = (3_000.0, 5_000.0)
 INT8_BLOCK = 64
 INT8_ZERO = 128
@@ -56,22 +59,28 @@ class _DecoderStep(nn.Module):
     """The decoder with its noise gain turned down at low frequencies.
 
     Trained on a distribution, the decoder draws as much noise as the original has; between the harmonics of a voice
-    a little less is closer to the waveform and no duller (figures in ``docs/training-log.md``).
+    a little less is closer to the waveform and no duller, most of all at coarse levels (figures in
+    ``docs/training-log.md``).
     """
 
-    def __init__(self, codec: NeuralCodec, low_noise_gain: float) -> None:
+    def __init__(self, codec: NeuralCodec, low_noise_gains: LevelCurve) -> None:
         super().__init__()
         self.decoder = codec.decoder
         c = codec.config
         bins_hz = torch.arange(c.bins) * (c.sample_rate_hz / c.fft_samples)
         start_hz, end_hz = NOISE_RAMP_HZ
         rise = ((bins_hz - start_hz) / (end_hz - start_hz)).clamp(0.0, 1.0)
-        noise = low_noise_gain + (1.0 - low_noise_gain) * rise
-        self.register_buffer("gains", torch.cat([torch.ones(2 * c.bins), noise]))
+        fineness, gain = zip(*low_noise_gains, strict=True)
+        by_level = torch.from_numpy(np.interp(np.linspace(0.0, 1.0, c.levels), fineness, gain))
+        # One row more than there are levels: the decoder's level for a lost packet.
+        low = torch.cat([by_level, by_level[:1]]).float()[:, None]
+        noise = low + (1.0 - low) * rise
+        self.register_buffer("gains", torch.cat([torch.ones(c.levels + 1, 2 * c.bins), noise], dim=1))
 
     def forward(self, latents: Tensor, level: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         decoded, after = self.decoder(latents, level, list(state))
-        return (decoded * self.gains, *after)
+        # One packet a step, so one row of gains serves all its hops.
+        return (decoded * self.get_buffer("gains")[level], *after)
 
 
 def _export_graph(module: nn.Module, inputs: dict[str, Tensor], state: list[Tensor], path: Path, int8: bool) -> None:
@@ -230,12 +239,12 @@ def export_model(
     folder: Path,
     facts: dict[str, object],
     int8: bool = False,
-    low_noise_gain: float = LOW_NOISE_GAIN,
+    low_noise_gains: LevelCurve = LOW_NOISE_GAINS,
 ) -> None:
     """Write ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors`` and ``model.json`` into ``folder``.
 
     ``int8`` multiplies the large matrices in 8 bits: nearly half the time, inputs rounded to 1/254 of their range.
-    ``low_noise_gain`` scales the decoder's noise below ``NOISE_RAMP_HZ``.
+    ``low_noise_gains`` scale the decoder's noise below ``NOISE_RAMP_HZ``: (fineness, gain) pairs, interpolated.
     """
     config = codec.config
     folder.mkdir(parents=True, exist_ok=True)
@@ -246,7 +255,7 @@ def export_model(
         _EncoderStep(codec), {"companded": companded}, codec.encoder.initial_state(1), folder / "encoder.onnx", int8
     )
     _export_graph(
-        _DecoderStep(codec, low_noise_gain),
+        _DecoderStep(codec, low_noise_gains),
         {"latents": latents, "level": level},
         codec.decoder.initial_state(1),
         folder / "decoder.onnx",
@@ -254,6 +263,6 @@ def export_model(
     )
     save_file(entropy_tables(codec), folder / "entropy.safetensors")
     (folder / "model.json").write_text(
-        json.dumps({"config": json.loads(config.to_json()), "low_noise_gain": low_noise_gain, **facts}, indent=1)
+        json.dumps({"config": json.loads(config.to_json()), "low_noise_gains": low_noise_gains, **facts}, indent=1)
         + "\n"
     )
