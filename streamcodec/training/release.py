@@ -52,7 +52,8 @@ def key_packets(mode: str, packets: int, packets_per_second: float) -> NDArray[n
     Shape: output ``[packets]``.
     """
     period = 1 if mode == "independent" else round(DEFAULT_KEY_PERIOD_S * packets_per_second)
-    return np.arange(packets) % period == 0
+    keys: NDArray[np.bool_] = np.arange(packets) % period == 0
+    return keys
 
 
 def kbps_by_level(runtime: NeuralRuntime, latents: Sequence[NDArray[np.float32]]) -> dict[str, list[float]]:
