@@ -15,7 +15,7 @@ from streamcodec.training.losses import TERMS
 
 matplotlib.use("Agg")
 
-CURVES = ("loss", *TERMS)
+CURVES = ("loss", *TERMS, "adversarial", "features", "discriminator_loss")
 
 
 def draw_curves(folder: Path) -> None:
@@ -29,7 +29,8 @@ def draw_curves(folder: Path) -> None:
     steps = [row["step"] for row in rows]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(13, 5), constrained_layout=True)
     for name in CURVES:
-        left.semilogy(steps, [row[name] for row in rows], label=name, linewidth=1)
+        if any(name in row for row in rows):
+            left.semilogy(steps, [row.get(name, np.nan) for row in rows], label=name, linewidth=1)
     left.set(xlabel="step", title="loss terms")
     left.legend()
     kbps = np.array([row["kbps"] for row in rows], dtype=float)
