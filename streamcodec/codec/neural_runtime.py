@@ -36,9 +36,7 @@ class NeuralRuntime:
         return make_stft(c.fft_samples, c.hop_samples, analysis, synthesis, c.hop_samples + c.overlap_samples)
 
 
-def load_runtime(
-    name_or_folder: str, backend: Backend = "auto", threads: int = THREADS_PER_STREAM
-) -> NeuralRuntime:
+def load_runtime(name_or_folder: str, backend: Backend = "auto", threads: int = THREADS_PER_STREAM) -> NeuralRuntime:
     """Load a model once per process, backend and number of threads; raises ModelError or BackendError."""
     return _load_runtime(name_or_folder, choose(backend), threads)
 

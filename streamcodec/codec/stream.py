@@ -242,8 +242,8 @@ class StreamDecoder:
     """Turns packets, in order, into sound; every push gives one block (of each frame in the packet), whatever came.
 
     ``tier``, ``channels`` and ``bits_per_sample`` (lossless) say what comes out; packets of another tier, rate or
-    format are foreign. ``backend`` as for :class:`StreamEncoder`, whatever the encoder's. Never raises on a damaged, foreign or missing packet: those are concealed and counted in
-    :attr:`concealed`.
+    format are foreign. ``backend`` as for :class:`StreamEncoder`, whatever the encoder's. Never raises on a damaged,
+    foreign or missing packet: those are concealed and counted in :attr:`concealed`.
     """
 
     def __init__(

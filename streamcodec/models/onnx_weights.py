@@ -78,8 +78,9 @@ def _matrix(node: onnx.NodeProto, constants: dict[str, Array]) -> Array | None:
         rows = next(a.i for a in node.attribute if a.name == "K")
         columns, blocks, _ = values.shape
         scales = constants[node.input[2]].reshape(columns, blocks, 1)
-        unpacked = (values.astype(np.float32) - BLOCK_ZERO) * scales
-        return unpacked.reshape(columns, -1)[:, :rows].T
+        unpacked: Array = (values.astype(np.float32) - BLOCK_ZERO) * scales
+        matrix: Array = unpacked.reshape(columns, -1)[:, :rows].T
+        return matrix
     return None
 
 

@@ -33,7 +33,8 @@ def choose(asked: Backend) -> Choice:
     """
     if asked == "auto":
         return Choice(
-            "onnxruntime", "auto: the fastest of the CPU backends, no torch to import; a GPU is used only when asked for"
+            "onnxruntime",
+            "auto: the fastest of the CPU backends, no torch to import; a GPU is used only when asked for",
         )
     if asked == "onnxruntime":
         return Choice(asked, "asked for")
@@ -41,7 +42,9 @@ def choose(asked: Backend) -> Choice:
         raise BackendError(f"backend must be one of {', '.join(BACKENDS)}, got {asked!r}")
     for module in ("torch", "onnx"):
         if importlib.util.find_spec(module) is None:
-            raise BackendError(f"backend {asked!r} needs {module}: run '{TORCH_EXTRA}', or leave the backend at 'auto'")
+            raise BackendError(
+                f"backend {asked!r} needs {module}: run '{TORCH_EXTRA}', or leave the backend at 'auto'"
+            )
     if asked == "torch":
         return Choice(asked, "asked for: the reference, slower than onnxruntime on a CPU")
     import torch
@@ -69,6 +72,15 @@ def open_graphs(
         TorchGraph.encoder(model.config, model.encoder_path, device, threads),
         TorchGraph.decoder(model.config, model.decoder_path, device, threads),
     )
+
+
+def device_of(backend: Backend) -> str:
+    """What a chosen backend computes on."""
+    if backend != "torch-cuda":
+        return "cpu"
+    import torch
+
+    return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
 
 
 def installed(package: str) -> str | None:

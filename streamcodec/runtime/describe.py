@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from streamcodec.runtime.backend import TORCH_EXTRA, Backend, choose, installed
+from streamcodec.runtime.backend import TORCH_EXTRA, Backend, choose, device_of, installed
 from streamcodec.runtime.step import THREADS_PER_STREAM
 
 
@@ -24,7 +24,7 @@ def describe_runtime(asked: Backend = "auto") -> dict[str, Any]:
             "onnxruntime": installed("onnxruntime"),
             "torch": installed("torch") or f"no: {TORCH_EXTRA}",
         },
-        "device": _device(choice.backend),
+        "device": device_of(choice.backend),
         "threads_per_stream": THREADS_PER_STREAM,
         "threads_reason": "a packet is too little work to share",
         "precision": "float32, or 8-bit products where the model was exported so (weights stored in 8 and 16 bits)"
@@ -37,14 +37,6 @@ def describe_runtime(asked: Backend = "auto") -> dict[str, Any]:
         "numpy": installed("numpy"),
         "numba": installed("numba"),
     }
-
-
-def _device(backend: Backend) -> str:
-    if backend != "torch-cuda":
-        return "cpu"
-    import torch
-
-    return f"{torch.cuda.get_device_name()}, CUDA {torch.version.cuda}"
 
 
 def processor_name() -> str:

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.onnx_weights import load_weights
@@ -85,7 +84,7 @@ class _TorchStreams(StepStreams):
     def _captured(self) -> Callable[[], None]:
         """:meth:`_forward` as a CUDA graph. The mask is empty meanwhile, so that the state stays zero."""
         with torch.cuda.device(self._device), torch.no_grad():
-            side = torch.cuda.Stream()
+            side = torch.cuda.Stream()  # type: ignore[no-untyped-call]
             side.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(side):
                 for _ in range(WARM_UP_STEPS):
