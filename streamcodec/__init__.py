@@ -19,6 +19,7 @@ from streamcodec.errors import (
     ModelError,
     PacketError,
     PoolError,
+    SchedulingError,
     StreamcodecError,
 )
 
@@ -36,6 +37,7 @@ __all__ = [
     "PacketFlags",
     "PoolError",
     "RedundantCopy",
+    "SchedulingError",
     "StreamDecoder",
     "StreamEncoder",
     "StreamPool",

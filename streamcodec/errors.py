@@ -37,3 +37,7 @@ class BackendError(StreamcodecError):
 
 class PoolError(StreamcodecError):
     """A slot that is not in use, or a pool that is full."""
+
+
+class SchedulingError(StreamcodecError):
+    """A priority or cores that this system does not give."""

@@ -25,6 +25,7 @@ ALLOWED = {
     "streamcodec.live": {
         "native_dsp",
         "streamcodec.models",
+        "streamcodec.runtime",
         "streamcodec.codec",
         "streamcodec.net",
         "streamcodec.errors",
