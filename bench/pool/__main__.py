@@ -1,7 +1,8 @@
 """Step pools of growing size until the deadline is missed, then close in on the largest that keeps it.
 
 A step deals with one packet, 20 ms of sound, of every stream, encoder and decoder, so it must be done within 20 ms;
-figures are per 10 ms of sound, against 10 ms. On a busy machine ``--clock processor`` judges by the processor's time. Streams that take turns, not in a pool, are measured beside it.
+figures are per 10 ms of sound, against 10 ms. On a busy machine ``--clock processor`` judges by the time of the
+processor instead of the wall's. One stream outside a pool is measured beside it.
 """
 
 from __future__ import annotations
@@ -122,7 +123,8 @@ def main() -> None:
         row = row_of(streams, options.steps, options.model, options.backend, options.threads)
         print(
             f"{streams:5d} streams: p50 {row['p50_ms']:8.3f} ms, p99 {row['p99_ms']:8.3f} ms, "
-            f"processor p50 {row['processor_p50_ms']:8.3f} ms, p99 {row['processor_p99_ms']:8.3f} ms, each {row['p50_ms_per_stream']:.4f} ms",
+            f"processor p50 {row['processor_p50_ms']:8.3f} ms, p99 {row['processor_p99_ms']:8.3f} ms, "
+            f"each {row['p50_ms_per_stream']:.4f} ms",
             flush=True,
         )
         return row
@@ -144,7 +146,8 @@ def main() -> None:
         "rows": rows,
     }
     print(
-        f"largest pool with p99 ({options.clock}) within {DEADLINE_MS:g} ms: {largest} streams (bar: {BAR_STREAMS} per core)"
+        f"largest pool with p99 ({options.clock}) within {DEADLINE_MS:g} ms: "
+        f"{largest} streams (bar: {BAR_STREAMS} per core)"
     )
     if options.json is not None:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
