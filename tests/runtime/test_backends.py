@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 
 import numpy as np
@@ -190,3 +192,52 @@ def test_weights_that_are_not_in_the_graph_are_named(tmp_path: Path) -> None:
     onnx.save(graph, str(path))
     with pytest.raises(ModelError, match=r"encoder\.down"):
         load_weights(empty_encoder_step(model.config), path)
+
+
+class RecordedGraph:
+    """Stands in for a CUDA graph: it keeps what runs while it is captured, and replays that."""
+
+    captured: Callable[[], None] | None = None
+
+    def replay(self) -> None:
+        assert self.captured is not None
+        self.captured()
+
+
+class SideStream:
+    """Stands in for a CUDA stream."""
+
+    def wait_stream(self, other: SideStream) -> None:
+        assert other is not self
+
+
+def test_capture_leaves_the_state_at_zero_and_replay_steps_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The code around a CUDA graph, with the CUDA calls replaced: what it does on a GPU must be seen on a GPU."""
+    graph = both_graphs("torch")[1]
+    streams, expected = graph.new_streams(3), graph.new_streams(3)
+    main = SideStream()
+
+    @contextmanager
+    def capture(recorded: RecordedGraph, capture_error_mode: str) -> Iterator[None]:
+        recorded.captured = streams._forward  # type: ignore[attr-defined]
+        yield
+
+    monkeypatch.setattr(torch.cuda, "device", lambda device: nullcontext())
+    monkeypatch.setattr(torch.cuda, "Stream", SideStream)
+    monkeypatch.setattr(torch.cuda, "current_stream", lambda: main)
+    monkeypatch.setattr(torch.cuda, "stream", lambda stream: nullcontext())
+    monkeypatch.setattr(torch.cuda, "CUDAGraph", RecordedGraph)
+    monkeypatch.setattr(torch.cuda, "graph", capture)
+    random_inputs(streams, np.random.default_rng(3))
+    streams._advance = streams._captured()  # type: ignore[attr-defined]
+    assert all((array == 0).all() for row in range(3) for array in streams.state(row))
+    for name, array in expected.inputs.items():
+        array[...] = streams.inputs[name]
+    for _ in range(3):
+        for each in (streams, expected):
+            each.step(np.array([0, 2]))
+    np.testing.assert_array_equal(streams.output[[0, 2]], expected.output[[0, 2]])
+    for row in range(3):
+        for mine, theirs in zip(streams.state(row), expected.state(row), strict=True):
+            np.testing.assert_array_equal(mine, theirs)
+    assert all((array == 0).all() for array in streams.state(1))
