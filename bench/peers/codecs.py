@@ -62,13 +62,17 @@ def encodec(chunk_ms: float, calls: int) -> Peer:
     """EnCodec's 24 kHz network with random weights, which cost what trained ones do; without its entropy coder."""
     try:
         import torch
-
-        # EnCodec imports torchaudio to resample files, which nothing here does; its wheel must match torch's.
-        if "torchaudio" not in sys.modules:
-            sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+    except ImportError as error:
+        raise PeerUnavailable(f"EnCodec: {error}; pip install torch") from error
+    # EnCodec imports torchaudio to resample files, which nothing here does; its wheel must match torch's.
+    try:
+        import torchaudio  # noqa: F401
+    except (ImportError, OSError):
+        sys.modules["torchaudio"] = types.ModuleType("torchaudio")
+    try:
         from encodec import EncodecModel
     except ImportError as error:
-        raise PeerUnavailable(f"EnCodec: {error}; pip install --no-deps encodec einops, and torch") from error
+        raise PeerUnavailable(f"EnCodec: {error}; pip install --no-deps encodec einops") from error
     torch.set_num_threads(1)
     model = EncodecModel.encodec_model_24khz(pretrained=False).eval()
     model.set_target_bandwidth(float(KBPS))

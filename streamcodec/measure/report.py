@@ -96,7 +96,7 @@ def measure(options: BenchOptions, progress: Callable[[float], None]) -> tuple[d
     if options.paced_s > 0:
         report["sleeping"] = summarise(run([link], max(10, int(options.paced_s * FRAMES_PER_SECOND)), True).total_ms)
     if options.start_up:
-        report["start_up"] = measure_start_up(options.rate_hz, options.bitrate_bps, options.model)
+        report["start_up"] = measure_start_up(options.rate_hz, options.bitrate_bps, options.model, options.backend)
     progress(1.0)
     return report, main
 
