@@ -2,7 +2,7 @@
 
 A step deals with one packet, 20 ms of sound, of every stream, encoder and decoder, so it must be done within 20 ms;
 figures are per 10 ms of sound, against 10 ms. On a busy machine ``--clock processor`` judges by the time of the
-processor instead of the wall's. One stream outside a pool is measured beside it.
+processor instead of the wall's.
 """
 
 from __future__ import annotations
@@ -15,7 +15,6 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from streamcodec.measure.link import Link, run
 from streamcodec.measure.pool import pool_times
 from streamcodec.measure.summary import summarise
 from streamcodec.models.shipped import DEFAULT_MODEL
@@ -29,7 +28,6 @@ SIZES = (1, 2, 4, 8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024,
 LIMITS = {"wall": "p99_ms", "processor": "processor_p99_ms"}
 CLOSE_ENOUGH = 1.05
 """Ratio of the sizes between which the largest that keeps the deadline is known to lie."""
-ALONE_PACKETS = 1_000
 
 
 def row_of(streams: int, steps: int, model: str, backend: Backend, threads: int) -> dict[str, float]:
@@ -43,7 +41,7 @@ def row_of(streams: int, steps: int, model: str, backend: Backend, threads: int)
         "decode_p50_ms": summarise(times.decode_ms)["p50_ms"],
         "processor_p50_ms": processor["p50_ms"],
         "processor_p99_ms": processor["p99_ms"],
-        "p50_ms_per_stream": round(total["p50_ms"] / streams, 5),
+        "processor_p50_ms_per_stream": round(processor["p50_ms"] / streams, 5),
     }
 
 
@@ -77,20 +75,17 @@ def plot(report: dict[str, Any], path: Path) -> None:
     rows = report["rows"]
     streams = [row["streams"] for row in rows]
     figure, (left, right) = pyplot.subplots(1, 2, figsize=(11, 4.2), constrained_layout=True)
-    for name, style, label in (
-        ("p50_ms", "#0f766e", "p50"),
-        ("p99_ms", "#b45309", "p99"),
-        ("processor_p99_ms", "#d97706", "p99, time of the processor"),
-    ):
-        left.plot(streams, [row[name] for row in rows], marker="o", color=style, label=label)
-    left.axhline(DEADLINE_MS, color="#dc2626", label="deadline")
+    prefix = "" if report["clock"] == "wall" else "processor_"
+    for name, colour in (("p50", "#0f766e"), ("p99", "#b45309")):
+        left.plot(streams, [row[f"{prefix}{name}_ms"] for row in rows], marker="o", color=colour, label=name)
+    left.axhline(DEADLINE_MS, color="#dc2626", label="deadline, p99")
     left.axvline(report["largest"], color="#9aa5b1", linestyle="--", label=f"{report['largest']} streams")
-    left.set(xscale="log", yscale="log", xlabel="streams in the pool", ylabel="ms per 10 ms of sound, all streams")
+    left.set(xscale="log", yscale="log", xlabel="streams in the pool")
+    left.set(ylabel=f"{'processor ' if prefix else ''}ms per 10 ms of sound, all streams")
     left.legend()
-    right.plot(streams, [row["p50_ms_per_stream"] for row in rows], marker="o", color="#0f766e", label="in a pool")
-    right.axhline(report["alone"]["p50_ms"], color="#1e3a8a", label="alone")
-    right.set(xscale="log", ylim=(0, None), xlabel="streams in the pool", ylabel="p50, ms per 10 ms of one stream")
-    right.legend()
+    right.plot(streams, [row["processor_p50_ms_per_stream"] for row in rows], marker="o", color="#0f766e")
+    right.set(xscale="log", ylim=(0, None), xlabel="streams in the pool")
+    right.set(ylabel="processor ms per 10 ms of one stream, p50")
     runtime = report["runtime"]
     figure.suptitle(
         f"{runtime['backend']} on {runtime['processor']} ({runtime['device']}), {report['threads']} thread(s)"
@@ -114,17 +109,13 @@ def main() -> None:
     parser.add_argument("--plot", type=Path)
     options = parser.parse_args()
     Scheduling(options.priority, tuple(options.affinity)).apply()
-    link = Link(24_000, 6_000, "independent", options.model, options.backend)
-    run([link], 100)
-    alone = summarise(run([link], ALONE_PACKETS).total_ms)
-    print(f"one stream alone: p50 {alone['p50_ms']:.3f} ms, p99 {alone['p99_ms']:.3f} ms per 10 ms of sound")
 
     def measure(streams: int) -> dict[str, float]:
         row = row_of(streams, options.steps, options.model, options.backend, options.threads)
         print(
             f"{streams:5d} streams: p50 {row['p50_ms']:8.3f} ms, p99 {row['p99_ms']:8.3f} ms, "
             f"processor p50 {row['processor_p50_ms']:8.3f} ms, p99 {row['processor_p99_ms']:8.3f} ms, "
-            f"each {row['p50_ms_per_stream']:.4f} ms",
+            f"each {row['processor_p50_ms_per_stream']:.4f} ms",
             flush=True,
         )
         return row
@@ -142,7 +133,6 @@ def main() -> None:
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,
         "deadline_ms": DEADLINE_MS,
         "largest": largest,
-        "alone": alone,
         "rows": rows,
     }
     print(
