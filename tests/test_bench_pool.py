@@ -35,7 +35,7 @@ def test_peers_that_are_missing_are_named() -> None:
         raise PeerUnavailable("EnCodec: pip install it")
 
     words = _made(missing)
-    figures = {name: 0.5 for name in ("p50_ms", "p95_ms", "p99_ms", "max_ms")}
+    figures = dict.fromkeys(("p50_ms", "p95_ms", "p99_ms", "max_ms"), 0.5)
     row = {"kind": "STFT", "name": "FFTW", "note": "planned", "times_first": 2.0, **figures}
     text = table({"rows": [row], "missing": [words]})
     assert "| STFT: FFTW | 0.5000 | 0.5000 | 0.5000 | 0.5000 | 2.00 | planned |" in text

@@ -114,7 +114,8 @@ class StreamPool:
         heapq.heappush(self._free, slot)
 
     def encoder(self, slot: int) -> StreamEncoder:
-        """A stream's encoder: for its rate, its state (which any StreamEncoder of these settings takes), a reset."""
+        """A stream's encoder: its rate, a reset, ``flush`` before it leaves, and its state, which any StreamEncoder of
+        these settings takes. Sound goes through :meth:`encode`."""
         return self._member(slot).encoder
 
     def decoder(self, slot: int) -> StreamDecoder:
@@ -145,8 +146,9 @@ class StreamPool:
         """
         slots = sorted(packets)
         members = [self._member(slot) for slot in slots]
-        for slot, member in zip(slots, members, strict=True):
-            if not member.receiving.prepare(parsed(packets[slot])):
+        arrived = [parsed(packets[slot]) for slot in slots]
+        for packet, member in zip(arrived, members, strict=True):
+            if not member.receiving.prepare(packet):
                 member.decoder.concealed += 1
         self._step(self._receiving, slots)
         return {s: m.receiving.finish() for s, m in zip(slots, members, strict=True)}
