@@ -114,8 +114,8 @@ class StreamPool:
         heapq.heappush(self._free, slot)
 
     def encoder(self, slot: int) -> StreamEncoder:
-        """A stream's encoder: its rate, a reset, ``flush`` before it leaves, and its state, which any StreamEncoder of
-        these settings takes. Sound goes through :meth:`encode`."""
+        """A stream's encoder: for its rate, a reset, ``flush`` before it leaves, and its state, which any
+        StreamEncoder of these settings takes. Sound goes through :meth:`encode`."""
         return self._member(slot).encoder
 
     def decoder(self, slot: int) -> StreamDecoder:
