@@ -205,8 +205,8 @@ class NeuralEncoder:
     the others on those before them, and one ending of the range coder serves them all. So the longer the packet, the
     fewer bits a second for the same quality.
 
-    With a ``stream`` of a network that many share, :meth:`prepare`, a step of the network and :meth:`collect` for each
-    frame, then :meth:`finish`, take the place of :meth:`encode`.
+    With a ``stream`` of a network that many share, :meth:`prepare`, a step of the network and :meth:`collect` for
+    each frame, then :meth:`finish`, take the place of :meth:`encode`.
     """
 
     def __init__(

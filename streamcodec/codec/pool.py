@@ -79,6 +79,7 @@ class StreamPool:
         mode: PacketMode | None = None,
         constrained: bool = False,
         dtx: bool = False,
+        packet_ms: int | None = None,
     ) -> int:
         """Let a new stream in, at the start of its sound; returns its slot, the lowest that is free.
 
@@ -94,6 +95,7 @@ class StreamPool:
             mode=mode,
             constrained=constrained,
             dtx=dtx,
+            packet_ms=packet_ms,
             model=self._model,
             backend=self._backend,
         )
@@ -123,35 +125,43 @@ class StreamPool:
         return self._member(slot).decoder
 
     def encode(self, blocks: Mapping[int, object]) -> dict[int, Packet | None]:
-        """Packets of one block of 20 ms for each stream named; None where ``dtx`` sends nothing.
+        """Packets of one block for each stream named; None where ``dtx`` sends nothing.
 
         Streams not named stay as they are. An error (AudioFormatError, PoolError) leaves all of them as they were.
 
-        Shape: each block ``[block_samples]`` or ``[block_samples, channels]``, as for :meth:`StreamEncoder.push`.
+        Shape: each block ``[block_samples]`` or ``[block_samples, channels]``, as for :meth:`StreamEncoder.push`;
+        one packet, so 20 ms unless the stream joined with another ``packet_ms``.
         """
-        slots = sorted(blocks)
-        members = [self._member(slot) for slot in slots]
-        sound = [_whole_block(m.encoder, s, blocks[s]) for s, m in zip(slots, members, strict=True)]
-        for member, block in zip(members, sound, strict=True):
-            member.sending.prepare(block)
-        self._step(self._sending, slots)
-        return {s: m.encoder.number(m.sending.finish()) for s, m in zip(slots, members, strict=True)}
+        members = {slot: self._member(slot) for slot in sorted(blocks)}
+        sound = {slot: _whole_block(member.encoder, slot, blocks[slot]) for slot, member in members.items()}
+        for k in range(max((m.sending.frames for m in members.values()), default=0)):
+            in_step = {slot: member for slot, member in members.items() if k < member.sending.frames}
+            for slot, member in in_step.items():
+                member.sending.prepare(k, sound[slot])
+            self._sending.step(_rows(in_step))
+            for member in in_step.values():
+                member.sending.collect(k)
+        return {slot: member.encoder.number(member.sending.finish()) for slot, member in members.items()}
 
     def decode(self, packets: Mapping[int, Packet | bytes | None]) -> dict[int, Samples]:
-        """Sound of the next 20 ms of each stream named; ``None`` says that its packet is lost.
+        """Sound of the packet's frames of each stream named; ``None`` says that its next frame (20 ms) is lost.
 
         Streams not named stay as they are. Damaged packets count as lost: see :meth:`StreamDecoder.push`.
 
-        Shape: each output float32 ``[block_samples]``, within full scale.
+        Shape: each output float32 ``[frames * block_samples]``, within full scale.
         """
-        slots = sorted(packets)
-        members = [self._member(slot) for slot in slots]
-        arrived = [parsed(packets[slot]) for slot in slots]
-        for packet, member in zip(arrived, members, strict=True):
-            if not member.receiving.prepare(packet):
-                member.decoder.concealed += 1
-        self._step(self._receiving, slots)
-        return {s: m.receiving.finish() for s, m in zip(slots, members, strict=True)}
+        members = {slot: self._member(slot) for slot in sorted(packets)}
+        frames = {slot: frames_of(packets[slot]) for slot in members}
+        heard: dict[int, list[Samples]] = {slot: [] for slot in members}
+        for k in range(max(map(len, frames.values()), default=0)):
+            in_step = {slot: member for slot, member in members.items() if k < len(frames[slot])}
+            for slot, member in in_step.items():
+                if not member.receiving.prepare(frames[slot][k]):
+                    member.decoder.concealed += 1
+            self._receiving.step(_rows(in_step))
+            for slot, member in in_step.items():
+                heard[slot].append(member.receiving.finish())
+        return {slot: blocks[0] if len(blocks) == 1 else np.concatenate(blocks) for slot, blocks in heard.items()}
 
     def _member(self, slot: int) -> _Member:
         member = self._members.get(slot)
@@ -159,17 +169,16 @@ class StreamPool:
             raise PoolError(f"slot {slot!r} of the pool is not in use: join() gives one")
         return member
 
-    def _step(self, streams: StepStreams, slots: Iterable[int]) -> None:
-        rows: Rows = np.fromiter(slots, np.int64)
-        if rows.size:
-            streams.step(rows)
+
+def _rows(slots: Iterable[int]) -> Rows:
+    return np.fromiter(slots, np.int64)
 
 
 def _whole_block(encoder: StreamEncoder, slot: int, samples: object) -> Samples:
     block = encoder.accept(samples)
     if len(block) != encoder.block_samples:
         raise AudioFormatError(
-            f"slot {slot} takes {encoder.block_samples} samples (20 ms) at a time, got {len(block)}: "
+            f"slot {slot} takes {encoder.block_samples} samples (one packet) at a time, got {len(block)}: "
             "collect whole blocks"
         )
     return block

@@ -126,6 +126,22 @@ def test_every_stream_has_its_own_settings(speech: Float32Array) -> None:
     assert alone.flips <= 2
 
 
+def test_packets_of_several_frames(speech: Float32Array) -> None:
+    pool = StreamPool(3)
+    slots = [pool.join(packet_ms=packet_ms) for packet_ms in (20, 60, 40)]
+    voices = [Voice(speech, packet_ms=packet_ms) for packet_ms in (20, 60, 40)]
+    for k in range(12):
+        packets = pool.encode({slot: voice.next_block() for slot, voice in zip(slots, voices, strict=True)})
+        lost = slots[k % 3]
+        heard = pool.decode({slot: None if slot == lost else packet for slot, packet in packets.items()})
+        for slot, voice in zip(slots, voices, strict=True):
+            voice.expect(packets[slot])
+            alone = voice.decoder.push(None if slot == lost else packets[slot])
+            np.testing.assert_allclose(heard[slot], alone, atol=SOUND_TOLERANCE)
+    assert [len(heard[slot]) for slot in slots] == [480, 1440, 480]
+    assert [voice.flips for voice in voices] == [0, 0, 0]
+
+
 def test_a_stream_moves_into_a_pool_and_out_again(speech: Float32Array) -> None:
     blocks = speech[: 60 * 480].reshape(60, 480)
     whole, alone, pool = StreamEncoder(24_000, 6_000), StreamEncoder(24_000, 6_000), StreamPool(2)
