@@ -40,8 +40,8 @@ PACKETS_PER_ROUND = 25
 """A round is some 10 ms long, so that a neighbour disturbs calibration and codec alike."""
 CALIBRATIONS_PER_ROUND = 8
 WARM_UP_PACKETS = 200
-QUIET_SHARE = 25.0
-"""Percentile of the packets of a round: its less disturbed ones."""
+QUIET_SHARE = 10.0
+"""Percentile of the packets of a round: its least disturbed ones, with warm caches."""
 
 
 @dataclass(frozen=True)

@@ -1,7 +1,7 @@
 """Time all peers, taking turns, and print one table. See the package's docstring.
 
-Percentiles are of the wall's time of single calls; the column before them is the processor's time, which a busy machine
-does not stretch as much, and what the comparison goes by.
+Percentiles are of the wall time of single calls. The column before them is the time of the processor, which a busy
+machine does not stretch as much, and what the comparison goes by.
 """
 
 from __future__ import annotations
