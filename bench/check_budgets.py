@@ -3,6 +3,7 @@
     python bench/check_budgets.py                       # against bench/budgets.toml; exit code 1 names the stage
     python bench/check_budgets.py --record FILE         # write the budgets of this commit on this machine
     python bench/check_budgets.py --slow-down decode.network=0.3     # prove that the check notices
+    python bench/check_budgets.py --repeat 10           # prove that it does not cry wolf
 
 Every budget is a ratio: the stage's time over that of a calibration kernel, timed just before and after, whose
 mixture of work (matrix-vector products that stream weights, small transforms, calls from Python) feels a slow or busy
@@ -39,8 +40,8 @@ PACKETS_PER_ROUND = 25
 """A round is some 10 ms long, so that a neighbour disturbs calibration and codec alike."""
 CALIBRATIONS_PER_ROUND = 8
 WARM_UP_PACKETS = 200
-QUIET_SHARE = 25.0
-"""Percentile of the packets of a round: its less disturbed ones."""
+QUIET_SHARE = 10.0
+"""Percentile of the packets of a round: its least disturbed ones, with warm caches."""
 
 
 @dataclass(frozen=True)
@@ -81,6 +82,11 @@ def judge(rounds: Sequence[Round], budgets: Mapping[str, float]) -> list[Verdict
     return [Verdict(stage, ratios[stage], budget, drift) for stage, budget in budgets.items()]
 
 
+def confirmed(first: Sequence[Verdict], second: Sequence[Verdict]) -> list[Verdict]:
+    """Of two hearings, each stage's better one: what is broken was broken twice."""
+    return [min(pair, key=lambda v: v.ratio / (v.drift * v.budget)) for pair in zip(first, second, strict=True)]
+
+
 def measure(rounds: int, slow_down: Mapping[str, float]) -> list[Round]:
     """Time the codec on this machine, calibration and codec taking turns."""
     from streamcodec.measure.link import Link, run_by_stage
@@ -103,7 +109,7 @@ def measure(rounds: int, slow_down: Mapping[str, float]) -> list[Round]:
 
 
 class Calibration:
-    """A fixed piece of work: products with 20 MB of weights, as many as the networks',, transforms and calls."""
+    """A fixed piece of work: products with 20 MB of weights, as many as the networks', transforms and calls."""
 
     def __init__(self) -> None:
         from native_dsp.fft import make_fft, rfft
@@ -179,26 +185,46 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
     parser.add_argument("--budgets", type=Path, default=BUDGETS, help="budgets to check against")
     parser.add_argument("--record", type=Path, nargs="?", const=BUDGETS, help="write budgets instead")
+    parser.add_argument("--repeat", type=int, default=1, help="judge so many runs, and say how many went red")
     parser.add_argument("--rounds", type=int, default=ROUNDS)
     parser.add_argument("--slow-down", type=_named_share, action="append", default=[], metavar="STAGE=SHARE")
     parser.add_argument("--summary", type=Path, help="append the table to this file")
     options = parser.parse_args(arguments)
-    rounds = measure(options.rounds, dict(options.slow_down))
+    slow_down = dict(options.slow_down)
     if options.record is not None:
-        write_budgets(rounds, options.record)
+        write_budgets(measure(options.rounds, slow_down), options.record)
         print(f"wrote {options.record}")
         return 0
-    verdicts = judge(rounds, tomllib.loads(options.budgets.read_text())["ratio_to_calibration"])
+    budgets = tomllib.loads(options.budgets.read_text())["ratio_to_calibration"]
+    red = sum(_judge_one_run(options.rounds, slow_down, budgets, options.summary) for _ in range(options.repeat))
+    if options.repeat > 1:
+        print(f"{red} of {options.repeat} runs went red")
+    return 1 if red else 0
+
+
+def _judge_one_run(
+    count: int, slow_down: Mapping[str, float], budgets: Mapping[str, float], summary: Path | None
+) -> bool:
+    """Measure, print the table and the broken budgets; whether there were any.
+
+    A stage that is over its budget gets a second hearing: slower code is slower again, a disturbance is not.
+    """
+    rounds = measure(count, slow_down)
+    verdicts = judge(rounds, budgets)
+    if any(v.broken for v in verdicts):
+        print("over budget, so measured again:", ", ".join(v.stage for v in verdicts if v.broken), file=sys.stderr)
+        rounds = measure(count, slow_down)
+        verdicts = confirmed(verdicts, judge(rounds, budgets))
     text = table(rounds, verdicts)
-    print(text)
-    if options.summary is not None:
-        with options.summary.open("a") as summary:
-            summary.write(f"## Latency budgets\n\n{text}\n")
+    print(text, flush=True)
+    if summary is not None:
+        with summary.open("a") as file:
+            file.write(f"## Latency budgets\n\n{text}\n")
     broken = [v for v in verdicts if v.broken]
     for v in broken:
         excess = v.ratio / (v.drift * v.budget) - 1.0
         print(f"{v.stage} takes {100 * excess:.0f} % more than its budget", file=sys.stderr)
-    return 1 if broken else 0
+    return bool(broken)
 
 
 if __name__ == "__main__":

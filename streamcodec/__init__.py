@@ -8,14 +8,18 @@ The other tiers go from ``codec/stream.py`` through ``codec/near_lossless_tier.p
 
 from streamcodec.codec.oneshot import EncodedAudio, decode_array, decode_file, encode_array, encode_file
 from streamcodec.codec.packet import Packet, PacketFlags, RedundantCopy, Tier
+from streamcodec.codec.pool import StreamPool
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.codec.transcode import transcode_file
 from streamcodec.errors import (
     AudioFormatError,
+    BackendError,
     BitrateError,
     FileFormatError,
     ModelError,
     PacketError,
+    PoolError,
+    SchedulingError,
     StreamcodecError,
 )
 
@@ -23,6 +27,7 @@ __version__ = "0.1.0"
 
 __all__ = [
     "AudioFormatError",
+    "BackendError",
     "BitrateError",
     "EncodedAudio",
     "FileFormatError",
@@ -30,9 +35,12 @@ __all__ = [
     "Packet",
     "PacketError",
     "PacketFlags",
+    "PoolError",
     "RedundantCopy",
+    "SchedulingError",
     "StreamDecoder",
     "StreamEncoder",
+    "StreamPool",
     "StreamcodecError",
     "Tier",
     "decode_array",

@@ -29,3 +29,15 @@ class ModelError(StreamcodecError):
 
 class DamagedPayload(StreamcodecError):  # noqa: N818 - a state of the bytes, named as the packet format names it
     """A payload that is damaged, follows a gap, or comes before the first key block."""
+
+
+class BackendError(StreamcodecError):
+    """A backend that is unknown, not installed, or without its device."""
+
+
+class PoolError(StreamcodecError):
+    """A slot that is not in use, or a pool that is full."""
+
+
+class SchedulingError(StreamcodecError):
+    """A priority or cores that this system does not give."""

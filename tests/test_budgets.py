@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.check_budgets import ROUNDS, Round, judge, ratios_of, table, tomllib, write_budgets
+from bench.check_budgets import ROUNDS, Round, confirmed, judge, ratios_of, table, tomllib, write_budgets
 
 TYPICAL_MS = {"encode.stft": 0.004, "encode.network": 0.065, "decode.network": 0.11, "decode.render": 0.005}
 
@@ -38,6 +38,13 @@ def test_a_slow_stage_is_found_and_named(stage: str, seed: int) -> None:
 
 def test_noise_breaks_nothing_in_a_hundred_runs() -> None:
     assert not any(v.broken for seed in range(100) for v in judge(simulated_rounds(seed), BUDGETS))
+
+
+def test_only_what_is_slow_twice_is_broken() -> None:
+    quiet, windows = judge(simulated_rounds(1), BUDGETS), judge(simulated_rounds(2, {"encode.stft": 1.3}), BUDGETS)
+    networks = [judge(simulated_rounds(seed, {"decode.network": 1.3}), BUDGETS) for seed in (3, 4)]
+    assert [v.stage for v in confirmed(*networks) if v.broken] == ["decode.network"]
+    assert not any(v.broken for second in (quiet, windows) for v in confirmed(networks[0], second))
 
 
 def test_budgets_survive_being_written(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import itertools
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
+from bench.peers.codecs import streamcodec_pool
 from streamcodec.measure.link import Link, blocks_of, bundled_speech
 from streamcodec.models.shipped import DEFAULT_MODEL
 
@@ -38,6 +39,13 @@ def test_streamcodec(benchmark: BenchmarkFixture, kbps: int, rate_hz: int) -> No
         stream.decoder.push(stream.encoder.push(next(blocks))[0].to_bytes())
 
     bench(benchmark, step)
+
+
+@pytest.mark.benchmark(group="20 ms of 16 streams, encode + decode")
+def test_streamcodec_pool(benchmark: BenchmarkFixture) -> None:
+    peer = streamcodec_pool()
+    benchmark.extra_info["sound_ms"] = peer.sound_ms
+    benchmark.pedantic(peer.step, rounds=ROUNDS // 10, warmup_rounds=10)
 
 
 @pytest.mark.benchmark(group="20 ms, encode")

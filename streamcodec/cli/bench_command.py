@@ -7,9 +7,23 @@ import json
 from pathlib import Path
 from typing import Any
 
-from streamcodec.cli.common import add_model_argument, need, positive, print_json, progress_bar
+from streamcodec.cli.common import (
+    add_backend_argument,
+    add_model_argument,
+    add_scheduling_arguments,
+    need,
+    positive,
+    print_json,
+    progress_bar,
+    scheduling_of,
+)
 
 HELP = ("measure what a frame costs on this machine, stage by stage", "streamcodec bench --plot cost.png")
+CONDITIONS = {
+    "sleeping": "sleeping between packets",
+    "busy_neighbour": "beside a busy process",
+    "neighbour_on_the_same_core": "sharing the core with it",
+}
 COLUMNS = ("p50_ms", "p95_ms", "p99_ms", "p99_9_ms", "max_ms")
 
 
@@ -26,12 +40,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="S",
         help="seconds of sleeping between packets (default 5, 0: none)",
     )
+    parser.add_argument("--no-neighbour", action="store_true", help="leave out the runs beside a busy process")
     parser.add_argument("--no-start-up", action="store_true", help="leave out the run in a fresh process")
     parser.add_argument(
         "--json", nargs="?", const="-", metavar="FILE", help="JSON to a file, or instead of the table"
     )
     parser.add_argument("--plot", type=Path, metavar="PNG", help="histogram with the budget line")
     add_model_argument(parser)
+    add_backend_argument(parser)
+    add_scheduling_arguments(parser)
 
 
 def run(options: argparse.Namespace) -> None:
@@ -46,7 +63,10 @@ def run(options: argparse.Namespace) -> None:
         bitrate_bps=1000.0 * options.kbps,
         mode=options.mode,
         model=options.model,
+        backend=options.backend,
+        scheduling=scheduling_of(options),
         paced_s=options.sleep,
+        neighbour=not options.no_neighbour,
         start_up=not options.no_start_up,
     )
     with progress_bar("measuring") as progress:
@@ -84,8 +104,11 @@ def _print_tables(report: dict[str, Any]) -> None:
         table.add_row(f"at {row['payload_bps'] / 1000:.2f} kbps", *_cells(row))
     for row in report["streams"]:
         table.add_row(f"{row['streams']} streams in turn", *_cells(row))
-    if "sleeping" in report:
-        table.add_row("sleeping between packets", *_cells(report["sleeping"]))
+    for row in report["pools"]:
+        table.add_row(f"{row['streams']} streams in a pool, each", *_cells(row))
+    for name in ("sleeping", "busy_neighbour", "neighbour_on_the_same_core"):
+        if name in report:
+            table.add_row(CONDITIONS[name], *_cells(report[name]))
     console.print(table)
     for limit in ("p50_ms", "p99_ms"):
         verdict = "within" if report["total"][limit] <= budget[limit] else "OVER"

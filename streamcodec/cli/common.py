@@ -10,12 +10,15 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.errors import AudioFormatError, StreamcodecError
+
+if TYPE_CHECKING:
+    from streamcodec.runtime.scheduling import Scheduling
 
 FRAME_MS = 10.0
 BUDGET_MS = 1.0
@@ -104,6 +107,43 @@ def add_model_argument(parser: argparse.ArgumentParser) -> None:
     from streamcodec.models.shipped import DEFAULT_MODEL
 
     parser.add_argument("--model", default=DEFAULT_MODEL, help=f"model name or folder (default {DEFAULT_MODEL})")
+
+
+def add_backend_argument(parser: argparse.ArgumentParser) -> None:
+    """``--backend``."""
+    from streamcodec.runtime.backend import BACKENDS
+
+    parser.add_argument("--backend", choices=BACKENDS, default="auto", help="what steps the networks (default auto)")
+
+
+def add_scheduling_arguments(parser: argparse.ArgumentParser) -> None:
+    """``--priority`` and ``--affinity``; :func:`scheduling_of` turns them into a ``Scheduling``."""
+    from streamcodec.runtime.scheduling import PRIORITIES
+
+    parser.add_argument(
+        "--priority",
+        choices=PRIORITIES,
+        default="normal",
+        help="of the codec's thread; others than normal need permission",
+    )
+    parser.add_argument(
+        "--affinity", type=cores, default=(), metavar="CORES", help="cores that the codec may use, such as 2 or 2,3"
+    )
+
+
+def scheduling_of(options: argparse.Namespace) -> Scheduling:
+    """What :func:`add_scheduling_arguments` took."""
+    from streamcodec.runtime.scheduling import Scheduling
+
+    return Scheduling(options.priority, options.affinity)
+
+
+def cores(text: str) -> tuple[int, ...]:
+    """Argument type: numbers of cores with commas between them."""
+    try:
+        return tuple(int(core) for core in text.split(","))
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"must be numbers of cores such as 2 or 2,3, got {text}") from error
 
 
 def positive(text: str) -> float:

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import IO, Any
 
-from streamcodec.cli.common import input_file, print_json
+from streamcodec.cli.common import add_backend_argument, input_file, print_json
 from streamcodec.errors import StreamcodecError
 
 HELP = ("say what is in a .sc file, or what runs the codec here", "streamcodec info talk.sc")
@@ -16,6 +16,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("input", nargs="?", help=".sc file, or - for standard input")
     parser.add_argument("--runtime", action="store_true", help="backend, versions, threads and processor instead")
+    add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="JSON (the default; kept for scripts)")
 
 
@@ -68,7 +69,7 @@ def run(options: argparse.Namespace) -> None:
     if options.runtime:
         from streamcodec.runtime.describe import describe_runtime
 
-        print_json(describe_runtime())
+        print_json(describe_runtime(options.backend))
         return
     if options.input is None:
         raise StreamcodecError("name a .sc file, or ask for --runtime")

@@ -7,7 +7,17 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
-from streamcodec.cli.common import add_rate_arguments, device, milliseconds, positive, print_json, share
+from streamcodec.cli.common import (
+    add_backend_argument,
+    add_rate_arguments,
+    add_scheduling_arguments,
+    device,
+    milliseconds,
+    positive,
+    print_json,
+    scheduling_of,
+    share,
+)
 
 if TYPE_CHECKING:
     from streamcodec.live import Loopback, LoopbackStats
@@ -26,6 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output-device", type=device, help="loudspeaker: number or part of its name")
     parser.add_argument("--rate", type=int, default=48_000, help="sample rate in Hz (default 48000)")
     add_rate_arguments(parser)
+    add_backend_argument(parser)
+    add_scheduling_arguments(parser)
     parser.add_argument("--seconds", type=positive, help="stop after this long (default: until Ctrl-C)")
     parser.add_argument("--loss", type=share, default=0.0, help="share of packets lost (default 0)")
     parser.add_argument("--burst", type=positive, default=1.0, help="mean length of a loss, in packets (default 1)")
@@ -53,6 +65,7 @@ def run(options: argparse.Namespace) -> None:
         dtx=options.dtx,
         packet_ms=options.packet_ms,
         model=options.model,
+        backend=options.backend,
         loss=options.loss,
         mean_burst_packets=options.burst,
         jitter_ms=options.jitter,
@@ -61,7 +74,11 @@ def run(options: argparse.Namespace) -> None:
         allow_feedback=options.allow_feedback,
     )
     loopback = Loopback(
-        config, input_device=options.input_device, output_device=options.output_device, record=options.record
+        config,
+        input_device=options.input_device,
+        output_device=options.output_device,
+        record=options.record,
+        scheduling=scheduling_of(options),
     )
     with loopback:
         watch(loopback, options.seconds or math.inf, quiet=options.json)

@@ -13,6 +13,7 @@ from streamcodec.codec import entropy
 from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.codec.rendering import Background, make_background, render
+from streamcodec.runtime.step import StepRow
 
 Float32Array = NDArray[np.float32]
 FULL_GAIN_PACKETS = 3
@@ -46,14 +47,18 @@ class NeuralDecoderState:
 
 
 class NeuralDecoder:
-    """Decodes packets in order; a packet it cannot use counts as lost and is concealed."""
+    """Decodes packets in order; a packet it cannot use counts as lost and is concealed.
 
-    def __init__(self, runtime: NeuralRuntime) -> None:
+    With a ``stream`` of a network that many share, :meth:`prepare`, a step of the network and :meth:`finish` take the
+    place of :meth:`decode`.
+    """
+
+    def __init__(self, runtime: NeuralRuntime, stream: StepRow | None = None) -> None:
         config = runtime.model.config
         self._runtime = runtime
         self._config = config
         self._steps = runtime.tables.step.astype(np.float32) / np.float32(1 << entropy.STEP_BITS)
-        self._stream = runtime.decoder.new_stream()
+        self._stream = stream or runtime.decoder.new_stream()
         self._latents = self._stream.inputs["latents"].reshape(-1)
         self._level = self._stream.inputs["level"].reshape(-1)
         self._hidden = np.zeros(config.entropy_hidden, np.int64)
@@ -141,22 +146,32 @@ class NeuralDecoder:
 
         Shape: output ``[packet_samples]`` at 24 kHz, lagging by ``overlap_samples``.
         """
+        usable = self.prepare(packet)
+        self._stream.step()
+        return self.finish(), usable
+
+    def prepare(self, packet: Packet | None) -> bool:
+        """What comes before the network; whether the packet was of use."""
         indices = None if packet is None else self.indices_of(packet)
         if packet is None or indices is None:
-            return self._conceal(), False
+            self._expected_timestamp = None
+            self._lost_in_a_row += 1
+            self._latents[:] = 0.0
+            self._level[0] = self._config.levels
+            return False
         np.multiply(indices, self._steps[packet.level], out=self._latents)
         self._level[0] = packet.level
         self._lost_in_a_row = 0
         self._in_silence = bool(packet.flags & PacketFlags.SILENCE)
-        self._stream.step()
-        return self._synthesise(gain=1.0, noise_gain=0.0), True
+        return True
 
-    def _conceal(self) -> Float32Array:
-        self._expected_timestamp = None
-        self._lost_in_a_row += 1
-        self._latents[:] = 0.0
-        self._level[0] = self._config.levels
-        self._stream.step()
+    def finish(self) -> Float32Array:
+        """What comes after the network: sound of the packet prepared, or of the gap.
+
+        Shape: output ``[packet_samples]`` at 24 kHz.
+        """
+        if not self._lost_in_a_row:
+            return self._synthesise(gain=1.0, noise_gain=0.0)
         gain = DECAY_PER_PACKET ** max(0, self._lost_in_a_row - FULL_GAIN_PACKETS)
         if self._in_silence:
             gain = 0.0

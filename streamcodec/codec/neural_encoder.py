@@ -20,6 +20,7 @@ from streamcodec.codec.activity import ActivityDetector
 from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
 from streamcodec.codec.packet import MAX_FRAMES, PacketFlags
 from streamcodec.codec.rate_control import RateControl, check_bitrate, finest_within, level_for_kbps
+from streamcodec.runtime.step import StepRow
 
 Float32Array = NDArray[np.float32]
 PacketMode = Literal["independent", "stream"]
@@ -51,14 +52,19 @@ class AnalysisState:
 
 
 class LatentAnalysis:
-    """Sound to latents: analysis STFT, companding, encoder network."""
+    """Sound to latents: analysis STFT, companding, encoder network.
 
-    def __init__(self, runtime: NeuralRuntime) -> None:
+    ``stream`` is a row of a network stepped for many streams at once, by whoever calls :meth:`prepare` for each of
+    them, then steps the network, then reads :attr:`latents`; alone, :meth:`step` does the three.
+    """
+
+    def __init__(self, runtime: NeuralRuntime, stream: StepRow | None = None) -> None:
         config = runtime.model.config
         self._stft = runtime.new_stft()
-        self._stream = runtime.encoder.new_stream()
+        self._stream = stream or runtime.encoder.new_stream()
         self._companded = self._stream.inputs["companded"][0]
-        self._latents = self._stream.output.reshape(-1)
+        self.latents: Float32Array = self._stream.output.reshape(-1)
+        """Of the last block, overwritten by the next; ``[latents]``."""
         self._re = np.zeros(config.bins, np.float32)
         self._im = np.zeros(config.bins, np.float32)
 
@@ -76,14 +82,21 @@ class LatentAnalysis:
         self._stft = state.stft.copy()
         self._stream.restore(state.network)
 
+    def prepare(self, block: Float32Array) -> None:
+        """Everything before the network.
+
+        Shape: ``[packet_samples]``.
+        """
+        analyse_companded(self._stft, block, self._re, self._im, self._companded)
+
     def step(self, block: Float32Array) -> Float32Array:
         """Latents of one block; the array is overwritten by the next call.
 
         Shape: ``[packet_samples]`` -> ``[latents]``.
         """
-        analyse_companded(self._stft, block, self._re, self._im, self._companded)
+        self.prepare(block)
         self._stream.step()
-        return self._latents
+        return self.latents
 
 
 @kernel
@@ -191,6 +204,9 @@ class NeuralEncoder:
     The frames of a block become one payload: the first leans on nothing (or, in stream mode, on the packet before),
     the others on those before them, and one ending of the range coder serves them all. So the longer the packet, the
     fewer bits a second for the same quality.
+
+    With a ``stream`` of a network that many share, :meth:`prepare`, a step of the network and :meth:`collect` for
+    each frame, then :meth:`finish`, take the place of :meth:`encode`.
     """
 
     def __init__(
@@ -202,6 +218,7 @@ class NeuralEncoder:
         dtx: bool = False,
         frames: int = 1,
         key_period_s: float = DEFAULT_KEY_PERIOD_S,
+        stream: StepRow | None = None,
     ) -> None:
         config = runtime.model.config
         self._runtime = runtime
@@ -213,7 +230,9 @@ class NeuralEncoder:
         self._packets_per_second = config.packets_per_second / frames
         self._key_period_packets = max(1, round(key_period_s * self._packets_per_second))
         self._bitrate_bps = check_bitrate(bitrate_bps)
-        self._analysis = LatentAnalysis(runtime)
+        self._stream = stream or runtime.encoder.new_stream()
+        self._analysis = LatentAnalysis(runtime, self._stream)
+        self._sound = np.zeros((frames, config.packet_samples), np.float32)
         self._latents = np.zeros((frames, config.latents), np.float32)
         self._coder = PacketCoder(runtime)
         self._alone = LatentContext(config.latents)
@@ -261,10 +280,28 @@ class NeuralEncoder:
 
         Shape: ``[frames * packet_samples]`` at 24 kHz.
         """
+        for k, frame in enumerate(block.reshape(self._frames, -1)):
+            self.prepare(k, frame)
+            self._stream.step()
+            self.collect(k)
+        return self.finish()
+
+    def prepare(self, k: int, frame: Float32Array) -> None:
+        """What comes before the network, for frame ``k`` of a block.
+
+        Shape: ``[packet_samples]`` at 24 kHz.
+        """
+        self._sound[k] = frame
+        self._analysis.prepare(frame)
+
+    def collect(self, k: int) -> None:
+        """Keep what the network made of frame ``k``."""
+        self._latents[k] = self._analysis.latents
+
+    def finish(self) -> EncodedBlock | None:
+        """What comes after the network: the block collected, coded."""
         latents = self._latents
-        for row, frame in zip(latents, block.reshape(self._frames, -1), strict=True):
-            row[:] = self._analysis.step(frame)
-        silent_packets = self._activity.silent_for(block) if self._dtx else 0
+        silent_packets = self._activity.silent_for(self._sound.reshape(-1)) if self._dtx else 0
         if silent_packets and not self._activity.due(silent_packets):
             self._rate.spent(0.0)
             self._since_key = 0

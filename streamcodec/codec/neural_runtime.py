@@ -12,12 +12,13 @@ from native_dsp.stft import StftState, make_stft
 from native_dsp.windows import low_delay_pair
 from streamcodec.codec.entropy import CONTEXT_PACKETS, EntropyTables, symbol_costs
 from streamcodec.models.shipped import ShippedModel, load_model
-from streamcodec.runtime.onnx_step import StepGraph
+from streamcodec.runtime.backend import Backend, Choice, choose, open_graphs
+from streamcodec.runtime.step import THREADS_PER_STREAM, StepGraph
 
 Int32Array = NDArray[np.int32]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class NeuralRuntime:
     """Everything about a model that does not change from frame to frame."""
 
@@ -25,6 +26,8 @@ class NeuralRuntime:
     tables: EntropyTables
     encoder: StepGraph
     decoder: StepGraph
+    choice: Choice
+    """What steps the graphs, and why."""
 
     def new_stft(self) -> StftState:
         """Analysis and synthesis state of one stream."""
@@ -33,14 +36,19 @@ class NeuralRuntime:
         return make_stft(c.fft_samples, c.hop_samples, analysis, synthesis, c.hop_samples + c.overlap_samples)
 
 
+def load_runtime(name_or_folder: str, backend: Backend = "auto", threads: int = THREADS_PER_STREAM) -> NeuralRuntime:
+    """Load a model once per process, backend and number of threads; raises ModelError or BackendError."""
+    return _load_runtime(name_or_folder, choose(backend), threads)
+
+
 @lru_cache(maxsize=4)
-def load_runtime(name_or_folder: str) -> NeuralRuntime:
-    """Load a model once per process; raises ModelError."""
+def _load_runtime(name_or_folder: str, choice: Choice, threads: int) -> NeuralRuntime:
     model = load_model(name_or_folder)
     arrays = dict(model.entropy)
     cost = symbol_costs(*(np.asarray(arrays[k], np.int32) for k in ("cumulative", "offset", "half_width")))
     tables = EntropyTables(**arrays, cost=cost)  # type: ignore[arg-type]
-    return NeuralRuntime(model, tables, StepGraph(model.encoder_path), StepGraph(model.decoder_path))
+    encoder, decoder = open_graphs(choice, model, threads)
+    return NeuralRuntime(model, tables, encoder, decoder, choice)
 
 
 class LatentContext:

@@ -16,6 +16,8 @@ from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.resample import BlockResampler
 from streamcodec.codec.tiers import DecoderSettings, EncoderSettings, Samples
 from streamcodec.errors import AudioFormatError
+from streamcodec.runtime.backend import Backend
+from streamcodec.runtime.step import THREADS_PER_STREAM, StepRow
 
 Float32Array = NDArray[np.float32]
 FRAMES_PER_SECOND = 50
@@ -24,20 +26,32 @@ RECEIVER_LAG_MS = 8.0
 """What closing allows for the lag of any decoder (overlap and resampling), so that the last sample gets out."""
 
 
-@lru_cache(maxsize=4)
-def ready_runtime(model: str) -> NeuralRuntime:
+@dataclass(frozen=True)
+class SharedNetworks:
+    """A ready model whose networks step many streams at once, and the row of one of them."""
+
+    runtime: NeuralRuntime
+    row: StepRow
+
+
+def ready_runtime(model: str, backend: Backend = "auto", threads: int = THREADS_PER_STREAM) -> NeuralRuntime:
     """A model loaded and run once through every kernel, so that nothing compiles once sound flows.
 
-    Raises ModelError.
+    Raises ModelError, BackendError.
     """
-    runtime = load_runtime(model)
+    runtime = load_runtime(model, backend, threads)
+    _run_once(runtime)
+    return runtime
+
+
+@lru_cache(maxsize=8)
+def _run_once(runtime: NeuralRuntime) -> None:
     block = as_mono(np.zeros(runtime.model.config.packet_samples, np.float32))
     encoder, decoder = NeuralEncoder(runtime, DEFAULT_BITRATE_BPS, constrained=True), NeuralDecoder(runtime)
     encoded = encoder.encode(block)
     assert encoded is not None
     for packet in (Packet(Tier.NEURAL, 0, 0, encoded.level, encoded.flags, encoded.payload), None):
         decoder.decode(packet)
-    return runtime
 
 
 def _check_channels(channels: int) -> None:
@@ -64,12 +78,16 @@ class NeuralTierDecoderState:
 
 
 class NeuralTierEncoder:
-    """See :class:`~streamcodec.codec.tiers.TierEncoder`; blocks are mono float32, 20 ms a frame."""
+    """See :class:`~streamcodec.codec.tiers.TierEncoder`; blocks are mono float32, 20 ms a frame.
 
-    def __init__(self, settings: EncoderSettings) -> None:
+    With ``shared`` networks :meth:`prepare`, a step of the network and :meth:`collect` for each frame, then
+    :meth:`finish`, take the place of :meth:`encode`.
+    """
+
+    def __init__(self, settings: EncoderSettings, shared: SharedNetworks | None = None) -> None:
         rate_hz = check_sample_rate(settings.sample_rate_hz)
         _check_channels(settings.channels)
-        runtime = ready_runtime(settings.model)
+        runtime = shared.runtime if shared else ready_runtime(settings.model, settings.backend)
         bitrate_bps = DEFAULT_BITRATE_BPS if settings.bitrate_bps is None else settings.bitrate_bps
         self._lag_allowance_samples = int(RECEIVER_LAG_MS * rate_hz / 1000.0)
         self.frames = settings.frames
@@ -85,6 +103,7 @@ class NeuralTierEncoder:
             settings.dtx,
             settings.frames,
             settings.key_period_s,
+            stream=shared.row if shared else None,
         )
 
     @property
@@ -108,6 +127,21 @@ class NeuralTierEncoder:
             return self._engine.encode(self._resampler.process(block))
         frames = [self._resampler.process(frame) for frame in block.reshape(self.frames, -1)]
         return self._engine.encode(np.concatenate(frames))
+
+    def prepare(self, k: int, block: Samples) -> None:
+        """What comes before the network, for frame ``k`` of a block.
+
+        Shape: ``[block_samples]``.
+        """
+        self._engine.prepare(k, self._resampler.process(block.reshape(self.frames, -1)[k]))
+
+    def collect(self, k: int) -> None:
+        """Keep what the network made of frame ``k``."""
+        self._engine.collect(k)
+
+    def finish(self) -> EncodedBlock | None:
+        """What comes after the network: the block collected, coded."""
+        return self._engine.finish()
 
     def recode(self, age: int, level: int) -> tuple[int, bytes] | None:
         """See :meth:`NeuralEncoder.recode`."""
@@ -148,17 +182,21 @@ class NeuralTierEncoder:
 
 
 class NeuralTierDecoder:
-    """See :class:`~streamcodec.codec.tiers.TierDecoder`; gives mono float32 within full scale."""
+    """See :class:`~streamcodec.codec.tiers.TierDecoder`; gives mono float32 within full scale.
 
-    def __init__(self, settings: DecoderSettings) -> None:
+    With ``shared`` networks :meth:`prepare`, a step of the network and :meth:`finish` take the place of
+    :meth:`decode`.
+    """
+
+    def __init__(self, settings: DecoderSettings, shared: SharedNetworks | None = None) -> None:
         rate_hz = check_sample_rate(settings.sample_rate_hz)
         _check_channels(settings.channels)
-        runtime = ready_runtime(settings.model)
+        runtime = shared.runtime if shared else ready_runtime(settings.model, settings.backend)
         config = runtime.model.config
         self.block_samples = rate_hz // FRAMES_PER_SECOND
         self._overlap_samples = round(config.overlap_samples / config.sample_rate_hz * rate_hz)
         self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, FRAMES_PER_SECOND, prime_input=False)
-        self._engine = NeuralDecoder(runtime)
+        self._engine = NeuralDecoder(runtime, stream=shared.row if shared else None)
 
     @property
     def delay_samples(self) -> int:
@@ -172,6 +210,17 @@ class NeuralTierDecoder:
         """
         sound, usable = self._engine.decode(packet)
         return self._resampler.process(sound), usable
+
+    def prepare(self, packet: Packet | None) -> bool:
+        """What comes before the network; whether the packet was of use."""
+        return self._engine.prepare(packet)
+
+    def finish(self) -> Float32Array:
+        """What comes after the network: sound of the next 20 ms.
+
+        Shape: output ``[block_samples]``.
+        """
+        return self._resampler.process(self._engine.finish())
 
     def drain(self) -> Float32Array:
         """The tail of the last overlap and of the resampler.

@@ -12,10 +12,13 @@ from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.codec.tiers import (
     DEFAULT_KEY_PERIOD_S,
     DecoderSettings,
+    EncodedBlock,
     EncoderSettings,
     PacketMode,
     RecodingEncoder,
     Samples,
+    TierDecoder,
+    TierEncoder,
     TierName,
     make_tier_decoder,
     make_tier_encoder,
@@ -23,6 +26,7 @@ from streamcodec.codec.tiers import (
 )
 from streamcodec.errors import PacketError
 from streamcodec.models.shipped import DEFAULT_MODEL
+from streamcodec.runtime.backend import Backend
 
 if TYPE_CHECKING:
     from streamcodec.codec.near_lossless import Optimise
@@ -45,6 +49,18 @@ class DecoderState:
     engine: Any
 
 
+def frames_of(packet: Packet | bytes | None) -> list[Packet | None]:
+    """A packet frame by frame, however it came; one None for one that is lost or damaged."""
+    if isinstance(packet, bytes | bytearray | memoryview):
+        try:
+            packet = Packet.from_bytes(packet)
+        except PacketError:
+            packet = None
+    if packet is None or packet.frames == 1 or packet.part is not None:
+        return [packet]
+    return list(packet.each_frame())
+
+
 class StreamEncoder:
     """Turns live sound into packets, one for each block of 10 to 20 ms.
 
@@ -61,9 +77,10 @@ class StreamEncoder:
     Neural tier only: ``packet_ms`` (20, 40, ... 120; default 20) puts several frames of 20 ms into one packet, which
     takes fewer bits for the same quality, most at the lowest rates, and delays by as much;
     ``constrained`` keeps every packet within its share of ``bitrate_bps`` instead of meeting the rate
-    on average; ``dtx`` sends next to nothing while there is only background.
+    on average; ``dtx`` sends next to nothing while there is only background; ``backend`` says what steps the networks
+    (``"onnxruntime"``, which ``"auto"`` takes, ``"torch"`` or ``"torch-cuda"``; any decoder hears any encoder).
 
-    Errors: AudioFormatError, BitrateError, ModelError on arguments or samples that do not fit.
+    Errors: AudioFormatError, BackendError, BitrateError, ModelError on arguments or samples that do not fit.
     """
 
     def __init__(
@@ -84,6 +101,7 @@ class StreamEncoder:
         step_index: int | None = None,
         key_period_s: float = DEFAULT_KEY_PERIOD_S,
         packet_ms: int | None = None,
+        backend: Backend = "auto",
     ) -> None:
         self._start(
             EncoderSettings(
@@ -102,20 +120,21 @@ class StreamEncoder:
                 step_index=step_index,
                 key_period_s=key_period_s,
                 packet_ms=packet_ms,
+                backend=backend,
             )
         )
 
     @classmethod
-    def of(cls, settings: EncoderSettings) -> StreamEncoder:
-        """An encoder of settings made elsewhere."""
+    def of(cls, settings: EncoderSettings, coder: TierEncoder | None = None) -> StreamEncoder:
+        """An encoder of settings, and of a tier's coder, made elsewhere."""
         encoder = cls.__new__(cls)
-        encoder._start(settings)
+        encoder._start(settings, coder)
         return encoder
 
-    def _start(self, settings: EncoderSettings) -> None:
+    def _start(self, settings: EncoderSettings, coder: TierEncoder | None = None) -> None:
         self.settings = settings
         self.tier = settings.tier
-        self._coder = make_tier_encoder(settings)
+        self._coder = coder or make_tier_encoder(settings)
         self.sample_rate_hz = int(settings.sample_rate_hz)
         self.block_samples = self._coder.block_samples
         self.frame_samples = self.block_samples // settings.frames
@@ -202,13 +221,13 @@ class StreamEncoder:
     def _encode(self, blocks: Iterable[Samples]) -> list[Packet]:
         packets = []
         for block in blocks:
-            packet = self._encode_block(block)
+            packet = self.number(self._coder.encode(block))
             if packet is not None:
                 packets.append(packet)
         return packets
 
-    def _encode_block(self, block: Samples) -> Packet | None:
-        encoded = self._coder.encode(block)
+    def number(self, encoded: EncodedBlock | None) -> Packet | None:
+        """The next packet, of what the tier's coder made of the next block; None where it sends nothing."""
         frames = self.settings.frames
         timestamp = self._timestamp
         self._timestamp = (timestamp + frames) % SEQUENCE_MODULUS
@@ -223,8 +242,8 @@ class StreamDecoder:
     """Turns packets, in order, into sound; every push gives one block (of each frame in the packet), whatever came.
 
     ``tier``, ``channels`` and ``bits_per_sample`` (lossless) say what comes out; packets of another tier, rate or
-    format are foreign. Never raises on a damaged, foreign or missing packet: those are concealed and counted in
-    :attr:`concealed`.
+    format are foreign. ``backend`` as for :class:`StreamEncoder`, whatever the encoder's. Never raises on a damaged,
+    foreign or missing packet: those are concealed and counted in :attr:`concealed`.
     """
 
     def __init__(
@@ -235,10 +254,21 @@ class StreamDecoder:
         channels: int = 1,
         bits_per_sample: int = 16,
         model: str = DEFAULT_MODEL,
+        backend: Backend = "auto",
     ) -> None:
-        self.tier = tier_of(tier)
-        self._coder = make_tier_decoder(DecoderSettings(self.tier, sample_rate_hz, channels, bits_per_sample, model))
-        self.sample_rate_hz = int(sample_rate_hz)
+        self._start(DecoderSettings(tier_of(tier), sample_rate_hz, channels, bits_per_sample, model, backend))
+
+    @classmethod
+    def of(cls, settings: DecoderSettings, coder: TierDecoder | None = None) -> StreamDecoder:
+        """A decoder of settings, and of a tier's coder, made elsewhere."""
+        decoder = cls.__new__(cls)
+        decoder._start(settings, coder)
+        return decoder
+
+    def _start(self, settings: DecoderSettings, coder: TierDecoder | None = None) -> None:
+        self.tier = settings.tier
+        self._coder = coder or make_tier_decoder(settings)
+        self.sample_rate_hz = int(settings.sample_rate_hz)
         self.concealed = 0
 
     @property
@@ -271,14 +301,10 @@ class StreamDecoder:
         Shape: output neural float32 ``[frames * block_samples]``, within full scale; near-lossless float32
         ``[block_samples, channels]``; lossless int16 (up to 16 bits) or int32 ``[block_samples, channels]``.
         """
-        if isinstance(packet, bytes | bytearray | memoryview):
-            try:
-                packet = Packet.from_bytes(packet)
-            except PacketError:
-                packet = None
-        if packet is None or packet.frames == 1 or packet.part is not None:
-            return self._push_frame(packet)
-        return np.concatenate([self._push_frame(frame) for frame in packet.each_frame()])
+        frames = frames_of(packet)
+        if len(frames) == 1:
+            return self._push_frame(frames[0])
+        return np.concatenate([self._push_frame(frame) for frame in frames])
 
     def _push_frame(self, packet: Packet | None) -> Samples:
         sound, usable = self._coder.decode(packet)

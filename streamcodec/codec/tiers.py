@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 from numpy.typing import NDArray
 
 from streamcodec.codec.packet import MAX_FRAMES, Packet, PacketFlags, Tier
-from streamcodec.errors import AudioFormatError, BitrateError
+from streamcodec.errors import AudioFormatError, BackendError, BitrateError
 from streamcodec.models.shipped import DEFAULT_MODEL
+from streamcodec.runtime.backend import Backend
 
 if TYPE_CHECKING:
     from streamcodec.codec.near_lossless import Optimise
@@ -47,7 +48,7 @@ def tier_name(tier: Tier) -> str:
 class EncoderSettings:
     """What a stream is to be coded as; see ``StreamEncoder`` for each field.
 
-    Errors: AudioFormatError, BitrateError for what no tier takes, or the chosen one does not.
+    Errors: AudioFormatError, BackendError, BitrateError for what no tier takes, or the chosen one does not.
     """
 
     tier: Tier
@@ -65,6 +66,7 @@ class EncoderSettings:
     step_index: int | None = None
     key_period_s: float = DEFAULT_KEY_PERIOD_S
     packet_ms: int | None = None
+    backend: Backend = "auto"
 
     def __post_init__(self) -> None:
         if self.mode not in (None, "independent", "stream"):
@@ -91,6 +93,7 @@ class EncoderSettings:
             raise AudioFormatError(
                 f"packet_ms must be one of {', '.join(map(str, PACKET_MS_CHOICES))}, got {self.packet_ms!r}"
             )
+        _check_backend(self.tier, self.backend)
 
     @property
     def frames(self) -> int:
@@ -113,6 +116,15 @@ class DecoderSettings:
     channels: int = 1
     bits_per_sample: int = 16
     model: str = DEFAULT_MODEL
+    backend: Backend = "auto"
+
+    def __post_init__(self) -> None:
+        _check_backend(self.tier, self.backend)
+
+
+def _check_backend(tier: Tier, backend: Backend) -> None:
+    if tier is not Tier.NEURAL and backend != "auto":
+        raise BackendError(f"the {tier_name(tier)} tier has no networks to step: leave backend at 'auto'")
 
 
 class EncodedBlock(Protocol):

@@ -30,6 +30,7 @@ from streamcodec.net.jitter_buffer import PACKET_MS, JitterConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.session import MediaReceiver, MediaSender, ReceiverStats, SenderStats
+from streamcodec.runtime.backend import Backend
 
 LONGEST_CALLBACK_S = 0.1
 CAPTURE_S = 0.25
@@ -49,6 +50,7 @@ class LoopbackConfig:
     dtx: bool = False
     packet_ms: int | None = None
     model: str = DEFAULT_MODEL
+    backend: Backend = "auto"
     loss: float = 0.0
     """Share of packets lost on the simulated link."""
     mean_burst_packets: float = 1.0
@@ -145,8 +147,9 @@ class LoopbackEngine:
                 dtx=config.dtx,
                 model=config.model,
                 packet_ms=config.packet_ms,
+                backend=config.backend,
             ),
-            StreamDecoder(rate_hz, model=config.model),
+            StreamDecoder(rate_hz, model=config.model, backend=config.backend),
         )
         # 10 ms, or a third of a packet where half of one is no whole number of samples (22,050 Hz): blocks that do
         # not divide packets make these come unevenly, which the jitter buffer would answer with delay.

@@ -15,6 +15,7 @@ from streamcodec.live.engine import LoopbackConfig, LoopbackEngine, LoopbackStat
 from streamcodec.live.errors import DeviceError
 from streamcodec.live.recorder import Recorder
 from streamcodec.live.ring_buffer import Samples
+from streamcodec.runtime.scheduling import Scheduling
 
 SWITCH_INTERVAL_S = 0.0005
 """Python hands its interpreter from thread to thread this often, instead of every 5 ms: half a device block."""
@@ -27,7 +28,8 @@ class Loopback:
     """Microphone to loudspeaker through the codec, while a ``with`` block lasts.
 
     Use: ``with Loopback() as loopback: loopback.wait(10.0); print(loopback.stats)``. Errors: DeviceError where
-    PortAudio or a device is missing, on entering; whatever a LoopbackConfig may raise, on construction.
+    PortAudio or a device is missing, on entering; whatever a LoopbackConfig may raise, on construction; from
+    :meth:`wait`, SchedulingError where the codec's thread may not be scheduled so.
     """
 
     def __init__(
@@ -37,10 +39,12 @@ class Loopback:
         input_device: Device = None,
         output_device: Device = None,
         record: str | Path | None = None,
+        scheduling: Scheduling | None = None,
     ) -> None:
         self.engine = LoopbackEngine(config, record=record is not None)
         self._devices = (input_device, output_device)
         self._record = record
+        self._scheduling = scheduling or Scheduling()
         self._bell = Bell()
         self._running = False
         self._failure: Exception | None = None
@@ -100,6 +104,7 @@ class Loopback:
 
     def _run_codec(self) -> None:
         try:
+            self._scheduling.apply()
             while self._running:
                 self._bell.wait(IDLE_S)
                 self.engine.process()

@@ -15,6 +15,7 @@ from streamcodec.codec.neural_encoder import PacketMode
 from streamcodec.codec.neural_tier import FRAMES_PER_SECOND
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.measure.stages import STAGES, StageClock, timed_stages
+from streamcodec.runtime.backend import Backend
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -39,9 +40,11 @@ def bundled_speech(rate_hz: int) -> Float32Array:
 class Link:
     """One stream: an encoder and the decoder that hears it."""
 
-    def __init__(self, rate_hz: int, bitrate_bps: float, mode: PacketMode, model: str) -> None:
-        self.encoder = StreamEncoder(rate_hz, bitrate_bps, mode=mode, model=model)
-        self.decoder = StreamDecoder(rate_hz, model=model)
+    def __init__(
+        self, rate_hz: int, bitrate_bps: float, mode: PacketMode, model: str, backend: Backend = "auto"
+    ) -> None:
+        self.encoder = StreamEncoder(rate_hz, bitrate_bps, mode=mode, model=model, backend=backend)
+        self.decoder = StreamDecoder(rate_hz, model=model, backend=backend)
         self.blocks = blocks_of(bundled_speech(rate_hz), self.encoder.block_samples)
 
 

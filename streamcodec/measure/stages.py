@@ -10,7 +10,7 @@ from typing import Any
 from streamcodec.codec import entropy, neural_decoder, neural_encoder
 from streamcodec.codec.packet import Packet
 from streamcodec.codec.resample import BlockResampler
-from streamcodec.runtime.onnx_step import StepStream
+from streamcodec.runtime.step import StepStreams
 
 ENCODE_STAGES = ("resample", "stft", "network", "entropy", "packet")
 DECODE_STAGES = ("packet", "entropy", "network", "render", "resample")
@@ -21,7 +21,7 @@ packet out; packet in; range decoding; decoder network; noise, expansion and inv
 _CALLS: tuple[tuple[str, Any, str], ...] = (
     ("resample", BlockResampler, "process"),
     ("stft", neural_encoder, "analyse_companded"),
-    ("network", StepStream, "step"),
+    ("network", StepStreams, "step"),
     ("entropy", entropy, "cost"),
     ("entropy", entropy, "code"),
     ("entropy", entropy, "read_indices"),

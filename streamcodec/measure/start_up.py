@@ -8,6 +8,8 @@ import sys
 import time
 from typing import Any
 
+from streamcodec.runtime.backend import Backend
+
 _SCRIPT = """
 import time
 began = time.perf_counter()
@@ -15,8 +17,8 @@ import streamcodec
 imported = time.perf_counter()
 import json, sys
 import numpy
-encoder = streamcodec.StreamEncoder({rate_hz}, {bitrate_bps}, model={model!r})
-decoder = streamcodec.StreamDecoder({rate_hz}, model={model!r})
+encoder = streamcodec.StreamEncoder({rate_hz}, {bitrate_bps}, model={model!r}, backend={backend!r})
+decoder = streamcodec.StreamDecoder({rate_hz}, model={model!r}, backend={backend!r})
 ready = time.perf_counter()
 decoder.push(encoder.push(numpy.zeros(encoder.block_samples, numpy.float32))[0])
 done = time.perf_counter()
@@ -27,9 +29,9 @@ print(json.dumps({{
 """
 
 
-def measure_start_up(rate_hz: int, bitrate_bps: float, model: str) -> dict[str, Any]:
+def measure_start_up(rate_hz: int, bitrate_bps: float, model: str, backend: Backend = "auto") -> dict[str, Any]:
     """Seconds to import, to be ready and to the first frame, in a new interpreter (``process_s``: all of it)."""
-    script = _SCRIPT.format(rate_hz=rate_hz, bitrate_bps=bitrate_bps, model=model)
+    script = _SCRIPT.format(rate_hz=rate_hz, bitrate_bps=bitrate_bps, model=model, backend=backend)
     began = time.perf_counter()
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
     process_s = time.perf_counter() - began

@@ -1,4 +1,6 @@
-"""How a model is stepped: onnxruntime on the CPU, with explicit state in preallocated arrays.
+"""How a model is stepped: onnxruntime on the CPU, torch on CPU or GPU, with explicit state in preallocated arrays.
 
-May import numpy and onnxruntime. Knows graphs and arrays, nothing of packets, bits or sound.
+``step`` is the interface, ``backend`` chooses. May import ``models`` (the torch-free loader; torch modules only in
+``torch_step``, which is loaded when a torch backend is chosen). Knows graphs and arrays, nothing of packets, bits or
+sound, and never imports torch unless asked to use it.
 """

@@ -7,28 +7,35 @@ import platform
 from pathlib import Path
 from typing import Any
 
-import numba
-import numpy as np
-import onnxruntime
-
-from streamcodec.runtime.onnx_step import PROVIDERS, THREADS_PER_STREAM
+from streamcodec.runtime.backend import TORCH_EXTRA, Backend, choose, device_of, installed
+from streamcodec.runtime.step import THREADS_PER_STREAM
 
 
-def describe_runtime() -> dict[str, Any]:
-    """Backend, versions, threads and processor, as plain values."""
+def describe_runtime(asked: Backend = "auto") -> dict[str, Any]:
+    """Backend, versions, threads and processor, as plain values; raises BackendError."""
+    choice = choose(asked)
+    package = "onnxruntime" if choice.backend == "onnxruntime" else "torch"
     return {
-        "backend": "onnxruntime",
-        "version": onnxruntime.__version__,
-        "providers": list(PROVIDERS),
+        "backend": choice.backend,
+        "version": installed(package),
+        "reason": choice.reason,
+        "asked": asked,
+        "installed": {
+            "onnxruntime": installed("onnxruntime"),
+            "torch": installed("torch") or f"no: {TORCH_EXTRA}",
+        },
+        "device": device_of(choice.backend),
         "threads_per_stream": THREADS_PER_STREAM,
-        "precision": "float32 (weights stored in 8 and 16 bits)",
-        "reason": "the only backend of live streams; one thread, since a packet is too little to share",
+        "threads_reason": "a packet is too little work to share",
+        "precision": "float32, or 8-bit products where the model was exported so (weights stored in 8 and 16 bits)"
+        if choice.backend == "onnxruntime"
+        else "float32 (weights stored in 8 and 16 bits)",
         "processor": processor_name(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",
         "python": platform.python_version(),
-        "numpy": np.__version__,
-        "numba": numba.__version__,
+        "numpy": installed("numpy"),
+        "numba": installed("numba"),
     }
 
 

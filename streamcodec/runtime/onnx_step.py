@@ -1,8 +1,8 @@
-"""One ONNX graph stepped packet by packet: fixed buffers in, fixed buffers out, state carried between calls."""
+"""Networks stepped by onnxruntime on the CPU: fixed buffers in, fixed buffers out, state carried between calls."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +10,21 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
-Float32Array = NDArray[np.float32]
+from streamcodec.runtime.step import THREADS_PER_STREAM, Float32Array, Rows, StepGraph, StepStreams
+
 STATE_PREFIX = "state"
 NEXT_STATE_PREFIX = "next_state"
 PROVIDERS = ("CPUExecutionProvider",)
-THREADS_PER_STREAM = 1
+MOST_AT_ONCE = 32
+"""Streams in one run of a network: from 16 on a stream costs the same, and more would only fill the caches."""
+_DTYPES: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(int64)": np.dtype(np.int64)}
 
 
-class StepGraph:
-    """A loaded graph; shared by all streams of a process, holds no stream state.
+class OnnxGraph(StepGraph):
+    """A step graph: its inputs are named values plus ``state0..N``, its outputs ``output`` plus ``next_state0..N``.
 
-    The graph's inputs are named values plus ``state0..N``; its outputs are ``output`` plus ``next_state0..N``.
+    The first dimension of all of them is the stream. Graphs made for one stream alone (it is then 1) step many
+    streams too, one after the other.
     """
 
     def __init__(self, path: Path, threads: int = THREADS_PER_STREAM) -> None:
@@ -31,65 +35,122 @@ class StepGraph:
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
         self.session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=list(PROVIDERS))
-        inputs = {i.name: (tuple(i.shape), i.type) for i in self.session.get_inputs()}
-        self.state_shapes = [
-            inputs[f"{STATE_PREFIX}{k}"][0] for k in range(sum(name.startswith(STATE_PREFIX) for name in inputs))
-        ]
-        self.input_shapes = {n: v for n, v in inputs.items() if not n.startswith(STATE_PREFIX)}
-        self.output_shape: tuple[int, ...] = next(
-            tuple(o.shape) for o in self.session.get_outputs() if o.name == "output"
-        )
+        inputs = {i.name: (tuple(i.shape), _DTYPES[i.type]) for i in self.session.get_inputs()}
+        states = sum(name.startswith(STATE_PREFIX) for name in inputs)
+        self.state_shapes = [inputs[f"{STATE_PREFIX}{k}"][0][1:] for k in range(states)]
+        self.inputs = {n: (shape[1:], kind) for n, (shape, kind) in inputs.items() if not n.startswith(STATE_PREFIX)}
+        output = next(tuple(o.shape) for o in self.session.get_outputs() if o.name == "output")
+        self.output_shape: tuple[int, ...] = output[1:]
+        self.most_at_once = 1 if output[0] == 1 else MOST_AT_ONCE
 
-    def new_stream(self) -> StepStream:
-        """A stream at the zero state."""
-        return StepStream(self)
-
-
-_DTYPES: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(int64)": np.dtype(np.int64)}
+    def new_streams(self, capacity: int) -> StepStreams:
+        """So many streams at the zero state."""
+        return _OneStream(self) if capacity == 1 else _ManyStreams(self, capacity)
 
 
-class StepStream:
-    """State and buffers of one stream: fill :attr:`inputs`, call :meth:`step`, read :attr:`output`.
-
-    Two sets of state arrays take turns as input and output, so a step copies and allocates nothing.
-    """
-
-    def __init__(self, graph: StepGraph) -> None:
+class _OnnxStreams(StepStreams):
+    def __init__(self, graph: OnnxGraph, capacity: int) -> None:
         self._graph = graph
-        self.inputs: dict[str, NDArray[Any]] = {
-            name: np.zeros(shape, dtype=_DTYPES[kind]) for name, (shape, kind) in graph.input_shapes.items()
-        }
-        self.output: Float32Array = np.zeros(graph.output_shape, dtype=np.float32)
-        self._states = [[np.zeros(s, dtype=np.float32) for s in graph.state_shapes] for _ in range(2)]
-        self._turn = 0
-        self._bindings = [self._bind(self._states[0], self._states[1]), self._bind(self._states[1], self._states[0])]
+        self.capacity = capacity
+        self.inputs = self._new_inputs(capacity)
+        self.output = np.zeros((capacity, *graph.output_shape), np.float32)
 
-    def _bind(self, before: Sequence[Float32Array], after: Sequence[Float32Array]) -> onnxruntime.IOBinding:
+    def _new_inputs(self, count: int) -> dict[str, NDArray[Any]]:
+        return {name: np.zeros((count, *shape), kind) for name, (shape, kind) in self._graph.inputs.items()}
+
+    def _new_state(self, count: int) -> list[Float32Array]:
+        return [np.zeros((count, *shape), np.float32) for shape in self._graph.state_shapes]
+
+    def _bind(
+        self,
+        inputs: Mapping[str, NDArray[Any]],
+        before: Sequence[Float32Array],
+        after: Sequence[Float32Array],
+        output: Float32Array,
+    ) -> onnxruntime.IOBinding:
+        """Contiguous arrays of the same number of rows, tied to the graph's inputs and outputs where they lie."""
         binding = self._graph.session.io_binding()
-        for name, array in self.inputs.items():
+        for name, array in inputs.items():
             binding.bind_input(name, "cpu", 0, array.dtype, array.shape, array.ctypes.data)
         for k, array in enumerate(before):
             binding.bind_input(f"{STATE_PREFIX}{k}", "cpu", 0, np.float32, array.shape, array.ctypes.data)
-        binding.bind_output("output", "cpu", 0, np.float32, self.output.shape, self.output.ctypes.data)
+        binding.bind_output("output", "cpu", 0, np.float32, output.shape, output.ctypes.data)
         for k, array in enumerate(after):
             binding.bind_output(f"{NEXT_STATE_PREFIX}{k}", "cpu", 0, np.float32, array.shape, array.ctypes.data)
         return binding
 
-    def step(self) -> None:
-        """Run the graph once on :attr:`inputs`; the result is in :attr:`output`."""
+
+class _OneStream(_OnnxStreams):
+    """Two sets of state arrays take turns as input and output, so a step copies and allocates nothing."""
+
+    def __init__(self, graph: OnnxGraph) -> None:
+        super().__init__(graph, 1)
+        self._states = [self._new_state(1) for _ in range(2)]
+        self._turn = 0
+        self._bindings = [
+            self._bind(self.inputs, self._states[turn], self._states[1 - turn], self.output) for turn in range(2)
+        ]
+
+    def _step(self, rows: Rows | None) -> None:
         self._graph.session.run_with_iobinding(self._bindings[self._turn])
         self._turn = 1 - self._turn
 
-    def state(self) -> list[Float32Array]:
-        """A copy of the carried state."""
-        return [array.copy() for array in self._states[self._turn]]
+    def state(self, row: int) -> list[Float32Array]:
+        return [array[row].copy() for array in self._states[self._turn]]
 
-    def restore(self, state: Sequence[Float32Array]) -> None:
-        """Take over a state that :meth:`state` returned."""
+    def restore(self, row: int, state: Sequence[Float32Array]) -> None:
         for mine, theirs in zip(self._states[self._turn], state, strict=True):
-            np.copyto(mine, theirs)
+            np.copyto(mine[row], theirs)
 
-    def reset(self) -> None:
-        """Back to the zero state."""
-        for array in self._states[self._turn]:
-            array.fill(0.0)
+
+class _ManyStreams(_OnnxStreams):
+    """Streams in step are run a few dozen at a time, gathered into one block where they do not lie side by side."""
+
+    def __init__(self, graph: OnnxGraph, capacity: int) -> None:
+        super().__init__(graph, capacity)
+        most = min(capacity, graph.most_at_once)
+        self._most = most
+        self._state = self._new_state(capacity)
+        self._after = self._new_state(most)
+        self._gathered = self._new_state(most)
+        self._gathered_inputs = self._new_inputs(most)
+        self._gathered_output = np.zeros((most, *graph.output_shape), np.float32)
+        self._everyone = np.arange(capacity)
+
+    def _step(self, rows: Rows | None) -> None:
+        rows = self._everyone if rows is None else rows
+        for start in range(0, len(rows), self._most):
+            some = rows[start : start + self._most]
+            first, count = int(some[0]), len(some)
+            if int(some[-1]) - first == count - 1:
+                self._step_neighbours(slice(first, first + count), count)
+            else:
+                self._step_scattered(some, count)
+
+    def _step_neighbours(self, rows: slice, count: int) -> None:
+        before, after = [array[rows] for array in self._state], [array[:count] for array in self._after]
+        inputs = {name: array[rows] for name, array in self.inputs.items()}
+        self._graph.session.run_with_iobinding(self._bind(inputs, before, after, self.output[rows]))
+        for mine, new in zip(before, after, strict=True):
+            np.copyto(mine, new)
+
+    def _step_scattered(self, rows: Rows, count: int) -> None:
+        # mode="clip": with the default, numpy gathers into an array of its own first.
+        inputs = {name: array[:count] for name, array in self._gathered_inputs.items()}
+        for name, array in inputs.items():
+            np.take(self.inputs[name], rows, axis=0, out=array, mode="clip")
+        before, after = [array[:count] for array in self._gathered], [array[:count] for array in self._after]
+        for array, mine in zip(before, self._state, strict=True):
+            np.take(mine, rows, axis=0, out=array, mode="clip")
+        output = self._gathered_output[:count]
+        self._graph.session.run_with_iobinding(self._bind(inputs, before, after, output))
+        self.output[rows] = output
+        for mine, new in zip(self._state, after, strict=True):
+            mine[rows] = new
+
+    def state(self, row: int) -> list[Float32Array]:
+        return [array[row].copy() for array in self._state]
+
+    def restore(self, row: int, state: Sequence[Float32Array]) -> None:
+        for mine, theirs in zip(self._state, state, strict=True):
+            np.copyto(mine[row], theirs)

@@ -18,6 +18,8 @@ from torch import Tensor, nn
 from streamcodec.codec import entropy as integer
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
+from streamcodec.models.onnx_weights import BLOCK_ZERO
+from streamcodec.models.step_modules import DecoderStep, EncoderStep
 from streamcodec.runtime.onnx_step import NEXT_STATE_PREFIX, STATE_PREFIX
 from streamcodec.training.checkpoint import CODEC, read_checkpoint
 
@@ -28,7 +30,6 @@ LOW_NOISE_GAINS = ((0.0, 0.85), (0.2, 0.85), (0.35, 1.0), (1.0, 1.0))
 """Gain of the decoder's noise below ``NOISE_RAMP_HZ`` by fineness of the rate level, 0 coarsest to 1 finest."""
 NOISE_RAMP_HZ = (3_000.0, 5_000.0)
 INT8_BLOCK = 64
-INT8_ZERO = 128
 
 
 def load_checkpoint(path: Path) -> NeuralCodec:
@@ -45,45 +46,27 @@ def training_facts(path: Path) -> dict[str, object]:
     return {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), **stored["settings"]}
 
 
-class _EncoderStep(nn.Module):
-    def __init__(self, codec: NeuralCodec) -> None:
-        super().__init__()
-        self.encoder = codec.encoder
-
-    def forward(self, companded: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        latents, after = self.encoder(companded, list(state))
-        return (latents, *after)
-
-
-class _DecoderStep(nn.Module):
-    """The decoder with its noise gain turned down at low frequencies.
+def noise_gains(config: NeuralConfig, low_noise_gains: LevelCurve) -> Tensor:
+    """What a decoder's output is scaled by at each level: 1, but for the gain of its noise at low frequencies.
 
     Trained on a distribution, the decoder draws as much noise as the original has; between the harmonics of a voice
     a little less is closer to the waveform and no duller, most of all at coarse levels (figures in
     ``docs/training-log.md``).
+
+    Shape: output ``[levels + 1, 3 * bins]``; the last row is the decoder's level for a lost packet.
     """
-
-    def __init__(self, codec: NeuralCodec, low_noise_gains: LevelCurve) -> None:
-        super().__init__()
-        self.decoder = codec.decoder
-        c = codec.config
-        bins_hz = torch.arange(c.bins) * (c.sample_rate_hz / c.fft_samples)
-        start_hz, end_hz = NOISE_RAMP_HZ
-        rise = ((bins_hz - start_hz) / (end_hz - start_hz)).clamp(0.0, 1.0)
-        fineness, gain = zip(*low_noise_gains, strict=True)
-        by_level = torch.from_numpy(np.interp(np.linspace(0.0, 1.0, c.levels), fineness, gain))
-        # One row more than there are levels: the decoder's level for a lost packet.
-        low = torch.cat([by_level, by_level[:1]]).float()[:, None]
-        noise = low + (1.0 - low) * rise
-        self.register_buffer("gains", torch.cat([torch.ones(c.levels + 1, 2 * c.bins), noise], dim=1))
-
-    def forward(self, latents: Tensor, level: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        decoded, after = self.decoder(latents, level, list(state))
-        # One packet a step, so one row of gains serves all its hops.
-        return (decoded * self.get_buffer("gains")[level], *after)
+    bins_hz = torch.arange(config.bins) * (config.sample_rate_hz / config.fft_samples)
+    start_hz, end_hz = NOISE_RAMP_HZ
+    rise = ((bins_hz - start_hz) / (end_hz - start_hz)).clamp(0.0, 1.0)
+    fineness, gain = zip(*low_noise_gains, strict=True)
+    by_level = torch.from_numpy(np.interp(np.linspace(0.0, 1.0, config.levels), fineness, gain))
+    low = torch.cat([by_level, by_level[:1]]).float()[:, None]
+    noise = low + (1.0 - low) * rise
+    return torch.cat([torch.ones(config.levels + 1, 2 * config.bins), noise], dim=1)
 
 
-def _export_graph(module: nn.Module, inputs: dict[str, Tensor], state: list[Tensor], path: Path, int8: bool) -> None:
+def _export_graph(module: EncoderStep | DecoderStep, path: Path, int8: bool) -> None:
+    inputs, state = module.inputs(1), module.initial_state(1)
     names = [*inputs, *(f"{STATE_PREFIX}{k}" for k in range(len(state)))]
     outputs = ["output", *(f"{NEXT_STATE_PREFIX}{k}" for k in range(len(state)))]
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
@@ -101,6 +84,7 @@ def _export_graph(module: nn.Module, inputs: dict[str, Tensor], state: list[Tens
             verbose=False,
         )
         model = onnx.load(str(raw))
+    _free_batch(model)
     _store_compactly(model)
     if int8:
         _multiply_in_int8(model)
@@ -114,6 +98,22 @@ def _export_graph(module: nn.Module, inputs: dict[str, Tensor], state: list[Tens
     del model.graph.value_info[:]
     onnx.checker.check_model(model)
     onnx.save(model, str(path))
+
+
+def _free_batch(model: onnx.ModelProto) -> None:
+    """Let the graph step any number of streams at once: their number comes first in every shape."""
+    initializers = {i.name: i for i in model.graph.initializer}
+    for node in model.graph.node:
+        if node.op_type != "Reshape":
+            continue
+        # In a target shape 0 stands for the input's own dimension, unless the node says otherwise.
+        del node.attribute[:]
+        shape = numpy_helper.to_array(initializers[node.input[1]]).copy()
+        if shape[0] == 1 and len(shape) > 1:
+            shape[0] = 0
+            initializers[node.input[1]].CopyFrom(numpy_helper.from_array(shape, node.input[1]))
+    for value in [*model.graph.input, *model.graph.output]:
+        value.type.tensor_type.shape.dim[0].dim_param = "streams"
 
 
 def _store_compactly(model: onnx.ModelProto) -> None:
@@ -161,8 +161,8 @@ def _multiply_in_int8(model: onnx.ModelProto) -> None:
         scale = numpy_helper.to_array(initializers[f"{name}_scale"]).reshape(-1, 1)
         rows, columns = values.shape
         blocks = -(-rows // INT8_BLOCK)
-        padded = np.full((columns, blocks * INT8_BLOCK), INT8_ZERO, np.uint8)
-        padded[:, :rows] = (values.T.astype(np.int16) + INT8_ZERO).astype(np.uint8)
+        padded = np.full((columns, blocks * INT8_BLOCK), BLOCK_ZERO, np.uint8)
+        padded[:, :rows] = (values.T.astype(np.int16) + BLOCK_ZERO).astype(np.uint8)
         packed, scales = f"{name}_blocks", f"{name}_block_scales"
         model.graph.initializer.append(numpy_helper.from_array(padded.reshape(columns, blocks, INT8_BLOCK), packed))
         model.graph.initializer.append(numpy_helper.from_array(np.repeat(scale, blocks, axis=1).ravel(), scales))
@@ -248,19 +248,9 @@ def export_model(
     """
     config = codec.config
     folder.mkdir(parents=True, exist_ok=True)
-    companded = torch.zeros(1, config.hops_per_packet, 2 * config.bins)
-    latents = torch.zeros(1, 1, config.latents)
-    level = torch.zeros(1, 1, dtype=torch.int64)
-    _export_graph(
-        _EncoderStep(codec), {"companded": companded}, codec.encoder.initial_state(1), folder / "encoder.onnx", int8
-    )
-    _export_graph(
-        _DecoderStep(codec, low_noise_gains),
-        {"latents": latents, "level": level},
-        codec.decoder.initial_state(1),
-        folder / "decoder.onnx",
-        int8,
-    )
+    decoder = DecoderStep(codec.decoder, noise_gains(config, low_noise_gains))
+    _export_graph(EncoderStep(codec.encoder), folder / "encoder.onnx", int8)
+    _export_graph(decoder, folder / "decoder.onnx", int8)
     save_file(entropy_tables(codec), folder / "entropy.safetensors")
     (folder / "model.json").write_text(
         json.dumps({"config": json.loads(config.to_json()), "low_noise_gains": low_noise_gains, **facts}, indent=1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from streamcodec.codec import entropy
 from streamcodec.codec.packet import Packet
 from streamcodec.measure.link import Link, run, run_by_stage
 from streamcodec.measure.memory import measure_allocation
+from streamcodec.measure.neighbour import CAN_SHARE_A_CORE, busy_neighbour, on_one_core
 from streamcodec.measure.stages import STAGES, StageClock, timed_stages
 from streamcodec.measure.summary import by_tenths, summarise
 from streamcodec.models.shipped import DEFAULT_MODEL
@@ -58,13 +60,17 @@ def test_summary() -> None:
 
 def test_bench_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "cost.png"
-    assert main(["bench", "--frames", "80", "--sleep", "0", "--no-start-up", "--json", "--plot", str(picture)]) == 0
+    quick = ["--frames", "80", "--sleep", "0", "--no-start-up"]
+    assert main(["bench", *quick, "--json", "--plot", str(picture)]) == 0
     report = json.loads(capsys.readouterr().out)
     assert {"p50_ms", "p95_ms", "p99_ms", "max_ms"} <= set(report["total"])
     assert set(STAGES) < set(report["stages"])
     assert report["total"]["p50_ms"] <= report["total"]["p99_ms"] <= report["total"]["max_ms"]
     assert report["payload_bps"] == pytest.approx(6_000, rel=0.3)
     assert [row["streams"] for row in report["streams"]] == [1, 4, 16]
+    assert [row["streams"] for row in report["pools"]] == [4, 16, 64]
+    assert report["busy_neighbour"]["p50_ms"] > 0
+    assert report["scheduling"] == {"priority": "normal", "cores": []}
     assert picture.read_bytes().startswith(b"\x89PNG")
 
 
@@ -73,4 +79,28 @@ def test_info_says_what_runs_the_codec(capsys: pytest.CaptureFixture[str]) -> No
     runtime = json.loads(capsys.readouterr().out)
     assert runtime["backend"] == "onnxruntime"
     assert runtime["threads_per_stream"] == 1
+    assert "auto" in runtime["reason"]
     assert main(["info"]) == 2
+
+
+def test_info_says_why_a_backend_was_chosen(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("torch")
+    assert main(["info", "--runtime", "--backend", "torch"]) == 0
+    runtime = json.loads(capsys.readouterr().out)
+    assert (runtime["backend"], runtime["device"]) == ("torch", "cpu")
+    assert "asked for" in runtime["reason"]
+
+
+def test_cores_that_do_not_exist_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["bench", "--frames", "20", "--affinity", "100000"]) == 2
+    assert "cores" in capsys.readouterr().err
+
+
+def test_a_neighbour_ends_with_its_block() -> None:
+    with busy_neighbour():
+        pass
+    if CAN_SHARE_A_CORE:
+        before = os.sched_getaffinity(0)
+        with on_one_core() as core:
+            assert os.sched_getaffinity(0) == {core}
+        assert os.sched_getaffinity(0) == before

@@ -1,0 +1,70 @@
+"""Encoder and decoder as they are stepped at run time: one packet in, one packet out, state in, state out."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor, nn
+
+from streamcodec.models.config import NeuralConfig
+from streamcodec.models.neural import Decoder, Encoder
+
+
+class EncoderStep(nn.Module):
+    """Companded spectra of one packet to latents.
+
+    Shape: companded ``[batch, hops, 2 * bins]``, states -> latents ``[batch, 1, latents]``, next states.
+    """
+
+    def __init__(self, encoder: Encoder) -> None:
+        super().__init__()
+        self.encoder = encoder
+
+    def inputs(self, batch: int) -> dict[str, Tensor]:
+        """Inputs of zeros, by name."""
+        c = self.encoder.config
+        return {"companded": torch.zeros(batch, c.hops_per_packet, 2 * c.bins)}
+
+    def initial_state(self, batch: int) -> list[Tensor]:
+        """Zero state for ``batch`` streams."""
+        return self.encoder.initial_state(batch)
+
+    def forward(self, companded: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        latents, after = self.encoder(companded, list(state))
+        return (latents, *after)
+
+
+class DecoderStep(nn.Module):
+    """Dequantized latents of one packet to what is rendered, scaled by the fixed gains of its level.
+
+    Shape: latents ``[batch, 1, latents]``, level int64 ``[batch, 1]``, states -> ``[batch, hops, 3 * bins]``, next
+    states; gains ``[levels + 1, 3 * bins]``.
+    """
+
+    def __init__(self, decoder: Decoder, gains: Tensor) -> None:
+        super().__init__()
+        self.decoder = decoder
+        self.register_buffer("gains", gains)
+
+    def inputs(self, batch: int) -> dict[str, Tensor]:
+        """Inputs of zeros, by name."""
+        latents = torch.zeros(batch, 1, self.decoder.config.latents)
+        return {"latents": latents, "level": torch.zeros(batch, 1, dtype=torch.int64)}
+
+    def initial_state(self, batch: int) -> list[Tensor]:
+        """Zero state for ``batch`` streams."""
+        return self.decoder.initial_state(batch)
+
+    def forward(self, latents: Tensor, level: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        decoded, after = self.decoder(latents, level, list(state))
+        # One packet a step, so one row of gains serves all its hops.
+        return (decoded * self.get_buffer("gains")[level], *after)
+
+
+def empty_encoder_step(config: NeuralConfig) -> EncoderStep:
+    """An encoder to load weights into."""
+    return EncoderStep(Encoder(config))
+
+
+def empty_decoder_step(config: NeuralConfig) -> DecoderStep:
+    """A decoder to load weights into."""
+    return DecoderStep(Decoder(config), torch.ones(config.levels + 1, 3 * config.bins))
