@@ -16,6 +16,7 @@ from streamcodec.net.client import ClientConfig
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
+from streamcodec.net.media import MediaConfig
 from streamcodec.net.mixer import KNEE, Mixer
 from streamcodec.net.relay import Relay
 from streamcodec.net.room import RoomConfig
@@ -193,7 +194,7 @@ def test_eight_loud_voices_never_clip_and_the_gain_comes_back_smoothly() -> None
 
 def config(url: str, name: str) -> CallConfig:
     room = RoomConfig(ClientConfig(url, "room", name=name), room_key=bytes(32), webrtc=None, absence_s=0.3)
-    return CallConfig(room, RATE_HZ, CONGESTION)
+    return CallConfig(room, MediaConfig(RATE_HZ, congestion=CONGESTION))
 
 
 def test_three_people_in_a_call_over_the_relay() -> None:
@@ -213,7 +214,7 @@ def test_three_people_in_a_call_over_the_relay() -> None:
                 for tick in range(70):
                     for person, hertz in people.items():
                         person.push(tone(PACKET_SAMPLES, hertz, 0.2, start=tick * PACKET_SAMPLES))
-                        heard[person].append(person.pull(PACKET_SAMPLES))
+                        heard[person].append(await person.pull(PACKET_SAMPLES))
                     await asyncio.sleep(max(0.0, start_s + 0.02 * (tick + 1) - time.monotonic()))
                 for person in people:
                     sound = np.concatenate(heard[person][30:])
