@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 
@@ -11,7 +12,8 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcodec import StreamDecoder, StreamEncoder
-from streamcodec.net.call import Call, CallConfig
+from streamcodec.codec.packet import Packet
+from streamcodec.net.call import Call, CallConfig, CallEvent, Came, Left, Talking
 from streamcodec.net.client import ClientConfig
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
@@ -235,5 +237,87 @@ def test_three_people_in_a_call_over_the_relay() -> None:
                 assert ann.failed is None
             await until(lambda: len(ann.peers) == 1)
             assert next(iter(ann.peers.values())).name == "Bob"
+
+    run(test())
+
+
+class SlowCodec(FakeEncoder):
+    """An encoder that hangs until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = threading.Event()
+
+    def push(self, samples: Samples) -> list[Packet]:
+        self.free.wait(10)
+        return super().push(samples)
+
+
+def test_the_event_loop_never_waits_for_the_codec() -> None:
+    """While the codec hangs, the loop turns, sound is refused and counted, and the call goes on afterwards."""
+
+    async def test() -> None:
+        slow = SlowCodec()
+        settings = replace(config("", "Ann"), queue_jobs=20)
+        async with Relay() as relay:
+            settings = replace(settings, room=config(relay.url, "Ann").room)
+            async with (
+                Call(settings, slow, FakeDecoder, coarser) as ann,
+                Call(config(relay.url, "Bob"), FakeEncoder(), FakeDecoder, coarser) as bob,
+            ):
+                await until(lambda: len(ann.peers) == len(bob.peers) == 1)
+                for tick in range(60):
+                    ann.push(tone(PACKET_SAMPLES, start=tick * PACKET_SAMPLES))
+                assert ann.refused >= 39
+                assert not (await ann.pull(PACKET_SAMPLES)).any()
+                bob.push(tone(PACKET_SAMPLES))
+                await until(lambda: bob.sender_stats.packets == 1)
+                slow.free.set()
+                await until(lambda: ann.sender_stats.packets >= 15)
+                assert ann.failed is None
+
+    run(test())
+
+
+def test_a_codec_that_fails_ends_the_call_with_its_own_words() -> None:
+    class Broken(FakeEncoder):
+        def push(self, samples: Samples) -> list[Packet]:
+            raise ValueError("no such block")
+
+    async def test() -> None:
+        async with Relay() as relay, Call(config(relay.url, "Ann"), Broken(), FakeDecoder) as ann:
+            ann.push(tone(PACKET_SAMPLES))
+            await until(lambda: isinstance(ann.failed, ValueError))
+            with pytest.raises(ValueError, match="no such block"):
+                await ann.pull(10)
+
+    run(test())
+
+
+def test_events_tell_who_comes_talks_and_leaves() -> None:
+    async def test() -> None:
+        heard: list[CallEvent] = []
+        async with Relay() as relay:
+            ann = Call(config(relay.url, "Ann"), FakeEncoder(), FakeDecoder, on_event=heard.append)
+            async with ann:
+                async with Call(config(relay.url, "Bob"), FakeEncoder(), FakeDecoder) as bob:
+                    await until(lambda: len(ann.peers) == len(bob.peers) == 1)
+                    (identity,) = ann.peers
+                    assert heard == [Came(identity, "Bob")]
+                    start_s = time.monotonic()
+                    for tick in range(60):
+                        bob.muted = tick >= 20
+                        for person in (ann, bob):
+                            person.push(tone(PACKET_SAMPLES, start=tick * PACKET_SAMPLES))
+                        await ann.pull(PACKET_SAMPLES)
+                        await asyncio.sleep(max(0.0, start_s + 0.02 * (tick + 1) - time.monotonic()))
+                        if tick == 10:
+                            assert bob.talking
+                    assert ann.talking
+                    assert not bob.talking
+                await until(lambda: Left(identity, "Bob") in heard)
+        assert heard[1] == Talking("", "Ann", True)
+        about_bob = [event.talking for event in heard if isinstance(event, Talking) and event.identity == identity]
+        assert about_bob == [True, False]
 
     run(test())
