@@ -247,6 +247,9 @@ class Call:
             self._on_event(Came(identity, info.name))
         else:
             self._codec.post(lambda: self._media.leave(identity), refusable=False)
+            if identity in self._talking:
+                self._talking.discard(identity)
+                self._on_event(Talking(identity, info.name, False))
             self._on_event(Left(identity, info.name))
 
     async def _tick(self) -> None:
