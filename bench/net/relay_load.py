@@ -60,6 +60,8 @@ class StepResult:
     relay_us_per_packet: float
     """Processor time of the relay for one packet, in and out."""
     relay_rss_mb: float
+    hung_up: int
+    """Participants that the relay gave up, as it does with those who do not read."""
     late_share: float
     """Of the rounds of the load clients, those begun more than 5 ms late."""
 
@@ -77,6 +79,7 @@ class ClientResult:
     delays_ms: list[float]
     rounds: int
     late_rounds: int
+    hung_up: int
 
 
 def run_on(loop: str, main: Coroutine[Any, Any, None]) -> None:
@@ -167,7 +170,9 @@ class Participant(asyncio.Protocol):
             self.joined.set_exception(ConnectionError("the relay closed the connection"))
 
     def send(self) -> None:
-        """One datagram to the other person, stamped with the time."""
+        """One datagram to the other person, stamped with the time; none once the relay has hung up."""
+        if self.transport.is_closing():
+            return
         self._write(0x82, bytes((EVERYONE,)) + _STAMP.pack(time.monotonic_ns()) + bytes(PAYLOAD_BYTES - _STAMP.size))
 
     def _write(self, first: int, payload: bytes) -> None:
@@ -228,7 +233,8 @@ async def load(people: list[Participant], delays_ms: list[float], seconds: float
             sent += 1
         await asyncio.sleep(max(0.0, begin_s + (index + 1) * round_s - loop.time()))
     await asyncio.sleep(1.0)
-    return ClientResult(sent, delays_ms, rounds, late)
+    hung_up = sum(person.transport.is_closing() for person in people)
+    return ClientResult(sent, delays_ms, rounds, late, hung_up)
 
 
 def step(relay: Process, host: str, port: int, participants: int, seconds: float, clients: int) -> StepResult:
@@ -248,7 +254,7 @@ def step(relay: Process, host: str, port: int, participants: int, seconds: float
     delays_ms = sorted(delay_ms for part in parts for delay_ms in part.delays_ms)
     cuts = statistics.quantiles(delays_ms, n=100)
     # The relay worked in the warm-up too.
-    packet_us = 1e6 * (cpu_s - before_s) / (sent * (seconds + WARM_UP_S) / seconds)
+    packet_us = 1e6 * (cpu_s - before_s) / (len(delays_ms) * (seconds + WARM_UP_S) / seconds)
     return StepResult(
         participants=participants,
         sent=sent,
@@ -260,6 +266,7 @@ def step(relay: Process, host: str, port: int, participants: int, seconds: float
         relay_cpu=round(packet_us * 1e-6 * participants / PACKET_S, 3),
         relay_us_per_packet=round(packet_us, 2),
         relay_rss_mb=round(rss_mb, 1),
+        hung_up=sum(part.hung_up for part in parts),
         late_share=round(sum(part.late_rounds for part in parts) / sum(part.rounds for part in parts), 4),
     )
 
@@ -308,7 +315,7 @@ def main() -> int:
     port = relay.pipe.recv()
     results = []
     try:
-        print("people   sent/s   lost   p50    p95    p99    max ms   of a core  us/packet  RSS MB  clients late")
+        print("people   sent/s   lost   p50    p95    p99    max ms   of a core  us/packet  RSS MB  hung up  late")
         for count in steps:
             result = step(relay, options.host, port, count, options.seconds, options.clients)
             results.append(result)
@@ -316,7 +323,7 @@ def main() -> int:
                 f"{result.participants:6d} {result.sent / options.seconds:8.0f} {result.sent - result.received:6d} "
                 f"{result.p50_ms:6.2f} {result.p95_ms:6.2f} {result.p99_ms:6.2f} {result.max_ms:7.2f}     "
                 f"{result.relay_cpu:8.3f} {result.relay_us_per_packet:9.2f} {result.relay_rss_mb:8.1f} "
-                f"{result.late_share:9.2%}{'' if result.holds else '  does not hold'}",
+                f"{result.hung_up:7d} {result.late_share:9.2%}{'' if result.holds else '  does not hold'}",
                 flush=True,
             )
     finally:
