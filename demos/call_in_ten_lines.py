@@ -20,12 +20,13 @@ from streamcodec.net.room import RoomConfig
 from streamcodec.net.tracks import SpeakerTrack, feed
 
 RATE_HZ = 24_000
+"""A call's own rate, unless its ``MediaConfig`` says otherwise."""
 
 
 async def main(server: str, room: str, spoken: str, heard: str) -> None:
     """Talk to the end of ``spoken``, write what the others say to ``heard``."""
     encoder = StreamEncoder(RATE_HZ)
-    config = CallConfig(RoomConfig(ClientConfig(server, room)), RATE_HZ)
+    config = CallConfig(RoomConfig(ClientConfig(server, room)))
     async with Call(config, encoder, lambda: StreamDecoder(RATE_HZ), encoder.coarser) as call:
         while not call.peers:
             await asyncio.sleep(0.02)

@@ -13,103 +13,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
+import os
 import sys
-import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.loss.systems import OpusSystem, OwnSystem, System
+from bench.loss.measure import MEAN_BURST_PACKETS, SCORES, Row, mean_row, measured, number_or_none
+from bench.loss.systems import OpusSystem, OwnSystem, System, loaded
 from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation import METRICS, read_clips
-from streamcodec.evaluation.alignment import AlignedPair
-from streamcodec.evaluation.clips import Clip
-from streamcodec.evaluation.errors import UnscorableError, require
-from streamcodec.evaluation.libopus import load_libopus
-from streamcodec.evaluation.statistics import Interval, mean_interval
+from streamcodec.evaluation.errors import require
 from streamcodec.models.shipped import DEFAULT_MODEL
-from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 
-SCORES = ("pesq", "plcmos")
 LOSSES = (0.0, 0.05, 0.1, 0.2)
-MEAN_BURST_PACKETS = 2.0
 DELAY_MS = 60.0
-
-
-@dataclass(frozen=True)
-class Row:
-    """One system at one loss rate, over all clips."""
-
-    system: str
-    loss: float
-    scores: dict[str, Interval]
-    payload_kbps: float
-    carried_kbps: float
-    wire_kbps: float
-    made_up: float
-    """Share of packet durations for which nothing was there."""
-
-    def as_json(self) -> dict[str, Any]:
-        """Numbers for a report."""
-        return {
-            "system": self.system,
-            "loss": self.loss,
-            "payload_kbps": round(self.payload_kbps, 3),
-            "carried_kbps": round(self.carried_kbps, 3),
-            "wire_kbps": round(self.wire_kbps, 2),
-            "made_up": round(self.made_up, 4),
-            **{
-                name: {"mean": round(score.mean, 3), "half_width": _number(score.half_width), "clips": score.count}
-                for name, score in self.scores.items()
-            },
-        }
-
-
-def _number(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 3)
-
-
-def _score(name: str, pair: AlignedPair) -> float:
-    try:
-        return METRICS[name].score(pair)
-    except UnscorableError:
-        return math.nan
-
-
-def measure(system: System, clips: Sequence[Clip], loss: float) -> Row:
-    """Every clip through one system; the losses depend on clip and rate alone."""
-    values: dict[str, list[float]] = {name: [] for name in SCORES}
-    seconds = 0.0
-    payload_bytes = carried_bytes = wire_bytes = packets = made_up = 0
-    for clip in clips:
-        samples, rate_hz = clip.read()
-        losses = GilbertElliott(GilbertElliottConfig(loss, MEAN_BURST_PACKETS), zlib.crc32(clip.name.encode()))
-        heard = system.transmit(samples, rate_hz, losses, loss)
-        pair = AlignedPair(samples, rate_hz, heard.samples, heard.sample_rate_hz)
-        for name in SCORES:
-            values[name].append(_score(name, pair))
-        seconds += len(samples) / rate_hz
-        payload_bytes += heard.payload_bytes
-        carried_bytes += heard.carried_bytes
-        wire_bytes += heard.wire_bytes
-        packets += heard.packets
-        made_up += heard.made_up
-    kbps = 0.008 / seconds
-    return Row(
-        system.name,
-        loss,
-        {name: mean_interval(scores) for name, scores in values.items()},
-        kbps * payload_bytes,
-        kbps * carried_bytes,
-        kbps * wire_bytes,
-        made_up / packets,
-    )
 
 
 def table(rows: Sequence[Row]) -> Table:
@@ -134,7 +55,7 @@ def plot(rows: Sequence[Row], path: Path) -> None:
             panel.errorbar(
                 [100 * row.loss for row in points],
                 [row.scores[score].mean for row in points],
-                yerr=[_number(row.scores[score].half_width) or 0.0 for row in points],
+                yerr=[number_or_none(row.scores[score].half_width) or 0.0 for row in points],
                 label=name,
                 linewidth=2.2 if own else 1.2,
                 linestyle="-" if own else "--",
@@ -163,9 +84,8 @@ def systems(options: argparse.Namespace) -> list[System]:
         System(f"streamcodec, {way}", OwnSystem(options.kbps, copies, concealment, DELAY_MS, options.model))
         for way, (copies, concealment) in ways.items()
     ]
-    library = load_libopus(options.libopus)
     opus = [
-        System(f"Opus {kbps:g} kbps{', in-band FEC' if fec else ''}", OpusSystem(library, kbps, fec))
+        System(f"Opus {kbps:g} kbps{', in-band FEC' if fec else ''}", OpusSystem(options.libopus, kbps, fec))
         for kbps in options.opus_kbps
         for fec in (False, True)
     ]
@@ -177,6 +97,7 @@ def parser() -> argparse.ArgumentParser:
     options = argparse.ArgumentParser("python -m bench.loss", description="Quality against packet loss.")
     options.add_argument("folder", type=Path, help="speech: wav, flac or ogg files, searched recursively")
     options.add_argument("--clips", type=int, help="at most this many clips")
+    options.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     options.add_argument("--kbps", type=float, default=6.0, help="payload of streamcodec (default 6)")
     options.add_argument("--copies", type=int, default=3, help="redundant copies in each packet (default 3)")
     options.add_argument("--opus-kbps", type=float, nargs="+", default=[6.0, 20.0], metavar="KBPS")
@@ -194,8 +115,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         clips = read_clips(options.folder, ["speech"], options.clips)
         tested = [(system, loss) for system in systems(options) for loss in options.losses]
+        tasks = [(system, loss, clip) for system, loss in tested for clip in clips]
         shown = Console(stderr=True)
-        rows = [measure(system, clips, loss) for system, loss in track(tested, "measuring", console=shown)]
+        made = track(measured(tasks, options.workers), "measuring", total=len(tasks), console=shown)
+        samples = list(made)
+        rows = [
+            mean_row(system.name, loss, samples[index * len(clips) : (index + 1) * len(clips)])
+            for index, (system, loss) in enumerate(tested)
+        ]
         Console(width=None if sys.stdout.isatty() else 140).print(table(rows))
         if options.json:
             settings = {
@@ -204,7 +131,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "extra_delay_ms": DELAY_MS,
                 "copies": options.copies,
                 "kbps": options.kbps,
-                "opus": load_libopus(options.libopus).description,
+                "opus": loaded(options.libopus).description,
             }
             report = {"settings": settings, "rows": [row.as_json() for row in rows]}
             options.json.write_text(json.dumps(report, indent=1) + "\n")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec import Packet, StreamDecoder, StreamEncoder
 from streamcodec.evaluation.alignment import resample
-from streamcodec.evaluation.libopus import LibOpus, OpusDecoder, OpusEncoder, OpusSettings
+from streamcodec.evaluation.libopus import LibOpus, OpusDecoder, OpusEncoder, OpusSettings, load_libopus
 from streamcodec.evaluation.systems import DATA_CHANNEL_OVERHEAD_BYTES, SRTP_OVERHEAD_BYTES
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.delay_estimator import DelayConfig
@@ -99,25 +101,32 @@ class OwnSystem:
         )
 
 
+@functools.cache
+def loaded(path: Path | None) -> LibOpus:
+    """A libopus, loaded once in each process: systems travel between them, libraries do not."""
+    return load_libopus(path)
+
+
 @dataclass(frozen=True)
 class OpusSystem:
     """Opus; a lost packet is concealed by its decoder, or taken from the next packet where ``fec`` put it there."""
 
-    library: LibOpus
+    library_path: Path | None
     kbps: float
     fec: bool
 
     def __call__(self, samples: Float32Array, sample_rate_hz: int, losses: LossModel, loss_rate: float) -> Heard:
         """Shape: samples ``[n]``."""
+        library = loaded(self.library_path)
         settings = OpusSettings(
             bandwidth="wide",
             application="voip",
             inband_fec=self.fec,
             expected_loss_percent=round(100 * loss_rate),
-            decoder_complexity=NEURAL_CONCEALMENT_COMPLEXITY if self.library.has_neural_concealment else 0,
+            decoder_complexity=NEURAL_CONCEALMENT_COMPLEXITY if library.has_neural_concealment else 0,
         )
-        encoder = OpusEncoder(self.library, settings, round(1_000 * self.kbps))
-        decoder = OpusDecoder(self.library, replace(settings, expected_loss_percent=0))
+        encoder = OpusEncoder(library, settings, round(1_000 * self.kbps))
+        decoder = OpusDecoder(library, replace(settings, expected_loss_percent=0))
         sound = resample(samples, sample_rate_hz, settings.sample_rate_hz)
         frame = settings.frame_samples
         padding = -(len(sound) + encoder.lookahead_samples) % frame + encoder.lookahead_samples

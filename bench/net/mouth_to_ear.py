@@ -25,6 +25,7 @@ from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.net.call import Call, CallConfig
 from streamcodec.net.client import ClientConfig
 from streamcodec.net.congestion import CongestionConfig
+from streamcodec.net.media import MediaConfig
 from streamcodec.net.relay import Relay
 from streamcodec.net.room import RoomConfig
 from streamcodec.net.time_scale import Samples
@@ -68,7 +69,8 @@ def chirp() -> Samples:
 def config(url: str) -> CallConfig:
     """The relay alone, at a fixed rate."""
     fixed = CongestionConfig(minimum_bps=BITRATE_BPS, start_bps=BITRATE_BPS, maximum_bps=BITRATE_BPS)
-    return CallConfig(RoomConfig(ClientConfig(url, "bench"), webrtc=None), RATE_HZ, fixed, copies=0)
+    room = RoomConfig(ClientConfig(url, "bench"), webrtc=None)
+    return CallConfig(room, MediaConfig(RATE_HZ, congestion=fixed, copies=0))
 
 
 def call_on(url: str, model: str) -> Call:
@@ -101,7 +103,7 @@ def speak(url: str, model: str, seconds: float) -> tuple[float, Samples]:
                 # A block can be pushed only once it has been spoken.
                 await pace(index + 1, start_s)
                 call.push(sound[index * BLOCK_SAMPLES : (index + 1) * BLOCK_SAMPLES])
-                call.pull(BLOCK_SAMPLES)
+                await call.pull(BLOCK_SAMPLES)
             return start_s
 
     return asyncio.run(main()), sound
@@ -121,7 +123,7 @@ def listen(url: str, model: str, seconds: float) -> tuple[float, Samples, list[f
             start_s = time.monotonic()
             for index in range(round(seconds / BLOCK_S)):
                 await pace(index, start_s)
-                heard.append(call.pull(BLOCK_SAMPLES))
+                heard.append(await call.pull(BLOCK_SAMPLES))
                 for peer in call.peers.values():
                     depths_ms.append(peer.stream.jitter.depth_ms)
                     if index * BLOCK_S < seconds - 1.0:

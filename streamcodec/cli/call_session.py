@@ -1,49 +1,42 @@
-"""One stay in a room, shared by ``call``, ``send`` and ``listen``: paced sound in and out, and what happened."""
+"""What ``call``, ``send`` and ``listen`` share: their arguments, and a stay in a room put together from them."""
 
 from __future__ import annotations
 
 import argparse
-import asyncio
 import contextlib
 import math
 import sys
 import time
-from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-import numpy as np
-
-from streamcodec.cli.call_sound import DeviceSink, DeviceSource, FileSink, FileSource, Sink, Source
-from streamcodec.cli.common import add_model_argument, add_packet_argument, device, need, positive, print_json
+from streamcodec.cli.call_keys import HELP as KEYS_HELP
+from streamcodec.cli.call_keys import MicrophoneSwitch, keys
+from streamcodec.cli.call_screen import Screen
+from streamcodec.cli.call_sound import DeviceSink, DeviceSource, FileSink, FileSource, Sink, SoundFormat, Source
+from streamcodec.cli.call_stay import Plan, Stay
+from streamcodec.cli.common import (
+    add_model_argument,
+    add_redundancy_argument,
+    add_tier_arguments,
+    coding_options,
+    copies_of,
+    device,
+    need,
+    positive,
+    print_json,
+)
 from streamcodec.cli.network import add_room_arguments, room_config, run_network, stop_on_signals
-from streamcodec.errors import StreamcodecError
-from streamcodec.live import DuplexSound
 
 if TYPE_CHECKING:
-    from streamcodec import StreamEncoder
-    from streamcodec.net.call import Call, PeerStats
+    from streamcodec.codec.float_stream import FloatEncoder
+    from streamcodec.net.congestion import CongestionConfig
     from streamcodec.net.room import RoomConfig
 
 DEVICE_RATE_HZ = 48_000
 FILE_RATE_HZ = 24_000
 """Of a file that is written where none is read."""
-BLOCK_S = 0.01
-LOOK_EVERY_BLOCKS = 20
-TAIL_S = 1.0
-"""How long a scripted call goes on after its sound, so that the others hear the end of it."""
-
-
-@dataclass(frozen=True)
-class Stay:
-    """How to spend the time in the room."""
-
-    source: Source | None
-    sink: Sink | None
-    sample_rate_hz: int
-    wait_s: float
-    """How long to wait for somebody before the sound begins; a call on devices waits for ever."""
-    seconds: float | None
-    """How long to stay after that; None: to the end of the source and a little more, or until everybody has left."""
+SWITCH_INTERVAL_S = 0.0005
+"""Python hands its interpreter from thread to thread this often: event loop, codec and device must not wait long."""
 
 
 def add_session_arguments(parser: argparse.ArgumentParser, *, speaks: bool, hears: bool) -> None:
@@ -51,19 +44,31 @@ def add_session_arguments(parser: argparse.ArgumentParser, *, speaks: bool, hear
     add_room_arguments(parser)
     if speaks:
         parser.add_argument("--input", metavar="FILE", help="sound file to send in place of the microphone")
-        parser.add_argument("--kbps", type=positive, default=6.0, help="highest payload rate in kbps (default 6)")
-        add_packet_argument(parser, "default 20")
-        parser.add_argument("--dtx", action="store_true", help="send next to nothing while there is only background")
+        parser.add_argument("--input-device", type=device, help="microphone: number or part of its name")
+        # A lost packet must not take others with it.
+        parser.set_defaults(independent=True)
+        add_tier_arguments(parser)
+        add_redundancy_argument(parser, "auto")
+        parser.add_argument(
+            "--push-to-talk", action="store_true", help=f"start muted, and hold the space bar to talk ({KEYS_HELP})"
+        )
+    else:
+        add_model_argument(parser)
     if hears:
         parser.add_argument("--output", metavar="FILE", help="sound file to write in place of the loudspeaker")
-    parser.add_argument("--input-device", type=device, help="microphone: number or part of its name")
-    parser.add_argument("--output-device", type=device, help="loudspeaker: number or part of its name")
+        parser.add_argument("--output-device", type=device, help="loudspeaker: number or part of its name")
+        parser.add_argument(
+            "--rate", type=int, metavar="HZ", help="sample rate of --output (default: of --input, 24000)"
+        )
+        parser.add_argument(
+            "--channels", type=int, choices=(1, 2), help="channels of --output (default: of --input, 1)"
+        )
+        parser.add_argument("--bits", type=int, choices=(16, 24), help="bits per sample of --output (16)")
     parser.add_argument(
         "--wait", type=positive, default=60.0, metavar="S", help="with files: longest wait for others (60)"
     )
     parser.add_argument("--seconds", type=positive, metavar="S", help="stay this long once somebody is there")
-    parser.add_argument("--json", action="store_true", help="print figures as JSON at the end")
-    add_model_argument(parser)
+    parser.add_argument("--json", action="store_true", help="no meter; print figures as JSON at the end")
 
 
 def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> None:
@@ -71,177 +76,139 @@ def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> No
     need("websockets")
     need("aiortc")
     config = room_config(options)
-    spoken = options.input if speaks else None
-    heard = options.output if hears else None
+    spoken_file = options.input if speaks else None
+    heard_file = options.output if hears else None
     with contextlib.ExitStack() as opened:
         source: Source | None = None
         sink: Sink | None = None
-        rate_hz = DEVICE_RATE_HZ
-        if spoken:
-            source = file = FileSource(spoken)
-            rate_hz = file.sample_rate_hz
-        elif heard:
-            rate_hz = FILE_RATE_HZ
+        spoken = SoundFormat(DEVICE_RATE_HZ)
+        if spoken_file:
+            source = file = FileSource(spoken_file, all_channels=options.tier != "neural")
+            spoken = file.format
+        heard = _heard_format(options, spoken, bool(spoken_file)) if heard_file else SoundFormat(DEVICE_RATE_HZ)
         # Loading and compiling come before the devices start: they would starve them.
-        encoder = _encoder(options, rate_hz)
-        if (speaks and not spoken) or (hears and not heard):
-            sound = opened.enter_context(DuplexSound(rate_hz, options.input_device, options.output_device))
-            source = DeviceSource(sound) if speaks and not spoken else source
-            sink = DeviceSink(sound) if hears and not heard else None
-        if heard:
-            sink = FileSink(heard, rate_hz)
+        encoder = _encoder(options, spoken) if speaks else _no_voice(options)
+        _warm_up(heard if hears else spoken)
+        sink = FileSink(heard_file, heard) if heard_file else None
+        if isinstance(sink, FileSink):
             opened.callback(sink.close)
-        stay = Stay(source, sink, rate_hz, options.wait if spoken or heard else math.inf, options.seconds)
-        run_network(_main(options, config, stay, encoder), options.server)
+        captures, plays = speaks and not spoken_file, hears and not heard_file
+        if captures or plays:
+            from streamcodec.live import SoundDevices
+
+            sound = opened.enter_context(
+                SoundDevices(
+                    DEVICE_RATE_HZ,
+                    options.input_device if captures else None,
+                    options.output_device if plays else None,
+                    captures=captures,
+                    plays=plays,
+                )
+            )
+            source = source if sound.microphone is None else DeviceSource(sound.microphone)
+            sink = sink if sound.loudspeaker is None else DeviceSink(sound.loudspeaker)
+        wait_s = options.wait if spoken_file or heard_file else math.inf
+        plan = Plan(source, spoken, sink, heard, wait_s, options.seconds)
+        opened.callback(sys.setswitchinterval, sys.getswitchinterval())
+        sys.setswitchinterval(SWITCH_INTERVAL_S)
+        run_network(_main(options, config, plan, encoder), options.server)
 
 
-def _encoder(options: argparse.Namespace, rate_hz: int) -> StreamEncoder:
-    from streamcodec import StreamEncoder
-
-    if "kbps" not in options:
-        return StreamEncoder(rate_hz, model=options.model)
-    return StreamEncoder(
-        rate_hz, 1_000 * options.kbps, dtx=options.dtx, model=options.model, packet_ms=options.packet_ms
+def _heard_format(options: argparse.Namespace, spoken: SoundFormat, from_file: bool) -> SoundFormat:
+    like = spoken if from_file else SoundFormat(FILE_RATE_HZ)
+    return SoundFormat(
+        options.rate or like.sample_rate_hz,
+        options.channels or like.channels,
+        options.bits or (like.bits_per_sample if options.__dict__.get("tier") == "lossless" else 16),
     )
 
 
-async def _main(options: argparse.Namespace, config: RoomConfig, stay: Stay, encoder: StreamEncoder) -> None:
-    from streamcodec import StreamDecoder
-    from streamcodec.net.call import Call, CallConfig
+def _encoder(options: argparse.Namespace, spoken: SoundFormat) -> FloatEncoder:
+    from streamcodec import StreamEncoder, Tier
+    from streamcodec.codec.float_stream import FloatEncoder
+    from streamcodec.codec.tiers import tier_of
+
+    coding = coding_options(options)
+    if tier_of(options.tier) is not Tier.NEURAL:
+        coding |= {"channels": spoken.channels, "bits_per_sample": spoken.bits_per_sample}
+    return FloatEncoder(StreamEncoder(spoken.sample_rate_hz, **coding))
+
+
+def _no_voice(options: argparse.Namespace) -> FloatEncoder:
+    """Of somebody who only listens: nothing is ever pushed into it."""
+    from streamcodec import StreamEncoder
+    from streamcodec.codec.float_stream import FloatEncoder
+
+    return FloatEncoder(StreamEncoder(FILE_RATE_HZ, model=options.model))
+
+
+def _warm_up(heard: SoundFormat) -> None:
+    from streamcodec.codec.float_stream import warm_up_exact_tiers
+
+    warm_up_exact_tiers(heard.sample_rate_hz)
+
+
+def _rates(encoder: FloatEncoder) -> CongestionConfig | None:
+    """Bounds of the rate, the highest of which is what was asked for; None where quality was asked for instead."""
+    from streamcodec import Tier
+    from streamcodec.codec.near_lossless import TargetBitrate
+    from streamcodec.codec.near_lossless_tier import rate_target
     from streamcodec.net.congestion import CongestionConfig
 
+    settings, usual = encoder.encoder.settings, CongestionConfig()
+    if settings.tier is Tier.NEURAL:
+        highest_bps = round(settings.bitrate_bps or usual.start_bps)
+        return CongestionConfig(min(usual.minimum_bps, highest_bps), highest_bps, highest_bps)
+    target = None if settings.tier is Tier.LOSSLESS else rate_target(settings)
+    if not isinstance(target, TargetBitrate):
+        return None
+    highest_bps = round(target.bitrate_bps)
+    # There are no coarser copies of these packets, so nothing is kept back for them.
+    return CongestionConfig(max(1, highest_bps // 4), highest_bps, highest_bps, max_copies=0)
+
+
+async def _main(options: argparse.Namespace, config: RoomConfig, plan: Plan, encoder: FloatEncoder) -> None:
+    from streamcodec.codec.float_stream import FloatDecoder
+    from streamcodec.net.call import Call, CallConfig
+    from streamcodec.net.media import MediaConfig
+
     stop = stop_on_signals()
-    rates = CongestionConfig()
-    if "kbps" in options:
-        highest_bps = round(1_000 * options.kbps)
-        rates = CongestionConfig(
-            minimum_bps=min(rates.minimum_bps, highest_bps), start_bps=highest_bps, maximum_bps=highest_bps
-        )
+    heard = plan.heard
+    copies = copies_of(options.redundancy) if plan.source is not None else 0
+    media = MediaConfig(
+        heard.sample_rate_hz, heard.channels, plan.spoken.sample_rate_hz, _rates(encoder), copies=copies
+    )
     call = Call(
-        CallConfig(config, stay.sample_rate_hz, rates),
+        CallConfig(config, media),
         encoder,
-        lambda: StreamDecoder(stay.sample_rate_hz, model=options.model),
+        lambda: FloatDecoder(heard.sample_rate_hz, heard.channels, options.model),
         encoder.coarser,
     )
-    session = Session(call, stay, stop)
+    switch = MicrophoneSwitch(muted=plan.source is not None and options.push_to_talk)
+
+    def pressed(key: str) -> None:
+        if key in ("q", "Q"):
+            stop.set()
+        elif plan.source is not None:
+            switch.press(key, time.monotonic())
+
+    screen = Screen(quiet=options.json)
+    stay = Stay(call, plan, stop, switch, screen)
     async with call:
-        print(f"in room {options.room}; Ctrl-C leaves", file=sys.stderr)
-        await session.run()
+        with keys(sys.stdin.fileno(), pressed) if _has_descriptor() else contextlib.nullcontext(False) as typed:
+            screen.say(f"in room {options.room}; {KEYS_HELP if typed else 'Ctrl-C leaves'}")
+            with screen:
+                await stay.run()
     if options.json:
-        print_json(session.figures())
+        print_json(stay.figures())
     else:
-        print(session.summary())
+        print(stay.summary())
 
 
-class Session:
-    """Moves sound between a call and its source and sink in real time, and keeps count of who was there."""
-
-    def __init__(self, call: Call, stay: Stay, stop: asyncio.Event) -> None:
-        self._call = call
-        self._stay = stay
-        self._stop = stop
-        self._seen: dict[str, PeerStats] = {}
-        self._here: set[str] = set()
-        self._seconds = 0.0
-
-    async def run(self) -> None:
-        """Wait for somebody, then talk and listen to the end; raises StreamcodecError."""
-        start_s = time.monotonic()
-        while not self._call.peers and not self._stop.is_set():
-            self._check()
-            if time.monotonic() - start_s > self._stay.wait_s:
-                raise StreamcodecError(f"nobody else came within {self._stay.wait_s:g} s")
-            await asyncio.sleep(0.02)
-        await self._talk()
-        self._look()
-
-    async def _talk(self) -> None:
-        stay, block = self._stay, round(BLOCK_S * self._stay.sample_rate_hz)
-        block_s = block / stay.sample_rate_hz
-        start_s = time.monotonic()
-        silence = np.zeros(block, np.float32)
-        if stay.source is not None:
-            # What a microphone heard while nobody was there is nobody's business.
-            stay.source.read(0)
-        end_s = stay.seconds
-        index = 0
-        while not self._stop.is_set() and (end_s is None or self._seconds < end_s):
-            # Late blocks are made up for at once; the pace is that of the clock, whatever a block costs.
-            await asyncio.sleep(max(0.0, start_s + index * block_s - time.monotonic()))
-            if stay.source is not None:
-                samples = stay.source.read(block)
-                if samples is None and end_s is None:
-                    end_s = self._seconds + TAIL_S
-                # A speaker who has finished is still there.
-                self._call.push(silence if samples is None else samples)
-            heard = self._call.pull(block if stay.sink is None else stay.sink.wanted(block))
-            if stay.sink is not None:
-                stay.sink.write(heard)
-            if index % LOOK_EVERY_BLOCKS == 0:
-                self._look()
-                if stay.source is None and end_s is None and not self._here:
-                    return
-            index += 1
-            self._seconds = index * block_s
-
-    def _check(self) -> None:
-        if self._call.failed is not None:
-            raise self._call.failed
-
-    def _look(self) -> None:
-        """Note who is there, and say who came and went."""
-        self._check()
-        peers = self._call.peers
-        for identity in peers.keys() - self._here:
-            print(f"{peers[identity].name or 'somebody'} is here", file=sys.stderr)
-        for identity in self._here - peers.keys():
-            print(f"{self._seen[identity].name or 'somebody'} has left", file=sys.stderr)
-        self._here = set(peers)
-        for identity, peer in peers.items():
-            # Somebody on their way out has no path any more; the one that there was is what tells.
-            known = self._seen.get(identity)
-            self._seen[identity] = replace(peer, path=known.path) if known and peer.path == "none" else peer
-
-    def figures(self) -> dict[str, Any]:
-        """What was sent, and what was received from whom."""
-        sent = self._call.sender_stats
-        seconds = max(self._seconds, BLOCK_S)
-        return {
-            "seconds": round(self._seconds, 3),
-            "sent": {
-                "packets": sent.packets,
-                "payload_bytes": sent.payload_bytes,
-                "wire_bytes": sent.wire_bytes,
-                "payload_kbps": round(0.008 * sent.payload_bytes / seconds, 3),
-                "wire_kbps": round(0.008 * sent.wire_bytes / seconds, 3),
-            },
-            "peers": [
-                {
-                    "name": peer.name,
-                    "path": peer.path,
-                    "round_trip_ms": peer.round_trip_ms,
-                    "received": peer.stream.jitter.received,
-                    "late": peer.stream.jitter.late,
-                    "lost": peer.stream.jitter.lost,
-                    "recovered": peer.stream.jitter.recovered,
-                    "concealed": peer.stream.jitter.concealed,
-                    "damaged": peer.stream.damaged,
-                }
-                for peer in self._seen.values()
-            ],
-        }
-
-    def summary(self) -> str:
-        """The same in a few lines."""
-        figures = self.figures()
-        sent = figures["sent"]
-        lines = [
-            f"{figures['seconds']:.1f} s; sent {sent['packets']} packets, {sent['payload_kbps']:.2f} kbps payload, "
-            f"{sent['wire_kbps']:.1f} kbps on the wire"
-        ]
-        lines += [
-            f"{peer['name'] or 'somebody'} ({peer['path']}): {peer['received']} packets, {peer['lost']} lost, "
-            f"{peer['recovered']} recovered, {peer['late']} late, {peer['concealed']} concealed"
-            for peer in figures["peers"]
-        ]
-        return "\n".join(lines)
+def _has_descriptor() -> bool:
+    """Whether standard input is a file at all: it may be closed, or something of a test's."""
+    try:
+        sys.stdin.fileno()
+    except (AttributeError, OSError, ValueError):
+        return False
+    return True

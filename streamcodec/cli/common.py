@@ -44,7 +44,7 @@ def add_rate_arguments(parser: argparse.ArgumentParser) -> None:
     add_model_argument(parser)
 
 
-def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
+def add_tier_arguments(parser: argparse.ArgumentParser) -> None:
     """``--tier`` and what each tier can be told; :func:`coding_options` turns them into ``StreamEncoder``'s."""
     parser.add_argument(
         "--tier",
@@ -62,15 +62,48 @@ def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
         default="perceptual",
         help="near-lossless: for the ear (default) or for the least squared error",
     )
+    add_packet_argument(parser, "neural; default 60 in files, 20 elsewhere")
+    parser.add_argument("--constrained", action="store_true", help="neural: no packet exceeds its share of the rate")
+    parser.add_argument("--dtx", action="store_true", help="neural: send next to nothing while only background")
+    add_model_argument(parser)
+
+
+def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
+    """The same, and ``--independent`` for those who may choose."""
+    add_tier_arguments(parser)
     parser.add_argument(
         "--independent",
         action="store_true",
         help="every packet decodable alone: more bits, a loss costs itself alone",
     )
-    add_packet_argument(parser, "neural; default 60 in files, 20 elsewhere")
-    parser.add_argument("--constrained", action="store_true", help="neural: no packet exceeds its share of the rate")
-    parser.add_argument("--dtx", action="store_true", help="neural: send next to nothing while only background")
-    add_model_argument(parser)
+
+
+def add_redundancy_argument(parser: argparse.ArgumentParser, default: str) -> None:
+    """``--redundancy``; :func:`copies_of` says what it means."""
+    parser.add_argument(
+        "--redundancy",
+        type=redundancy,
+        default=default,
+        metavar="auto|K|off",
+        help="coarser copies of the last K packets in each packet, by the receiver's reports (auto) or never (off); "
+        f"default {default}",
+    )
+
+
+def redundancy(text: str) -> int | str:
+    """Argument type: ``auto``, ``off``, or 0 to 8 copies."""
+    from streamcodec.codec.packet import MAX_REDUNDANT
+
+    if text in ("auto", "off"):
+        return text
+    if text.isdecimal() and int(text) <= MAX_REDUNDANT:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"must be auto, off or 0 to {MAX_REDUNDANT}, got {text}")
+
+
+def copies_of(choice: int | str) -> int | None:
+    """Copies in each packet; None where reports decide."""
+    return choice if isinstance(choice, int) else {"auto": None, "off": 0}[choice]
 
 
 def coding_options(options: argparse.Namespace) -> dict[str, Any]:

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING
 from streamcodec.cli.common import (
     add_backend_argument,
     add_rate_arguments,
+    add_redundancy_argument,
     add_scheduling_arguments,
+    copies_of,
     device,
     milliseconds,
     positive,
@@ -42,6 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--loss", type=share, default=0.0, help="share of packets lost (default 0)")
     parser.add_argument("--burst", type=positive, default=1.0, help="mean length of a loss, in packets (default 1)")
     parser.add_argument("--jitter", type=milliseconds, default=0.0, help="delay jitter of the link, ms (default 0)")
+    add_redundancy_argument(parser, "off")
     parser.add_argument("--seed", type=int, default=0, help="seed of losses and jitter (default 0)")
     parser.add_argument("--buffer", type=milliseconds, default=10.0, help="playback buffer, ms (default 10)")
     parser.add_argument("--record", metavar="OUT.wav", help="record: left the microphone, right what was played")
@@ -70,6 +73,7 @@ def run(options: argparse.Namespace) -> None:
         mean_burst_packets=options.burst,
         jitter_ms=options.jitter,
         seed=options.seed,
+        copies=copies_of(options.redundancy),
         buffer_ms=options.buffer,
         allow_feedback=options.allow_feedback,
     )
@@ -135,6 +139,7 @@ def summary(stats: LoopbackStats) -> str:
     return (
         f"{stats.seconds:.1f} s at {stats.payload_bps / 1000:.2f} kbps ({stats.wire_bps / 1000:.1f} on the wire), "
         f"delay {stats.delay.total_ms:.0f} ms, cost p99 {stats.cost.p99_ms:.2f} ms per 10 ms, "
-        f"{stats.lost} of {stats.packets} packets lost, {stats.concealed} concealed, "
+        f"{stats.lost} of {stats.packets} packets lost, {stats.recovered} recovered, "
+        f"{stats.concealed} concealed, "
         f"{stats.dropped_ms:.0f} ms dropped, {stats.underruns} underruns"
     )

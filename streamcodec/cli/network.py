@@ -70,6 +70,9 @@ def add_room_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"file with the password on the TURN servers (or {TURN_PASSWORD_VARIABLE})",
     )
+    parser.add_argument(
+        "--turn-only", action="store_true", help="direct lines over the TURN servers alone: nobody learns our address"
+    )
     parser.add_argument("--relay-only", action="store_true", help="no direct lines: everything through the relay")
 
 
@@ -105,7 +108,9 @@ def _webrtc_config(options: argparse.Namespace) -> Any:
     password = read_secret(options.turn_password_file, TURN_PASSWORD_VARIABLE)
     stun = [IceServer(_with_scheme(host, "stun")) for host in options.stun]
     turn = [IceServer(_with_scheme(host, "turn"), options.turn_user, password) for host in options.turn]
-    return WebRtcConfig(ice_servers=(*stun, *turn))
+    if options.turn_only and not turn:
+        raise StreamcodecError("--turn-only needs --turn HOST:PORT")
+    return WebRtcConfig(ice_servers=(*stun, *turn), turn_only=options.turn_only)
 
 
 def _with_scheme(host: str, scheme: str) -> str:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from streamcodec.cli.common import (
     add_coding_arguments,
+    add_redundancy_argument,
     coding_options,
     input_file,
     milliseconds,
@@ -41,26 +42,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--jitter", type=milliseconds, default=0.0, metavar="MS", help="extra delay, 0 to MS (default 0)"
     )
-    parser.add_argument(
-        "--redundancy",
-        type=redundancy,
-        default="off",
-        metavar="auto|K|off",
-        help="coarser copies of the last K packets in each packet, by the receiver's reports (auto) or never (off)",
-    )
+    add_redundancy_argument(parser, "off")
     parser.add_argument("--seed", type=int, default=0, help="seed of the losses (default 0)")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
-
-
-def redundancy(text: str) -> int | str:
-    """Argument type: ``auto``, ``off``, or 0 to 8 copies."""
-    from streamcodec.codec.packet import MAX_REDUNDANT
-
-    if text in ("auto", "off"):
-        return text
-    if text.isdecimal() and int(text) <= MAX_REDUNDANT:
-        return int(text)
-    raise argparse.ArgumentTypeError(f"must be auto, off or 0 to {MAX_REDUNDANT}, got {text}")
 
 
 def through_link(

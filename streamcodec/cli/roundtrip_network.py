@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec import Packet, StreamcodecError, StreamDecoder, StreamEncoder, Tier
+from streamcodec.cli.common import copies_of
 from streamcodec.cli.roundtrip_command import describe
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
@@ -61,7 +62,7 @@ def through_network(
 ) -> tuple[Float32Array, dict[str, Any]]:
     """Encode, send, lose, buffer, decode; returns sound of the source's length, first delay removed, and figures."""
     if encoder.tier is not Tier.NEURAL or encoder.settings.mode == "stream":
-        raise StreamcodecError("--jitter and --redundancy are for the neural tier, which calls use")
+        raise StreamcodecError("--jitter and --redundancy are simulated for the neural tier")
     rate_hz = encoder.sample_rate_hz
     decoder = StreamDecoder(rate_hz, model=encoder.settings.model)
     timed_encoder, timed_decoder = TimedEncoder(encoder), TimedDecoder(decoder)
@@ -78,7 +79,7 @@ def through_network(
             options.seed,
         ),
         coarser=encoder.coarser,
-        copies={"auto": None, "off": 0}.get(options.redundancy, options.redundancy),
+        copies=copies_of(options.redundancy),
         congestion=CongestionConfig(minimum_bps=rate_bps, start_bps=rate_bps, maximum_bps=rate_bps),
         tail_ms=LONGEST_PLAYOUT_DELAY_MS,
     )

@@ -17,10 +17,12 @@ from native_dsp.noise import COSINES, SINES, add_noise, make_noise_state
 from native_dsp.stft import StftState, synthesise
 
 Float32Array = NDArray[np.float32]
-RISE_PER_HOP = np.float32(1.012)
+RISE_PER_HOP = np.float32(1.04)
+"""17 dB per second: a new background is found within seconds, and a syllable raises it by a few decibels."""
 RISE_START = np.float32(1e-9)
 SMOOTHING = np.float32(0.2)
 START_POWER = 1e-6
+NOT_HEARD = -1.0
 
 
 class Background(NamedTuple):
@@ -48,7 +50,7 @@ class Background(NamedTuple):
 def make_background(bins: int) -> Background:
     """Nothing heard yet."""
     return Background(
-        smooth=np.full(bins, START_POWER, np.float32),
+        smooth=np.full(bins, NOT_HEARD, np.float32),
         power=np.full(bins, START_POWER, np.float32),
         random=make_noise_state(),
         spectrum=np.zeros(2 * bins, np.float32),
@@ -80,6 +82,9 @@ def _render(
         if gain == 1.0:
             for k in range(bins):
                 power = real[k] * real[k] + imaginary[k] * imaginary[k]
+                if background.smooth[k] < 0.0:
+                    # The first hop is all that is known: a level to come down from, not to rise to for seconds.
+                    background.smooth[k] = background.power[k] = power
                 background.smooth[k] += SMOOTHING * (power - background.smooth[k])
                 if known_background:
                     background.power[k] += SMOOTHING * (power - background.power[k])

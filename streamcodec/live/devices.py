@@ -20,20 +20,24 @@ Device = int | str | None
 """Number or part of the name of a device; None for the default one."""
 
 
-class DuplexStream(Protocol):
-    """What a loopback needs of a full-duplex stream."""
+class SoundStream(Protocol):
+    """A stream of one direction or both."""
 
     @property
     def active(self) -> bool: ...
-
-    @property
-    def latency(self) -> tuple[float, float]: ...
 
     def start(self) -> None: ...
 
     def abort(self) -> None: ...
 
     def close(self) -> None: ...
+
+
+class DuplexStream(SoundStream, Protocol):
+    """What a loopback needs of a full-duplex stream."""
+
+    @property
+    def latency(self) -> tuple[float, float]: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,20 +96,68 @@ def open_duplex(
     def on_block(captured: Samples, played: Samples, frames: int, times: object, status: object) -> None:
         callback(captured, played)
 
+    return _open(
+        sounddevice,
+        sounddevice.Stream,
+        sample_rate_hz,
+        block_samples,
+        (input_device, output_device),
+        channels,
+        on_block,
+    )
+
+
+def open_microphone(
+    sample_rate_hz: int, block_samples: int, callback: Callable[[Samples], None], device: Device = None
+) -> SoundStream:
+    """An input alone, not yet started, that calls ``callback(captured)`` for each block; raises DeviceError."""
+    return _open_one(sample_rate_hz, block_samples, callback, device, "input")
+
+
+def open_loudspeaker(
+    sample_rate_hz: int, block_samples: int, callback: Callable[[Samples], None], device: Device = None
+) -> SoundStream:
+    """An output alone, not yet started, that calls ``callback(played)`` for each block; raises DeviceError."""
+    return _open_one(sample_rate_hz, block_samples, callback, device, "output")
+
+
+def _open_one(
+    sample_rate_hz: int, block_samples: int, callback: Callable[[Samples], None], device: Device, kind: str
+) -> SoundStream:
+    sounddevice = _sounddevice()
+    channels = min(MAX_CHANNELS, _channels(sounddevice, device, kind))
+
+    def on_block(block: Samples, frames: int, times: object, status: object) -> None:
+        callback(block)
+
+    make = sounddevice.InputStream if kind == "input" else sounddevice.OutputStream
+    return _open(sounddevice, make, sample_rate_hz, block_samples, device, channels, on_block)
+
+
+def _open(
+    sounddevice: Any,
+    make: Callable[..., Any],
+    sample_rate_hz: int,
+    block_samples: int,
+    device: Device | tuple[Device, Device],
+    channels: int | tuple[int, int],
+    on_block: Callable[..., None],
+) -> _PortAudioStream:
     try:
-        stream = sounddevice.Stream(
+        stream = make(
             samplerate=sample_rate_hz,
             blocksize=block_samples,
-            device=(input_device, output_device),
+            device=device,
             channels=channels,
             dtype="float32",
             latency="low",
             callback=on_block,
         )
     except sounddevice.PortAudioError as error:
+        both = " in both directions" if isinstance(device, tuple) else ""
         raise DeviceError(
-            f"the sound devices cannot be opened at {sample_rate_hz} Hz in both directions: {_first_line(error)}; "
-            "try another --rate, or pick devices of one host API from --list-devices"
+            f"the sound devices cannot be opened at {sample_rate_hz} Hz{both}: {_first_line(error)}; "
+            "try another --rate, or pick devices of one host API from streamcodec loopback --list-devices"
         ) from error
     return _PortAudioStream(stream, sounddevice.PortAudioError)
 
@@ -147,7 +199,9 @@ def _channels(sounddevice: Any, device: Device, kind: str) -> int:
     except (sounddevice.PortAudioError, ValueError) as error:
         if device is None:
             raise DeviceError(f"there is no {what}: {HOW_TO_GET_ONE}") from error
-        raise DeviceError(f"no {what} {device!r}: {_first_line(error)}; see --list-devices") from error
+        raise DeviceError(
+            f"no {what} {device!r}: {_first_line(error)}; see streamcodec loopback --list-devices"
+        ) from error
     return channels
 
 

@@ -12,6 +12,7 @@ While it holds more than it has needed for a while, blocks are shortened where t
 from __future__ import annotations
 
 import time
+from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -29,7 +30,9 @@ from streamcodec.net.delay_estimator import DelayConfig
 from streamcodec.net.jitter_buffer import PACKET_MS, JitterConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
+from streamcodec.net.report import ReceiverReport
 from streamcodec.net.session import MediaReceiver, MediaSender, ReceiverStats, SenderStats
+from streamcodec.net.simulate import REPORT_DELAY_MS
 from streamcodec.runtime.backend import Backend
 
 LONGEST_CALLBACK_S = 0.1
@@ -57,6 +60,8 @@ class LoopbackConfig:
     jitter_ms: float = 0.0
     """Extra delay of each packet on the simulated link, uniform between 0 and this."""
     seed: int = 0
+    copies: int | None = 0
+    """Redundant copies in each packet; None follows reports of the receiver's, as in a call."""
     buffer_ms: float = 10.0
     """Sound held ready for a device that asks for two blocks at once; grows when that is too little."""
     longest_buffer_ms: float = 120.0
@@ -102,6 +107,10 @@ class LoopbackStats:
     cost: FrameCost
     packets: int
     lost: int
+    copies: int
+    """Redundant copies in each packet, at the moment."""
+    recovered: int
+    """Packets played from a copy in a later one."""
     concealed: int
     """Packet durations made up by the decoder."""
     late: int
@@ -157,15 +166,16 @@ class LoopbackEngine:
         self._block_ms = 1_000.0 * self.block_samples / rate_hz
         self._packet_ms = 1_000.0 * encoder.block_samples / rate_hz
         self._codec_ms = 1_000.0 * (encoder.delay_samples + decoder.delay_samples) / rate_hz
-        # Nobody reports back in a loopback: equal bounds hold the rate where the user put it.
+        # Equal bounds hold the rate where the user put it, whatever the reports.
         fixed_rate = CongestionConfig(config.bitrate_bps, config.bitrate_bps, config.bitrate_bps)
-        self._sender = MediaSender(encoder, congestion=fixed_rate)
+        self._sender = MediaSender(encoder, encoder.coarser, fixed_rate, config.copies)
         self._receiver = MediaReceiver(decoder, rate_hz, _jitter_config(config.jitter_ms))
         self._link = LossyLink(
             LinkConfig(delay_ms=0.0, jitter_ms=config.jitter_ms),
             GilbertElliott(GilbertElliottConfig(config.loss, config.mean_burst_packets), config.seed),
             config.seed,
         )
+        self._reports: deque[tuple[float, ReceiverReport]] = deque()
         self._counts = self._count()
         self._guard = FeedbackGuard(self._block_ms)
         self._clock_s = clock_s
@@ -258,9 +268,18 @@ class LoopbackEngine:
         for arrival_ms, datagram in self._link.receive(now_ms):
             self._receiver.receive(datagram, arrival_ms)
         heard = self._receiver.pull(now_ms, self.block_samples)
+        self._report_back(now_ms)
         self._note_cost(self._clock_s() - began_s)
         self._mic_dbfs, self._heard_dbfs = _dbfs(captured), _dbfs(heard)
         return self._guarded(self._drained(heard))
+
+    def _report_back(self, now_ms: float) -> None:
+        """What the receiver tells the sender, unharmed and a moment later."""
+        report = self._receiver.report(now_ms)
+        if report is not None:
+            self._reports.append((now_ms + REPORT_DELAY_MS, ReceiverReport.from_bytes(report)))
+        while self._reports and self._reports[0][0] <= now_ms:
+            self._sender.hear_report("receiver", self._reports.popleft()[1], now_ms)
 
     def _note_cost(self, cost_s: float) -> None:
         """Encoding happens in one block of a packet, decoding too: what counts is the packet, per 10 ms of it."""
@@ -326,6 +345,8 @@ class LoopbackEngine:
             cost=self._costs.summary(),
             packets=sent.packets,
             lost=counts.lost,
+            copies=0 if sent.rate is None else sent.rate.copies,
+            recovered=received.jitter.recovered,
             concealed=received.jitter.concealed,
             late=received.jitter.late,
             jitter_depth_ms=received.jitter.depth_ms,

@@ -40,7 +40,8 @@ def meter(stats: LoopbackStats) -> Table:
     table.add_row("cost", _cost(stats))
     table.add_row(
         "packets",
-        f"{stats.packets}, lost {stats.lost}, late {stats.late}, concealed {stats.concealed}",
+        f"{stats.packets}, lost {stats.lost}, late {stats.late}, recovered {stats.recovered} "
+        f"({stats.copies} copies), concealed {stats.concealed}",
     )
     table.add_row("drops", _drops(stats))
     if stats.guard is GuardState.MUTED:

@@ -79,6 +79,8 @@ class JitterConfig:
     """Behaviour of the buffer; times in milliseconds."""
 
     delay: DelayConfig = field(default_factory=DelayConfig)
+    packet_ms: float = PACKET_MS
+    """Duration of a packet: the unit of timestamps."""
     slack_below_ms: float = 3.0
     slack_above_ms: float = 12.0
     """Playout delay may lie this far below or above the target before anything is done about it. Above, it is at
@@ -173,6 +175,7 @@ class JitterBuffer:
 
     def __init__(self, config: JitterConfig | None = None) -> None:
         self.config = config or JitterConfig()
+        self._packet_ms = self.config.packet_ms
         self._counts = _Counts()
         self._state = _State.IDLE
         self._target_ms = self.config.delay.initial_ms
@@ -218,7 +221,7 @@ class JitterBuffer:
             self._begin(packet, arrival_ms)
         unit = extend(packet.timestamp, self._expected_unit(arrival_ms))
         sequence = extend(packet.sequence, self._highest_sequence)
-        if abs(unit - self._expected_unit(arrival_ms)) * PACKET_MS > self.config.resync_ms:
+        if abs(unit - self._expected_unit(arrival_ms)) * self._packet_ms > self.config.resync_ms:
             return self._doubt(packet, arrival_ms)
         self._suspect = None
         arrival = self._file(packet, unit, sequence, arrival_ms)
@@ -271,13 +274,13 @@ class JitterBuffer:
         # One modulus up, so that neither a reordered first packet nor an old copy makes a negative unit.
         unit = packet.timestamp + SEQUENCE_MODULUS
         self._first_sequence = self._highest_sequence = packet.sequence + SEQUENCE_MODULUS
-        self._origin_ms = arrival_ms - unit * PACKET_MS
+        self._origin_ms = arrival_ms - unit * self._packet_ms
         self._first_unit = self._next = unit
         self._state = _State.PRIMING
 
     def _expected_unit(self, arrival_ms: float) -> int:
         base_ms = self._delay.base_ms if self._delay.count else 0.0
-        return round((arrival_ms - self._origin_ms - base_ms) / PACKET_MS)
+        return round((arrival_ms - self._origin_ms - base_ms) / self._packet_ms)
 
     def _file(self, packet: Packet, unit: int, sequence: int, arrival_ms: float) -> Arrival:
         counts = self._counts
@@ -334,7 +337,7 @@ class JitterBuffer:
         if recovered and unit < self._first_unit:
             return
         self._timed_units[unit % self._SEEN_PACKETS] = unit
-        transit_ms = arrival_ms - self._origin_ms - unit * PACKET_MS
+        transit_ms = arrival_ms - self._origin_ms - unit * self._packet_ms
         self._delay.observe(transit_ms, arrival_ms, recovered=recovered)
 
     def _make_room(self, unit: int) -> None:
@@ -396,7 +399,7 @@ class JitterBuffer:
     # -- playout -------------------------------------------------------------------------------------------------
 
     def _delay_ms(self, unit: int, now_ms: float) -> float:
-        return now_ms - self._origin_ms - self._delay.base_ms - unit * PACKET_MS
+        return now_ms - self._origin_ms - self._delay.base_ms - unit * self._packet_ms
 
     def _resume(self, now_ms: float) -> bool:
         """Start playing the earliest held unit if it is due; a pause is where depth is corrected for nothing."""
@@ -424,7 +427,7 @@ class JitterBuffer:
             self._waited += 1
             counts.concealed += 1
             counts.underruns += 1
-            if self._waited * PACKET_MS >= self.config.delay.maximum_ms:
+            if self._waited * self._packet_ms >= self.config.delay.maximum_ms:
                 self._state = _State.SILENT
             return Lost(underrun=True)
         head = min(self._slots)
@@ -435,7 +438,7 @@ class JitterBuffer:
                 return Silence()
             return None
         # Playing earlier than wanted: waiting costs nothing that expanding would not, and the packet may still come.
-        if self._delay_ms(self._next, now_ms) < self._target_ms - PACKET_MS:
+        if self._delay_ms(self._next, now_ms) < self._target_ms - self._packet_ms:
             self._waited += 1
             counts.concealed += 1
             return Lost(underrun=False)

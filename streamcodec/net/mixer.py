@@ -17,10 +17,12 @@ _RELEASE_S = 0.3
 class Mixer:
     """Sums blocks, turning the sum down at once when it would pass full scale and up again over a third of a second.
 
-    The gain moves linearly within a block; what still peaks above the knee while it does is bent, never cut.
+    The gain moves linearly within a block; what still peaks above the knee while it does is bent, never cut. A single
+    voice is within full scale as it is, and passes untouched once the gain is back.
     """
 
-    def __init__(self, sample_rate_hz: int) -> None:
+    def __init__(self, sample_rate_hz: int, channels: int = 1) -> None:
+        self._shape = () if channels == 1 else (channels,)
         self._release_per_sample = 1.0 / (_RELEASE_S * sample_rate_hz)
         self._gain = 1.0
 
@@ -32,17 +34,20 @@ class Mixer:
     def mix(self, blocks: Sequence[Samples], count_samples: int) -> Samples:
         """The sum of ``blocks``, within full scale; zeros where there are none.
 
-        Shape: each block ``[count]``; result ``[count]``.
+        Shape: each block ``[count]``, or ``[count, channels]`` for more than one channel; the result likewise.
         """
-        total = np.zeros(count_samples, np.float32)
+        total = np.zeros((count_samples, *self._shape), np.float32)
         for block in blocks:
             total += block
         if count_samples == 0:
             return total
         peak = float(np.max(np.abs(total)))
+        if len(blocks) <= 1 and self._gain == 1.0 and peak <= 1.0:
+            return total
         released = min(1.0, self._gain + count_samples * self._release_per_sample)
         target = min(released, KNEE / peak if peak > KNEE else 1.0)
-        total *= np.linspace(self._gain, target, count_samples, dtype=np.float32)
+        gains = np.linspace(self._gain, target, count_samples, dtype=np.float32)
+        total *= gains.reshape(-1, *(1 for _ in self._shape))
         self._gain = target
         return soft_clip(total)
 

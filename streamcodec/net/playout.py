@@ -9,7 +9,7 @@ import numpy as np
 
 from streamcodec.codec.packet import Packet
 from streamcodec.net import time_scale
-from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer, Play, TimeScale, Wait
+from streamcodec.net.jitter_buffer import JitterBuffer, Play, TimeScale, Wait
 from streamcodec.net.time_scale import Samples
 
 
@@ -35,11 +35,15 @@ class PlayoutStats:
 class Playout:
     """Pulls packets from a jitter buffer, decodes them and keeps the few samples that a device block left over.
 
-    Memory is bounded: the queue holds less than one decoded packet beyond what a pull asks for.
+    Memory is bounded: the queue holds less than one decoded packet beyond what a pull asks for. With ``exact``
+    nothing is ever shortened or lengthened, whatever the buffer asks: for streams of which every sample counts.
     """
 
-    def __init__(self, buffer: JitterBuffer, decoder: Decoder, sample_rate_hz: int, channels: int = 1) -> None:
+    def __init__(
+        self, buffer: JitterBuffer, decoder: Decoder, sample_rate_hz: int, channels: int = 1, *, exact: bool = False
+    ) -> None:
         self.buffer = buffer
+        self._exact = exact
         self.decoder = decoder
         self.sample_rate_hz = sample_rate_hz
         self._shape = () if channels == 1 else (channels,)
@@ -71,7 +75,7 @@ class Playout:
         have = len(self._queue)
         block_ms = 1000.0 * count_samples / self.sample_rate_hz
         # A decoder may hold samples back when it starts; a few packets beyond the duration asked for cover that.
-        attempts = 4 + int(2 * block_ms / PACKET_MS)
+        attempts = 4 + int(2 * block_ms / self.buffer.config.packet_ms)
         while have < count_samples and attempts > 0:
             attempts -= 1
             decision = self.buffer.get(now_ms, block_ms)
@@ -92,7 +96,7 @@ class Playout:
 
     def _decode(self, packet: Packet, scale: TimeScale) -> Samples:
         block = self.decoder.push(packet)
-        if scale is TimeScale.KEEP:
+        if scale is TimeScale.KEEP or self._exact:
             return block
         if scale in (TimeScale.ACCELERATE, TimeScale.ACCELERATE_NOW):
             scaled = time_scale.accelerate(block, self.sample_rate_hz, force=scale is TimeScale.ACCELERATE_NOW)

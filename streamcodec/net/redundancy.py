@@ -12,9 +12,7 @@ from dataclasses import replace
 
 from streamcodec.codec.packet import MAX_REDUNDANT, SEQUENCE_MODULUS, Packet, RedundantCopy
 from streamcodec.errors import StreamcodecError
-
-MAX_PACKET_BYTES = 1_070
-"""Leaves room to seal a packet end to end and stay within the 1,100 bytes of a datagram."""
+from streamcodec.net.fragments import MAX_WHOLE_BYTES
 
 Coarser = Callable[[Packet], "tuple[int, bytes] | None"]
 """Gives (level, payload) of a cheaper version of a packet just coded, or None where there is none."""
@@ -23,7 +21,7 @@ Coarser = Callable[[Packet], "tuple[int, bytes] | None"]
 class Redundancy:
     """Attaches up to ``copies`` earlier packets' coarser payloads to each packet sent."""
 
-    def __init__(self, coarser: Coarser, copies: int = 0, *, max_packet_bytes: int = MAX_PACKET_BYTES) -> None:
+    def __init__(self, coarser: Coarser, copies: int = 0, *, max_packet_bytes: int = MAX_WHOLE_BYTES) -> None:
         self._coarser = coarser
         self._max_packet_bytes = max_packet_bytes
         self._recent: deque[tuple[int, RedundantCopy]] = deque(maxlen=MAX_REDUNDANT)

@@ -125,7 +125,8 @@ class ReceptionMonitor:
     _BASE_INTERVALS = 60
     _LONGEST_GAP_PACKETS = 3_000
 
-    def __init__(self) -> None:
+    def __init__(self, packet_ms: float = PACKET_MS) -> None:
+        self._packet_ms = packet_ms
         self._highest: int | None = None
         self._first = 0
         self._received = 0
@@ -162,7 +163,7 @@ class ReceptionMonitor:
         elif sequence < self._highest and self._interval_missing:
             # Out of order: what looked lost has come after all.
             self._interval_missing -= 1
-        self._observe_delay(arrival_ms - self._unit * PACKET_MS)
+        self._observe_delay(arrival_ms - self._unit * self._packet_ms)
 
     def hear_report(self, report: ReceiverReport, now_ms: float) -> None:
         """Remember the other side's report, to be echoed for its measurement of the round trip."""

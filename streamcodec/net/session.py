@@ -1,7 +1,7 @@
 """The two ends of one stream of sound over datagrams: what turns samples into them, and what turns them back.
 
-A datagram is a packet or a receiver report; their first bytes tell them apart. Nothing here knows a socket or a
-clock: the caller brings both, so that a whole call can be simulated.
+A datagram is a packet, a piece of one or a receiver report; their first bytes tell them apart. Nothing here knows a
+socket or a clock: the caller brings both, so that a whole call can be simulated.
 """
 
 from __future__ import annotations
@@ -9,21 +9,20 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-import numpy as np
-
-from streamcodec.codec.packet import Packet, PacketFlags
+from streamcodec.codec.packet import Packet, PacketFlags, Tier
+from streamcodec.codec.stream_format import StreamFormat, format_of
 from streamcodec.errors import PacketError
 from streamcodec.net.congestion import CongestionConfig, CongestionController, SendRate
+from streamcodec.net.fragments import Fragmenter, Reassembler, is_fragment, pieces_of
 from streamcodec.net.jitter_buffer import JitterBuffer, JitterConfig, JitterStats
 from streamcodec.net.playout import Decoder, Playout, PlayoutStats
 from streamcodec.net.redundancy import Coarser, Redundancy
 from streamcodec.net.report import REPORT_BYTES, ReceiverReport, ReceptionMonitor
+from streamcodec.net.talk import TalkDetector
 from streamcodec.net.time_scale import Samples
 
 HEADER_BYTES = 90
 """IP, UDP, DTLS and SCTP around a datagram, roughly; what wire rates count beside the datagram."""
-TALKING = 0.01
-"""Root mean square above which a peer counts as talking."""
 
 
 class Encoder(Protocol):
@@ -41,19 +40,23 @@ class SenderStats:
     """Counts since the start, and the rate in force."""
 
     packets: int
+    datagrams: int
+    """As many as packets, unless these are too long for one."""
     payload_bytes: int
     """Of the packets themselves, without copies."""
     datagram_bytes: int
     wire_bytes: int
     """With :data:`HEADER_BYTES` for each datagram."""
-    rate: SendRate
+    rate: SendRate | None
+    """None where the encoder's own settings decide."""
 
 
 class MediaSender:
     """Samples in, datagrams out, at the rate and redundancy that the receivers' reports allow.
 
-    With ``coarser`` None no copies are sent. ``fixed_copies`` overrides what reports ask for. Where there are several
-    receivers, the worst path decides: the lowest rate and the most copies.
+    With ``coarser`` None no copies are sent. ``congestion`` None leaves the rate to the encoder, for those that take
+    the bits they need. ``fixed_copies`` overrides what reports ask for. Where there are several receivers, the worst
+    path decides: the lowest rate and the most copies.
     """
 
     def __init__(
@@ -65,19 +68,25 @@ class MediaSender:
     ) -> None:
         self._encoder = encoder
         self._redundancy = Redundancy(coarser or (lambda packet: None), fixed_copies or 0)
-        self._congestion = congestion or CongestionConfig()
+        self._fragmenter = Fragmenter()
+        self._congestion = congestion
         self._fixed_copies = fixed_copies
         self._controllers: dict[str, CongestionController] = {}
         self._round_trips_ms: dict[str, float] = {}
-        self._rate = SendRate(self._congestion.start_bps, fixed_copies or 0)
-        self._encoder.set_bitrate(self._rate.bitrate_bps)
-        self._packets = self._payload_bytes = self._datagram_bytes = 0
+        self._rate: SendRate | None = None
+        if congestion is not None:
+            self._rate = SendRate(congestion.start_bps, fixed_copies or 0)
+            self._encoder.set_bitrate(self._rate.bitrate_bps)
+        self._begun = False
+        self._packets = self._datagrams = self._payload_bytes = self._datagram_bytes = 0
 
     @property
     def stats(self) -> SenderStats:
         """A frozen snapshot."""
-        wire_bytes = self._datagram_bytes + HEADER_BYTES * self._packets
-        return SenderStats(self._packets, self._payload_bytes, self._datagram_bytes, wire_bytes, self._rate)
+        wire_bytes = self._datagram_bytes + HEADER_BYTES * self._datagrams
+        return SenderStats(
+            self._packets, self._datagrams, self._payload_bytes, self._datagram_bytes, wire_bytes, self._rate
+        )
 
     @property
     def round_trips_ms(self) -> dict[str, float]:
@@ -86,50 +95,59 @@ class MediaSender:
 
     def push(self, samples: Samples) -> list[bytes]:
         """Datagrams of the packets that these samples complete."""
+        self._begun = True
         return self._pack(self._encoder.push(samples))
 
     def flush(self) -> list[bytes]:
-        """Datagrams of what is still inside the encoder; the last one says that the stream ends."""
-        packets = self._encoder.flush()
+        """Datagrams of what is still inside the encoder, if anything was pushed; the last one ends the stream."""
+        packets = self._encoder.flush() if self._begun else []
         if packets:
             packets[-1] = replace(packets[-1], flags=packets[-1].flags | PacketFlags.END)
         return self._pack(packets)
 
     def hear_report(self, receiver: str, report: ReceiverReport, now_ms: float) -> None:
         """Take a report of one receiver, and change rate and redundancy if it says so."""
-        controller = self._controllers.setdefault(receiver, CongestionController(self._congestion))
-        controller.on_report(report, now_ms)
         round_trip_ms = report.round_trip_ms(now_ms)
         if round_trip_ms is not None:
             self._round_trips_ms[receiver] = round_trip_ms
-        self._apply()
+        if self._congestion is not None:
+            controller = self._controllers.setdefault(receiver, CongestionController(self._congestion))
+            controller.on_report(report, now_ms)
+            self._apply(self._congestion)
 
     def tick(self, now_ms: float) -> None:
         """Call several times a second: a receiver that has fallen silent counts as a path that is stuck."""
         for controller in self._controllers.values():
             controller.on_tick(now_ms)
-        self._apply()
+        if self._congestion is not None:
+            self._apply(self._congestion)
 
     def forget(self, receiver: str) -> None:
         """A receiver has left."""
         self._controllers.pop(receiver, None)
         self._round_trips_ms.pop(receiver, None)
-        self._apply()
+        if self._congestion is not None:
+            self._apply(self._congestion)
 
-    def _apply(self) -> None:
+    def _apply(self, congestion: CongestionConfig) -> None:
         rates = [controller.rate for controller in self._controllers.values()]
         copies = max((rate.copies for rate in rates), default=0)
         if self._fixed_copies is not None:
             copies = self._fixed_copies
-        bitrate_bps = min((rate.bitrate_bps for rate in rates), default=self._congestion.start_bps)
-        if bitrate_bps != self._rate.bitrate_bps:
+        bitrate_bps = min((rate.bitrate_bps for rate in rates), default=congestion.start_bps)
+        if self._rate is None or bitrate_bps != self._rate.bitrate_bps:
             self._encoder.set_bitrate(bitrate_bps)
         self._redundancy.copies = copies
         self._rate = SendRate(bitrate_bps, copies)
 
     def _pack(self, packets: list[Packet]) -> list[bytes]:
-        datagrams = [self._redundancy.attach(packet).to_bytes() for packet in packets]
+        datagrams = [
+            datagram
+            for packet in packets
+            for datagram in self._fragmenter.split(self._redundancy.attach(packet).to_bytes())
+        ]
         self._packets += len(packets)
+        self._datagrams += len(datagrams)
         self._payload_bytes += sum(len(packet.payload) for packet in packets)
         self._datagram_bytes += sum(map(len, datagrams))
         return datagrams
@@ -142,25 +160,56 @@ class ReceiverStats:
     jitter: JitterStats
     playout: PlayoutStats
     damaged: int
+    """Datagrams that are no packet, or of no use: before the first key packet, or of another stream's format."""
+    incomplete: int
+    """Packets of which a piece never came; they count as lost too."""
     talking: bool
+    level_rms: float = 0.0
+    format: StreamFormat | None = None
+    """None before the first packet."""
 
 
 class MediaReceiver:
-    """One sender's datagrams in, its sound out."""
+    """One sender's datagrams in, its sound out.
 
-    def __init__(self, decoder: Decoder, sample_rate_hz: int, jitter: JitterConfig | None = None) -> None:
-        self._buffer = JitterBuffer(jitter)
-        self._playout = Playout(self._buffer, decoder, sample_rate_hz)
-        self._monitor = ReceptionMonitor()
+    The first packet that tells its format decides how long packets are, and that no other tier is taken.
+    """
+
+    def __init__(
+        self, decoder: Decoder, sample_rate_hz: int, jitter: JitterConfig | None = None, channels: int = 1
+    ) -> None:
+        self._decoder = decoder
+        self._sample_rate_hz = sample_rate_hz
+        self._channels = channels
+        self._config = jitter or JitterConfig()
+        self._format: StreamFormat | None = None
+        self._reassembler = Reassembler()
+        self._talk = TalkDetector(sample_rate_hz)
         self._damaged = 0
-        self._loudness = 0.0
+        self._start(self._config, exact=False)
+
+    def _start(self, config: JitterConfig, *, exact: bool) -> None:
+        self._buffer = JitterBuffer(config)
+        self._playout = Playout(self._buffer, self._decoder, self._sample_rate_hz, self._channels, exact=exact)
+        self._monitor = ReceptionMonitor(config.packet_ms)
 
     @property
     def stats(self) -> ReceiverStats:
         """A frozen snapshot."""
         return ReceiverStats(
-            self._buffer.stats, self._playout.stats, self._damaged, bool(np.sqrt(self._loudness) > TALKING)
+            self._buffer.stats,
+            self._playout.stats,
+            self._damaged,
+            self._reassembler.incomplete,
+            self._talk.talking,
+            self._talk.level_rms,
+            self._format,
         )
+
+    @property
+    def talking(self) -> bool:
+        """Whether what is played now is somebody talking."""
+        return self._talk.talking
 
     def receive(self, datagram: bytes, now_ms: float) -> ReceiverReport | None:
         """Take a datagram; a report among them is returned, for the sender that it is about. Damage is counted."""
@@ -169,24 +218,38 @@ class MediaReceiver:
                 report = ReceiverReport.from_bytes(datagram)
                 self._monitor.hear_report(report, now_ms)
                 return report
-            packet = Packet.from_bytes(datagram)
+            whole = self._reassembler.add(datagram, now_ms) if is_fragment(datagram) else datagram
+            if whole is None:
+                return None
+            packet = Packet.from_bytes(whole)
         except PacketError:
             self._damaged += 1
             return None
-        wire_bytes = len(datagram) + HEADER_BYTES
+        if not self._fits(packet):
+            self._damaged += 1
+            return None
+        wire_bytes = len(whole) + HEADER_BYTES * pieces_of(len(whole))
         for frame in packet.each_frame():
             self._monitor.observe(frame, 0 if frame.part else wire_bytes, now_ms)
             self._buffer.put(frame, now_ms)
         return None
 
+    def _fits(self, packet: Packet) -> bool:
+        if self._format is None:
+            self._format = format_of(packet)
+            if self._format is not None and self._format.tier is not Tier.NEURAL:
+                # Nothing has been put into the buffer yet.
+                config = replace(self._config, packet_ms=self._format.packet_ms)
+                self._start(config, exact=self._format.tier is Tier.LOSSLESS)
+        return self._format is not None and packet.tier is self._format.tier
+
     def pull(self, now_ms: float, count_samples: int) -> Samples:
         """The next samples to play.
 
-        Shape: ``[count]``.
+        Shape: ``[count]``, or ``[count, channels]`` for more than one.
         """
         samples = self._playout.pull(now_ms, count_samples)
-        if count_samples:
-            self._loudness += 0.2 * (float(samples @ samples) / count_samples - self._loudness)
+        self._talk.hear(samples)
         return samples
 
     def report(self, now_ms: float) -> bytes | None:

@@ -25,7 +25,7 @@ class Listener(Protocol):
 class Speaker(Protocol):
     """What gives sound; a :class:`~streamcodec.net.call.Call` does."""
 
-    def pull(self, count_samples: int, /) -> Samples: ...
+    async def pull(self, count_samples: int, /) -> Samples: ...
 
 
 class SpeakerTrack(MediaStreamTrack):
@@ -49,7 +49,7 @@ class SpeakerTrack(MediaStreamTrack):
         if self._start_s is None:
             self._start_s = loop.time()
         await asyncio.sleep(max(0.0, self._start_s + self._position / self._sample_rate_hz - loop.time()))
-        samples = self._speaker.pull(self._frame_samples)
+        samples = await self._speaker.pull(self._frame_samples)
         frame = AudioFrame.from_ndarray(to_int16(samples)[np.newaxis], format="s16", layout="mono")
         frame.sample_rate = self._sample_rate_hz
         frame.pts = self._position

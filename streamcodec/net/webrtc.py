@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import math
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -56,7 +57,9 @@ class WebRtcConfig:
     silence_s: float = 2.0
     retry_s: float = 15.0
     buffered_bytes: int = 8 * MAX_DATAGRAM_BYTES
-    """More than this waiting in the channel, and datagrams are dropped: late ones are worth nothing."""
+    buffered_s: float = 0.2
+    """More than this waiting in the channel, and more than is sent in this time, and datagrams are dropped: late ones
+    are worth nothing."""
 
     def __post_init__(self) -> None:
         for server in self.ice_servers:
@@ -98,6 +101,7 @@ class DirectLine:
         self._on_datagram = on_datagram
         self._on_change = on_change
         self.stats = LineStats()
+        self._asked_bytes = self._asked_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._connection: RTCPeerConnection | None = None
         self._channel: RTCDataChannel | None = None
@@ -138,7 +142,8 @@ class DirectLine:
         check_datagram(datagram)
         if not self.is_open or self._channel is None:
             return False
-        if self._channel.bufferedAmount > self._config.buffered_bytes:
+        waiting_bytes = self._channel.bufferedAmount
+        if waiting_bytes > max(self._config.buffered_bytes, self._config.buffered_s * self._note_rate(len(datagram))):
             self.stats.dropped += 1
             return True
         self._channel.send(datagram)
@@ -158,6 +163,13 @@ class DirectLine:
             self._spawn(self._accept(description))
 
     # -- inside -------------------------------------------------------------------------------------------------
+
+    def _note_rate(self, size_bytes: int) -> float:
+        """What has been asked for lately, in bytes per second, averaged over about a second."""
+        now_s = self._loop.time()
+        self._asked_bytes = self._asked_bytes * math.exp(self._asked_s - now_s) + size_bytes
+        self._asked_s = now_s
+        return self._asked_bytes
 
     def _spawn(self, work: Any) -> None:
         task = self._loop.create_task(work)

@@ -116,6 +116,62 @@ def test_one_way_ends_with_the_sender(
     assert np.abs(soundfile.read(heard_file)[0]).max() > 0.05
 
 
+def has_address() -> bool:
+    from aioice.ice import get_host_addresses
+
+    return bool(get_host_addresses(use_ipv4=True, use_ipv6=False))
+
+
+def packets_found(sound: NDArray[np.int16], heard: NDArray[np.int16], packet: int) -> int:
+    """How many packets of ``sound`` are somewhere in ``heard``, sample for sample: only time may lie between them."""
+    flat = heard.tobytes()
+    return sum(sound[start : start + packet].tobytes() in flat for start in range(0, len(sound) - packet, packet))
+
+
+def test_exact_tiers_go_one_way(
+    relay: str, secrets: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Stereo music in packets longer than a datagram, over the websocket and (where there is an address other than
+    loopback) over WebRTC, to listeners who were told nothing but where."""
+    mono, rate_hz = soundfile.read(fixtures / "music_44k.flac", dtype="int16")
+    music = np.stack([mono, np.roll(mono, 500) // 2], axis=1)[: 2 * rate_hz]
+    noise = np.random.default_rng(1).integers(-2_000, 2_000, music.shape, dtype=np.int16)
+    sounds = {"lossless": music // 2 + noise, "near-lossless": music}
+    direct = "direct" if has_address() else "relay"
+    ways = {"a": ("lossless", "relay"), "b": ("lossless", direct), "c": ("near-lossless", direct)}
+    started = {}
+    for room, (tier, path) in ways.items():
+        soundfile.write(secrets / f"{tier}.flac", sounds[tier], rate_hz)
+        assert main(["token", room, "--secret-file", str(secrets / "secret"), "--hours", "1"]) == 0
+        (secrets / f"token-{room}").write_text(capsys.readouterr().out)
+        common = [room, "--server", relay, "--token-file", str(secrets / f"token-{room}"), "--json"]
+        common += ["--relay-only"] if path == "relay" else []
+        heard = ("--output", str(secrets / f"{room}.flac"), "--rate", str(rate_hz), "--channels", "2")
+        coding = ("--tier", tier, *(("--ratio", "6") if tier == "near-lossless" else ()))
+        started[room] = (
+            start("listen", *common, *heard, "--seconds", "4"),
+            start("send", *common, "--name", "Ann", "--input", str(secrets / f"{tier}.flac"), *coding),
+        )
+    for room, (tier, path) in ways.items():
+        listening, sending = started[room]
+        out, error = finish(listening)
+        assert "converted here" not in error
+        sent = json.loads(finish(sending)[0])["sent"]
+        assert sent["datagrams"] > 1.9 * sent["packets"] if tier == "lossless" else sent["packets"] > 150
+        (peer,) = json.loads(out)["peers"]
+        assert (peer["path"], peer["tier"]) == (path, tier.replace("-", "_"))
+        # The listener may come while the sender is speaking already.
+        assert peer["received"] > 50
+        assert peer["lost"] + peer["incomplete"] <= 0.1 * peer["received"]
+        played, heard_hz = soundfile.read(secrets / f"{room}.flac", dtype="int16")
+        assert (heard_hz, played.shape[1]) == (rate_hz, 2)
+        sound = sounds[tier]
+        if tier == "lossless":
+            assert packets_found(sound, played, rate_hz // 50) > 40
+        else:
+            assert likeness(sound[:, 0].astype(float), played[:, 0].astype(float)) > 0.5
+
+
 def test_a_wrong_token_is_refused_in_one_line(
     relay: str, secrets: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

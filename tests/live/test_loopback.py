@@ -121,10 +121,11 @@ def test_a_failure_of_the_codec_reaches_who_waits(
 
 
 def test_the_command_prints_figures(fake_stream: list[FakeStream], capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["loopback", "--seconds", "0.4", "--loss", "0.2", "--burst", "2"]) == 0
+    assert main(["loopback", "--seconds", "0.4", "--loss", "0.2", "--burst", "2", "--redundancy", "auto"]) == 0
     printed = capsys.readouterr()
     assert "headphones" in printed.err
     assert "kbps" in printed.out
+    assert "recovered" in printed.out
     assert "underruns" in printed.out
     assert len(printed.out.strip().splitlines()) == 1
 
@@ -148,7 +149,10 @@ def test_bad_settings_are_one_clear_line(
     assert says in error[0]
 
 
-@pytest.mark.parametrize("arguments", [["--jitter", "-1"], ["--jitter", "2000"], ["--loss", "2"], ["--seconds", "0"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [["--jitter", "-1"], ["--jitter", "2000"], ["--loss", "2"], ["--seconds", "0"], ["--redundancy", "9"]],
+)
 def test_bad_arguments_exit_with_two(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(["loopback", *arguments])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from dataclasses import replace
 
@@ -11,11 +12,13 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcodec import StreamDecoder, StreamEncoder
-from streamcodec.net.call import Call, CallConfig
+from streamcodec.codec.packet import Packet
+from streamcodec.net.call import Call, CallConfig, CallEvent, Came, Left, Talking
 from streamcodec.net.client import ClientConfig
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
+from streamcodec.net.media import MediaConfig
 from streamcodec.net.mixer import KNEE, Mixer
 from streamcodec.net.relay import Relay
 from streamcodec.net.room import RoomConfig
@@ -193,7 +196,7 @@ def test_eight_loud_voices_never_clip_and_the_gain_comes_back_smoothly() -> None
 
 def config(url: str, name: str) -> CallConfig:
     room = RoomConfig(ClientConfig(url, "room", name=name), room_key=bytes(32), webrtc=None, absence_s=0.3)
-    return CallConfig(room, RATE_HZ, CONGESTION)
+    return CallConfig(room, MediaConfig(RATE_HZ, congestion=CONGESTION))
 
 
 def test_three_people_in_a_call_over_the_relay() -> None:
@@ -213,7 +216,7 @@ def test_three_people_in_a_call_over_the_relay() -> None:
                 for tick in range(70):
                     for person, hertz in people.items():
                         person.push(tone(PACKET_SAMPLES, hertz, 0.2, start=tick * PACKET_SAMPLES))
-                        heard[person].append(person.pull(PACKET_SAMPLES))
+                        heard[person].append(await person.pull(PACKET_SAMPLES))
                     await asyncio.sleep(max(0.0, start_s + 0.02 * (tick + 1) - time.monotonic()))
                 for person in people:
                     sound = np.concatenate(heard[person][30:])
@@ -224,6 +227,9 @@ def test_three_people_in_a_call_over_the_relay() -> None:
                         if spectrum[round(hertz * len(sound) / RATE_HZ)] > 0.2 * spectrum.max()
                     }
                     assert found == {ann, bob} - {person}
+                # Figures are as of the last block, and the last packets may still be on their way.
+                await asyncio.sleep(0.2)
+                await ann.pull(PACKET_SAMPLES)
                 peers = {stats.name: stats for stats in ann.peers.values()}
                 assert peers["Bob"].stream.talking
                 assert not peers["Cid"].stream.talking
@@ -234,5 +240,87 @@ def test_three_people_in_a_call_over_the_relay() -> None:
                 assert ann.failed is None
             await until(lambda: len(ann.peers) == 1)
             assert next(iter(ann.peers.values())).name == "Bob"
+
+    run(test())
+
+
+class SlowCodec(FakeEncoder):
+    """An encoder that hangs until it is let go."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.free = threading.Event()
+
+    def push(self, samples: Samples) -> list[Packet]:
+        self.free.wait(10)
+        return super().push(samples)
+
+
+def test_the_event_loop_never_waits_for_the_codec() -> None:
+    """While the codec hangs, the loop turns, sound is refused and counted, and the call goes on afterwards."""
+
+    async def test() -> None:
+        slow = SlowCodec()
+        settings = replace(config("", "Ann"), queue_jobs=20)
+        async with Relay() as relay:
+            settings = replace(settings, room=config(relay.url, "Ann").room)
+            async with (
+                Call(settings, slow, FakeDecoder, coarser) as ann,
+                Call(config(relay.url, "Bob"), FakeEncoder(), FakeDecoder, coarser) as bob,
+            ):
+                await until(lambda: len(ann.peers) == len(bob.peers) == 1)
+                for tick in range(60):
+                    ann.push(tone(PACKET_SAMPLES, start=tick * PACKET_SAMPLES))
+                assert ann.refused >= 39
+                assert not (await ann.pull(PACKET_SAMPLES)).any()
+                bob.push(tone(PACKET_SAMPLES))
+                await until(lambda: bob.sender_stats.packets == 1)
+                slow.free.set()
+                await until(lambda: ann.sender_stats.packets >= 15)
+                assert ann.failed is None
+
+    run(test())
+
+
+def test_a_codec_that_fails_ends_the_call_with_its_own_words() -> None:
+    class Broken(FakeEncoder):
+        def push(self, samples: Samples) -> list[Packet]:
+            raise ValueError("no such block")
+
+    async def test() -> None:
+        async with Relay() as relay, Call(config(relay.url, "Ann"), Broken(), FakeDecoder) as ann:
+            ann.push(tone(PACKET_SAMPLES))
+            await until(lambda: isinstance(ann.failed, ValueError))
+            with pytest.raises(ValueError, match="no such block"):
+                await ann.pull(10)
+
+    run(test())
+
+
+def test_events_tell_who_comes_talks_and_leaves() -> None:
+    async def test() -> None:
+        heard: list[CallEvent] = []
+        async with Relay() as relay:
+            ann = Call(config(relay.url, "Ann"), FakeEncoder(), FakeDecoder, on_event=heard.append)
+            async with ann:
+                async with Call(config(relay.url, "Bob"), FakeEncoder(), FakeDecoder) as bob:
+                    await until(lambda: len(ann.peers) == len(bob.peers) == 1)
+                    (identity,) = ann.peers
+                    assert heard == [Came(identity, "Bob")]
+                    start_s = time.monotonic()
+                    for tick in range(60):
+                        bob.muted = tick >= 20
+                        for person in (ann, bob):
+                            person.push(tone(PACKET_SAMPLES, start=tick * PACKET_SAMPLES))
+                        await ann.pull(PACKET_SAMPLES)
+                        await asyncio.sleep(max(0.0, start_s + 0.02 * (tick + 1) - time.monotonic()))
+                        if tick == 10:
+                            assert bob.talking
+                    assert ann.talking
+                    assert not bob.talking
+                await until(lambda: Left(identity, "Bob") in heard)
+        assert heard[1] == Talking("", "Ann", True)
+        about_bob = [event.talking for event in heard if isinstance(event, Talking) and event.identity == identity]
+        assert about_bob == [True, False]
 
     run(test())

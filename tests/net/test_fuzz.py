@@ -4,20 +4,26 @@ from __future__ import annotations
 
 import asyncio
 import binascii
+import functools
 import json
 import random
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import aioice.ice
+import numpy as np
 import pytest
 from websockets.frames import Frame, Opcode
 
-from streamcodec.codec.packet import Packet
+from streamcodec import StreamEncoder
+from streamcodec.codec.float_stream import FloatDecoder
+from streamcodec.codec.packet import Packet, PacketFlags, Tier
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.cluster import Member, Snapshot
 from streamcodec.net.e2e import RoomCipher
+from streamcodec.net.fragments import MAX_PIECE_BYTES, MAX_PIECES, Fragmenter, Reassembler
 from streamcodec.net.jitter_buffer import JitterBuffer
+from streamcodec.net.media import Media, MediaConfig
 from streamcodec.net.relay import Relay
 from streamcodec.net.relay_config import RelayConfig
 from streamcodec.net.relay_connection import RelayConnection
@@ -36,6 +42,7 @@ from streamcodec.net.signalling import (
 )
 from streamcodec.net.tokens import TokenSigner
 from streamcodec.net.webrtc import DirectLine, WebRtcConfig
+from tests.net.fake_codec import FakeEncoder
 from tests.net.simulation import packet
 from tests.net.test_feedback import REPORT
 
@@ -116,6 +123,46 @@ def test_packets_and_the_jitter_buffer_behind_them() -> None:
     stats = buffer.stats
     assert stats.received == stats.played + stats.late + stats.discarded + stats.held
     assert len(buffer.contents) <= JitterBuffer.CAPACITY_PACKETS
+
+
+def test_pieces_of_packets_and_what_is_made_of_them() -> None:
+    whole = Packet(Tier.LOSSLESS, 1, 1, 0, PacketFlags.KEY, random.Random(1).randbytes(2_500)).to_bytes()
+    seeds = [*Fragmenter().split(whole), *Fragmenter().split(whole[:1_200])]
+    receiver = Reassembler()
+    made, now_ms = 0, 0.0
+
+    def parse(data: bytes) -> None:
+        nonlocal made, now_ms
+        now_ms += 5.0
+        made += receiver.add(data, now_ms) is not None
+
+    parsed, refused = outcomes(parse, mutants(seeds, CASES))
+    assert min(parsed, refused) > CASES // 20
+    assert made > 100
+    assert receiver.held_bytes <= Reassembler.CAPACITY_PACKETS * MAX_PIECES * MAX_PIECE_BYTES
+
+
+def test_whatever_a_peer_sends_into_a_call() -> None:
+    """Packets of every tier, pieces and reports into a receiver that decodes what it makes of them."""
+    sound = np.random.default_rng(1).integers(-900, 900, 2 * 1_920).astype(np.int16)
+    lossless = StreamEncoder(48_000, tier="lossless", mode="independent", bits_per_sample=24)
+    near = StreamEncoder(48_000, tier="near-lossless", mode="independent")
+    packets = [packet.to_bytes() for packet in (*lossless.push(sound), *near.push(sound))]
+    seeds = [piece for packet in packets for piece in Fragmenter().split(packet)] + [REPORT.to_bytes()]
+    media: Media | None = None
+    # Every parser on the way has its own 100,000 cases; here the sound behind them is made, which takes its time.
+    for index, data in enumerate(mutants(seeds, CASES // 10, crc=True)):
+        if index % 500 == 0:
+            media = Media(
+                MediaConfig(48_000, congestion=None), FakeEncoder(), functools.partial(FloatDecoder, 48_000)
+            )
+            media.come("peer")
+        assert media is not None
+        media.receive("peer", data, float(index))
+        if index % 25 == 0:
+            played = media.pull(float(index), 480)
+            assert np.isfinite(played).all()
+            assert float(np.abs(played).max()) <= 1.0
 
 
 def test_reports() -> None:

@@ -45,7 +45,7 @@ class Recorder:
 
 
 class Ramp:
-    def pull(self, count_samples: int, /) -> Samples:
+    async def pull(self, count_samples: int, /) -> Samples:
         return np.linspace(-1.5, 1.5, count_samples, dtype=np.float32)
 
 

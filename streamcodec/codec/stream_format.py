@@ -1,0 +1,55 @@
+"""What a packet tells about the stream it is from, for receivers that were told nothing beforehand."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from streamcodec.codec.packet import Packet, Tier
+from streamcodec.errors import AudioFormatError
+
+NEURAL_PACKET_MS = 20.0
+SHORTEST_PACKET_MS, LONGEST_PACKET_MS = 2.0, 100.0
+"""What our encoders make lies well within; a receiver must not be talked into more work, or into endless waiting."""
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFormat:
+    """One sender's stream. Of the neural tier only the duration is fixed: it decodes to any rate, mono."""
+
+    tier: Tier
+    packet_ms: float
+    """Duration of a packet, which is the unit of its timestamps."""
+    sample_rate_hz: int | None = None
+    channels: int = 1
+    bits_per_sample: int = 16
+
+
+def format_of(packet: Packet) -> StreamFormat | None:
+    """The stream's format; None where only a key packet would tell, or where what it tells is out of range."""
+    if packet.tier is Tier.NEURAL:
+        return StreamFormat(Tier.NEURAL, NEURAL_PACKET_MS)
+    try:
+        form = _lossless(packet.payload) if packet.tier is Tier.LOSSLESS else _near_lossless(packet.payload)
+    except (AudioFormatError, IndexError):
+        return None
+    return form if form is not None and SHORTEST_PACKET_MS <= form.packet_ms <= LONGEST_PACKET_MS else None
+
+
+def _lossless(payload: bytes) -> StreamFormat | None:
+    from streamcodec.codec.lossless import FORMAT_BYTES, LosslessFormat, is_key_payload
+
+    if not is_key_payload(payload):
+        return None
+    form = LosslessFormat.from_bytes(payload[2 : 2 + FORMAT_BYTES])
+    packet_ms = 1_000.0 * form.block_samples / form.sample_rate_hz
+    return StreamFormat(Tier.LOSSLESS, packet_ms, form.sample_rate_hz, form.channels, form.bits_per_sample)
+
+
+def _near_lossless(payload: bytes) -> StreamFormat | None:
+    from streamcodec.codec.near_lossless import NearLosslessFormat, is_key_payload
+
+    if not is_key_payload(payload):
+        return None
+    form, _ = NearLosslessFormat.from_bytes(payload[1:5])
+    packet_ms = 1_000.0 * form.block_samples / form.sample_rate_hz
+    return StreamFormat(Tier.NEAR_LOSSLESS, packet_ms, form.sample_rate_hz, form.channels)

@@ -1,0 +1,145 @@
+"""Microphone, loudspeaker or both, for a caller with a clock of its own, such as a call on an event loop."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from streamcodec.live.devices import Device, SoundStream, open_duplex, open_loudspeaker, open_microphone
+from streamcodec.live.errors import DeviceError
+from streamcodec.live.ring_buffer import RingBuffer, Samples
+
+BLOCK_S = 0.01
+READY_S = 0.03
+"""Sound kept ready for the loudspeaker: an event loop is not always on time."""
+HELD_S = 0.5
+LONGEST_CALLBACK_S = 0.1
+
+
+class Microphone:
+    """What has been captured and not yet read."""
+
+    def __init__(self, sample_rate_hz: int, check: Callable[[], None]) -> None:
+        self._check = check
+        self._scratch = np.zeros(round(LONGEST_CALLBACK_S * sample_rate_hz), np.float32)
+        self._ring = RingBuffer(round(HELD_S * sample_rate_hz))
+
+    def read(self) -> Samples:
+        """Everything captured since the last call; raises DeviceError once the device has stopped.
+
+        Shape: ``[n]``.
+        """
+        self._check()
+        out = np.empty(self._ring.available_samples, np.float32)
+        self._ring.read_into(out)
+        return out
+
+    def take(self, captured: Samples) -> None:
+        """One block on the device's thread: copies only, no waiting, no new arrays.
+
+        Shape: ``[frames, channels]``, frames up to 0.1 s.
+        """
+        mono = self._scratch[: len(captured)]
+        np.add.reduce(captured, axis=1, out=mono)
+        mono /= captured.shape[1]
+        self._ring.write(mono)
+
+
+class Loudspeaker:
+    """What is to be played and has not been yet."""
+
+    def __init__(self, sample_rate_hz: int, check: Callable[[], None]) -> None:
+        self._check = check
+        self._ready_samples = round(READY_S * sample_rate_hz)
+        self._scratch = np.zeros(round(LONGEST_CALLBACK_S * sample_rate_hz), np.float32)
+        self._ring = RingBuffer(round(HELD_S * sample_rate_hz))
+
+    @property
+    def wanted_samples(self) -> int:
+        """How many samples to write now; raises DeviceError once the device has stopped."""
+        self._check()
+        return max(0, self._ready_samples - self._ring.available_samples)
+
+    def write(self, samples: Samples) -> None:
+        """Queue for playing.
+
+        Shape: ``[n]``.
+        """
+        self._ring.write(samples)
+
+    def give(self, played: Samples) -> None:
+        """One block on the device's thread: copies only, no waiting, no new arrays.
+
+        Shape: ``[frames, channels]``, frames up to 0.1 s.
+        """
+        mono = self._scratch[: len(played)]
+        self._ring.read_into(mono)
+        played[:] = mono[:, np.newaxis]
+
+
+class SoundDevices:
+    """``with SoundDevices(48_000) as sound``: ``sound.microphone.read()``, ``sound.loudspeaker.write(...)``.
+
+    Reading gives whatever the device has captured and writing asks for whatever it has played, so the device's
+    clock may run faster or slower than the caller's. Only what ``captures`` and ``plays`` ask for is opened: no
+    microphone is switched on to listen, and none is needed. Errors: DeviceError on entering.
+    """
+
+    def __init__(
+        self,
+        sample_rate_hz: int,
+        input_device: Device = None,
+        output_device: Device = None,
+        *,
+        captures: bool = True,
+        plays: bool = True,
+    ) -> None:
+        self.sample_rate_hz = sample_rate_hz
+        self.microphone = Microphone(sample_rate_hz, self._check) if captures else None
+        self.loudspeaker = Loudspeaker(sample_rate_hz, self._check) if plays else None
+        self._devices = (input_device, output_device)
+        self._stream: SoundStream | None = None
+
+    def __enter__(self) -> SoundDevices:
+        stream = self._open()
+        if stream is not None:
+            try:
+                stream.start()
+            except DeviceError:
+                stream.close()
+                raise
+        self._stream = stream
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._stream is not None:
+            self._stream.abort()
+            self._stream.close()
+            self._stream = None
+
+    def _open(self) -> SoundStream | None:
+        block_samples = round(BLOCK_S * self.sample_rate_hz)
+        microphone, loudspeaker = self.microphone, self.loudspeaker
+        input_device, output_device = self._devices
+        if microphone is not None and loudspeaker is not None:
+            return open_duplex(self.sample_rate_hz, block_samples, self.callback, input_device, output_device)
+        if microphone is not None:
+            return open_microphone(self.sample_rate_hz, block_samples, microphone.take, input_device)
+        if loudspeaker is not None:
+            return open_loudspeaker(self.sample_rate_hz, block_samples, loudspeaker.give, output_device)
+        return None
+
+    def _check(self) -> None:
+        if self._stream is not None and not self._stream.active:
+            raise DeviceError("the sound device has stopped: was it unplugged?")
+
+    def callback(self, captured: Samples, played: Samples) -> None:
+        """One block of each on the device's thread.
+
+        Shape: ``[frames, channels]`` each, frames up to 0.1 s; channels may differ.
+        """
+        if self.microphone is not None:
+            self.microphone.take(captured)
+        if self.loudspeaker is not None:
+            self.loudspeaker.give(played)

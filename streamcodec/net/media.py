@@ -1,0 +1,132 @@
+"""Everything of a call between sound and datagrams: one sender, a receiver for each peer, and the mixer.
+
+No socket, thread or clock lives here. :class:`~streamcodec.net.call.Call` runs it on the codec's thread; a test may
+run it on a simulated clock.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from streamcodec.net.congestion import CongestionConfig
+from streamcodec.net.jitter_buffer import JitterConfig
+from streamcodec.net.mixer import Mixer
+from streamcodec.net.playout import Decoder
+from streamcodec.net.redundancy import Coarser
+from streamcodec.net.session import Encoder, MediaReceiver, MediaSender, ReceiverStats, SenderStats
+from streamcodec.net.talk import TalkDetector
+from streamcodec.net.time_scale import Samples
+
+OURSELVES = ""
+"""Stands for our own voice where a peer's identity would stand."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaConfig:
+    """What the sound is like, how fast it is sent and how it is played."""
+
+    sample_rate_hz: int = 24_000
+    channels: int = 1
+    """Both of what is played; what is sent is as the encoder takes it."""
+    spoken_rate_hz: int | None = None
+    """Of what is pushed, where that is another."""
+    congestion: CongestionConfig | None = field(default_factory=CongestionConfig)
+    """None leaves the rate to the encoder."""
+    jitter: JitterConfig = field(default_factory=JitterConfig)
+    copies: int | None = None
+    """Redundant copies in each packet; None follows the receivers' reports."""
+
+
+@dataclass(frozen=True, slots=True)
+class MediaStats:
+    """A snapshot that no longer changes."""
+
+    sender: SenderStats
+    receivers: dict[str, ReceiverStats]
+    round_trips_ms: dict[str, float]
+    level_rms: float
+    """Of our own voice, as it is sent."""
+
+
+class Media:
+    """Times are milliseconds of one monotonic clock of the caller's."""
+
+    def __init__(
+        self,
+        config: MediaConfig,
+        encoder: Encoder,
+        make_decoder: Callable[[], Decoder],
+        coarser: Coarser | None = None,
+    ) -> None:
+        self._config = config
+        self._make_decoder = make_decoder
+        self._sender = MediaSender(encoder, coarser, config.congestion, config.copies)
+        self._receivers: dict[str, MediaReceiver] = {}
+        self._mixer = Mixer(config.sample_rate_hz, config.channels)
+        self._talk = TalkDetector(config.spoken_rate_hz or config.sample_rate_hz)
+        self._talking: frozenset[str] = frozenset()
+
+    @property
+    def stats(self) -> MediaStats:
+        """A frozen snapshot."""
+        receivers = {identity: receiver.stats for identity, receiver in self._receivers.items()}
+        return MediaStats(self._sender.stats, receivers, self._sender.round_trips_ms, self._talk.level_rms)
+
+    def push(self, samples: Samples, *, muted: bool = False) -> list[bytes]:
+        """Datagrams of the packets that these samples complete; of silence in their place while ``muted``.
+
+        Shape: ``[n]`` or ``[n, channels]``, as the encoder takes them.
+        """
+        if muted:
+            samples = np.zeros_like(samples)
+        self._talk.hear(samples)
+        return self._sender.push(samples)
+
+    def flush(self) -> list[bytes]:
+        """Datagrams of what is still inside the encoder."""
+        return self._sender.flush()
+
+    def come(self, identity: str) -> None:
+        """Somebody is here."""
+        self._receivers[identity] = MediaReceiver(
+            self._make_decoder(), self._config.sample_rate_hz, self._config.jitter, self._config.channels
+        )
+
+    def leave(self, identity: str) -> None:
+        """Somebody has gone."""
+        self._receivers.pop(identity, None)
+        self._sender.forget(identity)
+
+    def receive(self, identity: str, datagram: bytes, now_ms: float) -> None:
+        """Take a datagram of a peer's; those of others are ignored."""
+        receiver = self._receivers.get(identity)
+        if receiver is None:
+            return
+        report = receiver.receive(datagram, now_ms)
+        if report is not None:
+            self._sender.hear_report(identity, report, now_ms)
+
+    def pull(self, now_ms: float, count_samples: int) -> Samples:
+        """Everyone, mixed.
+
+        Shape: ``[count]``, or ``[count, channels]`` for more than one.
+        """
+        blocks = [receiver.pull(now_ms, count_samples) for receiver in self._receivers.values()]
+        return self._mixer.mix(blocks, count_samples)
+
+    def tick(self, now_ms: float) -> list[tuple[str, bytes]]:
+        """Call several times a second; (identity, report) of the reports that are due."""
+        self._sender.tick(now_ms)
+        due = [(identity, receiver.report(now_ms)) for identity, receiver in self._receivers.items()]
+        return [(identity, report) for identity, report in due if report is not None]
+
+    def talk_changes(self) -> list[tuple[str, bool]]:
+        """(identity, whether talking) of everyone for whom it changed since the last call; see OURSELVES."""
+        talking = {identity for identity, receiver in self._receivers.items() if receiver.talking}
+        if self._talk.talking:
+            talking.add(OURSELVES)
+        before, self._talking = self._talking, frozenset(talking)
+        return [(identity, identity in talking) for identity in sorted(before ^ talking)]
