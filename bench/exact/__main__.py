@@ -27,10 +27,10 @@ from streamcodec.codec.near_lossless import (
     NearLosslessDecoder,
     NearLosslessEncoder,
     decode_signal,
-    default_block_samples,
     encode_signal,
     step_for_bytes,
 )
+from streamcodec.codec.near_lossless_format import default_block_samples
 
 NEAR_RATE_HZ = 44_100
 NEAR_SECONDS = 6.0
