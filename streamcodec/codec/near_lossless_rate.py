@@ -40,7 +40,7 @@ class TargetBitrate:
     """A bitrate held on average over about ``window_s`` seconds, whatever the sound."""
 
     bitrate_bps: float
-    window_s: float = 4.0
+    window_s: float = 3.0
 
     def __post_init__(self) -> None:
         if not 4_000 <= self.bitrate_bps <= 6_000_000:
@@ -49,7 +49,7 @@ class TargetBitrate:
             raise BitrateError(f"a bitrate is averaged over 0.05 to 60 s, got {self.window_s:g}")
 
     @classmethod
-    def from_ratio(cls, ratio: float, sample_rate_hz: int, channels: int, window_s: float = 4.0) -> TargetBitrate:
+    def from_ratio(cls, ratio: float, sample_rate_hz: int, channels: int, window_s: float = 3.0) -> TargetBitrate:
         """The bitrate of 16-bit samples divided by ``ratio``."""
         if not ratio > 0:
             raise BitrateError(f"a compression ratio is above 0, got {ratio:g}")
@@ -121,7 +121,7 @@ class RateControl:
         window, wanted = self._window_blocks(target), self._wanted_bytes(target)
         self.blocks += 1
         self.counts += (counts - self.counts) * max(1 / self.blocks, 1 / window)
-        wanted *= 2.0 ** -min(max(3 * self.debt_bytes / (wanted * window), -2.0), 2.0)
+        wanted *= 2.0 ** -min(max(6 * self.debt_bytes / (wanted * window), -2.0), 2.0)
         # What was learnt about blocks so far, and a few blocks' worth of trust in the model itself.
         trust = 4 * wanted
         real_per_expected = (self.spent_bytes + trust) / (self.expected_bytes + trust)
