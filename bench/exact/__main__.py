@@ -37,6 +37,8 @@ from streamcodec.codec.near_lossless_format import default_block_samples
 NEAR_RATE_HZ = 44_100
 NEAR_SECONDS = 6.0
 RATIOS = (8, 30)
+# A peer's real ratio, as a share of the one asked for, from which on it counts as being at the same size.
+LEAST_REAL_SHARE = 0.85
 # A packet's own bytes, where one payload travels or is stored as one packet.
 PACKET_BYTES = 9
 
@@ -116,6 +118,11 @@ def near_lossless_clip(clip: Clip, ratio: float, block_samples: int) -> tuple[fl
     )
 
 
+def fair_snr_db(ratio: float, real_ratio: float, snr_db: float, _error: float) -> float:
+    """A peer's figure, or nothing to beat where its file is far too large: Vorbis has a lowest quality."""
+    return snr_db if real_ratio > LEAST_REAL_SHARE * ratio else -np.inf
+
+
 def near_lossless_rows(clips: list[Clip]) -> list[Row]:
     """Mean SNR per kind at fixed real ratios of 16-bit mono at 44.1 kHz, every clip at its own step."""
     clips = [clip.resampled(NEAR_RATE_HZ, NEAR_SECONDS) for clip in clips]
@@ -134,7 +141,7 @@ def near_lossless_rows(clips: list[Clip]) -> list[Row]:
     rows = []
     for ratio in RATIOS:
         found = {name: [code(clip, ratio) for clip in clips] for name, code in coders.items()}
-        best_peer = np.max([[snr for _, snr, _ in found[peer]] for peer in LOSSY_PEERS], axis=0)
+        best_peer = np.max([[fair_snr_db(ratio, *result) for result in found[peer]] for peer in LOSSY_PEERS], axis=0)
         for name, results in found.items():
             real, snr_db, errors = (np.array(column) for column in zip(*results, strict=True))
             by_kind = {
