@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.bit_mixing import Mixer, learn_bit, make_mixer, mixed_probability
+from native_dsp.elias_gamma import decode_gamma, encode_gamma
 from native_dsp.integer_math import bit_length
 from native_dsp.jit import inlined, kernel
 from native_dsp.range_coder import decode_bit, decode_bits, encode_bit, encode_bits
@@ -34,7 +35,6 @@ BANKS = 2
 SLOTS = INPUTS * CONTEXTS * NODES
 SIZES = 12
 SETS = NODES * SIZES
-ESCAPE_BITS = 28
 LARGEST = 1 << 26
 # Zeros around the spectra, so that neighbours past the ends need no test.
 MARGIN = 4
@@ -181,7 +181,7 @@ def _code_coefficients(
                 units += 1
             if decoding:
                 if units == UNARY_LIMIT:
-                    units += _decode_escape(coder, buffer)
+                    units += decode_gamma(coder, buffer)
                 magnitude = units << shift
                 if shift > 0:
                     magnitude += decode_bits(coder, buffer, shift)
@@ -192,7 +192,7 @@ def _code_coefficients(
                 quantised[channel, k] = value
             else:
                 if units == UNARY_LIMIT:
-                    _encode_escape(coder, buffer, wanted - UNARY_LIMIT)
+                    encode_gamma(coder, buffer, wanted - UNARY_LIMIT)
                 if shift > 0:
                     encode_bits(coder, buffer, magnitude & ((1 << shift) - 1), shift)
                 if magnitude > 0:
@@ -212,24 +212,6 @@ def remember_block(models: CoefficientCoder) -> None:
             models.last[channel, i] = models.magnitudes[channel, i]
             mean = np.int64(models.mean[channel, i])
             models.mean[channel, i] = mean + (((np.int64(models.magnitudes[channel, i]) << 4) - mean) >> 2)
-
-
-@inlined
-def _encode_escape(coder: Int64Array, buffer: ByteArray, value: int) -> None:
-    """Elias gamma code of ``value + 1``."""
-    bits = bit_length(value + 1)
-    for _ in range(bits - 1):
-        encode_bits(coder, buffer, 1, 1)
-    encode_bits(coder, buffer, 0, 1)
-    encode_bits(coder, buffer, value + 1, bits - 1)
-
-
-@inlined
-def _decode_escape(coder: Int64Array, buffer: ByteArray) -> int:
-    bits = 1
-    while bits < ESCAPE_BITS and decode_bits(coder, buffer, 1):
-        bits += 1
-    return (1 << (bits - 1) | decode_bits(coder, buffer, bits - 1)) - 1
 
 
 @kernel

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from native_dsp.adaptive_bits import adapt, make_models
 from native_dsp.adaptive_bits import probability as adaptive_probability
 from native_dsp.bit_mixing import Mixer, learn_bit, make_mixer, mixed_probability, split
+from native_dsp.elias_gamma import decode_gamma, encode_gamma
 from native_dsp.integer_math import bit_length
 from native_dsp.jit import inlined
 from native_dsp.range_coder import decode_bits, decode_target, decode_update, encode, encode_bits
@@ -26,7 +27,6 @@ ByteArray = NDArray[np.uint8]
 TREE_BITS = 5
 NODES = 1 << TREE_BITS
 ESCAPE = NODES - 1
-ESCAPE_BITS = 28
 INTERVAL_BITS = 24
 INPUTS = 4
 
@@ -181,7 +181,7 @@ def code_residual(
         decode_update(coder, buffer, start, width, INTERVAL_BITS)
         quotient = node - NODES
         if quotient == ESCAPE:
-            quotient += _decode_escape(coder, buffer)
+            quotient += decode_gamma(coder, buffer)
         distance = quotient << shift
         if shift > 1:
             rest = decode_bits(coder, buffer, shift + 1)
@@ -193,7 +193,7 @@ def code_residual(
     else:
         encode(coder, buffer, start, width, INTERVAL_BITS)
         if symbol == ESCAPE:
-            _encode_escape(coder, buffer, quotient - ESCAPE)
+            encode_gamma(coder, buffer, quotient - ESCAPE)
         rest = distance & ((1 << shift) - 1)
         if shift > 1:
             encode_bits(coder, buffer, rest << 1 | negative, shift + 1)
@@ -206,21 +206,3 @@ def code_residual(
     registers[channel, LAST_BUT_ONE] = registers[channel, LAST]
     registers[channel, LAST] = exact
     return sample
-
-
-@inlined
-def _encode_escape(coder: Int64Array, buffer: ByteArray, value: int) -> None:
-    """Elias gamma code of ``value + 1``."""
-    bits = bit_length(value + 1)
-    for _ in range(bits - 1):
-        encode_bits(coder, buffer, 1, 1)
-    encode_bits(coder, buffer, 0, 1)
-    encode_bits(coder, buffer, value + 1, bits - 1)
-
-
-@inlined
-def _decode_escape(coder: Int64Array, buffer: ByteArray) -> int:
-    bits = 1
-    while bits < ESCAPE_BITS and decode_bits(coder, buffer, 1):
-        bits += 1
-    return (1 << (bits - 1) | decode_bits(coder, buffer, bits - 1)) - 1

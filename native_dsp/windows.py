@@ -31,6 +31,23 @@ def power_complementary(length_samples: int) -> Float32Array:
     return np.sin(np.pi * (n + 0.5) / length_samples).astype(np.float32)
 
 
+def flat_power_complementary(length_samples: int, overlap_samples: int) -> Float32Array:
+    """Power-complementary window whose slopes, quarter periods of a sine, take ``overlap_samples`` each.
+
+    It is zero before the first slope, one between the two, zero after the second; with an overlap of half its length
+    it is :func:`power_complementary`.
+
+    Shape: output ``[length_samples]``; both lengths even, the overlap at most half the length.
+    """
+    half = length_samples // 2
+    if length_samples % 2 or overlap_samples % 2 or not 0 < overlap_samples <= half:
+        raise ValueError(f"need an even overlap of at most half of {length_samples} samples, got {overlap_samples}")
+    flat = (half - overlap_samples) // 2
+    n = np.clip(np.arange(half, dtype=np.float64) - flat, -0.5, overlap_samples - 0.5)
+    rise = np.sin(0.5 * np.pi * (n + 0.5) / overlap_samples)
+    return np.concatenate([rise, rise[::-1]]).astype(np.float32)
+
+
 def low_delay_pair(fft_samples: int, hop_samples: int, overlap_samples: int) -> tuple[Float32Array, Float32Array]:
     """Long asymmetric analysis window and short synthesis window with perfect reconstruction.
 

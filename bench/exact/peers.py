@@ -10,9 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-import numpy as np
 import soundfile
-import soxr
 
 from bench.exact.clips import Clip
 
@@ -60,23 +58,3 @@ LOSSLESS_PEERS = (
     LosslessPeer("WavPack -h", lambda a, b: ["wavpack", "-h", "-q", "-y", str(a), "-o", str(b)], ".wv"),
     LosslessPeer("WavPack -hh -x4", lambda a, b: ["wavpack", "-hh", "-x4", "-q", "-y", str(a), "-o", str(b)], ".wv"),
 )
-
-
-def opus_installed() -> bool:
-    """Whether opus-tools are on the path."""
-    return bool(shutil.which("opusenc") and shutil.which("opusdec"))
-
-
-def opus_snr_db(clip: Clip, bitrate_bps: float) -> float:
-    """Signal-to-noise ratio through Opus (libopus behind opusenc, VBR, 20 ms), delay taken off by opusdec."""
-    with tempfile.TemporaryDirectory() as folder:
-        source, coded, result = (str(Path(folder, name)) for name in ("a.wav", "a.opus", "b.wav"))
-        wide = soxr.resample(clip.samples[:, 0] / 32768, clip.sample_rate_hz, 48_000)
-        soundfile.write(source, np.clip(wide, -1, 1), 48_000, subtype="PCM_16")
-        kbps = f"{bitrate_bps / 1000:.3f}"
-        subprocess.run(["opusenc", "--quiet", "--bitrate", kbps, source, coded], check=True)
-        subprocess.run(["opusdec", "--quiet", "--rate", "48000", coded, result], check=True)
-        decoded, _ = soundfile.read(result)
-    length = min(len(wide), len(decoded))
-    noise = wide[:length] - decoded[:length]
-    return float(10 * np.log10(np.sum(wide[:length] ** 2) / max(np.sum(noise**2), 1e-12)))

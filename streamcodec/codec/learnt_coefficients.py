@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from functools import cache
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 
 from native_dsp.bit_mixing import COUNT_BITS, PROBABILITY_BITS, Mixer
 from native_dsp.coefficient_coder import make_coefficient_mixer
+from native_dsp.level_coder import make_level_mixer
 
 LEARNT_PATH = Path(__file__).with_name("learnt_coefficients.npz")
 # Counters that have seen more than this are stored as if they had not, so that they still follow the sound at hand.
@@ -19,20 +21,38 @@ MOST_SEEN = 24
 _STORED_BITS = 16
 
 
-def save_learnt(mixer: Mixer, path: Path = LEARNT_PATH) -> None:
+class LearntModels(NamedTuple):
+    """Models of the coefficient coder, for plain and for levelled streams, and of the level coder."""
+
+    plain: Mixer
+    levelled: Mixer
+    levels: Mixer
+
+
+def fresh_models() -> LearntModels:
+    """Models that have seen nothing."""
+    return LearntModels(make_coefficient_mixer(), make_coefficient_mixer(), make_level_mixer())
+
+
+def save_learnt(models: LearntModels, path: Path = LEARNT_PATH) -> None:
     """Store probabilities in 16 bits, counts and weights; no pickles."""
-    counters = mixer.counters.astype(np.int64)
-    seen = np.minimum(counters & ((1 << COUNT_BITS) - 1), MOST_SEEN).astype(np.uint8)
-    probability = (counters >> (COUNT_BITS + PROBABILITY_BITS - _STORED_BITS)).astype(np.uint16)
-    np.savez_compressed(path, probability=probability, seen=seen, weights=mixer.weights)
+    arrays = {}
+    for name, mixer in models._asdict().items():
+        counters = mixer.counters.astype(np.int64)
+        seen = np.minimum(counters & ((1 << COUNT_BITS) - 1), MOST_SEEN).astype(np.uint8)
+        arrays[f"{name}_probability"] = (counters >> (COUNT_BITS + PROBABILITY_BITS - _STORED_BITS)).astype(np.uint16)
+        arrays[f"{name}_seen"] = seen
+        arrays[f"{name}_weights"] = mixer.weights
+    np.savez_compressed(path, **arrays)
 
 
 @cache
-def learnt_coefficients() -> Mixer:
+def learnt_models() -> LearntModels:
     """Models to copy; those that never came up in training are at one half."""
-    mixer = make_coefficient_mixer()
+    models = fresh_models()
     with np.load(LEARNT_PATH, allow_pickle=False) as stored:
-        probability = stored["probability"].astype(np.int64) << (PROBABILITY_BITS - _STORED_BITS)
-        mixer.counters[:] = probability << COUNT_BITS | stored["seen"]
-        mixer.weights[:] = stored["weights"]
-    return mixer
+        for name, mixer in models._asdict().items():
+            probability = stored[f"{name}_probability"].astype(np.int64) << (PROBABILITY_BITS - _STORED_BITS)
+            mixer.counters[:] = probability << COUNT_BITS | stored[f"{name}_seen"]
+            mixer.weights[:] = stored[f"{name}_weights"]
+    return models

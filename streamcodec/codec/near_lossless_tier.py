@@ -12,17 +12,13 @@ from streamcodec.codec import near_lossless
 from streamcodec.codec.audio_format import SAMPLE_LIMIT
 from streamcodec.codec.exact_blocks import ExactBlock, KeyPace, exact_block, padded_to_blocks, with_channels
 from streamcodec.codec.near_lossless import (
-    FixedStep,
     NearLosslessDecoder,
     NearLosslessEncoder,
-    NearLosslessFormat,
-    RateTarget,
-    TargetBitrate,
-    TargetSnr,
-    default_block_samples,
     is_key_payload,
     step_for_bytes,
 )
+from streamcodec.codec.near_lossless_format import NearLosslessFormat, default_block_samples
+from streamcodec.codec.near_lossless_rate import FixedStep, RateTarget, TargetBitrate, TargetSnr
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.tiers import DecoderSettings, EncoderSettings, Samples
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload

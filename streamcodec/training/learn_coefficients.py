@@ -17,51 +17,49 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from native_dsp.band_steps import make_bands, measure_offsets
-from native_dsp.bit_mixing import Mixer
-from native_dsp.coefficient_coder import (
-    LARGEST,
-    encode_coefficients,
-    make_coefficient_coder,
-    make_coefficient_mixer,
-)
 from native_dsp.mdct import make_mdct, mdct_forward
-from native_dsp.quantiser import quantise
-from native_dsp.range_coder import encoder_init, make_state
-from streamcodec.codec.learnt_coefficients import LEARNT_PATH, save_learnt
-from streamcodec.codec.near_lossless import FULL_SCALE, default_block_samples
+from streamcodec.codec.learnt_coefficients import LEARNT_PATH, LearntModels, fresh_models, save_learnt
+from streamcodec.codec.near_lossless_format import (
+    FULL_SCALE,
+    SMALLEST_STEP_LOG2,
+    STEPS_PER_OCTAVE,
+    NearLosslessFormat,
+    default_block_samples,
+)
+from streamcodec.codec.near_lossless_spectra import Layout, SpectrumContexts
 
 SECONDS = 4.0
 # Steps in 16-bit units, relative to a clip's root mean square: about 10 to 50 dB of signal-to-noise ratio.
 RELATIVE_STEPS = (2.0, 0.5, 0.12, 0.03)
+# Step indexes of levelled streams, whose steps follow the level by themselves: about 16 to 96 kbps.
+LEVELLED_INDEXES = (140, 125, 110, 85)
 
 
-def learn_clip(mixer: Mixer, samples: NDArray[np.float32], sample_rate_hz: int, relative_step: float) -> None:
-    """Let the models code one mono clip: plain steps and steps that follow the envelope, chained and key blocks."""
+def learn_clip(models: LearntModels, samples: NDArray[np.float32], sample_rate_hz: int, kind: int) -> None:
+    """Let the models code one mono clip, plain and levelled, chained and as key blocks, at step ``kind`` of four."""
     length = default_block_samples(sample_rate_hz)
+    form = NearLosslessFormat(sample_rate_hz, 1, length)
     blocks = samples[: len(samples) // length * length].reshape(-1, length) * np.float32(FULL_SCALE)
-    step = max(relative_step * float(np.sqrt(np.mean(blocks**2))), 2.0**-6)
-    coder, buffer = make_state(), np.zeros(1 << 20, np.uint8)
-    for shaped in (False, True):
+    step_log2 = np.log2(max(RELATIVE_STEPS[kind] * float(np.sqrt(np.mean(blocks**2))), 2.0**-6))
+    plain_index = max(round(STEPS_PER_OCTAVE * (step_log2 - SMALLEST_STEP_LOG2)), 0)
+    for levelled, index in ((False, plain_index), (True, LEVELLED_INDEXES[kind])):
+        layout = Layout.of(form, levelled)
         for key in (False, True):
-            transform, bands = make_mdct(length), make_bands(1, length, sample_rate_hz)
-            models = make_coefficient_coder(1, length)._replace(mixer=mixer)
-            spectrum = np.zeros(length, np.float32)
-            quantised = np.zeros((1, length), np.int32)
-            for block in blocks:
-                mdct_forward(transform, block, spectrum)
-                if shaped:
-                    measure_offsets(bands, 0, spectrum, bands.offsets[0])
-                width = step * 2.0 ** (-0.5 * float(bands.offsets.mean()))
-                quantise(spectrum, bands.edges, bands.offsets[0], width, LARGEST, quantised[0])
-                encoder_init(coder)
-                if quantised.any():
-                    encode_coefficients(coder, buffer, models, quantised, key)
+            contexts = SpectrumContexts.fresh(layout)
+            mixer = models.levelled if levelled else models.plain
+            contexts.coefficients = contexts.coefficients._replace(mixer=mixer)
+            contexts.levels = contexts.levels._replace(mixer=models.levels)
+            transform = make_mdct(length, layout.overlap_samples)
+            spectrum = np.zeros((1, length), np.float32)
+            for number, block in enumerate(blocks):
+                mdct_forward(transform, block, spectrum[0])
+                is_key = key or number == 0
+                contexts.encode(contexts.shape(spectrum, index, is_key), index, is_key)
 
 
-def learn(root: Path, clips: int) -> Mixer:
+def learn(root: Path, clips: int) -> LearntModels:
     """Models after ``clips`` clips, evenly from the kinds in the subfolders of ``root``."""
-    mixer = make_coefficient_mixer()
+    models = fresh_models()
     kinds = [sorted(path for path in folder.rglob("*") if path.is_file()) for folder in sorted(root.iterdir())]
     kinds = [files for files in kinds if files]
     for number in range(clips):
@@ -69,8 +67,8 @@ def learn(root: Path, clips: int) -> Mixer:
         path = files[(number // len(kinds)) * len(files) * len(kinds) // clips % len(files)]
         with soundfile.SoundFile(path) as sound:
             samples = sound.read(int(SECONDS * sound.samplerate), dtype="float32", always_2d=True)[:, 0]
-            learn_clip(mixer, samples, sound.samplerate, RELATIVE_STEPS[number // len(kinds) % len(RELATIVE_STEPS)])
-    return mixer
+            learn_clip(models, samples, sound.samplerate, number // len(kinds) % len(RELATIVE_STEPS))
+    return models
 
 
 def main() -> None:

@@ -27,24 +27,24 @@ def key_block_bytes(learnt: Mixer | None) -> int:
 
 
 def test_key_blocks_are_smaller_for_what_was_learnt() -> None:
-    assert key_block_bytes(module.learnt_coefficients()) < 0.98 * key_block_bytes(None)
+    assert key_block_bytes(module.learnt_models().plain) < 0.98 * key_block_bytes(None)
 
 
 def test_learnt_models_come_back_from_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    mixer = module.make_coefficient_mixer()
-    before = mixer.weights.copy()
+    models = module.fresh_models()
+    before = [mixer.weights.copy() for mixer in models]
     noise = np.random.default_rng(1).normal(0, 0.1, 4_000).astype(np.float32)
-    learn_clip(mixer, noise, 8_000, 0.3)
-    assert not np.array_equal(mixer.weights, before)
-    module.save_learnt(mixer, tmp_path / "learnt.npz")
+    learn_clip(models, noise, 8_000, 1)
+    assert not any(np.array_equal(mixer.weights, old) for mixer, old in zip(models, before, strict=True))
+    module.save_learnt(models, tmp_path / "learnt.npz")
     monkeypatch.setattr(module, "LEARNT_PATH", tmp_path / "learnt.npz")
-    again = module.learnt_coefficients.__wrapped__()
-    assert np.array_equal(again.weights, mixer.weights)
-    assert np.array_equal(again.counters >> 15, mixer.counters >> 15)
-    assert (again.counters & 127).max() == module.MOST_SEEN
+    for mixer, again in zip(models, module.learnt_models.__wrapped__(), strict=True):
+        assert np.array_equal(again.weights, mixer.weights)
+        assert np.array_equal(again.counters >> 15, mixer.counters >> 15)
+        assert (again.counters & 127).max() == module.MOST_SEEN
 
 
 def test_using_the_models_leaves_them_as_they_were() -> None:
-    before = module.learnt_coefficients().counters.copy()
-    key_block_bytes(module.learnt_coefficients())
-    assert np.array_equal(module.learnt_coefficients().counters, before)
+    before = module.learnt_models().plain.counters.copy()
+    key_block_bytes(module.learnt_models().plain)
+    assert np.array_equal(module.learnt_models().plain.counters, before)

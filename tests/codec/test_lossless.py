@@ -94,18 +94,20 @@ def test_rates_and_block_lengths(rate_hz: int, block_samples: int) -> None:
     assert block_samples or encoder.format.block_samples == rate_hz // 50
 
 
-@settings(max_examples=60, deadline=None)
-@given(
-    signal=hnp.arrays(
-        np.int32,
-        st.tuples(st.integers(1, 300), st.integers(1, 2)),
-        elements=st.one_of(st.integers(-(1 << 23), (1 << 23) - 1), st.sampled_from([0, 1, -1, 256, -(1 << 23)])),
-    ),
-    block_samples=st.integers(1, 120),
-    key_every=st.integers(0, 4),
-)
-def test_any_signal_comes_back(signal: np.ndarray, block_samples: int, key_every: int) -> None:
-    assert np.array_equal(decoded(payloads_of(signal, 24, block_samples, key_every)), signal)
+@st.composite
+def signals(draw: st.DrawFn) -> tuple[int, np.ndarray]:
+    """Bits per sample, and a signal that fits them: anything at all, with the extremes often."""
+    bits = draw(st.integers(8, 24))
+    top = (1 << (bits - 1)) - 1
+    elements = st.one_of(st.integers(-top - 1, top), st.sampled_from([0, 1, -1, top, -top - 1]))
+    return bits, draw(hnp.arrays(np.int32, st.tuples(st.integers(1, 300), st.integers(1, 2)), elements=elements))
+
+
+@settings(max_examples=80, deadline=None)
+@given(case=signals(), block_samples=st.integers(1, 120), key_every=st.integers(0, 4))
+def test_any_signal_of_any_depth_comes_back(case: tuple[int, np.ndarray], block_samples: int, key_every: int) -> None:
+    bits, signal = case
+    assert np.array_equal(decoded(payloads_of(signal, bits, block_samples, key_every)), signal)
 
 
 def test_silence_is_nearly_free_and_noise_never_grows_past_its_raw_size() -> None:

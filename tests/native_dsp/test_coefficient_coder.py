@@ -1,11 +1,10 @@
-"""Coefficients, band offsets and quantiser: round trips, learning, bounds."""
+"""Coefficient coder: round trips, learning, bounds."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 
-from native_dsp import band_steps, quantiser
 from native_dsp.coefficient_coder import (
     LARGEST,
     decode_coefficients,
@@ -63,47 +62,3 @@ def test_a_steady_spectrum_is_learnt() -> None:
     blocks = np.rint(envelope * rng.choice([-1, 1], (40, 1, 256))).astype(np.int32)
     first = coded_bytes(blocks[:4])
     assert coded_bytes(blocks) - coded_bytes(blocks[:36]) < 0.5 * first
-
-
-@pytest.mark.parametrize("key", [True, False])
-def test_offsets_come_back(key: bool) -> None:
-    rng = np.random.default_rng(5)
-    ours, theirs = band_steps.make_bands(2, 512, 44_100), band_steps.make_bands(2, 512, 44_100)
-    coder, buffer = make_state(), np.zeros(4096, np.uint8)
-    for _ in range(4):
-        offsets = rng.integers(0, band_steps.HIGHEST_OFFSET + 1, ours.offsets.shape).astype(np.int32)
-        encoder_init(coder)
-        band_steps.encode_offsets(coder, buffer, ours, offsets, key)
-        data = buffer[: encoder_finish(coder, buffer)].copy()
-        found = np.zeros_like(offsets)
-        decoder_init(coder, data, len(data))
-        band_steps.decode_offsets(coder, data, theirs, found, key)
-        assert np.array_equal(found, offsets)
-
-
-def test_bands_cover_the_spectrum_and_offsets_follow_the_level() -> None:
-    bands = band_steps.make_bands(1, 512, 44_100)
-    assert bands.edges[0] == 0
-    assert bands.edges[-1] == 512
-    assert (np.diff(bands.edges) >= 4).all()
-    assert 15 <= len(bands.edges) <= 27
-    offsets = np.zeros(len(bands.edges) - 1, np.int32)
-    band_steps.measure_offsets(bands, 0, np.full(512, 256.0, np.float32), offsets)
-    expected = 2 * band_steps.GAMMA * 8 + band_steps.TILT * np.arange(len(offsets))
-    assert np.abs(offsets - expected).max() < 0.51
-    bands.offsets[0] = offsets
-    band_steps.measure_offsets(bands, 0, np.full(512, 300.0, np.float32), offsets)
-    assert np.array_equal(offsets, bands.offsets[0])
-
-
-def test_quantiser_error_is_within_half_a_step_or_the_zero_threshold() -> None:
-    spectrum = np.random.default_rng(1).normal(0, 100, 512).astype(np.float32)
-    edges = np.array([0, 256, 512], np.int64)
-    offsets = np.array([0, 4], np.int32)
-    quantised, restored = np.zeros(512, np.int32), np.zeros(512, np.float32)
-    error = quantiser.quantise(spectrum, edges, offsets, 8.0, 1 << 20, quantised)
-    quantiser.dequantise(quantised, edges, offsets, 8.0, restored)
-    miss = np.abs(restored - spectrum)
-    assert miss[:256].max() <= 8 * quantiser.ZERO_THRESHOLD + 1e-3
-    assert miss[256:].max() <= 32 * quantiser.ZERO_THRESHOLD + 1e-3
-    assert error == pytest.approx(np.sum((restored - spectrum) ** 2), rel=1e-4)

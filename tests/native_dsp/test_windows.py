@@ -7,7 +7,13 @@ import pytest
 from scipy.signal import get_window
 from scipy.signal.windows import cosine
 
-from native_dsp.windows import dual_window, hann_periodic, low_delay_pair, power_complementary
+from native_dsp.windows import (
+    dual_window,
+    flat_power_complementary,
+    hann_periodic,
+    low_delay_pair,
+    power_complementary,
+)
 
 
 def overlap_added(window: np.ndarray, hop_samples: int) -> np.ndarray:
@@ -67,3 +73,14 @@ def test_dual_of_hann_at_a_quarter_is_hann_over_one_and_a_half() -> None:
 def test_dual_window_refuses_what_cannot_be_inverted(length: int, hop: int, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         dual_window(hann_periodic(length), hop)
+
+
+def test_flat_windows_are_power_complementary_and_the_sine_is_the_longest() -> None:
+    for overlap in (2, 64, 128):
+        window = flat_power_complementary(256, overlap).astype(np.float64)
+        assert np.allclose(window[:128] ** 2 + window[128:] ** 2, 1)
+        assert (window[: 64 - overlap // 2] < 1e-7).all()
+    assert np.allclose(flat_power_complementary(256, 128), power_complementary(256), atol=1e-7)
+    for overlap in (0, 3, 130):
+        with pytest.raises(ValueError, match="overlap"):
+            flat_power_complementary(256, overlap)

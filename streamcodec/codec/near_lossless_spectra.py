@@ -1,0 +1,215 @@
+"""Spectra of near-lossless blocks to bytes and back: band levels, steps, quantiser, range coder and its contexts.
+
+Plain streams have one step for every coefficient. Levelled ones send band levels first, and a bit that says whether
+the block is split in time; steps follow from the levels, and the decoder fills zeros with noise at their level.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.adaptive_bits import decode_adaptive_bit, encode_adaptive_bit, make_models
+from native_dsp.band_levels import Bands, make_bands, measure_levels, widths_of_levels
+from native_dsp.coefficient_coder import (
+    LARGEST,
+    CoefficientCoder,
+    decode_coefficients,
+    encode_coefficients,
+    make_coefficient_coder,
+    remember_block,
+)
+from native_dsp.level_coder import LevelCoder, decode_levels, encode_levels, make_level_coder, remember_levels
+from native_dsp.quantiser import ZERO_THRESHOLD, ZERO_THRESHOLD_FILLED, dequantise, fill_zeros, quantise
+from native_dsp.range_coder import decoder_init, encoder_finish, encoder_init, make_state
+from native_dsp.rate_model import BINS, count_magnitudes, description_bits
+from native_dsp.state import copy_state
+from native_dsp.time_splitting import SHORTEST_BLOCK, TimeSplitter, join_spectrum, make_splitter, split_spectrum
+from streamcodec.codec.learnt_coefficients import learnt_models
+from streamcodec.codec.near_lossless_format import NearLosslessFormat, step_size
+from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
+
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+Int32Array = NDArray[np.int32]
+Int64Array = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """What follows from a stream's format alone, and scratch; shared by its blocks.
+
+    ``splitter`` is None where blocks are not split.
+    """
+
+    form: NearLosslessFormat
+    levelled: bool
+    bands: Bands
+    splitter: TimeSplitter | None
+
+    @classmethod
+    def of(cls, form: NearLosslessFormat, levelled: bool) -> Layout:
+        """Layout of a plain or a levelled stream."""
+        size = form.block_samples
+        if not levelled:
+            return cls(form, False, Bands(np.array([0, size], np.int64), np.zeros(1)), None)
+        splitter = make_splitter(size) if size >= SHORTEST_BLOCK else None
+        return cls(form, True, make_bands(size, form.sample_rate_hz), splitter)
+
+    def copy(self) -> Layout:
+        """A layout with scratch of its own."""
+        return replace(self, splitter=copy_state(self.splitter))
+
+    @property
+    def overlap_samples(self) -> int:
+        """How many samples the windows of neighbouring blocks share."""
+        return self.form.block_samples // 4 if self.levelled else self.form.block_samples
+
+    def widths(self, levels: Int32Array, index: int) -> Float64Array:
+        """Steps of all bands. Shape: ``levels [channels, bands]`` -> ``[channels, bands]``."""
+        widths = np.full(levels.shape, step_size(index))
+        if self.levelled:
+            for channel in range(len(levels)):
+                widths_of_levels(self.bands, levels[channel], step_size(index), widths[channel])
+        return widths
+
+
+@dataclass(frozen=True, slots=True)
+class ShapedBlock:
+    """Spectra ready to be quantised. Shape: ``spectra [channels, coefficients]``, ``levels [channels, bands]``."""
+
+    spectra: Float32Array
+    levels: Int32Array
+    split: bool = False
+
+
+@dataclass(slots=True)
+class SpectrumContexts:
+    """What encoder and decoder keep in step from block to block."""
+
+    layout: Layout
+    coefficients: CoefficientCoder
+    levels: LevelCoder
+    split_models: Int32Array
+    was_split: bool = False
+    coder: Int64Array = field(default_factory=make_state)
+
+    @classmethod
+    def fresh(cls, layout: Layout) -> SpectrumContexts:
+        """Contexts of a key block."""
+        learnt = learnt_models()
+        form, bands = layout.form, len(layout.bands.edges) - 1
+        return cls(
+            layout,
+            make_coefficient_coder(
+                form.channels, form.block_samples, learnt.levelled if layout.levelled else learnt.plain
+            ),
+            make_level_coder(form.channels, bands, learnt.levels),
+            make_models(2),
+        )
+
+    def copy(self) -> SpectrumContexts:
+        """Contexts that share nothing with these."""
+        return replace(
+            self,
+            layout=self.layout.copy(),
+            coefficients=copy_state(self.coefficients),
+            levels=copy_state(self.levels),
+            split_models=self.split_models.copy(),
+            coder=self.coder.copy(),
+        )
+
+    def shape(self, spectra: Float32Array, index: int, key: bool) -> ShapedBlock:
+        """Levels of a block, which is split where that promises fewer bits at about this step."""
+        whole = self._measured(spectra, key, False)
+        splitter = self.layout.splitter
+        if splitter is None:
+            return whole
+        pieces = np.zeros_like(spectra)
+        for channel in range(len(spectra)):
+            split_spectrum(splitter, spectra[channel], pieces[channel])
+        edges, widths = self.layout.bands.edges, self.layout.widths(whole.levels, index)
+        gain = 0.0
+        for channel in range(len(spectra)):
+            gain += description_bits(spectra[channel], edges, widths[channel])
+            gain -= description_bits(pieces[channel], edges, widths[channel])
+        return self._measured(pieces, key, True) if gain > 0 else whole
+
+    def _measured(self, spectra: Float32Array, key: bool, split: bool) -> ShapedBlock:
+        levels = np.zeros_like(self.levels.last)
+        if self.layout.levelled:
+            for channel in range(len(spectra)):
+                measure_levels(self.layout.bands, spectra[channel], self.levels.last[channel], key, levels[channel])
+        return ShapedBlock(spectra, levels, split)
+
+    def magnitudes(self, block: ShapedBlock) -> Float64Array:
+        """Histogram of the magnitudes, in units of each band's step where the base step is one. Shape: ``[BINS]``."""
+        counts = np.zeros(BINS)
+        widths = self.layout.widths(block.levels, 0) / step_size(0)
+        for channel in range(len(block.spectra)):
+            count_magnitudes(block.spectra[channel], self.layout.bands.edges, widths[channel], counts)
+        return counts
+
+    def encode(self, block: ShapedBlock, index: int, key: bool) -> tuple[bytes, float]:
+        """Bytes of a block, none for silence, and the squared error; more than a packet holds where it overflows."""
+        edges, widths = self.layout.bands.edges, self.layout.widths(block.levels, index)
+        quantised = np.zeros(block.spectra.shape, np.int32)
+        threshold = ZERO_THRESHOLD_FILLED if self.layout.levelled else ZERO_THRESHOLD
+        error = 0.0
+        for channel in range(len(quantised)):
+            error += quantise(block.spectra[channel], edges, widths[channel], threshold, LARGEST, quantised[channel])
+        if not quantised.any() and not block.levels.any():
+            self._remember_silence()
+            return b"", error
+        buffer = np.zeros(MAX_PAYLOAD_BYTES, np.uint8)
+        encoder_init(self.coder)
+        if self.layout.splitter is not None:
+            encode_adaptive_bit(self.coder, buffer, self.split_models, int(self.was_split), int(block.split))
+            self.was_split = block.split
+        if self.layout.levelled:
+            encode_levels(self.coder, buffer, self.levels, block.levels, key)
+        encode_coefficients(self.coder, buffer, self.coefficients, quantised, key)
+        length = encoder_finish(self.coder, buffer)
+        return (buffer[:length].tobytes() if length >= 0 else bytes(MAX_PAYLOAD_BYTES + 1)), error
+
+    def decode(self, body: bytes, index: int, key: bool) -> Float32Array:
+        """Spectra of a block, whatever the bytes. Shape: ``[channels, coefficients]``."""
+        form, layout = self.layout.form, self.layout
+        spectra = np.zeros((form.channels, form.block_samples), np.float32)
+        if not body:
+            self._remember_silence()
+            return spectra
+        quantised = np.zeros(spectra.shape, np.int32)
+        levels = np.zeros_like(self.levels.last)
+        data = np.frombuffer(body, np.uint8).copy()
+        decoder_init(self.coder, data, len(data))
+        split = False
+        if layout.splitter is not None:
+            split = bool(decode_adaptive_bit(self.coder, data, self.split_models, int(self.was_split)))
+            self.was_split = split
+        if layout.levelled:
+            decode_levels(self.coder, data, self.levels, levels, key)
+        decode_coefficients(self.coder, data, self.coefficients, quantised, key)
+        edges, widths = layout.bands.edges, layout.widths(levels, index)
+        # Noise that depends on the payload alone is the same wherever decoding began.
+        seed = zlib.crc32(body)
+        for channel in range(form.channels):
+            dequantise(quantised[channel], edges, widths[channel], spectra[channel])
+            if layout.levelled:
+                fill_zeros(
+                    quantised[channel], edges, widths[channel], levels[channel], seed + channel, spectra[channel]
+                )
+        if split and layout.splitter is not None:
+            whole = np.zeros_like(spectra)
+            for channel in range(form.channels):
+                join_spectrum(layout.splitter, spectra[channel], whole[channel])
+            return whole
+        return spectra
+
+    def _remember_silence(self) -> None:
+        self.coefficients.magnitudes[:] = 0
+        remember_block(self.coefficients)
+        remember_levels(self.levels, np.zeros_like(self.levels.last))
