@@ -35,8 +35,10 @@ LOSSES: dict[str, dict[str, float]] = {
 }
 """Losses by name, as weights of terms: l1, mse and rmse on standardised features; stft (several resolutions), mel
 (several resolutions) and waveform on sound."""
-PRICE_GAIN = 0.06
-"""How fast the price of a bit follows the rate: at twice the target it doubles in about 12 steps."""
+PRICE_REACH = 8.0
+"""How far the logarithm of the price of a bit can go over a run, at twice the target rate all the time."""
+FREE_SHARE = 0.2
+"""Share of a run before bits have a price: a network that has learnt nothing saves them by saying nothing."""
 
 
 @dataclass(frozen=True)
@@ -46,8 +48,9 @@ class ResearchTraining:
     loss: str = "l1"
     target_kbps: float | None = None
     """Rate that the price of a bit is steered to; without one the price stays as it is."""
-    first_price: float = 0.01
-    """Loss that one kbps is worth at the start."""
+    first_price: float = 0.003
+    """Loss that one kbps is worth once bits have a price."""
+    max_steps: int = 400
     batch_segments: int = 4
     segment_s: float = 0.5
     learning_rate: float = 2e-3
@@ -134,18 +137,22 @@ class PricedModel(nn.Module):
         self.settings = settings
         self.distortion = Distortion(settings.loss, model.sample_rate_hz)
         self.register_buffer("price", torch.tensor(settings.first_price))
+        self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
     def loss(self, samples: Tensor) -> tuple[Tensor, Figures]:
         """Distortion, price of the rate and what the bottlenecks add, of a batch ``[B, T]``."""
         found = self.model(samples)
         distortion = self.distortion(self.model, found)
         kbps = found.bits.mean() * (self.model.sample_rate_hz / samples.shape[1] / 1000.0)
-        price = self.get_buffer("price")
-        loss = distortion + price * kbps + found.penalty
+        price, step = self.get_buffer("price"), self.get_buffer("step")
+        priced = int(step) >= FREE_SHARE * self.settings.max_steps
+        loss = distortion + (price.clone() * kbps if priced else 0.0) + found.penalty
         target = self.settings.target_kbps
-        if self.training and target is not None:
+        step.add_(1 if self.training else 0)
+        if self.training and priced and target is not None:
             # The factor that the price moves by at one step is bounded: early rates say nothing yet.
-            price.mul_(torch.exp(PRICE_GAIN * (kbps.detach() / target - 1.0).clamp(-1.0, 1.0)))
+            gain = PRICE_REACH / self.settings.max_steps
+            price.mul_(torch.exp(gain * (kbps.detach() / target - 1.0).clamp(-1.0, 1.0)))
         return loss, {"distortion": distortion.detach(), "kbps": kbps.detach()}
 
 
@@ -156,13 +163,13 @@ def research_task(
     validation: Sequence[Float32Array] = (),
     device: str = "cpu",
 ) -> FunctionTask:
-    """The task of training ``model`` on sounds at its rate; its features are standardised by the first crops.
+    """The task of training ``model`` on sounds at its rate; its start is calibrated on crops of them.
 
     Shape: sounds ``[T]`` each.
     """
     crop = round(settings.segment_s * model.sample_rate_hz)
     source = CropSource(training, crop, settings.seed)
-    model.standardise(source.batch(step=2**31, size=32))
+    model.calibrate(source.batch(step=2**31, size=32))
     priced = PricedModel(model, settings).to(device)
     config: Any = model.config
     return FunctionTask(

@@ -65,13 +65,18 @@ class ResearchModel(nn.Module, ABC):
     def positions(self, columns: int) -> list[int]:
         """Positions of each latent for features of ``columns`` columns."""
 
+    def begin(self, features: Tensor) -> None:
+        """Set start values, if there are any, from standardised features ``[B, C, F, N]`` of training sound."""
+        return
+
     @property
     def sample_rate_hz(self) -> int:
         """Rate of the sound it codes."""
         return self.representation.config.sample_rate_hz
 
-    def standardise(self, samples: Tensor) -> None:
-        """Take the mean and spread of the features of some training sound.
+    @torch.no_grad()
+    def calibrate(self, samples: Tensor) -> None:
+        """Take the mean and spread of features, and the bottlenecks' start, from some training sound.
 
         Shape: ``[B, T]``.
         """
@@ -81,6 +86,10 @@ class ResearchModel(nn.Module, ABC):
             mean = torch.zeros_like(mean)
         self.get_buffer("feature_mean").copy_(mean)
         self.get_buffer("feature_spread").copy_((features - mean).square().mean().sqrt().clamp_min(1e-6))
+        standardised = self.analyse(samples)
+        self.begin(standardised)
+        for bottleneck, latent in zip(self.bottlenecks, self.encode(standardised), strict=True):
+            _bottleneck(bottleneck).calibrate(latent)
 
     def analyse(self, samples: Tensor) -> Tensor:
         """Standardised features: ``[B, T]`` -> ``[B, C, F, N]``."""

@@ -41,6 +41,10 @@ class Bottleneck(nn.Module, ABC):
     """Whole numbers per position."""
 
     @abstractmethod
+    def calibrate(self, latents: Tensor) -> None:
+        """Take a start from the latents of an encoder that has learnt nothing yet."""
+
+    @abstractmethod
     def forward(self, latents: Tensor) -> Quantised:
         """Quantise for training."""
 
@@ -60,10 +64,18 @@ class ScalarBottleneck(Bottleneck):
     channel's own mean and spread in the batch, as the tables fitted after training will follow each channel's counts.
     """
 
-    def __init__(self, channels: int, first_step: float = 0.25) -> None:
+    FIRST_STEPS = 4.0
+    """Steps in a standard deviation at the start: coarser, and a network that knows nothing yet sends only zeros."""
+
+    def __init__(self, channels: int) -> None:
         super().__init__()
         self.inputs = self.channels = self.rows = channels
-        self.log2_step = nn.Parameter(torch.full((channels, 1), math.log2(first_step) / PARAMETER_SCALE))
+        self.log2_step = nn.Parameter(torch.zeros(channels, 1))
+
+    @torch.no_grad()
+    def calibrate(self, latents: Tensor) -> None:
+        deviation = latents.square().mean().sqrt().clamp_min(1e-4)
+        self.log2_step.fill_(float(torch.log2(deviation / self.FIRST_STEPS)) / PARAMETER_SCALE)
 
     @property
     def step(self) -> Tensor:
@@ -97,14 +109,25 @@ class VariationalBottleneck(Bottleneck):
     as much noise as the decoder was trained with.
     """
 
+    FIRST_LOG_DEVIATION = -2.0
+
     def __init__(self, channels: int) -> None:
         super().__init__()
         self.inputs, self.channels, self.rows = 2 * channels, channels, channels
         self.register_buffer("log_deviation", torch.zeros(channels, 1))
+        self.register_buffer("gain", torch.ones(()))
+
+    @torch.no_grad()
+    def calibrate(self, latents: Tensor) -> None:
+        self.get_buffer("gain").copy_(1.0 / latents.chunk(2, dim=1)[0].std().clamp_min(1e-4))
+
+    def _posterior(self, latents: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean and log deviation, each ``[B, channels, P]``; narrow and of unit spread before training."""
+        mean, log_deviation = latents.chunk(2, dim=1)
+        return mean * self.get_buffer("gain"), (log_deviation + self.FIRST_LOG_DEVIATION).clamp(-8.0, 4.0)
 
     def forward(self, latents: Tensor) -> Quantised:
-        mean, log_deviation = latents.chunk(2, dim=1)
-        log_deviation = log_deviation.clamp(-8.0, 4.0)
+        mean, log_deviation = self._posterior(latents)
         deviation = log_deviation.exp()
         running = self.get_buffer("log_deviation")
         if self.training:
@@ -119,7 +142,7 @@ class VariationalBottleneck(Bottleneck):
         return math.sqrt(12.0) * self.get_buffer("log_deviation").exp()
 
     def indices(self, latents: Tensor) -> Tensor:
-        return torch.round(latents.chunk(2, dim=1)[0] / self.step).to(torch.int32)
+        return torch.round(self._posterior(latents)[0] / self.step).to(torch.int32)
 
     def values(self, indices: Tensor) -> Tensor:
         return indices * self.step
@@ -128,7 +151,7 @@ class VariationalBottleneck(Bottleneck):
 class VectorBottleneck(Bottleneck):
     """Groups of channels, each replaced by the nearest of a codebook (van den Oord et al., VQ-VAE, 2017).
 
-    Codebooks follow their members by moving averages, start at vectors of the first batch, and put entries that
+    Codebooks follow their members by moving averages, start at vectors of the untrained encoder, and put entries that
     nobody chooses onto vectors of the present batch: otherwise most of them are never used.
     """
 
@@ -144,7 +167,19 @@ class VectorBottleneck(Bottleneck):
         self.rows, self.entries = groups, entries
         self.register_buffer("codebook", torch.zeros(groups, entries, channels // groups))
         self.register_buffer("use", torch.zeros(groups, entries))
-        self.register_buffer("started", torch.zeros((), dtype=torch.bool))
+
+    @torch.no_grad()
+    def calibrate(self, latents: Tensor) -> None:
+        self.get_buffer("codebook").copy_(self._some(self._vectors(latents)))
+        self.get_buffer("use").fill_(1.0)
+
+    def _some(self, vectors: Tensor) -> Tensor:
+        """As many of the vectors as a codebook has entries, drawn at random.
+
+        Shape: ``[groups, M, width]`` -> ``[groups, entries, width]``.
+        """
+        picked = torch.randint(vectors.shape[1], (self.rows, self.entries), device=vectors.device)
+        return torch.gather(vectors, 1, picked[..., None].expand(-1, -1, vectors.shape[2]))
 
     def _vectors(self, latents: Tensor) -> Tensor:
         """Shape: ``[B, channels, P]`` -> ``[groups, B * P, width]``."""
@@ -167,19 +202,11 @@ class VectorBottleneck(Bottleneck):
         book.copy_(torch.where(count[..., None] > 0, torch.lerp(book, centre, 1.0 - self.DECAY), book))
         use.lerp_(count / count.sum(-1, keepdim=True) * self.entries, 1.0 - self.DECAY)
         dead = use < self.DEAD
-        picked = torch.randint(vectors.shape[1], (self.rows, self.entries), device=vectors.device)
-        fresh = torch.gather(vectors, 1, picked[..., None].expand(-1, -1, vectors.shape[2]))
-        book.copy_(torch.where(dead[..., None], fresh, book))
+        book.copy_(torch.where(dead[..., None], self._some(vectors), book))
         use.masked_fill_(dead, 1.0)
 
     def forward(self, latents: Tensor) -> Quantised:
         vectors = self._vectors(latents.detach())
-        if self.training and not bool(self.get_buffer("started")):
-            picked = torch.randint(vectors.shape[1], (self.rows, self.entries), device=vectors.device)
-            fresh = torch.gather(vectors, 1, picked[..., None].expand(-1, -1, vectors.shape[2]))
-            self.get_buffer("codebook").copy_(fresh)
-            self.get_buffer("use").fill_(1.0)
-            self.get_buffer("started").fill_(True)
         chosen = self._nearest(vectors)
         quantised = self.values(self._as_indices(chosen, latents.shape[0]))
         if self.training:

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from streamcodec.models.research.base import ResearchModel
 from streamcodec.models.research.bottlenecks import ScalarBottleneck
+from streamcodec.models.research.linear_path import LinearPath
 from streamcodec.models.research.representations import RepresentationConfig
 
 
@@ -26,46 +27,46 @@ class FrameAutoencoderConfig:
     )
     hidden: tuple[int, ...] = (512, 256)
     latents: int = 60
-    linear_path: bool = True
-    """An addition to the published network; without it waveform accuracy takes hours to learn."""
+    linear_path: bool = False
+    """An addition to the published network, see :class:`LinearPath`."""
 
 
 class FrameAutoencoder(ResearchModel):
-    """Dense layers down to the latent and up again, and beside them a linear path from an orthonormal start.
+    """Dense layers down to the latent and up again.
 
     Shape: latent ``[B, latents, N]``.
     """
 
     def __init__(self, config: FrameAutoencoderConfig) -> None:
-        super().__init__(config.representation, [ScalarBottleneck(config.latents, first_step=0.05)])
+        super().__init__(config.representation, [ScalarBottleneck(config.latents)])
         self.config = config
-        inputs = config.representation.channels * config.representation.rows
-        sizes = (inputs, *config.hidden, config.latents)
+        c = config.representation
+        sizes = (c.channels * c.rows, *config.hidden, config.latents)
         self.down, self.up = _dense(sizes), _dense(sizes[::-1])
-        self.linear_down = nn.Linear(inputs, config.latents, bias=False)
-        self.linear_up = nn.Linear(config.latents, inputs, bias=False)
+        self.path: LinearPath | None = None
         if config.linear_path:
-            nn.init.orthogonal_(self.linear_down.weight)
+            self.path = LinearPath(c.channels, c.rows, config.latents)
             for last in (self.down[-1], self.up[-1]):
-                nn.init.zeros_(_weight(last))
-        else:
-            nn.init.zeros_(self.linear_down.weight)
-            self.linear_down.requires_grad_(False)
-        self.linear_up.weight.data.copy_(self.linear_down.weight.T)
-        self.linear_up.requires_grad_(config.linear_path)
+                nn.init.zeros_(next(last.parameters()))
+
+    def begin(self, features: Tensor) -> None:
+        if self.path is not None:
+            self.path.begin(features)
 
     def positions(self, columns: int) -> list[int]:
         return [columns]
 
     def encode(self, features: Tensor) -> list[Tensor]:
-        frames = features.flatten(1, 2).transpose(1, 2)
-        return [(self.linear_down(frames) + self.down(frames)).transpose(1, 2)]
+        codes = self.down(features.flatten(1, 2).transpose(1, 2))
+        if self.path is not None:
+            codes = codes + self.path.encode(features)
+        return [codes.transpose(1, 2)]
 
     def decode(self, latents: list[Tensor], columns: int) -> Tensor:
         c = self.config.representation
         codes = latents[0].transpose(1, 2)
-        frames: Tensor = self.linear_up(codes) + self.up(codes)
-        return torch.unflatten(frames.transpose(1, 2), 1, (c.channels, c.rows))
+        features = torch.unflatten(self.up(codes).transpose(1, 2), 1, (c.channels, c.rows))
+        return features if self.path is None else features + self.path.decode(codes)
 
 
 def _dense(sizes: tuple[int, ...]) -> nn.Sequential:
@@ -74,8 +75,3 @@ def _dense(sizes: tuple[int, ...]) -> nn.Sequential:
     for a, b in itertools.pairwise(sizes):
         layers += [nn.Linear(a, b), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
-
-
-def _weight(layer: nn.Module) -> Tensor:
-    assert isinstance(layer, nn.Linear)
-    return layer.weight
