@@ -19,6 +19,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of sound, with train/ and dev/ or without")
     parser.add_argument("--out", type=Path, default=Path("streamcodec-experiments"), help="folder for the results")
     parser.add_argument("--full", action="store_true", help="hours on a GPU instead of minutes on a CPU")
+    parser.add_argument("--steps", type=int, default=None, help="training steps of one run (default: the scale's)")
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random (default 1)")
 
 
@@ -31,7 +32,7 @@ def run(options: argparse.Namespace) -> None:
     from streamcodec.experiments.registry import select
     from streamcodec.experiments.runner import run_experiment, scale_named
 
-    scale = scale_named("full" if options.full else "default")
+    scale = scale_named("full" if options.full else "default", options.steps)
     console = Console()
     for experiment in select(options.names):
         folder = run_experiment(experiment, options.data, options.out, scale, options.seed)

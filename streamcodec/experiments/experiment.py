@@ -40,7 +40,7 @@ SCALES = {
     scale.name: scale
     for scale in (
         Scale("tiny", steps=3, batch_segments=2, segment_s=0.3, train_files=2, dev_files=1, dev_s=1.0),
-        Scale("default", steps=400, batch_segments=4, segment_s=0.5, train_files=60, dev_files=2, dev_s=3.0),
+        Scale("default", steps=300, batch_segments=4, segment_s=0.5, train_files=30, dev_files=2, dev_s=3.0),
         Scale("full", steps=40_000, batch_segments=32, segment_s=2.0, train_files=5_000, dev_files=50, dev_s=8.0),
     )
 }

@@ -8,7 +8,12 @@ from collections.abc import Sequence
 from streamcodec.errors import StreamcodecError
 from streamcodec.experiments.experiment import Experiment
 
-NAMES: tuple[str, ...] = ()
+NAMES: tuple[str, ...] = (
+    "latent-size",
+    "representation",
+    "loss",
+    "architecture",
+)
 ALL = "all"
 
 

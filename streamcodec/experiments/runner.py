@@ -17,11 +17,19 @@ from streamcodec.experiments.page import write_page
 from streamcodec.experiments.tables import markdown, split_columns
 
 
-def scale_named(name: str) -> Scale:
-    """The scale of that name, on the device it is meant for if there is one."""
+def scale_named(name: str, steps: int | None = None) -> Scale:
+    """The scale of that name, on the device it is meant for if there is one; with another number of steps if given.
+
+    Raises:
+        StreamcodecError: fewer steps than one.
+    """
     import torch
 
     scale = SCALES[name]
+    if steps is not None:
+        if steps < 1:
+            raise StreamcodecError(f"a training run takes at least one step, not {steps}")
+        scale = dataclasses.replace(scale, steps=steps)
     return dataclasses.replace(scale, device="cuda") if name == "full" and torch.cuda.is_available() else scale
 
 

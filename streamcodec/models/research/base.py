@@ -123,6 +123,19 @@ class ResearchModel(nn.Module, ABC):
         ]
 
     @torch.no_grad()
+    def features(self, indices: Sequence[Int32Array], samples: int) -> Tensor:
+        """Standardised features that the decoder makes of whole numbers.
+
+        Shape: each ``[rows, P]`` -> ``[1, C, F, N]``.
+        """
+        device = self.get_buffer("feature_mean").device
+        values = [
+            _bottleneck(b).values(torch.from_numpy(each)[None].to(device))
+            for b, each in zip(self.bottlenecks, indices, strict=True)
+        ]
+        return self.decode(values, self.representation.columns(samples))
+
+    @torch.no_grad()
     def sound(
         self, indices: Sequence[Int32Array], samples: int, original: Float32Array | None = None
     ) -> Float32Array:
@@ -130,13 +143,7 @@ class ResearchModel(nn.Module, ABC):
 
         Shape: each ``[rows, P]`` -> ``[samples]``.
         """
-        features = self.decode(
-            [
-                _bottleneck(b).values(torch.from_numpy(each)[None].to(self.get_buffer("feature_mean").device))
-                for b, each in zip(self.bottlenecks, indices, strict=True)
-            ],
-            self.representation.columns(samples),
-        )
+        features = self.features(indices, samples)
         lent = None if original is None else torch.from_numpy(original)[None].to(features.device)
         decoded = self.invert(features, samples, lent)[0]
         return np.asarray(decoded.cpu().numpy(), np.float32)
