@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
+from streamcodec.codec.packet import Tier
 from streamcodec.evaluation import Clip
 from streamcodec.evaluation.alignment import AlignedPair
 from streamcodec.experiments.bench_table import bench_table
@@ -25,9 +26,9 @@ DRAWN = 6
 def shipped_tiers() -> list[Contender]:
     """The streaming codec itself on the same axes."""
     return [
-        tier("streamcodec, neural tier", "neural", 6.0),
-        tier("streamcodec, neural tier", "neural", 12.0),
-        tier("streamcodec, near-lossless tier", "near-lossless", 32.0, optimise="mse"),
+        tier("streamcodec, neural tier", Tier.NEURAL, 6.0),
+        tier("streamcodec, neural tier", Tier.NEURAL, 12.0),
+        tier("streamcodec, near-lossless tier", Tier.NEAR_LOSSLESS, 32.0, optimise="mse"),
     ]
 
 

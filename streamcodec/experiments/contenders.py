@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.codec.oneshot import decode_array, encode_array
-from streamcodec.evaluation.alignment import resample
+from streamcodec.codec.packet import Tier
 from streamcodec.evaluation.own import packets_of
 from streamcodec.evaluation.systems import CodecUnderTest, Coded
 from streamcodec.models.research.codec import ResearchCodec
@@ -66,30 +67,19 @@ def model_contenders(name: str, codec: ResearchCodec) -> list[Contender]:
     ]
 
 
-def tier(name: str, tier_name: str, kbps: float, **options: object) -> Contender:
+def tier(name: str, kind: Tier, kbps: float, **options: Any) -> Contender:
     """One of the shipped tiers through the public one-shots, payload bytes counted."""
 
     def code(samples: Float32Array, sample_rate_hz: int, kbps: float) -> Coded:
         source: NDArray[np.generic] = samples
-        if tier_name == "lossless":
+        if kind is Tier.LOSSLESS:
             source = np.rint(samples * 32768.0).clip(-32768, 32767).astype(np.int16)
-        rate_bps = None if tier_name == "lossless" or "ratio" in options else kbps * 1000.0
-        encoded = encode_array(source, sample_rate_hz, rate_bps, tier=tier_name, **options)  # type: ignore[arg-type]
+        rate_bps = None if kind is Tier.LOSSLESS or "ratio" in options else kbps * 1000.0
+        encoded = encode_array(source, sample_rate_hz, rate_bps, tier=kind, **options)
         decoded = decode_array(encoded).reshape(len(samples)).astype(np.float32)
-        if tier_name == "lossless":
+        if kind is Tier.LOSSLESS:
             decoded = decoded / np.float32(32768.0)
         packets = packets_of(encoded)
         return Coded(decoded, sample_rate_hz, encoded.payload_bytes, len(packets), encoded.payload_bytes)
 
     return Contender(name, code, kbps=kbps)
-
-
-def at_rate(code: CodecUnderTest, codec_rate_hz: int) -> CodecUnderTest:
-    """A codec that knows one sampling rate, given sound of another."""
-
-    def resampled(samples: Float32Array, sample_rate_hz: int, kbps: float) -> Coded:
-        coded = code(resample(samples, sample_rate_hz, codec_rate_hz).astype(np.float32), codec_rate_hz, kbps)
-        back = resample(coded.samples, codec_rate_hz, sample_rate_hz).astype(np.float32)
-        return Coded(back, sample_rate_hz, coded.payload_bytes, coded.packets, coded.wire_bytes)
-
-    return resampled

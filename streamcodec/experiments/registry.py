@@ -13,6 +13,7 @@ NAMES: tuple[str, ...] = (
     "representation",
     "loss",
     "architecture",
+    "near-lossless",
 )
 ALL = "all"
 

@@ -144,10 +144,10 @@ class PricedModel(nn.Module):
         found = self.model(samples)
         distortion = self.distortion(self.model, found)
         kbps = found.bits.mean() * (self.model.sample_rate_hz / samples.shape[1] / 1000.0)
-        price, step = self.get_buffer("price"), self.get_buffer("step")
-        priced = int(step) >= FREE_SHARE * self.settings.max_steps
-        loss = distortion + (price.clone() * kbps if priced else 0.0) + found.penalty
         target = self.settings.target_kbps
+        price, step = self.get_buffer("price"), self.get_buffer("step")
+        priced = target is None or int(step) >= FREE_SHARE * self.settings.max_steps
+        loss = distortion + (price.clone() * kbps if priced else 0.0) + found.penalty
         step.add_(1 if self.training else 0)
         if self.training and priced and target is not None:
             # The factor that the price moves by at one step is bounded: early rates say nothing yet.
