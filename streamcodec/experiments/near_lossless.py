@@ -191,8 +191,8 @@ def _claims() -> Table:
 _PLANE = f"Accuracy over compression; codecs without error stand at {EXACT_SNR_DB:g} dB"
 _NOTE = (
     "Trained for minutes where the papers took hours. 35 latents for a frame of 1,024 samples are called 30:1, but "
-    "frames overlap by half (14.6 samples a latent), and a latent is not one sample's worth of bits. A VAE trained on "
-    "the file it codes has to send its decoder too. The linear path is an addition made here."
+    "frames overlap by half (14.6 samples a latent), and a latent is not one sample's worth of bits. A VAE trained "
+    "on the file it codes has to send its decoder too. The linear path is an addition made here."
 )
 EXPERIMENT = Experiment(
     "near-lossless", "the near-lossless autoencoders in real bytes beside FLAC, ALAC, Opus and this codec", run

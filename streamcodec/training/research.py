@@ -35,7 +35,7 @@ LOSSES: dict[str, dict[str, float]] = {
 }
 """Losses by name, as weights of terms: l1, mse and rmse on standardised features; stft (several resolutions), mel
 (several resolutions) and waveform on sound."""
-PRICE_REACH = 8.0
+PRICE_REACH = 6.0
 """How far the logarithm of the price of a bit can go over a run, at twice the target rate all the time."""
 FREE_SHARE = 0.2
 """Share of a run before bits have a price: a network that has learnt nothing saves them by saying nothing."""
@@ -48,7 +48,7 @@ class ResearchTraining:
     loss: str = "l1"
     target_kbps: float | None = None
     """Rate that the price of a bit is steered to; without one the price stays as it is."""
-    first_price: float = 0.003
+    first_price: float = 0.01
     """Loss that one kbps is worth once bits have a price."""
     max_steps: int = 400
     batch_segments: int = 4

@@ -64,7 +64,7 @@ class ScalarBottleneck(Bottleneck):
     channel's own mean and spread in the batch, as the tables fitted after training will follow each channel's counts.
     """
 
-    FIRST_STEPS = 4.0
+    FIRST_STEPS = 2.0
     """Steps in a standard deviation at the start: coarser, and a network that knows nothing yet sends only zeros."""
 
     def __init__(self, channels: int) -> None:
