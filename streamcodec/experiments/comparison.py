@@ -26,9 +26,9 @@ DRAWN = 6
 def shipped_tiers() -> list[Contender]:
     """The streaming codec itself on the same axes."""
     return [
-        tier("streamcodec, neural tier", Tier.NEURAL, 6.0),
-        tier("streamcodec, neural tier", Tier.NEURAL, 12.0),
-        tier("streamcodec, near-lossless tier", Tier.NEAR_LOSSLESS, 32.0, optimise="mse"),
+        tier("streamcodec, neural tier, 6 kbps", Tier.NEURAL, 6.0),
+        tier("streamcodec, neural tier, 12 kbps", Tier.NEURAL, 12.0),
+        tier("streamcodec, near-lossless tier, 32 kbps", Tier.NEAR_LOSSLESS, 32.0, optimise="mse"),
     ]
 
 

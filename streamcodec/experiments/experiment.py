@@ -61,6 +61,8 @@ class Table:
         for row in self.rows:
             if len(row) != len(self.columns):
                 raise ValueError(f"{self.title}: a row of {len(row)} cells for {len(self.columns)} columns")
+        if len({row[0] for row in self.rows}) < len(self.rows):
+            raise ValueError(f"{self.title}: two rows of one name")
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -115,7 +116,7 @@ class ResearchModel(nn.Module, ABC):
     def indices(self, samples: Float32Array) -> list[Int32Array]:
         """Whole numbers of one sound: ``[T]`` -> each ``[rows, P]``."""
         device = self.get_buffer("feature_mean").device
-        features = self.analyse(torch.from_numpy(samples)[None].to(device))
+        features = self.analyse(_tensor(samples, device))
         latents = self.encode(features)
         return [
             _bottleneck(b).indices(latent)[0].cpu().numpy()
@@ -130,8 +131,7 @@ class ResearchModel(nn.Module, ABC):
         """
         device = self.get_buffer("feature_mean").device
         values = [
-            _bottleneck(b).values(torch.from_numpy(each)[None].to(device))
-            for b, each in zip(self.bottlenecks, indices, strict=True)
+            _bottleneck(b).values(_tensor(each, device)) for b, each in zip(self.bottlenecks, indices, strict=True)
         ]
         return self.decode(values, self.representation.columns(samples))
 
@@ -144,7 +144,7 @@ class ResearchModel(nn.Module, ABC):
         Shape: each ``[rows, P]`` -> ``[samples]``.
         """
         features = self.features(indices, samples)
-        lent = None if original is None else torch.from_numpy(original)[None].to(features.device)
+        lent = None if original is None else _tensor(original, features.device)
         decoded = self.invert(features, samples, lent)[0]
         return np.asarray(decoded.cpu().numpy(), np.float32)
 
@@ -156,6 +156,11 @@ class ResearchModel(nn.Module, ABC):
 def _bottleneck(module: nn.Module) -> Bottleneck:
     assert isinstance(module, Bottleneck)
     return module
+
+
+def _tensor(values: NDArray[Any], device: torch.device) -> Tensor:
+    """A batch of one, in order of its axes: matrix products round differently in another layout."""
+    return torch.from_numpy(np.ascontiguousarray(values))[None].to(device)
 
 
 def pad_columns(features: Tensor, multiple: int) -> Tensor:

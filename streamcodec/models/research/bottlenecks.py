@@ -225,5 +225,7 @@ class VectorBottleneck(Bottleneck):
 
     def values(self, indices: Tensor) -> Tensor:
         book = self.get_buffer("codebook")
-        each = [book[k][indices[:, k].long()] for k in range(self.rows)]
+        # Damaged bytes may name entries that do not exist.
+        chosen = indices.long().clamp(0, self.entries - 1)
+        each = [book[k][chosen[:, k]] for k in range(self.rows)]
         return torch.cat(each, dim=-1).transpose(1, 2)
