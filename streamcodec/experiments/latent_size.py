@@ -23,7 +23,7 @@ BLOCK_LATENTS = (64, 128, 256, 512)
 LADDER_CHANNELS = (16, 32, 64)
 NOMINAL_BITS = 4
 """Bits a latent that turn 512 latents of 126 frames in 2 s into the 126 kbps (of 1,024 bits) that were quoted."""
-PRICE = 0.003
+PRICE = 0.001
 
 
 def run(context: Context) -> Results:

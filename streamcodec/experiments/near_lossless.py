@@ -90,6 +90,7 @@ def _published(context: Context) -> ResearchTraining:
         context,
         loss="mse",
         first_price=PRICE,
+        free_share=0.0,
         batch_segments=32,
         segment_s=0.1,
         learning_rate=1e-3,

@@ -37,8 +37,6 @@ LOSSES: dict[str, dict[str, float]] = {
 (several resolutions) and waveform on sound."""
 PRICE_REACH = 6.0
 """How far the logarithm of the price of a bit can go over a run, at twice the target rate all the time."""
-FREE_SHARE = 0.2
-"""Share of a run before bits have a price: a network that has learnt nothing saves them by saying nothing."""
 
 
 @dataclass(frozen=True)
@@ -50,6 +48,8 @@ class ResearchTraining:
     """Rate that the price of a bit is steered to; without one the price stays as it is."""
     first_price: float = 0.01
     """Loss that one kbps is worth once bits have a price."""
+    free_share: float = 0.2
+    """Share of the run before bits have a price: a network that has learnt nothing saves them by saying nothing."""
     max_steps: int = 400
     batch_segments: int = 4
     segment_s: float = 0.5
@@ -146,7 +146,7 @@ class PricedModel(nn.Module):
         kbps = found.bits.mean() * (self.model.sample_rate_hz / samples.shape[1] / 1000.0)
         target = self.settings.target_kbps
         price, step = self.get_buffer("price"), self.get_buffer("step")
-        priced = target is None or int(step) >= FREE_SHARE * self.settings.max_steps
+        priced = int(step) >= self.settings.free_share * self.settings.max_steps
         loss = distortion + (price.clone() * kbps if priced else 0.0) + found.penalty
         step.add_(1 if self.training else 0)
         if self.training and priced and target is not None:
