@@ -38,8 +38,17 @@ ALLOWED = {
         "streamcodec.errors",
     },
     "streamcodec.evaluation": {"native_dsp", "streamcodec.models", "streamcodec.codec", "streamcodec.errors"},
+    "streamcodec.experiments": {
+        "native_dsp",
+        "streamcodec.models",
+        "streamcodec.codec",
+        "streamcodec.runtime",
+        "streamcodec.training",
+        "streamcodec.evaluation",
+        "streamcodec.errors",
+    },
 }
-TORCH_FOLDERS = {"streamcodec.models", "streamcodec.training"}
+TORCH_FOLDERS = {"streamcodec.models", "streamcodec.training", "streamcodec.experiments"}
 # The torch backend, and what loads it when it is chosen.
 TORCH_FILES = {"runtime/torch_step.py", "runtime/backend.py", "cli/train_command.py"}
 

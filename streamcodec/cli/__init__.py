@@ -27,6 +27,7 @@ COMMANDS = (
     "eval",
     "bench",
     "train",
+    "experiment",
     "export",
     "models",
 )

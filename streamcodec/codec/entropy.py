@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from native_dsp import range_coder
 from native_dsp.jit import kernel
+from native_dsp.table_coder import cumulative_frequencies
 
 LATENT_BITS = 6
 STEP_BITS = 10
@@ -88,17 +89,9 @@ def make_symbol_tables() -> SymbolTables:
             edges = (np.arange(-half, half + 2) - 0.5 - location) / scale
             levels = 0.5 * (1.0 + np.tanh(0.5 * edges))
             probability = np.append(np.diff(levels), max(1e-9, 1.0 - (levels[-1] - levels[0])))
-            rows.append(_to_cumulative(probability))
+            rows.append(cumulative_frequencies(probability, TABLE_BITS))
             position += rows[-1].size
     return SymbolTables(np.concatenate(rows), offset, half_width)
-
-
-def _to_cumulative(probability: NDArray[np.float64]) -> NDArray[np.int32]:
-    total = 1 << TABLE_BITS
-    spare = total - probability.size
-    frequency = 1 + np.floor(probability / probability.sum() * spare).astype(np.int64)
-    frequency[np.argmax(frequency)] += total - frequency.sum()
-    return np.concatenate([[0], np.cumsum(frequency)]).astype(np.int32)
 
 
 def symbol_costs(cumulative: Int32Array, offset: Int32Array, half_width: Int32Array) -> Float32Array:

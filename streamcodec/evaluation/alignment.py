@@ -64,6 +64,7 @@ class AlignedPair:
         decoded: NDArray[np.floating[Any]],
         decoded_hz: int,
     ) -> None:
+        self.reference_hz = reference_hz
         self._reference = (reference, reference_hz)
         self._decoded = (decoded, decoded_hz)
         self._at: dict[int, tuple[Samples, Samples]] = {}

@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from streamcodec.evaluation import full_reference, no_reference, spectral
+from streamcodec.evaluation import full_reference, no_reference, spectral, waveform
 from streamcodec.evaluation.alignment import AlignedPair, Samples
 from streamcodec.evaluation.clips import KINDS
 from streamcodec.evaluation.errors import MissingPackageError, UnknownNameError
@@ -25,7 +25,8 @@ class Metric:
     title: str
     function: Callable[[Samples, Samples], float]
     """Takes reference and decoded sound ``[samples]``, aligned, at ``sample_rate_hz``."""
-    sample_rate_hz: int
+    sample_rate_hz: int | None
+    """None: at the reference's own rate."""
     better: Literal["high", "low"]
     kinds: frozenset[str]
     """Kinds of sound that the score is meant for."""
@@ -34,6 +35,8 @@ class Metric:
     packages: tuple[str, ...]
     """Modules of the ``eval`` extra that it needs."""
     decimals: int = 2
+    by_default: bool = True
+    """Whether an evaluation computes it without being asked for it by name."""
 
     @property
     def missing(self) -> list[str]:
@@ -47,12 +50,24 @@ class Metric:
             UnscorableError: the metric has no value for these sounds.
             MissingPackageError: a package is not installed.
         """
-        return self.function(*pair.at(self.sample_rate_hz))
+        return self.function(*pair.at(self.sample_rate_hz or pair.reference_hz))
 
 
 _MEL16 = functools.partial(spectral.mel_distance, sample_rate_hz=16_000)
 _MEL24 = functools.partial(spectral.mel_distance, sample_rate_hz=24_000)
 _BASE = ("scipy", "soxr")
+
+
+def _own_rate(
+    name: str,
+    title: str,
+    function: Callable[[Samples, Samples], float],
+    better: Literal["high", "low"],
+    decimals: int = 2,
+) -> Metric:
+    """A score of the autoencoder literature, for the research bench."""
+    return Metric(name, title, function, None, better, ALL_KINDS, "low", _BASE, decimals, by_default=False)
+
 
 METRICS: dict[str, Metric] = {
     metric.name: metric
@@ -88,6 +103,11 @@ METRICS: dict[str, Metric] = {
             "dnsmos", "DNSMOS", no_reference.dnsmos_overall, 16_000, "high", SPEECH, "high", (*_BASE, "speechmos")
         ),
         Metric("plcmos", "PLCMOS", no_reference.plcmos, 16_000, "high", SPEECH, "medium", (*_BASE, "speechmos")),
+        _own_rate("snr", "SNR dB", waveform.snr_db, "high"),
+        _own_rate("mse", "MSE", waveform.mean_squared_error, "low", 8),
+        _own_rate("l1", "L1", waveform.mean_absolute_error, "low", 5),
+        _own_rate("psnr", "PSNR dB", waveform.psnr_db, "high"),
+        _own_rate("spectral_distortion", "SD dB", spectral.spectral_distortion, "low"),
     )
 }
 
@@ -95,15 +115,17 @@ METRICS: dict[str, Metric] = {
 def select_metrics(names: Sequence[str] | None = None) -> tuple[list[Metric], list[str]]:
     """Metrics to compute, and a sentence for each one left out because a package is missing.
 
-    Without ``names`` every metric that can run is chosen. A metric asked for by name must be able to run.
+    Without ``names`` every metric of those ``by_default`` that can run is chosen. A metric asked for by name must be
+    able to run.
 
     Raises:
         UnknownNameError: no metric has that name.
         MissingPackageError: a metric asked for by name lacks a package.
     """
     if names is None:
-        chosen = [metric for metric in METRICS.values() if not metric.missing]
-        return chosen, [_missing_sentence(metric) for metric in METRICS.values() if metric.missing]
+        usual = [metric for metric in METRICS.values() if metric.by_default]
+        chosen = [metric for metric in usual if not metric.missing]
+        return chosen, [_missing_sentence(metric) for metric in usual if metric.missing]
     for name in names:
         if name not in METRICS:
             raise UnknownNameError(f"Unknown metric {name!r}: choose from {', '.join(METRICS)}.")

@@ -23,6 +23,9 @@ BEST = {
     "stoi": 1.0,
     "estoi": 1.0,
     "lsd16": 0.0,
+    "spectral_distortion": 0.0,
+    "mse": 0.0,
+    "l1": 0.0,
     "mel16": 0.0,
     "mel24": 0.0,
 }
@@ -51,6 +54,20 @@ def test_more_noise_scores_worse(name: str, voice_16k: Samples) -> None:
         assert scores[0] > scores[1] > scores[2]
     else:
         assert scores[0] < scores[1] < scores[2]
+
+
+def test_waveform_accuracy_of_a_known_error() -> None:
+    reference = np.tile([0.5, -0.5], 8000)
+    decoded = reference + np.tile([0.05, 0.05, -0.05, -0.05], 4000)
+    for name, value in {"snr": 20.0, "psnr": 20.0, "mse": 0.0025, "l1": 0.05}.items():
+        assert METRICS[name].function(reference, decoded) == pytest.approx(value)
+    assert METRICS["snr"].function(reference, reference) == np.inf
+
+
+def test_metrics_of_the_research_bench_are_computed_only_when_asked_for() -> None:
+    usual, _ = select_metrics()
+    assert "snr" not in [metric.name for metric in usual]
+    assert [metric.name for metric in select_metrics(["snr"])[0]] == ["snr"]
 
 
 def test_dnsmos_hears_noise_and_repeats_a_short_sound(voice_16k: Samples) -> None:
@@ -112,7 +129,7 @@ def test_magnitudes_agree_with_scipy(voice_16k: Samples) -> None:
     np.testing.assert_allclose(spectral.magnitudes(voice_16k), theirs, atol=1e-9)
 
 
-@pytest.mark.parametrize("name", ["pesq", "stoi", "estoi", "si_sdr", "visqol", "plcmos"])
+@pytest.mark.parametrize("name", ["pesq", "stoi", "estoi", "si_sdr", "visqol", "plcmos", "snr", "psnr"])
 def test_silence_is_a_typed_error(name: str) -> None:
     with pytest.raises(UnscorableError):
         score(METRICS[name], np.zeros(16_000), np.zeros(16_000))

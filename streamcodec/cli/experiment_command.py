@@ -1,0 +1,39 @@
+"""``streamcodec experiment``."""
+
+from __future__ import annotations
+
+import argparse
+from pathlib import Path
+
+from streamcodec.cli.common import need
+
+HELP = (
+    "train small versions of published codecs and compare them in real bits",
+    "streamcodec experiment latent-size --data data --out runs/bench",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("names", nargs="+", metavar="NAME", help="experiments, or 'all'; a wrong name lists them")
+    parser.add_argument("--data", type=Path, required=True, help="folder of sound, with train/ and dev/ or without")
+    parser.add_argument("--out", type=Path, default=Path("streamcodec-experiments"), help="folder for the results")
+    parser.add_argument("--full", action="store_true", help="hours on a GPU instead of minutes on a CPU")
+    parser.add_argument("--steps", type=int, default=None, help="training steps of one run (default: the scale's)")
+    parser.add_argument("--seed", type=int, default=1, help="seed of everything random (default 1)")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Run the experiments; what an earlier, broken-off run of the same settings finished is not done again."""
+    for module in ("torch", "soxr", "matplotlib", "scipy"):
+        need(module)
+    from rich.console import Console
+
+    from streamcodec.experiments.registry import select
+    from streamcodec.experiments.runner import run_experiment, scale_named
+
+    scale = scale_named("full" if options.full else "default", options.steps)
+    console = Console()
+    for experiment in select(options.names):
+        folder = run_experiment(experiment, options.data, options.out, scale, options.seed)
+        console.print(f"{experiment.name}: open {folder / 'report.html'}", highlight=False)

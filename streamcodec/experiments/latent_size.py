@@ -1,0 +1,95 @@
+"""How large a latent? The course project's ladder of latents per frame, and dense latents per block, in real bits."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+
+from streamcodec.evaluation import Clip
+from streamcodec.experiments.comparison import compare
+from streamcodec.experiments.drawing import draw_plane
+from streamcodec.experiments.experiment import Context, Experiment, Results, Table
+from streamcodec.experiments.sounds import Float32Array, development_clips, training_sounds
+from streamcodec.experiments.trained import settings_for, trained
+from streamcodec.models.research.codec import ResearchCodec
+from streamcodec.models.research.frequency_conv import FrequencyConvConfig
+
+RATE_HZ = 16_000
+LADDER = {512: 0.867, 256: 0.803, 128: 0.929, 64: 1.24, 32: 1.61}
+"""Latents a frame, and the published RMSE on spectra."""
+BLOCK_LATENTS = (64, 128, 256, 512)
+LADDER_CHANNELS = (16, 32, 64)
+NOMINAL_BITS = 4
+"""Bits a latent that turn 512 latents of 126 frames in 2 s into the 126 kbps (of 1,024 bits) that were quoted."""
+PRICE = 0.001
+
+
+def run(context: Context) -> Results:
+    """Train every rung at one fixed price of a bit, so that the rate is what the network finds worth it."""
+    sounds = training_sounds(context, RATE_HZ)
+    clips = development_clips(context, RATE_HZ)
+    settings = settings_for(context, first_price=PRICE)
+    rungs = {
+        f"{latents} a frame": FrequencyConvConfig(channels=LADDER_CHANNELS, time_stride=1, latents=latents)
+        for latents in LADDER
+    }
+    blocks = {f"{latents} a block": FrequencyConvConfig(latents=latents) for latents in BLOCK_LATENTS}
+    codecs = {
+        key: trained(context, key.replace(" ", "-"), "frequency-conv", config, sounds, settings)
+        for key, config in {**rungs, **blocks}.items()
+    }
+    keyed = {key.replace(" ", "-"): codec for key, codec in codecs.items()}
+    found = compare(context, "Latent sizes", keyed, clips, sounds)
+    ladder = _ladder(codecs, clips)
+    points = [(float(str(row[2])), float(str(row[3]))) for row in ladder.rows]
+    nominal = [(float(str(row[1])), float(str(row[4]))) for row in ladder.rows]
+    plane = draw_plane(
+        {"here, real kbps": points, "published, nominal kbps": nominal},
+        ("kbps", "RMSE on log(1+|S|)"),
+        context.folder / "ladder.png",
+        "RMSE on spectra over the rate that was quoted and the rate that is real",
+    )
+    return Results([*found.tables, ladder], [plane, *found.pictures], found.sounds, [_NOTE])
+
+
+def _ladder(codecs: Mapping[str, ResearchCodec], clips: Sequence[Clip]) -> Table:
+    """RMSE on log(1+|S|) of every rung, beside the published figure."""
+    rows = []
+    for latents, published in LADDER.items():
+        codec = codecs[f"{latents} a frame"]
+        squares, size, seconds = [], 0, 0.0
+        for clip in clips:
+            samples, rate_hz = clip.read()
+            squares.append(_spectral_error(codec, samples))
+            size += len(codec.encode(samples))
+            seconds += samples.size / rate_hz
+        frames_per_s = codec.model.representation.columns(2 * RATE_HZ) / 2
+        nominal = latents * frames_per_s * NOMINAL_BITS / 1024
+        rmse = float(np.sqrt(np.mean(squares)))
+        rows.append(
+            (f"{latents} x 126", round(nominal, 1), round(size * 8e-3 / seconds, 3), round(rmse, 4), published)
+        )
+    return Table(
+        "The ladder: RMSE on spectra",
+        ("latents in 2 s", "nominal kbps", "real kbps", "RMSE here", "RMSE published"),
+        tuple(rows),
+        "Published figures are on other data and perhaps another scale of spectra; the order of rungs compares, the "
+        "values do not.",
+    )
+
+
+def _spectral_error(codec: ResearchCodec, samples: Float32Array) -> float:
+    """Mean squared difference of log(1+|S|) after quantisation."""
+    model = codec.model
+    target = model.analyse(torch.from_numpy(samples)[None])
+    decoded = model.features(model.indices(samples), samples.size)
+    return float(((decoded - target) * model.get_buffer("feature_spread")).square().mean())
+
+
+_NOTE = (
+    f"All rungs are trained at one price of a bit ({PRICE:g} of the loss for a kbps): more latents need not mean "
+    "more bits, because unused ones cost next to nothing once they are entropy coded."
+)
+EXPERIMENT = Experiment("latent-size", "from 512 to 32 latents a frame, nominal against real kbps", run)

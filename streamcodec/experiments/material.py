@@ -1,0 +1,61 @@
+"""Sound for experiments: which files train, which develop, and how both are prepared."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamcodec.errors import StreamcodecError
+from streamcodec.evaluation.clips import Clip, read_clips
+from streamcodec.evaluation.errors import EvaluationError
+
+DEV_SHARE = 5
+
+
+class MaterialError(StreamcodecError):
+    """A data folder that an experiment cannot use."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Files of both splits, at most ``limit`` of each kind, spread evenly over the sorted names."""
+
+    train: tuple[Clip, ...]
+    dev: tuple[Clip, ...]
+
+    @classmethod
+    def from_folder(cls, folder: Path, train_files: int, dev_files: int) -> Material:
+        """``folder/train`` and ``folder/dev`` if they exist, else every fifth file of ``folder`` for development.
+
+        Kinds of sound (speech, music, environment) are told by folder name; files in none count as speech.
+
+        Raises:
+            MaterialError: no such folder, no sound in it, or too little to split.
+        """
+        if not folder.is_dir():
+            raise MaterialError(f"there is no folder {folder}; --data takes a folder of .wav, .flac or .ogg files")
+        try:
+            if (folder / "train").is_dir() and (folder / "dev").is_dir():
+                return cls(
+                    tuple(read_clips(folder / "train", limit=train_files)),
+                    tuple(read_clips(folder / "dev", limit=dev_files)),
+                )
+            train: list[Clip] = []
+            dev: list[Clip] = []
+            for index, clip in enumerate(read_clips(folder)):
+                (dev if index % DEV_SHARE == 0 else train).append(clip)
+        except EvaluationError as error:
+            raise MaterialError(str(error)) from error
+        if not train:
+            raise MaterialError(f"{folder} holds one sound file; an experiment trains on some and judges by others")
+        return cls(tuple(_at_most(train, train_files)), tuple(_at_most(dev, dev_files)))
+
+
+def _at_most(clips: list[Clip], limit: int) -> list[Clip]:
+    """At most ``limit`` clips of each kind, evenly spread."""
+    kept: list[Clip] = []
+    for kind in dict.fromkeys(clip.kind for clip in clips):
+        of_kind = [clip for clip in clips if clip.kind == kind]
+        count = min(limit, len(of_kind))
+        kept += [of_kind[k * len(of_kind) // count] for k in range(count)]
+    return kept

@@ -1,0 +1,25 @@
+"""The datasets that can be asked for by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from streamcodec.training.data import DatasetError
+from streamcodec.training.datasets.esc50 import Esc50
+from streamcodec.training.datasets.fma import Fma
+from streamcodec.training.datasets.folder import Folder
+from streamcodec.training.datasets.librispeech import LibriSpeech
+from streamcodec.training.datasets.nsynth import NSynth
+from streamcodec.training.datasets.recording import Dataset, Recording
+from streamcodec.training.datasets.speech_commands import SpeechCommands
+from streamcodec.training.datasets.vctk import Vctk
+
+_ALL: tuple[Dataset, ...] = (LibriSpeech(), Vctk(), NSynth(), Fma(), Esc50(), SpeechCommands(), Folder())
+DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
+
+
+def read_dataset(name: str, folder: Path | str) -> list[Recording]:
+    """Recordings of the dataset ``name`` unpacked in ``folder``; raises DatasetError."""
+    if name not in DATASETS:
+        raise DatasetError(f"there is no dataset {name!r}; choose from {', '.join(DATASETS)}")
+    return DATASETS[name].recordings(Path(folder))

@@ -1,0 +1,172 @@
+"""Experiments end to end on generated sound: files written, figures repeated, wrong data told in a sentence."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import math
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from streamcodec.cli import main
+from streamcodec.errors import StreamcodecError
+from streamcodec.evaluation.spectral import log_spectral_distance
+from streamcodec.evaluation.systems import Coded
+from streamcodec.experiments import bench_table, near_lossless
+from streamcodec.experiments.downsampling import Downsampling
+from streamcodec.experiments.experiment import SCALES, Context, Experiment, Picture, Results, Sound, Table
+from streamcodec.experiments.material import Material, MaterialError
+from streamcodec.experiments.registry import NAMES, load, select
+from streamcodec.experiments.runner import run_experiment
+from streamcodec.experiments.sounds import development_clips
+
+TINY = dataclasses.replace(SCALES["tiny"], dev_s=0.6, segment_s=0.2)
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A second of music to train on and another to judge by, 16 kHz."""
+    folder = tmp_path_factory.mktemp("data")
+    rng = np.random.default_rng(0)
+    time = np.arange(16_000) / 16_000
+    for split in ("train", "dev"):
+        (folder / split / "music").mkdir(parents=True)
+        tone = 0.3 * np.sin(2 * np.pi * (220 + 400 * time) * time) * (1 + np.sin(2 * np.pi * 3 * time))
+        soundfile.write(folder / split / "music" / "a.wav", tone + 0.02 * rng.standard_normal(16_000), 16_000)
+    return folder
+
+
+@pytest.fixture
+def few_scores(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Scores that cost nothing and need no package that a test run may lack."""
+    monkeypatch.setattr(bench_table, "SCORES", ("snr", "lsd16", "mse"))
+
+
+def test_an_experiment_writes_everything_and_repeats_its_figures(
+    data: Path, tmp_path: Path, few_scores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("streamcodec.experiments.architecture.NAMES", ("frequency-conv", "unet"))
+    experiment = load("architecture")
+    folder = run_experiment(experiment, data, tmp_path / "first", TINY, seed=4)
+    metrics = json.loads((folder / "metrics.json").read_text())
+    rows = metrics["tables"][0]["rows"]
+    assert {"frequency-conv, Griffin-Lim", "unet, original phase", "downsampling"} < set(rows)
+    assert all(row["real kbps"] > 0 and math.isfinite(row["LSD dB"]) for row in rows.values())
+    assert "s per s" not in metrics["tables"][0]["columns"]
+    timings = json.loads((folder / "timings.json").read_text())
+    assert timings["tables"][0]["rows"]["downsampling"]["s per s"] > 0
+    page = (folder / "report.html").read_text()
+    assert page.count("<audio") == 1 + len(rows)
+    assert page.count("data:image/png") == 2
+    assert "http" not in page
+    again = run_experiment(experiment, data, tmp_path / "second", TINY, seed=4)
+    assert (again / "metrics.json").read_bytes() == (folder / "metrics.json").read_bytes()
+
+
+def test_near_lossless_puts_both_papers_and_the_exact_tiers_on_one_table(
+    data: Path, tmp_path: Path, few_scores: None
+) -> None:
+    pytest.importorskip("av")
+    folder = run_experiment(near_lossless.EXPERIMENT, data, tmp_path, TINY, seed=1)
+    rows = json.loads((folder / "metrics.json").read_text())["tables"][0]["rows"]
+    assert rows["FLAC"]["MSE"] == rows["ALAC"]["MSE"] == rows["streamcodec lossless"]["MSE"] == 0.0
+    assert rows["dense-vae per file, decoder sent"]["real kbps"] > 2 * rows["dense-vae per file"]["real kbps"]
+    assert rows["autoencoder-60-linear-path"]["SNR dB"] > rows["autoencoder-60"]["SNR dB"]
+    assert rows["autoencoder-35"]["nominal ratio"] == pytest.approx(14.6, abs=0.1)
+    assert (folder / "plane.png").is_file()
+
+
+def test_a_broken_off_run_goes_on_and_other_settings_are_refused(data: Path, tmp_path: Path) -> None:
+    calls: list[str] = []
+
+    def run(context: Context) -> Results:
+        def work() -> list[float]:
+            calls.append("work")
+            return [0.1 + 0.2, float(context.seed)]
+
+        kept = context.once("work", work)
+        if len(calls) == 1 and not (context.folder / "second").exists():
+            (context.folder / "second").mkdir()
+            raise RuntimeError("the power went")
+        return Results([Table("t", ("name", "value", "clock"), (("a", kept[0], 1.0),), timed=frozenset({"clock"}))])
+
+    experiment = Experiment("interrupted", "for this test", run)
+    with pytest.raises(RuntimeError):
+        run_experiment(experiment, data, tmp_path, TINY, seed=1)
+    folder = run_experiment(experiment, data, tmp_path, TINY, seed=1)
+    assert calls == ["work"]
+    assert json.loads((folder / "metrics.json").read_text())["tables"][0]["rows"] == {"a": {"value": 0.1 + 0.2}}
+    with pytest.raises(StreamcodecError, match="other settings"):
+        run_experiment(experiment, data, tmp_path, TINY, seed=2)
+
+
+def test_the_page_escapes_what_it_is_told(data: Path, tmp_path: Path) -> None:
+    def run(context: Context) -> Results:
+        sound = context.material.dev[0].path
+        return Results(
+            [Table("<b>", ("name", "v"), (("<script>", math.nan),))], [], [Sound(sound, "a & b", "x")], ["<i>"]
+        )
+
+    folder = run_experiment(Experiment("page", "<h1>", run), data, tmp_path, TINY, seed=1)
+    page = (folder / "report.html").read_text()
+    assert "<script>" not in page
+    assert "a &amp; b" in page
+    assert "<td>-" in page
+    assert Picture(tmp_path, "caption").caption == "caption"
+
+
+@pytest.mark.parametrize("kbps", [2.0, 24.0])
+def test_downsampling_keeps_to_its_rate_and_gains_by_more(kbps: float) -> None:
+    rng = np.random.default_rng(0)
+    sound = np.asarray(np.cumsum(rng.standard_normal(16_000)) * 0.01, np.float32)
+    sound -= sound.mean()
+    baseline = Downsampling([sound], 16_000)
+    coded: Coded = baseline(sound, 16_000, kbps)
+    assert coded.samples.shape == sound.shape
+    assert 0.5 * kbps < coded.payload_bytes * 8e-3 <= kbps
+    richer = baseline(sound, 16_000, 2 * kbps)
+    poor, rich = (log_spectral_distance(sound, each.samples) for each in (coded, richer))
+    assert rich < poor
+
+
+def test_clips_are_the_loudest_stretch_at_full_scale(data: Path, tmp_path: Path) -> None:
+    context = Context(tmp_path, Material.from_folder(data, 2, 1), TINY, seed=1)
+    for clip in development_clips(context, 22_050):
+        samples, rate_hz = clip.read()
+        assert rate_hz == 22_050
+        assert samples.size == round(0.6 * 22_050)
+        assert np.abs(samples).max() == pytest.approx(1.0, abs=0.01)
+
+
+def test_material_is_split_where_the_folder_is_not(tmp_path: Path) -> None:
+    for k in range(6):
+        soundfile.write(tmp_path / f"{k}.wav", np.zeros(800), 16_000)
+    found = Material.from_folder(tmp_path, 10, 10)
+    assert len(found.train) == 4
+    assert not {clip.path for clip in found.train} & {clip.path for clip in found.dev}
+
+
+@pytest.mark.parametrize("make", ["nothing", "empty", "one", "text"])
+def test_wrong_data_is_one_sentence(tmp_path: Path, make: str, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tmp_path / "sound"
+    if make != "nothing":
+        folder.mkdir()
+    if make == "one":
+        soundfile.write(folder / "a.wav", np.zeros(800), 16_000)
+    if make == "text":
+        (folder / "a.txt").write_text("no sound")
+    with pytest.raises(MaterialError) as caught:
+        Material.from_folder(folder, 3, 3)
+    assert "\n" not in str(caught.value)
+    code = main(["experiment", "loss", "--data", str(folder), "--out", str(tmp_path / "out")])
+    assert code == 2
+    assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_names_lead_to_experiments_and_wrong_ones_list_them(capsys: pytest.CaptureFixture[str]) -> None:
+    assert [experiment.name for experiment in select(["all"])] == list(NAMES)
+    assert main(["experiment", "astrology", "--data", "."]) == 2
+    assert "latent-size" in capsys.readouterr().err
