@@ -92,10 +92,17 @@ def encode_array(
     )
 
 
-def decode_array(encoded: EncodedAudio, sample_rate_hz: int | None = None, *, model: str = DEFAULT_MODEL) -> Samples:
+def decode_array(
+    encoded: EncodedAudio,
+    sample_rate_hz: int | None = None,
+    *,
+    model: str = DEFAULT_MODEL,
+    restorer: str | None = None,
+) -> Samples:
     """Decode to the source's length, delay removed.
 
-    The neural tier decodes to any rate, the exact tiers to the one they were encoded at (AudioFormatError).
+    The neural tier decodes to any rate, the exact tiers to the one they were encoded at (AudioFormatError);
+    ``restorer`` as for :class:`StreamDecoder`.
 
     Shape: output of the neural tier ``[n]``, of the exact tiers ``[n, channels]`` (integers where lossless); ``n`` as
     encoded, times the ratio of the rates.
@@ -108,6 +115,7 @@ def decode_array(encoded: EncodedAudio, sample_rate_hz: int | None = None, *, mo
         channels=encoded.channels,
         bits_per_sample=encoded.bits_per_sample,
         model=model,
+        restorer=restorer,
     )
     total = -(-encoded.samples * rate_hz // encoded.sample_rate_hz)
     lag = _lag_samples(decoder, encoded.delay_samples, encoded.sample_rate_hz)

@@ -22,6 +22,8 @@ class Material:
 
     train: tuple[Clip, ...]
     dev: tuple[Clip, ...]
+    folder: Path = Path()
+    """Where they were found; labels that come with the data are looked for there."""
 
     @classmethod
     def from_folder(cls, folder: Path, train_files: int, dev_files: int) -> Material:
@@ -39,6 +41,7 @@ class Material:
                 return cls(
                     tuple(read_clips(folder / "train", limit=train_files)),
                     tuple(read_clips(folder / "dev", limit=dev_files)),
+                    folder,
                 )
             train: list[Clip] = []
             dev: list[Clip] = []
@@ -48,7 +51,7 @@ class Material:
             raise MaterialError(str(error)) from error
         if not train:
             raise MaterialError(f"{folder} holds one sound file; an experiment trains on some and judges by others")
-        return cls(tuple(_at_most(train, train_files)), tuple(_at_most(dev, dev_files)))
+        return cls(tuple(_at_most(train, train_files)), tuple(_at_most(dev, dev_files)), folder)
 
 
 def _at_most(clips: list[Clip], limit: int) -> list[Clip]:
