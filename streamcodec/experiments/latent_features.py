@@ -63,7 +63,7 @@ def log_mel(samples: Features) -> Features:
     padded = np.pad(samples, (MEL_FFT_SAMPLES - FRAME_SAMPLES, 0))
     frames = np.lib.stride_tricks.sliding_window_view(padded, MEL_FFT_SAMPLES)[::FRAME_SAMPLES]
     magnitude = np.abs(np.fft.rfft(frames * np.hanning(MEL_FFT_SAMPLES)))
-    return np.log(magnitude @ _mel().T + MEL_FLOOR).astype(np.float32)
+    return np.asarray(np.log(magnitude @ _mel().T + MEL_FLOOR), np.float32)
 
 
 FEATURES: dict[str, Callable[[Features], Features]] = {
