@@ -71,7 +71,9 @@ class RestorationNet(nn.Module):
         if config.residual:
             last = self.decoder[-1]
             assert isinstance(last, nn.ConvTranspose1d)
+            assert last.bias is not None
             nn.init.zeros_(last.weight)
+            nn.init.zeros_(last.bias)
 
     def forward(self, samples: Tensor) -> Tensor:
         length = samples.shape[-1]
