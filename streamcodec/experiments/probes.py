@@ -89,7 +89,7 @@ def _questions(context: Context) -> Iterator[LabelledCrops]:
     dataset, recordings = recognise(context.material.folder)
     described = [with_derived_labels(recording) for recording in recordings]
     asked = 0
-    for label in LABELS_BY_DATASET[dataset]:
+    for label in LABELS_BY_DATASET[dataset.name]:
         chosen = choose(described, label, context.scale.train_files, context.seed)
         if chosen:
             asked += 1

@@ -19,12 +19,12 @@ _ALL: tuple[Dataset, ...] = (LibriSpeech(), Vctk(), NSynth(), Fma(), Esc50(), Sp
 DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
 
 
-def recognise(folder: Path | str) -> tuple[str, list[Recording]]:
+def recognise(folder: Path | str) -> tuple[Dataset, list[Recording]]:
     """The first dataset whose layout ``folder`` has, and its recordings; any folder of sound is ``folder``."""
     for dataset in _ALL[:-1]:
         with contextlib.suppress(DatasetError):
-            return dataset.name, dataset.recordings(Path(folder))
-    return _ALL[-1].name, _ALL[-1].recordings(Path(folder))
+            return dataset, dataset.recordings(Path(folder))
+    return _ALL[-1], _ALL[-1].recordings(Path(folder))
 
 
 def read_dataset(name: str, folder: Path | str) -> list[Recording]:
