@@ -212,7 +212,7 @@ def _with_one_step(encoder: StreamEncoder, samples: Samples, overhead: int) -> S
     return StreamEncoder.of(step_for_ratio(encoder.settings, samples, overhead))
 
 
-def decoder_for(header: FileHeader, sample_rate_hz: int | None = None) -> StreamDecoder:
+def decoder_for(header: FileHeader, sample_rate_hz: int | None = None, restorer: str | None = None) -> StreamDecoder:
     """The decoder of a file; raises AudioFormatError or ModelError."""
     rate_hz = sample_rate_hz or header.sample_rate_hz
     _check_output_rate(header.tier, header.sample_rate_hz, rate_hz)
@@ -222,6 +222,7 @@ def decoder_for(header: FileHeader, sample_rate_hz: int | None = None) -> Stream
         channels=header.channels,
         bits_per_sample=header.bits_per_sample,
         model=header.model or DEFAULT_MODEL,
+        restorer=restorer,
     )
 
 
@@ -230,17 +231,19 @@ def decode_file(
     target: SoundSource,
     *,
     sample_rate_hz: int | None = None,
+    restorer: str | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Decode a ``.sc`` file to a sound file (the suffix says the format, WAV for a stream).
 
-    Written with 16 bits, or 24 where an exact tier was given more. Returns the number of samples written (of each
-    channel). Damage is concealed. Raises AudioFormatError, FileFormatError or ModelError.
+    ``restorer`` as for :class:`StreamDecoder`. Written with 16 bits, or 24 where an exact tier was given more.
+    Returns the number of samples written (of each channel). Damage is concealed. Raises AudioFormatError,
+    FileFormatError or ModelError.
     """
     with open_binary(source, "rb") as file:
         reader = FileReader(file)
         header = reader.header
-        decoder = decoder_for(header, sample_rate_hz)
+        decoder = decoder_for(header, sample_rate_hz, restorer)
         rate_hz = decoder.sample_rate_hz
         lag = _lag_samples(decoder, header.delay_samples, header.sample_rate_hz)
         total = None
