@@ -30,8 +30,10 @@ from streamcodec.experiments.probe_data import (
 from streamcodec.training.datasets.catalogue import recognise
 
 FOLDS = 4
-CNN_SHARE_OF_STEPS = 0.4
+CNN_SHARE_OF_STEPS = 8 / 15
 """Steps of the convolutional probe, as a share of an ordinary training run's."""
+RECORDINGS_FACTOR = 2
+"""Recordings of each class at most, as a multiple of an ordinary run's training files of each kind."""
 
 
 def run(context: Context) -> Results:
@@ -90,7 +92,7 @@ def _questions(context: Context) -> Iterator[LabelledCrops]:
     described = [with_derived_labels(recording) for recording in recordings]
     asked = 0
     for label in LABELS_BY_DATASET[dataset.name]:
-        chosen = choose(described, label, context.scale.train_files, context.seed)
+        chosen = choose(described, label, RECORDINGS_FACTOR * context.scale.train_files, context.seed)
         if chosen:
             asked += 1
             with context.bar(f"features, {label}") as bar:

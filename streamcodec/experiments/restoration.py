@@ -7,14 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-import soundfile
 import torch
 
 from streamcodec.codec.restoration import Restorer, restore_array
 from streamcodec.evaluation.alignment import AlignedPair
 from streamcodec.evaluation.errors import UnscorableError
 from streamcodec.evaluation.metrics import METRICS, Metric
-from streamcodec.experiments.experiment import Cell, Context, Experiment, Results, Sound, Table
+from streamcodec.experiments.drawing import draw_curves, draw_spectra
+from streamcodec.experiments.experiment import Cell, Context, Experiment, Picture, Results, Sound, Table
 from streamcodec.experiments.restoration_pairs import (
     Degradation,
     Pair,
@@ -25,6 +25,8 @@ from streamcodec.experiments.restoration_pairs import (
     make_pairs,
 )
 from streamcodec.experiments.restoration_ways import compare_ways
+from streamcodec.experiments.sounds import write_sound
+from streamcodec.experiments.trained import loss_curve
 from streamcodec.models.research.causal_restoration import CausalRestorer
 from streamcodec.models.restorer import GRAPH, RestorerConfig
 from streamcodec.training.loop import RunLimits, TrainingLoop
@@ -33,7 +35,7 @@ from streamcodec.training.restorer_export import export_restorer
 
 SCORES = ("pesq", "stoi", "si_sdr", "lsd16", "mel24")
 MOST_S = 6.0
-STEPS_FACTOR = 1.5
+STEPS_FACTOR = 2
 """Steps of the causal restorer, as a multiple of an ordinary run's."""
 TIMED_BLOCKS = 500
 
@@ -49,14 +51,16 @@ def run(context: Context) -> Results:
         restorer, folder, {"trained_on": [d.name for d in degradations], "steps": steps, "seed": context.seed}
     )
     live = Restorer(folder)
-    table, sounds = _judge(context, live, degradations)
+    table, sounds, pictures = _judge(context, live, degradations)
+    curve = loss_curve(context.folder / "runs" / "causal", "loss")
+    pictures.insert(0, draw_curves({"causal restorer": curve}, context.folder / "training.png"))
     delay_ms = 1000.0 * live.delay_samples / live.sample_rate_hz
     notes = [
         f"The restorer written to {folder.name}/ is for 'streamcodec restore --model' and for "
         f"StreamDecoder(restorer=...), where it adds {delay_ms:g} ms of delay.",
         "Where training files hold nothing above 12 kHz, the four ways learn to repair what MP3 did below, no more.",
     ]
-    return Results([ways, table, _cost(live, restorer, folder)], sounds=sounds, notes=notes)
+    return Results([ways, table, _cost(live, restorer, folder)], pictures, sounds, notes)
 
 
 def _trained(context: Context, degradations: Sequence[Degradation]) -> CausalRestorer:
@@ -79,11 +83,14 @@ def _trained(context: Context, degradations: Sequence[Degradation]) -> CausalRes
     return trained.eval()
 
 
-def _judge(context: Context, live: Restorer, degradations: Sequence[Degradation]) -> tuple[Table, list[Sound]]:
-    """Scores of every degradation before and after restoring, and sounds of one clip of each kind."""
+def _judge(
+    context: Context, live: Restorer, degradations: Sequence[Degradation]
+) -> tuple[Table, list[Sound], list[Picture]]:
+    """Scores of every degradation before and after restoring, and one clip of each kind to hear and see."""
     metrics = [METRICS[name] for name in SCORES if not METRICS[name].missing]
     rows: list[tuple[Cell, ...]] = []
-    sounds = []
+    sounds: list[Sound] = []
+    pictures: list[Picture] = []
     for degradation in context.track(degradations, "restoring development clips", len(degradations)):
         before: list[list[float]] = []
         after: list[list[float]] = []
@@ -94,6 +101,7 @@ def _judge(context: Context, live: Restorer, degradations: Sequence[Degradation]
             after.append(_scores(pair, restored, live.sample_rate_hz, metrics))
             if clip == next(c for c in context.material.dev if c.kind == clip.kind):
                 sounds += _write(context.folder, pair, restored, live.sample_rate_hz)
+                pictures.append(_draw(context.folder, pair, restored, live.sample_rate_hz))
         rows.append((degradation.name, *_means(before)))
         rows.append((f"{degradation.name}, restored", *_means(after)))
     note = (
@@ -101,7 +109,7 @@ def _judge(context: Context, live: Restorer, degradations: Sequence[Degradation]
         "One causal restorer for all codecs. mel24 and LSD: lower is better."
     )
     columns = ("codec and kbps", *(metric.title for metric in metrics))
-    return Table("Causal restoration of decoded sound", columns, tuple(rows), note), sounds
+    return Table("Causal restoration of decoded sound", columns, tuple(rows), note), sounds, pictures
 
 
 def _scores(pair: Pair, sound: Samples, rate_hz: int, metrics: Sequence[Metric]) -> list[float]:
@@ -126,10 +134,16 @@ def _write(folder: Path, pair: Pair, restored: Samples, rate_hz: int) -> list[So
     written = []
     for name, samples in (("original", pair.original), ("decoded", pair.decoded), ("restored", restored)):
         path = folder / "sounds" / f"{pair.clip.kind}-{pair.degradation}-{name}.flac".replace(" ", "-")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        soundfile.write(path, np.clip(samples, -1.0, 1.0), rate_hz, subtype="PCM_16")
-        written.append(Sound(path, name, f"{pair.clip.kind}, {pair.degradation} kbps"))
+        group = f"{pair.clip.kind}, {pair.degradation} kbps"
+        written.append(Sound(write_sound(path, samples, rate_hz), name, group))
     return written
+
+
+def _draw(folder: Path, pair: Pair, restored: Samples, rate_hz: int) -> Picture:
+    """Spectrograms and error maps of a pair."""
+    path = folder / "pictures" / f"{pair.clip.kind}-{pair.degradation}.png".replace(" ", "-")
+    heard = {f"{pair.degradation} kbps": pair.decoded, "restored": restored}
+    return draw_spectra(pair.original, heard, rate_hz, path, f"{pair.clip.name}, {pair.degradation} kbps")
 
 
 def _cost(live: Restorer, network: CausalRestorer, folder: Path) -> Table:

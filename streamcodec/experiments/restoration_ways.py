@@ -24,7 +24,7 @@ CODED_HZ, ORIGINAL_HZ = 32_000, 44_100
 MP3_KBPS = 32.0
 STEP_S = 1.0
 """Sound in one training step, the same for all."""
-SHARE_OF_STEPS = 0.25
+SHARE_OF_STEPS = 1 / 3
 MOST_S = 6.0
 
 
