@@ -72,7 +72,8 @@ def _trained(context: Context, degradations: Sequence[Degradation]) -> CausalRes
             context.material.train, degradations, config.sample_rate_hz, MOST_S, lambda done: bar(done, "")
         )
     hops = round(context.scale.segment_s * config.sample_rate_hz / config.step_samples)
-    segments = PairSegments(pairs, hops * config.step_samples, context.scale.batch_segments, context.seed)
+    batch, length = context.scale.batch_segments, hops * config.step_samples
+    segments = PairSegments(pairs, length, batch, context.seed, config.sample_rate_hz)
     loop = TrainingLoop(causal_task(restorer, segments), context.folder / "runs" / "causal", context.seed)
     with context.bar("causal restorer") as bar:
         limits = RunLimits(max_steps=round(STEPS_FACTOR * context.scale.steps))

@@ -21,6 +21,8 @@ Samples = NDArray[np.float32]
 WIDE_BAND_HZ = (8_500.0, 11_000.0)
 WIDE_BAND_SHARE = 1e-7
 NARROW_HZ = 8_000.0
+HELD_TO_EMPTINESS = 0.5
+"""Share of segments whose restored sound must have as little above the original's band as the original has."""
 
 
 @dataclass(frozen=True)
@@ -105,9 +107,12 @@ def make_pairs(
 class PairSegments:
     """Random segments of pairs, the same for the same seed and step."""
 
-    def __init__(self, pairs: Sequence[Pair], segment_samples: int, batch: int, seed: int) -> None:
+    def __init__(
+        self, pairs: Sequence[Pair], segment_samples: int, batch: int, seed: int, sample_rate_hz: int
+    ) -> None:
         self._pairs = [pair for pair in pairs if len(pair.original) > segment_samples]
         self._segment_samples, self._batch, self._seed = segment_samples, batch, seed
+        self._nyquist_hz = sample_rate_hz / 2
 
     def __call__(self, step: int) -> tuple[Tensor, Tensor, Tensor]:
         """Decoded and original segments ``[batch, samples]``, trusted bandwidths ``[batch]``."""
@@ -120,7 +125,9 @@ class PairSegments:
             cut = slice(start, start + self._segment_samples)
             decoded.append(gain * pair.decoded[cut])
             original.append(gain * pair.original[cut])
-            bands.append(pair.bandwidth_hz)
+            # Never asked about the empty band of upsampled sound, a restorer fills it; always asked, it widens none.
+            empty = rng.random() < HELD_TO_EMPTINESS
+            bands.append(self._nyquist_hz if empty else pair.bandwidth_hz)
         return (
             torch.from_numpy(np.stack(decoded)),
             torch.from_numpy(np.stack(original)),
