@@ -16,6 +16,7 @@ COMMANDS = (
     "encode",
     "decode",
     "transcode",
+    "restore",
     "info",
     "roundtrip",
     "loopback",

@@ -14,6 +14,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help=".sc file, or - for standard input")
     parser.add_argument("output", help="sound file (.wav, .flac, .ogg), or - for WAV on standard output")
     parser.add_argument("--rate", type=int, default=None, help="samples per second (neural; default: as encoded)")
+    parser.add_argument("--restorer", metavar="FOLDER", help="restorer to put behind the decoder (neural)")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
 
@@ -23,7 +24,9 @@ def run(options: argparse.Namespace) -> None:
 
     source = input_file(options.input)
     with output_file(options.output) as target, progress_bar("decoding") as progress:
-        samples = decode_file(source, target, sample_rate_hz=options.rate, progress=progress)
+        samples = decode_file(
+            source, target, sample_rate_hz=options.rate, restorer=options.restorer, progress=progress
+        )
     if options.output == "-":
         return
     if options.json:

@@ -141,6 +141,16 @@ class NeuralDecoder:
         self._expected_timestamp = (first_timestamp + packet.frames) % SEQUENCE_MODULUS
         return DecodedGroup(first_timestamp, packet.payload, indices)
 
+    def latents_of(self, packet: Packet) -> Float32Array:
+        """Dequantized latents of the next packet, zeros where it cannot be decoded; advances the context.
+
+        Shape: output ``[latents]``.
+        """
+        indices = self.indices_of(packet)
+        if indices is None:
+            return np.zeros(self._config.latents, np.float32)
+        return np.asarray(indices * self._steps[packet.level], np.float32)
+
     def decode(self, packet: Packet | None) -> tuple[Float32Array, bool]:
         """Sound of the next frame, whatever came, and whether the packet was of use.
 

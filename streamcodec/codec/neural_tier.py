@@ -14,8 +14,10 @@ from streamcodec.codec.neural_encoder import EncodedBlock, NeuralEncoder, Neural
 from streamcodec.codec.neural_runtime import NeuralRuntime, load_runtime
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.resample import BlockResampler
+from streamcodec.codec.restoration import Restorer, RestorerState
 from streamcodec.codec.tiers import DecoderSettings, EncoderSettings, Samples
-from streamcodec.errors import AudioFormatError
+from streamcodec.errors import AudioFormatError, ModelError
+from streamcodec.models.config import NeuralConfig
 from streamcodec.runtime.backend import Backend
 from streamcodec.runtime.step import THREADS_PER_STREAM, StepRow
 
@@ -61,6 +63,15 @@ def _check_channels(channels: int) -> None:
         )
 
 
+def _checked(restorer: Restorer, config: NeuralConfig) -> Restorer:
+    if (restorer.sample_rate_hz, restorer.block_samples) != (config.sample_rate_hz, config.packet_samples):
+        raise ModelError(
+            f"this restorer takes blocks of {restorer.block_samples} samples at {restorer.sample_rate_hz} Hz, the "
+            f"model gives {config.packet_samples} at {config.sample_rate_hz}: train one for it"
+        )
+    return restorer
+
+
 @dataclass
 class NeuralTierEncoderState:
     """Snapshot of a :class:`NeuralTierEncoder`."""
@@ -75,6 +86,7 @@ class NeuralTierDecoderState:
 
     engine: NeuralDecoderState
     resampler: BlockResampler
+    restorer: RestorerState | None
 
 
 class NeuralTierEncoder:
@@ -194,14 +206,16 @@ class NeuralTierDecoder:
         runtime = shared.runtime if shared else ready_runtime(settings.model, settings.backend)
         config = runtime.model.config
         self.block_samples = rate_hz // FRAMES_PER_SECOND
-        self._overlap_samples = round(config.overlap_samples / config.sample_rate_hz * rate_hz)
+        self._restorer = None if settings.restorer is None else _checked(Restorer(settings.restorer), config)
+        lag_samples = config.overlap_samples + (0 if self._restorer is None else self._restorer.delay_samples)
+        self._lag_samples = round(lag_samples / config.sample_rate_hz * rate_hz)
         self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, FRAMES_PER_SECOND, prime_input=False)
         self._engine = NeuralDecoder(runtime, stream=shared.row if shared else None)
 
     @property
     def delay_samples(self) -> int:
-        """Lag of the resampler and of the synthesis overlap."""
-        return self._resampler.delay_samples + self._overlap_samples
+        """Lag of the resampler, of the synthesis overlap, and of the restorer if there is one."""
+        return self._resampler.delay_samples + self._lag_samples
 
     def decode(self, packet: Packet | None) -> tuple[Float32Array, bool]:
         """Sound of the next 20 ms, and whether the packet was of use.
@@ -209,7 +223,7 @@ class NeuralTierDecoder:
         Shape: output ``[block_samples]``.
         """
         sound, usable = self._engine.decode(packet)
-        return self._resampler.process(sound), usable
+        return self._finish(sound), usable
 
     def prepare(self, packet: Packet | None) -> bool:
         """What comes before the network; whether the packet was of use."""
@@ -220,14 +234,19 @@ class NeuralTierDecoder:
 
         Shape: output ``[block_samples]``.
         """
-        return self._resampler.process(self._engine.finish())
+        return self._finish(self._engine.finish())
 
     def drain(self) -> Float32Array:
         """The tail of the last overlap and of the resampler.
 
         Shape: output ``[delay_samples]``.
         """
-        return self._resampler.process(self._engine.drain())[: self.delay_samples]
+        return self._finish(self._engine.drain())[: self.delay_samples]
+
+    def _finish(self, sound: Float32Array) -> Float32Array:
+        """What happens to decoded sound before the caller gets it."""
+        restored = sound if self._restorer is None else self._restorer.process(sound)
+        return self._resampler.process(restored)
 
     def silence(self, samples: int) -> Float32Array:
         """Silence.
@@ -240,12 +259,17 @@ class NeuralTierDecoder:
         """Back to the start of a stream."""
         self._engine.reset()
         self._resampler.reset()
+        if self._restorer is not None:
+            self._restorer.reset()
 
     def state(self) -> NeuralTierDecoderState:
         """A copy of everything remembered."""
-        return NeuralTierDecoderState(self._engine.state(), self._resampler.copy())
+        restorer = None if self._restorer is None else self._restorer.state()
+        return NeuralTierDecoderState(self._engine.state(), self._resampler.copy(), restorer)
 
     def restore(self, state: NeuralTierDecoderState) -> None:
         """Continue from a copied state."""
         self._engine.restore(state.engine)
         self._resampler = state.resampler.copy()
+        if self._restorer is not None and state.restorer is not None:
+            self._restorer.restore(state.restorer)

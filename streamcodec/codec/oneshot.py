@@ -92,10 +92,17 @@ def encode_array(
     )
 
 
-def decode_array(encoded: EncodedAudio, sample_rate_hz: int | None = None, *, model: str = DEFAULT_MODEL) -> Samples:
+def decode_array(
+    encoded: EncodedAudio,
+    sample_rate_hz: int | None = None,
+    *,
+    model: str = DEFAULT_MODEL,
+    restorer: str | None = None,
+) -> Samples:
     """Decode to the source's length, delay removed.
 
-    The neural tier decodes to any rate, the exact tiers to the one they were encoded at (AudioFormatError).
+    The neural tier decodes to any rate, the exact tiers to the one they were encoded at (AudioFormatError);
+    ``restorer`` as for :class:`StreamDecoder`.
 
     Shape: output of the neural tier ``[n]``, of the exact tiers ``[n, channels]`` (integers where lossless); ``n`` as
     encoded, times the ratio of the rates.
@@ -108,6 +115,7 @@ def decode_array(encoded: EncodedAudio, sample_rate_hz: int | None = None, *, mo
         channels=encoded.channels,
         bits_per_sample=encoded.bits_per_sample,
         model=model,
+        restorer=restorer,
     )
     total = -(-encoded.samples * rate_hz // encoded.sample_rate_hz)
     lag = _lag_samples(decoder, encoded.delay_samples, encoded.sample_rate_hz)
@@ -204,7 +212,7 @@ def _with_one_step(encoder: StreamEncoder, samples: Samples, overhead: int) -> S
     return StreamEncoder.of(step_for_ratio(encoder.settings, samples, overhead))
 
 
-def decoder_for(header: FileHeader, sample_rate_hz: int | None = None) -> StreamDecoder:
+def decoder_for(header: FileHeader, sample_rate_hz: int | None = None, restorer: str | None = None) -> StreamDecoder:
     """The decoder of a file; raises AudioFormatError or ModelError."""
     rate_hz = sample_rate_hz or header.sample_rate_hz
     _check_output_rate(header.tier, header.sample_rate_hz, rate_hz)
@@ -214,6 +222,7 @@ def decoder_for(header: FileHeader, sample_rate_hz: int | None = None) -> Stream
         channels=header.channels,
         bits_per_sample=header.bits_per_sample,
         model=header.model or DEFAULT_MODEL,
+        restorer=restorer,
     )
 
 
@@ -222,17 +231,19 @@ def decode_file(
     target: SoundSource,
     *,
     sample_rate_hz: int | None = None,
+    restorer: str | None = None,
     progress: Progress | None = None,
 ) -> int:
     """Decode a ``.sc`` file to a sound file (the suffix says the format, WAV for a stream).
 
-    Written with 16 bits, or 24 where an exact tier was given more. Returns the number of samples written (of each
-    channel). Damage is concealed. Raises AudioFormatError, FileFormatError or ModelError.
+    ``restorer`` as for :class:`StreamDecoder`. Written with 16 bits, or 24 where an exact tier was given more.
+    Returns the number of samples written (of each channel). Damage is concealed. Raises AudioFormatError,
+    FileFormatError or ModelError.
     """
     with open_binary(source, "rb") as file:
         reader = FileReader(file)
         header = reader.header
-        decoder = decoder_for(header, sample_rate_hz)
+        decoder = decoder_for(header, sample_rate_hz, restorer)
         rate_hz = decoder.sample_rate_hz
         lag = _lag_samples(decoder, header.delay_samples, header.sample_rate_hz)
         total = None

@@ -117,9 +117,12 @@ class DecoderSettings:
     bits_per_sample: int = 16
     model: str = DEFAULT_MODEL
     backend: Backend = "auto"
+    restorer: str | None = None
 
     def __post_init__(self) -> None:
         _check_backend(self.tier, self.backend)
+        if self.restorer is not None and self.tier is not Tier.NEURAL:
+            raise AudioFormatError("a restorer is for the neural tier: the exact tiers need none")
 
 
 def _check_backend(tier: Tier, backend: Backend) -> None:

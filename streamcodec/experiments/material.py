@@ -8,6 +8,9 @@ from pathlib import Path
 from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation.clips import Clip, read_clips
 from streamcodec.evaluation.errors import EvaluationError
+from streamcodec.training.data import DatasetError
+from streamcodec.training.datasets.catalogue import recognise
+from streamcodec.training.datasets.split import held_out
 
 DEV_SHARE = 5
 
@@ -22,10 +25,15 @@ class Material:
 
     train: tuple[Clip, ...]
     dev: tuple[Clip, ...]
+    folder: Path = Path()
+    """Where they were found; labels that come with the data are looked for there."""
 
     @classmethod
     def from_folder(cls, folder: Path, train_files: int, dev_files: int) -> Material:
         """``folder/train`` and ``folder/dev`` if they exist, else every fifth file of ``folder`` for development.
+
+        The published datasets are known by their layout and split as published, or so that no speaker, artist or
+        instrument is on both sides.
 
         Kinds of sound (speech, music, environment) are told by folder name; files in none count as speech.
 
@@ -39,16 +47,22 @@ class Material:
                 return cls(
                     tuple(read_clips(folder / "train", limit=train_files)),
                     tuple(read_clips(folder / "dev", limit=dev_files)),
+                    folder,
                 )
+            dataset, recordings = recognise(folder)
+            if dataset.kind is not None:
+                parts = held_out(recordings, 1 / DEV_SHARE, seed=0)
+                clips = [[Clip(recording.path, dataset.kind) for recording in part] for part in parts]
+                return cls(tuple(_at_most(clips[0], train_files)), tuple(_at_most(clips[1], dev_files)), folder)
             train: list[Clip] = []
             dev: list[Clip] = []
             for index, clip in enumerate(read_clips(folder)):
                 (dev if index % DEV_SHARE == 0 else train).append(clip)
-        except EvaluationError as error:
+        except (EvaluationError, DatasetError) as error:
             raise MaterialError(str(error)) from error
         if not train:
             raise MaterialError(f"{folder} holds one sound file; an experiment trains on some and judges by others")
-        return cls(tuple(_at_most(train, train_files)), tuple(_at_most(dev, dev_files)))
+        return cls(tuple(_at_most(train, train_files)), tuple(_at_most(dev, dev_files)), folder)
 
 
 def _at_most(clips: list[Clip], limit: int) -> list[Clip]:

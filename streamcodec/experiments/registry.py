@@ -14,6 +14,8 @@ NAMES: tuple[str, ...] = (
     "loss",
     "architecture",
     "near-lossless",
+    "restoration",
+    "probes",
 )
 ALL = "all"
 

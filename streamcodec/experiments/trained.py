@@ -82,11 +82,11 @@ def some_sound(sounds: Sequence[Float32Array], model: ResearchModel) -> list[Flo
     return [sound[:each] for sound in sounds]
 
 
-def loss_curve(folder: Path) -> tuple[list[int], list[float]]:
-    """Steps and distortion from a run's log."""
+def loss_curve(folder: Path, figure: str = "distortion") -> tuple[list[int], list[float]]:
+    """Steps and distortion (or another figure) from a run's log."""
     rows = [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
-    kept = [row for row in rows if math.isfinite(row.get("distortion", math.nan))]
-    return [row["step"] for row in kept], [row["distortion"] for row in kept]
+    kept = [row for row in rows if math.isfinite(row.get(figure, math.nan))]
+    return [row["step"] for row in kept], [row[figure] for row in kept]
 
 
 def _number(value: object) -> float:

@@ -5,6 +5,31 @@ from __future__ import annotations
 import dataclasses
 import json
 from dataclasses import dataclass
+from typing import Protocol
+
+
+class Framing(Protocol):
+    """What an analysis and synthesis of sound by overlapping frames must know."""
+
+    @property
+    def sample_rate_hz(self) -> int:
+        """Rate of the sound."""
+
+    @property
+    def hop_samples(self) -> int:
+        """Distance of frames."""
+
+    @property
+    def overlap_samples(self) -> int:
+        """How far the synthesis window reaches beyond a hop; the delay of analysis and synthesis."""
+
+    @property
+    def fft_samples(self) -> int:
+        """Length of the analysis window, all of it in the past."""
+
+    @property
+    def compand_power(self) -> float:
+        """Exponent of compressed magnitudes."""
 
 
 @dataclass(frozen=True)

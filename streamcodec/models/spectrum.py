@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from native_dsp.windows import low_delay_pair
-from streamcodec.models.config import NeuralConfig
+from streamcodec.models.config import Framing
 
 MAGNITUDE_FLOOR = 1e-5
 
@@ -35,7 +35,7 @@ def mel_matrix(sample_rate_hz: int, fft_samples: int, bands: int, max_hz: float 
 class Spectrum(nn.Module):
     """Analysis and synthesis of whole signals, companding between linear and compressed spectra."""
 
-    def __init__(self, config: NeuralConfig) -> None:
+    def __init__(self, config: Framing) -> None:
         super().__init__()
         self.config = config
         analysis, synthesis = low_delay_pair(config.fft_samples, config.hop_samples, config.overlap_samples)

@@ -65,8 +65,13 @@ def noise_gains(config: NeuralConfig, low_noise_gains: LevelCurve) -> Tensor:
     return torch.cat([torch.ones(config.levels + 1, 2 * config.bins), noise], dim=1)
 
 
-def _export_graph(module: EncoderStep | DecoderStep, path: Path, int8: bool) -> None:
-    inputs, state = module.inputs(1), module.initial_state(1)
+def export_graph(module: nn.Module, inputs: dict[str, Tensor], state: list[Tensor], path: Path, int8: bool) -> None:
+    """Write a step graph of any number of streams: named inputs and ``state0..N`` in, ``output`` and
+    ``next_state0..N`` out.
+
+    ``module`` takes the inputs and then the states, and returns the output and then the next states; inputs and
+    states are given for one stream.
+    """
     names = [*inputs, *(f"{STATE_PREFIX}{k}" for k in range(len(state)))]
     outputs = ["output", *(f"{NEXT_STATE_PREFIX}{k}" for k in range(len(state)))]
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
@@ -248,9 +253,11 @@ def export_model(
     """
     config = codec.config
     folder.mkdir(parents=True, exist_ok=True)
-    decoder = DecoderStep(codec.decoder, noise_gains(config, low_noise_gains))
-    _export_graph(EncoderStep(codec.encoder), folder / "encoder.onnx", int8)
-    _export_graph(decoder, folder / "decoder.onnx", int8)
+    for module, name in (
+        (EncoderStep(codec.encoder), "encoder.onnx"),
+        (DecoderStep(codec.decoder, noise_gains(config, low_noise_gains)), "decoder.onnx"),
+    ):
+        export_graph(module, module.inputs(1), module.initial_state(1), folder / name, int8)
     save_file(entropy_tables(codec), folder / "entropy.safetensors")
     (folder / "model.json").write_text(
         json.dumps({"config": json.loads(config.to_json()), "low_noise_gains": low_noise_gains, **facts}, indent=1)

@@ -14,7 +14,7 @@ import soundfile
 from scipy import signal
 
 from streamcodec.training.data import DatasetError
-from streamcodec.training.datasets.catalogue import DATASETS, read_dataset
+from streamcodec.training.datasets.catalogue import DATASETS, read_dataset, recognise
 from streamcodec.training.datasets.preprocess import (
     Preprocessing,
     join_frames,
@@ -23,7 +23,7 @@ from streamcodec.training.datasets.preprocess import (
     overlapping_frames,
 )
 from streamcodec.training.datasets.recording import Recording
-from streamcodec.training.datasets.split import published_split, split_by_group
+from streamcodec.training.datasets.split import held_out, published_split, split_by_group
 
 
 def write_sound(path: Path, rate_hz: int = 16_000) -> None:
@@ -173,6 +173,14 @@ def test_adapter_reads_the_real_layout(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
+def test_layouts_are_recognised(name: str, tmp_path: Path) -> None:
+    LAYOUTS[name][0](tmp_path)
+    dataset, found = recognise(tmp_path)
+    assert dataset.name == name
+    assert len(found) == len(LAYOUTS[name][1])
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_missing_data_is_one_sentence(name: str, tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(DatasetError, match=name) as caught:
@@ -259,6 +267,14 @@ def test_published_split_is_checked() -> None:
     with pytest.raises(DatasetError, match="no published split"):
         published_split(many())
     assert published_split([train]) == {"train": [train]}
+
+
+def test_held_out_takes_the_published_part_or_whole_groups() -> None:
+    published = [Recording(Path(f"{k}.wav"), k, {}, k) for k in ("train", "test")]  # type: ignore[arg-type]
+    assert held_out(published, 0.2, seed=0) == (published[:1], published[1:])
+    train, rest = held_out(many(), 0.2, seed=0)
+    assert not {r.group for r in train} & {r.group for r in rest}
+    assert 0.1 < len(rest) / len(many()) < 0.3
 
 
 @pytest.mark.parametrize("to_hz", [16_000, 22_050, 44_100])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from pathlib import Path
 
 from streamcodec.training.data import DatasetError
@@ -16,6 +17,14 @@ from streamcodec.training.datasets.vctk import Vctk
 
 _ALL: tuple[Dataset, ...] = (LibriSpeech(), Vctk(), NSynth(), Fma(), Esc50(), SpeechCommands(), Folder())
 DATASETS: dict[str, Dataset] = {dataset.name: dataset for dataset in _ALL}
+
+
+def recognise(folder: Path | str) -> tuple[Dataset, list[Recording]]:
+    """The first dataset whose layout ``folder`` has, and its recordings; any folder of sound is ``folder``."""
+    for dataset in _ALL[:-1]:
+        with contextlib.suppress(DatasetError):
+            return dataset, dataset.recordings(Path(folder))
+    return _ALL[-1], _ALL[-1].recordings(Path(folder))
 
 
 def read_dataset(name: str, folder: Path | str) -> list[Recording]:

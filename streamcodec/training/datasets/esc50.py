@@ -13,6 +13,7 @@ class Esc50:
     """``meta/esc50.csv`` beside ``audio/*.wav``; labels ``class``, ``fold``, ``esc10``; group: source recording."""
 
     name = "esc50"
+    kind = "environment"
     layout = "meta/esc50.csv and audio/*.wav"
 
     def recordings(self, folder: Path) -> list[Recording]:

@@ -16,6 +16,7 @@ class Fma:
     """``fma_metadata/tracks.csv`` beside ``fma_small/NNN/NNNNNN.mp3``; label ``genre``; group artist."""
 
     name = "fma"
+    kind = "music"
     layout = "fma_metadata/tracks.csv and fma_small/000/000002.mp3 (or fma_medium, fma_large, fma_full)"
 
     def recordings(self, folder: Path) -> list[Recording]:

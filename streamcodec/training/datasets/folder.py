@@ -20,6 +20,7 @@ class Folder:
     """
 
     name = "folder"
+    kind = None
     layout = ".wav, .flac, .ogg or .mp3 files"
 
     def recordings(self, folder: Path) -> list[Recording]:

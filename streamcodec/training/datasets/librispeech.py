@@ -13,6 +13,7 @@ class LibriSpeech:
     """Folders ``train-clean-100/SPEAKER/CHAPTER/*.flac``; labels ``speaker``, and ``sex`` from SPEAKERS.TXT."""
 
     name = "librispeech"
+    kind = "speech"
     layout = "train-clean-100/SPEAKER/CHAPTER/SPEAKER-CHAPTER-NUMBER.flac (or dev-*, test-*)"
 
     def recordings(self, folder: Path) -> list[Recording]:

@@ -15,6 +15,7 @@ class NSynth:
     """Folders ``nsynth-SPLIT`` of ``examples.json``, ``audio/``; labels ``family``, ``source``; group: instrument."""
 
     name = "nsynth"
+    kind = "music"
     layout = "nsynth-train/examples.json and nsynth-train/audio/*.wav (or nsynth-valid, nsynth-test)"
 
     def recordings(self, folder: Path) -> list[Recording]:

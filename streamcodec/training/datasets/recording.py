@@ -34,6 +34,10 @@ class Dataset(Protocol):
         """What the command line calls it."""
 
     @property
+    def kind(self) -> str | None:
+        """``speech``, ``music`` or ``environment``; None where that differs from file to file."""
+
+    @property
     def layout(self) -> str:
         """What the folder must hold, as a user would look for it."""
 

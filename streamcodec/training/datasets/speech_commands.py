@@ -14,6 +14,7 @@ class SpeechCommands:
     """Folders ``WORD/SPEAKER_nohash_N.wav``; labels ``word``, ``speaker``; its two lists give the published split."""
 
     name = "speech-commands"
+    kind = "speech"
     layout = "WORD/SPEAKER_nohash_N.wav, testing_list.txt and validation_list.txt"
 
     def recordings(self, folder: Path) -> list[Recording]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -62,6 +63,17 @@ def split_by_group(
         if not part:
             raise DatasetError(f"the split {name!r} got no recording; the groups are too few or too uneven")
     return parts
+
+
+def held_out(recordings: Sequence[Recording], share: float, seed: int) -> tuple[list[Recording], list[Recording]]:
+    """(training, held out): the dataset's own test or validation part if it has one, else a share of the groups."""
+    with contextlib.suppress(DatasetError):
+        parts = published_split(recordings)
+        rest = parts.get("test") or parts.get("validation")
+        if parts.get("train") and rest:
+            return parts["train"], rest
+    split = split_by_group(recordings, shares={"train": 1.0 - share, "test": share}, seed=seed)
+    return split["train"], split["test"]
 
 
 def published_split(recordings: Iterable[Recording]) -> dict[SplitName, list[Recording]]:

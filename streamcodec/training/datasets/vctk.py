@@ -14,6 +14,7 @@ class Vctk:
     """Folders ``wav48*/SPEAKER/``; the first microphone alone; labels ``speaker``, ``sex``, ``accent``."""
 
     name = "vctk"
+    kind = "speech"
     layout = "wav48_silence_trimmed/pNNN/pNNN_NNN_mic1.flac (or wav48/pNNN/pNNN_NNN.wav)"
 
     def recordings(self, folder: Path) -> list[Recording]:

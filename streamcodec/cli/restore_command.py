@@ -1,0 +1,39 @@
+"""``streamcodec restore``."""
+
+from __future__ import annotations
+
+import argparse
+
+from streamcodec.cli.common import input_file, output_file, print_json, progress_bar
+
+HELP = (
+    "undo some of what a lossy codec did to a sound, by a trained restorer",
+    "streamcodec restore heard.mp3 restored.wav --model runs/bench/restoration/all",
+)
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Arguments of the command."""
+    parser.add_argument("input", help="sound file (.wav, .flac, .ogg, .mp3), or - for standard input")
+    parser.add_argument("output", help="sound file (.wav, .flac, .ogg), or - for WAV on standard output")
+    parser.add_argument(
+        "--model", required=True, metavar="FOLDER", help="restorer, as 'streamcodec experiment restoration' writes it"
+    )
+    parser.add_argument("--json", action="store_true", help="print figures as JSON")
+
+
+def run(options: argparse.Namespace) -> None:
+    """Restore, then say what came out."""
+    from streamcodec.codec.restoration import Restorer, restore_file
+
+    restorer = Restorer(options.model)
+    source = input_file(options.input)
+    with output_file(options.output) as target, progress_bar("restoring") as progress:
+        samples = restore_file(source, target, restorer, progress)
+    if options.output == "-":
+        return
+    delay_ms = 1000.0 * restorer.delay_samples / restorer.sample_rate_hz
+    if options.json:
+        print_json({"samples": samples, "delay_of_a_live_stage_ms": delay_ms})
+    else:
+        print(f"{options.output}: {samples} samples (as a live stage it adds {delay_ms:g} ms)")

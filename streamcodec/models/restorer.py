@@ -1,0 +1,82 @@
+"""Loader of restorers, networks that undo some of what a lossy codec did to a sound; needs no torch.
+
+A restorer is a folder of ``restorer.onnx`` and ``restorer.json``.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streamcodec.errors import ModelError
+
+GRAPH = "restorer.onnx"
+DESCRIPTION = "restorer.json"
+
+
+@dataclass(frozen=True)
+class RestorerConfig:
+    """Shape of a causal restorer; framing in samples at ``sample_rate_hz``, as in the codec's ``NeuralConfig``."""
+
+    sample_rate_hz: int = 24_000
+    hop_samples: int = 240
+    overlap_samples: int = 120
+    fft_samples: int = 512
+    hops_per_step: int = 2
+    compand_power: float = 0.5
+
+    mel_bands: int = 40
+    dim: int = 96
+    kernel_size: int = 3
+    dilations: tuple[int, ...] = (1, 2, 4, 8)
+    """Of the convolutional encoder's four layers."""
+    expansion: int = 2
+    heads: int = 4
+    memory_hops: int = 32
+    """How many hops before the present one attention reaches back to."""
+
+    @property
+    def bins(self) -> int:
+        """Number of frequency bins of one frame."""
+        return self.fft_samples // 2 + 1
+
+    @property
+    def step_samples(self) -> int:
+        """Samples taken in and given out by one step."""
+        return self.hop_samples * self.hops_per_step
+
+    def to_json(self) -> str:
+        """Serialise to JSON text."""
+        return json.dumps(dataclasses.asdict(self))
+
+    @classmethod
+    def from_json(cls, text: str) -> RestorerConfig:
+        """Read back what :meth:`to_json` wrote; unknown keys are an error."""
+        fields = json.loads(text)
+        return cls(**fields | {"dilations": tuple(fields["dilations"])})
+
+
+@dataclass(frozen=True)
+class StoredRestorer:
+    """A restorer as it lies on disk."""
+
+    config: RestorerConfig
+    graph_path: Path
+    facts: dict[str, Any]
+    """What it was trained on and what was measured."""
+
+
+def load_restorer(folder: Path | str) -> StoredRestorer:
+    """The restorer in ``folder``; raises ModelError."""
+    folder = Path(folder)
+    try:
+        facts = json.loads((folder / DESCRIPTION).read_text())
+        config = RestorerConfig.from_json(json.dumps(facts.pop("config")))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise ModelError(f"no usable restorer in {folder} ({error}); it needs {DESCRIPTION} and {GRAPH}") from error
+    if not (folder / GRAPH).is_file():
+        raise ModelError(f"no usable restorer in {folder}: {GRAPH} is missing")
+    return StoredRestorer(config, folder / GRAPH, facts)
