@@ -151,7 +151,7 @@ def _warm_up(heard: SoundFormat) -> None:
 def _rates(encoder: FloatEncoder) -> CongestionConfig | None:
     """Bounds of the rate, the highest of which is what was asked for; None where quality was asked for instead."""
     from streamcodec import Tier
-    from streamcodec.codec.near_lossless import TargetBitrate
+    from streamcodec.codec.near_lossless_rate import TargetBitrate
     from streamcodec.codec.near_lossless_tier import rate_target
     from streamcodec.net.congestion import CongestionConfig
 

@@ -5,7 +5,9 @@ Layout, big-endian::
     "SCF1", u32 header length (at most 64 KiB), header (JSON), u32 CRC-32 of the header
     cluster, repeated: sync mark (4 bytes), u32 body length, body, u32 CRC-32 of the body
         body: u64 media time of the first packet, varint packets, then for each packet:
-              varint packet durations skipped since the one before, flags and level (1 byte), varint length, payload
+              varint frame durations skipped since the end of the one before, flags and level (1 byte; the highest
+              bit set: a byte follows with the frames of this and later packets, 1 until then), varint length,
+              payload
     index, once: index mark (4 bytes), u32 body length, body, u32 CRC-32 of the body
         body: u64 total samples, u32 clusters, for each: u64 offset, u64 media time of the first packet
     u64 offset of the index, "SCFE"
@@ -26,6 +28,7 @@ from dataclasses import dataclass, field
 from typing import IO
 
 from streamcodec.codec.packet import (
+    MAX_FRAMES,
     MAX_LEVEL,
     MAX_PAYLOAD_BYTES,
     SEQUENCE_MODULUS,
@@ -43,6 +46,7 @@ END_MAGIC = b"SCFE"
 MAX_HEADER_BYTES = 1 << 16
 MAX_BODY_BYTES = 1 << 24
 CLUSTER_PACKETS = 50
+FRAMES_FOLLOW = 0x80
 
 
 @dataclass(frozen=True)
@@ -96,7 +100,7 @@ class FileHeader:
 
 @dataclass(frozen=True, slots=True)
 class TimedPacket:
-    """A packet and its media time in packet durations since the start of the file (never wraps)."""
+    """A packet and its media time in frame durations since the start of the file (never wraps)."""
 
     time: int
     packet: Packet
@@ -142,13 +146,19 @@ class FileWriter:
         self._index.append((self._offset, self._cluster[0].time))
         body = bytearray(struct.pack(">Q", self._cluster[0].time))
         _append_varint(body, len(self._cluster))
-        before = self._cluster[0].time - 1
+        due = self._cluster[0].time
+        frames = 1
         for timed in self._cluster:
-            _append_varint(body, timed.time - before - 1)
-            body.append(int(timed.packet.flags) << 4 | timed.packet.level)
-            _append_varint(body, len(timed.packet.payload))
-            body += timed.packet.payload
-            before = timed.time
+            packet = timed.packet
+            _append_varint(body, timed.time - due)
+            changed = FRAMES_FOLLOW if packet.frames != frames else 0
+            body.append(changed | int(packet.flags) << 4 | packet.level)
+            if changed:
+                body.append(packet.frames)
+            _append_varint(body, len(packet.payload))
+            body += packet.payload
+            frames = packet.frames
+            due = timed.time + frames
         self._write(_block(CLUSTER_MARK, bytes(body)))
         self._cluster = []
 
@@ -255,22 +265,29 @@ def _parse_cluster(body: bytes, tier: Tier) -> list[TimedPacket]:
     packets: list[TimedPacket] = []
     if len(body) < 9:
         return packets
-    time = int.from_bytes(body[:8], "big") - 1
+    due = int.from_bytes(body[:8], "big")
+    frames = 1
     count, position = _take_varint(body, 8)
     for _ in range(count):
         skipped, position = _take_varint(body, position)
         if position >= len(body):
             break
         mark = body[position]
-        length, position = _take_varint(body, position + 1)
+        position += 1
+        if mark & FRAMES_FOLLOW and position < len(body):
+            frames = body[position]
+            position += 1
+        length, position = _take_varint(body, position)
         end = position + length
-        if length > MAX_PAYLOAD_BYTES or end > len(body) or mark >> 4 > 7 or skipped > 1 << 31:
+        if length > MAX_PAYLOAD_BYTES or end > len(body) or not 1 <= frames <= MAX_FRAMES or skipped > 1 << 31:
             break
-        time += 1 + skipped
+        time = due + skipped
         wrapped = time % SEQUENCE_MODULUS
-        flags = PacketFlags(mark >> 4)
-        packets.append(TimedPacket(time, Packet(tier, wrapped, wrapped, mark & MAX_LEVEL, flags, body[position:end])))
+        level, flags = mark & MAX_LEVEL, PacketFlags((mark & ~FRAMES_FOLLOW) >> 4)
+        packet = Packet(tier, wrapped, wrapped, level, flags, body[position:end], frames=frames)
+        packets.append(TimedPacket(time, packet))
         position = end
+        due = time + frames
     return packets
 
 

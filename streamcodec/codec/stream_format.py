@@ -46,7 +46,8 @@ def _lossless(payload: bytes) -> StreamFormat | None:
 
 
 def _near_lossless(payload: bytes) -> StreamFormat | None:
-    from streamcodec.codec.near_lossless import NearLosslessFormat, is_key_payload
+    from streamcodec.codec.near_lossless import is_key_payload
+    from streamcodec.codec.near_lossless_format import NearLosslessFormat
 
     if not is_key_payload(payload):
         return None

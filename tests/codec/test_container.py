@@ -43,6 +43,22 @@ def test_round_trip(gap_at: int | None) -> None:
     assert list(reader.packets()) == written
 
 
+def test_packets_of_changing_length_come_back_whole() -> None:
+    out = io.BytesIO()
+    writer = FileWriter(out, HEADER)
+    written = []
+    time = 0
+    for k in range(200):
+        frames = (1, 3, 3, 6, 2)[k // 7 % 5]
+        flags = PacketFlags.KEY if k % 20 == 0 else PacketFlags.NONE
+        packet = Packet(Tier.NEURAL, time, time, k % 16, flags, bytes(k % 31), frames=frames)
+        writer.write(time, packet)
+        written.append(TimedPacket(time, packet))
+        time += frames + (40 if k == 90 else 0)
+    writer.close(time * 480)
+    assert list(FileReader(io.BytesIO(out.getvalue())).packets()) == written
+
+
 def test_seeking_starts_at_a_key_packet_at_or_before() -> None:
     data, written = made()
     for time in (0, 49, 50, 120, 229, 10_000):
