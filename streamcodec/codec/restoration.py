@@ -23,7 +23,6 @@ from streamcodec.codec.neural_encoder import analyse_companded
 from streamcodec.codec.packet import Tier
 from streamcodec.codec.sound_file import SoundReader, SoundWriter
 from streamcodec.models.restorer import RestorerConfig, load_restorer
-from streamcodec.runtime.onnx_step import OnnxGraph
 from streamcodec.runtime.step import StepGraph
 
 Float32Array = NDArray[np.float32]
@@ -40,6 +39,9 @@ class RestorerState:
 
 @lru_cache(maxsize=4)
 def _load(folder: str) -> tuple[RestorerConfig, StepGraph]:
+    # Imported late: streams without a restorer, and the exact tiers, do without onnxruntime.
+    from streamcodec.runtime.onnx_step import OnnxGraph
+
     stored = load_restorer(folder)
     return stored.config, OnnxGraph(stored.graph_path)
 

@@ -103,8 +103,8 @@ def test_delay_from_mouth_to_ear(room: dict[str, str], tmp_path: Path, capsys: p
             f"frame {split['frame_ms']:.1f} + codec {split['codec_ms']:.1f} + buffer {buffer_ms:.1f}; "
             f"chirp by chirp {', '.join(f'{ms:.1f}' for ms in total_ms)}"
         )
-    # What the engine says of itself is what its callback's recording shows, up to a late block after the last chirp.
-    assert buffer_ms == pytest.approx(split["buffer_ms"], abs=25.0)
+    # What the engine says of itself is what its callback's recording shows, up to late blocks after the last chirp.
+    assert -25.0 <= split["buffer_ms"] - buffer_ms <= 45.0
     assert 0.0 < device_ms < 1_000.0 * LONGEST_DELAY_S
     assert figures["lost"] == 0
     assert figures["feedback_found"] == 0
