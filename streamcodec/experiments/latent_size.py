@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from streamcodec.evaluation import Clip
-from streamcodec.experiments.comparison import compare
+from streamcodec.experiments.comparison import compare, shipped_tiers
 from streamcodec.experiments.drawing import draw_plane
 from streamcodec.experiments.experiment import Context, Experiment, Results, Table
 from streamcodec.experiments.sounds import Float32Array, development_clips, training_sounds
@@ -41,7 +41,7 @@ def run(context: Context) -> Results:
         for key, config in {**rungs, **blocks}.items()
     }
     keyed = {key.replace(" ", "-"): codec for key, codec in codecs.items()}
-    found = compare(context, "Latent sizes", keyed, clips, sounds)
+    found = compare(context, "Latent sizes", keyed, clips, sounds, shipped_tiers())
     ladder = _ladder(codecs, clips)
     points = [(float(str(row[2])), float(str(row[3]))) for row in ladder.rows]
     nominal = [(float(str(row[1])), float(str(row[4]))) for row in ladder.rows]
