@@ -202,6 +202,25 @@ def test_material_is_split_where_the_folder_is_not(tmp_path: Path) -> None:
     assert not {clip.path for clip in found.train} & {clip.path for clip in found.dev}
 
 
+@pytest.mark.parametrize("told_by", ["folders", "manifest"])
+def test_a_plain_folder_keeps_speakers_on_one_side(tmp_path: Path, told_by: str) -> None:
+    speaker_of = {f"{kind}{k}": f"{kind}-{k % 3}" for kind in ("speech", "music") for k in range(12)}
+    rows = ["file,source,speaker"]
+    for name, speaker in speaker_of.items():
+        kind = name.rstrip("0123456789")
+        file = f"{kind}/{speaker}/{name}.wav" if told_by == "folders" else f"{kind}/{name}.wav"
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / file, np.zeros(80), 16_000)
+        rows.append(f"{file},studio,{speaker}")
+    if told_by == "manifest":
+        (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    found = Material.from_folder(tmp_path, 100, 100)
+    sides = [{speaker_of[clip.path.stem] for clip in clips} for clips in (found.train, found.dev)]
+    assert not sides[0] & sides[1]
+    assert len(found.train) + len(found.dev) == 24
+    assert {clip.kind for clip in found.dev} == {clip.kind for clip in found.train} == {"speech", "music"}
+
+
 @pytest.mark.parametrize("make", ["nothing", "empty", "one", "text"])
 def test_wrong_data_is_one_sentence(tmp_path: Path, make: str, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "sound"
