@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +11,7 @@ from streamcodec.evaluation.clips import Clip, read_clips
 from streamcodec.evaluation.errors import EvaluationError
 from streamcodec.training.data import DatasetError
 from streamcodec.training.datasets.catalogue import recognise
+from streamcodec.training.datasets.recording import Recording
 from streamcodec.training.datasets.split import held_out
 
 DEV_SHARE = 5
@@ -30,10 +32,11 @@ class Material:
 
     @classmethod
     def from_folder(cls, folder: Path, train_files: int, dev_files: int) -> Material:
-        """``folder/train`` and ``folder/dev`` if they exist, else every fifth file of ``folder`` for development.
+        """``folder/train`` and ``folder/dev`` if they exist, else a fifth of ``folder`` for development.
 
         The published datasets are known by their layout and split as published, or so that no speaker, artist or
-        instrument is on both sides.
+        instrument is on both sides. So are plain folders, where a manifest or subfolders tell sources apart; where
+        nothing does, every fifth file is for development.
 
         Kinds of sound (speech, music, environment) are told by folder name; files in none count as speech.
 
@@ -54,15 +57,27 @@ class Material:
                 parts = held_out(recordings, 1 / DEV_SHARE, seed=0)
                 clips = [[Clip(recording.path, dataset.kind) for recording in part] for part in parts]
                 return cls(tuple(_at_most(clips[0], train_files)), tuple(_at_most(clips[1], dev_files)), folder)
-            train: list[Clip] = []
-            dev: list[Clip] = []
-            for index, clip in enumerate(read_clips(folder)):
-                (dev if index % DEV_SHARE == 0 else train).append(clip)
+            train, dev = _apart(read_clips(folder), {r.path.resolve(): r.group for r in recordings})
         except (EvaluationError, DatasetError) as error:
             raise MaterialError(str(error)) from error
         if not train:
             raise MaterialError(f"{folder} holds one sound file; an experiment trains on some and judges by others")
         return cls(tuple(_at_most(train, train_files)), tuple(_at_most(dev, dev_files)), folder)
+
+
+def _apart(clips: Sequence[Clip], group_of: Mapping[Path, str]) -> tuple[list[Clip], list[Clip]]:
+    """(training, development): whole groups of every kind that has several, every fifth of the other files."""
+    dev: set[Path] = set()
+    loose: list[Path] = []
+    for kind in dict.fromkeys(clip.kind for clip in clips):
+        paths = [clip.path for clip in clips if clip.kind == kind]
+        grouped = [Recording(path, group_of.get(path.resolve(), ""), {}) for path in paths]
+        if len({recording.group for recording in grouped}) > 1:
+            dev |= {recording.path for recording in held_out(grouped, 1 / DEV_SHARE, seed=0)[1]}
+        else:
+            loose += paths
+    dev |= set(loose[::DEV_SHARE])
+    return [clip for clip in clips if clip.path not in dev], [clip for clip in clips if clip.path in dev]
 
 
 def _at_most(clips: list[Clip], limit: int) -> list[Clip]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from streamcodec.experiments.comparison import compare
+from streamcodec.experiments.comparison import compare, shipped_tiers
 from streamcodec.experiments.experiment import Context, Experiment, Results
 from streamcodec.experiments.sounds import development_clips, training_sounds
 from streamcodec.experiments.trained import settings_for, trained
@@ -26,7 +26,7 @@ def run(context: Context) -> Results:
         )
         for kind in KINDS
     }
-    found = compare(context, "Representations", codecs, clips, sounds)
+    found = compare(context, "Representations", codecs, clips, sounds, shipped_tiers())
     return Results(found.tables, found.pictures, found.sounds, [_NOTE])
 
 

@@ -17,7 +17,8 @@ from streamcodec.models.research.codec import ResearchCodec
 from streamcodec.models.research.registry import WEIGHTS_FILE, build_model, load_model, save_model
 from streamcodec.training.checkpoint import read_checkpoint
 from streamcodec.training.loop import BEST, CHECKPOINT, LOG, RunLimits, TrainingLoop
-from streamcodec.training.research import ResearchTraining, research_task
+from streamcodec.training.research import ResearchTraining
+from streamcodec.training.research_task import research_task
 
 Float32Array = NDArray[np.float32]
 LOG_LINES = 40

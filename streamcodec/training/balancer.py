@@ -1,4 +1,4 @@
-"""Keeps each loss's pull on the decoded sound at a stated share, whatever the scale of the loss."""
+"""Keeps each loss's pull on what a network gives out at a stated share, whatever the scale of the loss."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ REFERENCE = "reference"
 
 @dataclass
 class Balancer:
-    """Gradients of several losses at the decoded sound, rescaled to shares of the first one's.
+    """Gradients of several losses at a network's outputs, rescaled to shares of the first one's.
 
     Défossez et al., "High Fidelity Neural Audio Compression" (2022), section 3.4, rescale each gradient to a share
     of a fixed norm, divided by a moving average of its own norm. Here the reference is the reconstruction loss's own

@@ -12,12 +12,12 @@ from typing import Literal
 import torch
 
 from streamcodec.models.config import NeuralConfig
-from streamcodec.training.adversarial_task import FINE_TUNING, AdversarialConfig, AdversarialTask
+from streamcodec.training.adversarial_task import AdversarialConfig, AdversarialTask
 from streamcodec.training.checkpoint import read_checkpoint
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.data import build_cache
 from streamcodec.training.loop import CHECKPOINT, TrainingLoop
-from streamcodec.training.schedule import TrainingConfig
+from streamcodec.training.schedule import FINE_TUNING, TrainingConfig
 from streamcodec.training.task import TrainingError
 from streamcodec.training.team import Team, join_team
 from streamcodec.training.throughput import Option, benchmark, bfloat16_is_faster, codec_task_of, options_here
@@ -88,7 +88,7 @@ def settings_of(options: CodecRunOptions) -> TrainingConfig:
 
 def make_task(
     options: CodecRunOptions, cache: Path, device: str, team: Team | None = None
-) -> CodecTask | AdversarialTask:
+) -> CodecTask | AdversarialTask[CodecTask]:
     """The task of the stage that is asked for."""
     codec_task = CodecTask(
         options.model, settings_of(options), cache, device=device, start_from=options.start_from, team=team
@@ -128,7 +128,7 @@ def time_options(asked: CodecRunOptions) -> Iterator[tuple[Option, float]]:
     """Seconds of sound per second of every way to train on this machine."""
     cache = cache_of(asked)
 
-    def task_of(option: Option) -> CodecTask | AdversarialTask:
+    def task_of(option: Option) -> CodecTask | AdversarialTask[CodecTask]:
         adversarial_from = 0.0 if option.adversarial else None
         options = dataclasses.replace(
             asked, batch_segments=option.batch_segments, adversarial_from=adversarial_from, start_from=None

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator
 from pathlib import Path
 
 import torch
@@ -17,33 +16,12 @@ from streamcodec.training.initialise import grow_from, initialise_linear_paths
 from streamcodec.training.learning_rate import WarmupCosine
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
 from streamcodec.training.schedule import TrainingConfig, draw_conditions, rate_weights
-from streamcodec.training.task import Counted, Figures, OptimiserConfig, ParameterGroup, Player, TrainingTask, Turn
+from streamcodec.training.sound_task import SoundPass, SoundTask
+from streamcodec.training.task import Counted, OptimiserConfig, ParameterGroup, Player
 from streamcodec.training.team import Team
 
 
-@dataclasses.dataclass
-class CodecPass:
-    """One batch through the codec, and what it costs."""
-
-    original: Tensor
-    """Sound aligned with the decoded one."""
-    decoded: Tensor
-    second: Tensor
-    """Another draw of the decoder's noise."""
-    bandwidth_hz: Tensor
-    distance: Tensor
-    """Mean reconstruction loss."""
-    price: Tensor
-    """Mean price of the bits."""
-    figures: Figures
-
-    @property
-    def loss(self) -> Tensor:
-        """What the regression stage lowers."""
-        return self.distance + self.price
-
-
-class CodecTask(TrainingTask):
+class CodecTask(SoundTask):
     """The networks of the neural tier, scored by :class:`~streamcodec.training.losses.ReconstructionLoss`."""
 
     def __init__(
@@ -58,6 +36,7 @@ class CodecTask(TrainingTask):
         team: Team | None = None,
     ) -> None:
         self.config = config
+        self.sample_rate_hz = model_config.sample_rate_hz
         self.device = torch.device(device)
         self.bfloat16 = bfloat16
         self._start_from = start_from
@@ -102,12 +81,7 @@ class CodecTask(TrainingTask):
         samples, _ = self.source.batch(step=2**31, size=self.config.initial_segments)
         return initialise_linear_paths(self.codec, torch.from_numpy(samples).to(self.device))
 
-    def turns(self, step: int, progress: float) -> Iterator[Turn]:
-        """The codec's turn."""
-        done = self.code_batch(step, progress)
-        yield Turn(CODEC, done.loss, done.figures)
-
-    def code_batch(self, step: int, progress: float) -> CodecPass:
+    def sound_batch(self, step: int, progress: float) -> SoundPass:
         """Draw the batch of a step, code it under random conditions, and score it."""
         config, model = self.config, self.codec.config
         own_step = step * self.team.size + self.team.rank
@@ -121,21 +95,21 @@ class CodecTask(TrainingTask):
                 x, level, conditions.available.to(self.device), conditions.lost.to(self.device)
             )
         lag = model.overlap_samples
-        original, decoded, second = x[:, :-lag], out.samples[:, lag:], out.second[:, lag:]
+        original, draws = x[:, :-lag], (out.samples[:, lag:], out.second[:, lag:])
         band = torch.from_numpy(bandwidth).to(self.device)
         fineness = level.float().mean(1) / (model.levels - 1)
         weights = loss_weights(fineness, progress, config.late_losses_from)
-        distance, parts = self.loss(decoded, second, original, band, weights)
+        distance, parts = self.loss(*draws, original, band, weights)
         to_kbps = model.packets_per_second / 1000.0
         price = rate_weights(config, model.levels, step).to(self.device)[level]
-        return CodecPass(
-            original,
-            decoded,
-            second,
-            band,
-            distance.mean(),
-            (price * out.packet_bits * to_kbps).mean(),
-            {**parts, "kbps": _by_level(out.packet_bits_hard * to_kbps, level, model.levels)},
+        return SoundPass(
+            original=original,
+            draws=draws,
+            outputs=draws,
+            bandwidth_hz=band,
+            distance=distance.mean(),
+            price=(price * out.packet_bits * to_kbps).mean(),
+            figures={**parts, "kbps": _by_level(out.packet_bits_hard * to_kbps, level, model.levels)},
         )
 
 

@@ -1,12 +1,11 @@
-"""How research models are trained: crops, losses, the price of a bit. The loop is in ``training.loop``."""
+"""What research models are trained on and by: crops, losses, the price of a bit. Their task: ``research_task``."""
 
 from __future__ import annotations
 
 import dataclasses
-import json
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
@@ -14,8 +13,8 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from streamcodec.models.research.base import Reconstruction, ResearchModel
+from streamcodec.training.adversarial_task import AdversarialConfig
 from streamcodec.training.data import DatasetError
-from streamcodec.training.function_task import FunctionTask
 from streamcodec.training.learning_rate import Plateau, Schedule, WarmupCosine
 from streamcodec.training.losses import TERMS, LossWeights, ReconstructionLoss
 from streamcodec.training.task import Figures, OptimiserConfig
@@ -57,6 +56,8 @@ class ResearchTraining:
     plateau: bool = False
     """Lower the rate to a fifth after three validations without gain (the near-lossless papers), else a cosine."""
     optimiser: OptimiserConfig = dataclasses.field(default_factory=OptimiserConfig)
+    adversarial: AdversarialConfig | None = None
+    """A discriminator beside the loss, the same that judges the codec; None for the loss alone."""
     seed: int = 1
 
     def schedule(self) -> Schedule:
@@ -128,6 +129,22 @@ class Distortion(nn.Module):
         return total
 
 
+@dataclass
+class PricedPass:
+    """One batch through a model, and what it costs."""
+
+    found: Reconstruction
+    distortion: Tensor
+    price: Tensor
+    """Of the rate, and what the bottlenecks add."""
+    figures: Figures
+
+    @property
+    def loss(self) -> Tensor:
+        """What training lowers."""
+        return self.distortion + self.price
+
+
 class PricedModel(nn.Module):
     """A model and the price of its bits, which rises while it spends more than its target and falls while less."""
 
@@ -139,53 +156,18 @@ class PricedModel(nn.Module):
         self.register_buffer("price", torch.tensor(settings.first_price))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
 
-    def loss(self, samples: Tensor) -> tuple[Tensor, Figures]:
-        """Distortion, price of the rate and what the bottlenecks add, of a batch ``[B, T]``."""
-        found = self.model(samples)
+    def code(self, samples: Tensor) -> PricedPass:
+        """Code a batch ``[B, T]``; in training the price moves with its rate."""
+        found: Reconstruction = self.model(samples)
         distortion = self.distortion(self.model, found)
         kbps = found.bits.mean() * (self.model.sample_rate_hz / samples.shape[1] / 1000.0)
         target = self.settings.target_kbps
         price, step = self.get_buffer("price"), self.get_buffer("step")
         priced = int(step) >= self.settings.free_share * self.settings.max_steps
-        loss = distortion + (price.clone() * kbps if priced else 0.0) + found.penalty
+        cost = found.penalty + (price.clone() * kbps if priced else 0.0)
         step.add_(1 if self.training else 0)
         if self.training and priced and target is not None:
             # The factor that the price moves by at one step is bounded: early rates say nothing yet.
             gain = PRICE_REACH / self.settings.max_steps
             price.mul_(torch.exp(gain * (kbps.detach() / target - 1.0).clamp(-1.0, 1.0)))
-        return loss, {"distortion": distortion.detach(), "kbps": kbps.detach()}
-
-
-def research_task(
-    model: ResearchModel,
-    training: Sequence[Float32Array],
-    settings: ResearchTraining,
-    validation: Sequence[Float32Array] = (),
-    device: str = "cpu",
-) -> FunctionTask:
-    """The task of training ``model`` on sounds at its rate; its start is calibrated on crops of them.
-
-    Shape: sounds ``[T]`` each.
-    """
-    crop = round(settings.segment_s * model.sample_rate_hz)
-    source = CropSource(training, crop, settings.seed)
-    model.calibrate(source.batch(step=2**31, size=32))
-    priced = PricedModel(model, settings).to(device)
-    config: Any = model.config
-    return FunctionTask(
-        priced,
-        priced.loss,
-        lambda step: source.batch(step, settings.batch_segments).to(device),
-        settings.schedule(),
-        optimiser=settings.optimiser,
-        validation=_validation(priced, validation, crop, device) if validation else None,
-        shape=json.dumps(dataclasses.asdict(config)),
-        settings=json.loads(json.dumps(dataclasses.asdict(settings))),
-        sound_s_per_step=settings.batch_segments * settings.segment_s,
-    )
-
-
-def _validation(priced: PricedModel, sounds: Sequence[Float32Array], crop: int, device: str) -> Callable[[], float]:
-    """Mean loss on the beginnings of the sounds held back."""
-    batch = torch.from_numpy(np.stack([sound[:crop] for sound in sounds if sound.size >= crop])).to(device)
-    return lambda: float(priced.loss(batch)[0])
+        return PricedPass(found, distortion, cost, {"distortion": distortion.detach(), "kbps": kbps.detach()})

@@ -36,6 +36,12 @@ class TrainingConfig:
     seed: int = 1
 
 
+FINE_TUNING = TrainingConfig(
+    learning_rate=1e-4, final_learning_rate=1e-5, warmup_steps=100, rate_warmup_steps=1, late_losses_from=0.0
+)
+"""Settings for an adversarial stage, which starts from trained weights."""
+
+
 def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:
     """Price of one kbps at each level, coarse to fine, warmed up.
 

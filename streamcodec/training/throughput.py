@@ -51,12 +51,12 @@ def audio_s_per_s(task: TrainingTask, steps: int = TIMED_STEPS) -> float:
     return task.sound_s_per_step / fastest_s
 
 
-def codec_task_of(task: CodecTask | AdversarialTask) -> CodecTask:
+def codec_task_of(task: CodecTask | AdversarialTask[CodecTask]) -> CodecTask:
     """The codec's part of either stage."""
-    return task.codec_task if isinstance(task, AdversarialTask) else task
+    return task.judged if isinstance(task, AdversarialTask) else task
 
 
-def bfloat16_is_faster(task: CodecTask | AdversarialTask) -> bool:
+def bfloat16_is_faster(task: CodecTask | AdversarialTask[CodecTask]) -> bool:
     """Try a few steps each way; leaves the faster one set and says which."""
     codec_task = codec_task_of(task)
     speed = {}

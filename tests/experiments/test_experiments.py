@@ -6,6 +6,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 import pytest
@@ -15,13 +16,15 @@ from streamcodec.cli import main
 from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation.spectral import log_spectral_distance
 from streamcodec.evaluation.systems import Coded
-from streamcodec.experiments import bench_table, near_lossless
+from streamcodec.experiments import bench_table, latent_size, loss, near_lossless, representation
 from streamcodec.experiments.downsampling import Downsampling
 from streamcodec.experiments.experiment import SCALES, Context, Experiment, Picture, Results, Sound, Table
 from streamcodec.experiments.material import Material, MaterialError
 from streamcodec.experiments.registry import NAMES, load, select
 from streamcodec.experiments.runner import run_experiment
 from streamcodec.experiments.sounds import development_clips
+from streamcodec.models.research.representations import Kind
+from streamcodec.training.research import LOSSES
 
 TINY = dataclasses.replace(SCALES["tiny"], dev_s=0.6, segment_s=0.2)
 
@@ -62,8 +65,58 @@ def test_an_experiment_writes_everything_and_repeats_its_figures(
     assert page.count("<audio") == 1 + len(rows)
     assert page.count("data:image/png") == 2
     assert "http" not in page
+    skips = metrics["tables"][1]["rows"]
+    assert set(skips) == {"bottom latent", "skip connection 1", "skip connection 2"}
+    assert all(row["real kbps"] > 0 for row in skips.values())
+    assert sum(row["share"] for row in skips.values()) == pytest.approx(1.0)
     again = run_experiment(experiment, data, tmp_path / "second", TINY, seed=4)
     assert (again / "metrics.json").read_bytes() == (folder / "metrics.json").read_bytes()
+
+
+def tables_of(name: str, data: Path, out: Path) -> list[dict[str, dict[str, float | str]]]:
+    folder = run_experiment(load(name), data, out, TINY, seed=1)
+    return [table["rows"] for table in json.loads((folder / "metrics.json").read_text())["tables"]]
+
+
+def test_the_ladder_has_its_nominal_rates_beside_real_ones(
+    data: Path, tmp_path: Path, few_scores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert latent_size.LADDER == {512: 0.867, 256: 0.803, 128: 0.929, 64: 1.24, 32: 1.61}
+    assert latent_size.BLOCK_LATENTS == (64, 128, 256, 512)
+    monkeypatch.setattr(latent_size, "LADDER", {512: 0.867, 32: 1.61})
+    monkeypatch.setattr(latent_size, "BLOCK_LATENTS", (64,))
+    codecs, ladder = tables_of("latent-size", data, tmp_path)
+    assert {"512-a-frame, Griffin-Lim", "64-a-block, original phase", "downsampling"} < set(codecs)
+    assert any(name.startswith("streamcodec, neural tier") for name in codecs)
+    assert [row["nominal kbps"] for row in ladder.values()] == [126.0, 7.9]
+    assert [row["RMSE published"] for row in ladder.values()] == [0.867, 1.61]
+    for row in ladder.values():
+        assert float(row["real kbps"]) > 0
+        assert 0 < float(row["RMSE here"]) < 10
+        assert 0 < float(row["RMSE of downsampling"]) < 10
+
+
+def test_every_way_back_to_sound_is_a_row(
+    data: Path, tmp_path: Path, few_scores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert set(representation.KINDS) == set(get_args(Kind)) - {"waveform"}
+    monkeypatch.setattr(representation, "KINDS", ("log-mel", "polar"))
+    monkeypatch.setattr(representation, "shipped_tiers", list)
+    (rows,) = tables_of("representation", data, tmp_path)
+    assert set(rows) == {"log-mel, Griffin-Lim", "log-mel, original phase", "polar", "downsampling"}
+    assert "not counted" in str(rows["log-mel, original phase"]["beats it"])
+    assert {rows["polar"]["beats it"], rows["log-mel, Griffin-Lim"]["beats it"]} <= {"yes", "no"}
+
+
+def test_one_row_is_trained_against_a_discriminator(
+    data: Path, tmp_path: Path, few_scores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(loss, "LOSSES", {"l1": LOSSES["l1"]})
+    monkeypatch.setattr(loss, "shipped_tiers", list)
+    (rows,) = tables_of("loss", data, tmp_path)
+    assert {"l1, Griffin-Lim", "l1+adversarial, Griffin-Lim"} < set(rows)
+    logs = [(tmp_path / "loss" / "runs" / name / "log.jsonl").read_text() for name in ("l1", "l1+adversarial")]
+    assert ["discriminator_loss" in log for log in logs] == [False, True]
 
 
 def test_near_lossless_puts_both_papers_and_the_exact_tiers_on_one_table(
@@ -147,6 +200,25 @@ def test_material_is_split_where_the_folder_is_not(tmp_path: Path) -> None:
     found = Material.from_folder(tmp_path, 10, 10)
     assert len(found.train) == 4
     assert not {clip.path for clip in found.train} & {clip.path for clip in found.dev}
+
+
+@pytest.mark.parametrize("told_by", ["folders", "manifest"])
+def test_a_plain_folder_keeps_speakers_on_one_side(tmp_path: Path, told_by: str) -> None:
+    speaker_of = {f"{kind}{k}": f"{kind}-{k % 3}" for kind in ("speech", "music") for k in range(12)}
+    rows = ["file,source,speaker"]
+    for name, speaker in speaker_of.items():
+        kind = name.rstrip("0123456789")
+        file = f"{kind}/{speaker}/{name}.wav" if told_by == "folders" else f"{kind}/{name}.wav"
+        (tmp_path / file).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(tmp_path / file, np.zeros(80), 16_000)
+        rows.append(f"{file},studio,{speaker}")
+    if told_by == "manifest":
+        (tmp_path / "manifest.csv").write_text("\n".join(rows))
+    found = Material.from_folder(tmp_path, 100, 100)
+    sides = [{speaker_of[clip.path.stem] for clip in clips} for clips in (found.train, found.dev)]
+    assert not sides[0] & sides[1]
+    assert len(found.train) + len(found.dev) == 24
+    assert {clip.kind for clip in found.dev} == {clip.kind for clip in found.train} == {"speech", "music"}
 
 
 @pytest.mark.parametrize("make", ["nothing", "empty", "one", "text"])

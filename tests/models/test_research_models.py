@@ -17,7 +17,15 @@ from streamcodec.models.research.bottlenecks import ScalarBottleneck, Variationa
 from streamcodec.models.research.codec import ResearchCodec
 from streamcodec.models.research.frame_autoencoder import FrameAutoencoderConfig
 from streamcodec.models.research.frequency_conv import FrequencyConvConfig
-from streamcodec.models.research.registry import CONFIG_FILE, MODELS, build_model, config_from, load_model, save_model
+from streamcodec.models.research.registry import (
+    CONFIG_FILE,
+    MODELS,
+    ModelEntry,
+    build_model,
+    config_from,
+    load_model,
+    save_model,
+)
 from streamcodec.models.research.representations import Kind, Representation, RepresentationConfig
 
 torch.set_num_threads(1)
@@ -104,6 +112,15 @@ def test_configurations_survive_json() -> None:
     config = FrequencyConvConfig(RepresentationConfig("log-mel", 22_050), (8, 16), 1, 24)
     content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
     assert config_from(FrequencyConvConfig, content) == config
+
+
+@pytest.mark.parametrize("entry", MODELS.values(), ids=MODELS)
+def test_every_configuration_is_frozen_and_has_defaults(entry: ModelEntry) -> None:
+    config = entry.config()
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        config.latents = 1
+    content: dict[str, Any] = json.loads(json.dumps(dataclasses.asdict(config)))
+    assert config_from(entry.config, content) == config
 
 
 def test_linear_path_starts_as_a_working_transform_codec() -> None:

@@ -19,7 +19,7 @@ SMALL = AdversarialConfig(
 )
 
 
-def adversary(cache: Path, config: AdversarialConfig = SMALL) -> AdversarialTask:
+def adversary(cache: Path, config: AdversarialConfig = SMALL) -> AdversarialTask[CodecTask]:
     return AdversarialTask(CodecTask(TINY, SETTINGS, cache), config)
 
 
@@ -72,7 +72,7 @@ def test_a_stage_resumes_exactly_and_both_players_learn(cache: Path, tmp_path: P
     assert resumed.rounds == whole.rounds == 4
     pairs = (
         (resumed.discriminator, whole.discriminator),
-        (resumed.codec_task.codec, whole.codec_task.codec),
+        (resumed.judged.codec, whole.judged.codec),
     )
     for ours, theirs in pairs:
         for name, value in theirs.state_dict().items():

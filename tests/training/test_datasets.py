@@ -181,6 +181,17 @@ def test_layouts_are_recognised(name: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", LAYOUTS)
+def test_what_is_held_out_shares_no_group_with_training(name: str, tmp_path: Path) -> None:
+    LAYOUTS[name][0](tmp_path)
+    found = read_dataset(name, tmp_path)
+    train, rest = held_out(found, 0.5, seed=0)
+    assert train
+    assert rest
+    assert not {r.group for r in train} & {r.group for r in rest}
+    assert {r.path for r in (*train, *rest)} <= {r.path for r in found}
+
+
+@pytest.mark.parametrize("name", LAYOUTS)
 def test_missing_data_is_one_sentence(name: str, tmp_path: Path) -> None:
     for place in (tmp_path, tmp_path / "nowhere"):
         with pytest.raises(DatasetError, match=name) as caught:

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from numpy.typing import NDArray
+from torch import Tensor
 
+from streamcodec.models.discriminator import DiscriminatorConfig
 from streamcodec.models.research.base import ResearchModel
 from streamcodec.models.research.frequency_conv import FrequencyConvConfig
 from streamcodec.models.research.registry import build_model
 from streamcodec.models.research.representations import RepresentationConfig
+from streamcodec.training.adversarial_task import AdversarialConfig, AdversarialTask
 from streamcodec.training.data import DatasetError
 from streamcodec.training.loop import RunLimits, TrainingLoop
-from streamcodec.training.research import LOSSES, CropSource, Distortion, PricedModel, ResearchTraining, research_task
+from streamcodec.training.research import LOSSES, CropSource, Distortion, PricedModel, ResearchTraining
+from streamcodec.training.research_task import ResearchTask, research_task
+from streamcodec.training.task import TrainingTask
 
 SMALL = FrequencyConvConfig(RepresentationConfig(fft_samples=256, hop_samples=128), (4, 8), 2, 16)
 
@@ -61,7 +67,7 @@ def test_the_price_steers_the_rate(tmp_path: Path) -> None:
         _, priced = train(tmp_path / str(target), settings)
         batch = CropSource(material(), 3200, seed=9).batch(0, 8)
         with torch.no_grad():
-            _, figures = priced.eval().loss(batch)
+            figures = priced.eval().code(batch).figures
         rates.append(float(figures["kbps"]))  # type: ignore[arg-type]
     assert rates[0] < 0.5 * rates[1]
 
@@ -73,6 +79,63 @@ def test_the_same_seed_gives_the_same_weights_resumed_or_not(tmp_path: Path) -> 
     resumed, _ = train(tmp_path / "broken", settings)
     for name, value in whole.state_dict().items():
         assert torch.equal(value, resumed.state_dict()[name]), name
+
+
+JUDGED = ResearchTraining(
+    max_steps=6,
+    segment_s=0.2,
+    target_kbps=1.0,
+    adversarial=AdversarialConfig(
+        DiscriminatorConfig((512, 256), channels=4, layers=2), from_progress=0.3, ramp_steps=2, crop_samples=2_400
+    ),
+)
+
+
+def run_to(folder: Path, settings: ResearchTraining, stop: int = 6) -> ResearchTask | AdversarialTask[ResearchTask]:
+    torch.manual_seed(0)
+    task = research_task(build_model("frequency-conv", SMALL), material(), settings)
+    loop = TrainingLoop(task, folder, settings.seed)
+    while loop.step < stop:
+        loop.train_step(loop.step / settings.max_steps)
+    loop.save()
+    return task
+
+
+def judged_to(folder: Path, stop: int = 6) -> AdversarialTask[ResearchTask]:
+    task = run_to(folder, JUDGED, stop)
+    assert isinstance(task, AdversarialTask)
+    return task
+
+
+def weights_of(task: TrainingTask) -> dict[str, Tensor]:
+    modules = {name: player.module for name, player in task.players.items()}
+    return {f"{name}.{k}": v.clone() for name, m in modules.items() for k, v in m.state_dict().items()}
+
+
+def test_a_judged_model_and_its_judge_both_move_and_resume_exactly(tmp_path: Path) -> None:
+    early = judged_to(tmp_path / "broken", stop=2)
+    before = weights_of(early)
+    assert early.rounds == 0
+    assert judged_to(tmp_path / "broken", stop=4).rounds == 2
+    resumed, whole = judged_to(tmp_path / "broken"), judged_to(tmp_path / "whole")
+    assert (resumed.rounds, resumed.balancer.norms) == (whole.rounds, whole.balancer.norms)
+    after = weights_of(whole)
+    for name, value in weights_of(resumed).items():
+        assert torch.equal(value, after[name]), name
+    for part in ("model.model.down", "model.model.up", "discriminator"):
+        assert any(not torch.equal(before[k], v) for k, v in after.items() if k.startswith(part)), part
+
+
+def test_a_judge_pulls_at_the_model_by_its_shares_alone(tmp_path: Path) -> None:
+    assert JUDGED.adversarial is not None
+    mute = dataclasses.replace(JUDGED.adversarial, adversarial_share=0.0, features_share=0.0)
+    alone, unheard, heard = (
+        weights_of(run_to(tmp_path / str(k), dataclasses.replace(JUDGED, adversarial=judge)))
+        for k, judge in enumerate((None, mute, JUDGED.adversarial))
+    )
+    for name, value in alone.items():
+        torch.testing.assert_close(unheard[name], value, msg=name)
+    assert any(not torch.allclose(heard[name], value) for name, value in alone.items())
 
 
 @pytest.mark.parametrize("name", LOSSES)

@@ -33,13 +33,13 @@ def asked(cache: Path, tmp_path: Path) -> CodecRunOptions:
 
 def test_timing_leaves_the_task_as_it_was(cache: Path) -> None:
     task = AdversarialTask(CodecTask(TINY, SETTINGS, cache), SMALL)
-    before = {k: v.clone() for k, v in task.codec_task.codec.state_dict().items()}
+    before = {k: v.clone() for k, v in task.judged.codec.state_dict().items()}
     assert audio_s_per_s(task, steps=1) > 0
     assert task.rounds == 0
     assert task.balancer.norms == {}
-    assert all(torch.equal(before[k], v) for k, v in task.codec_task.codec.state_dict().items())
-    assert all(p.grad is None for p in task.codec_task.codec.parameters())
-    assert bfloat16_is_faster(task) is task.codec_task.bfloat16
+    assert all(torch.equal(before[k], v) for k, v in task.judged.codec.state_dict().items())
+    assert all(p.grad is None for p in task.judged.codec.parameters())
+    assert bfloat16_is_faster(task) is task.judged.bfloat16
 
 
 def test_a_resumed_run_keeps_its_precision(asked: CodecRunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
