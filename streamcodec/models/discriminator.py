@@ -18,7 +18,7 @@ class DiscriminatorConfig:
     """Resolutions (FFT sizes, hop a quarter of each) and width of the judging networks."""
 
     fft_sizes_samples: tuple[int, ...] = (2048, 1024, 512)
-    channels: int = 24
+    channels: int = 16
     layers: int = 4
 
 

@@ -32,13 +32,13 @@ class AdversarialConfig:
     """
 
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
-    discriminator_learning_rate: float = 2e-4
-    adversarial_share: float = 0.3
-    features_share: float = 0.6
+    discriminator_learning_rate: float = 5e-4
+    adversarial_share: float = 0.4
+    features_share: float = 0.8
     from_progress: float = 0.0
     """Share of the run that is plain regression."""
     ramp_steps: int = 300
-    crop_samples: int = 12_000
+    crop_samples: int = 8_192
     """Length of the random piece of each segment that is judged."""
 
 

@@ -37,7 +37,7 @@ class TrainingConfig:
 
 
 FINE_TUNING = TrainingConfig(
-    learning_rate=1e-4, final_learning_rate=1e-5, warmup_steps=100, rate_warmup_steps=1, late_losses_from=0.0
+    learning_rate=3e-4, final_learning_rate=2e-5, warmup_steps=100, rate_warmup_steps=1, late_losses_from=0.0
 )
 """Settings for an adversarial stage, which starts from trained weights."""
 
@@ -51,7 +51,7 @@ def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:
     return ladder * min(1.0, (step + 1) / config.rate_warmup_steps)
 
 
-LEVEL_SHARES = ((0.0, 0.8), (0.2, 1.8), (0.4, 1.8), (0.6, 1.2), (0.75, 0.4), (1.0, 0.4))
+LEVEL_SHARES = ((0.0, 1.2), (0.15, 2.4), (0.4, 2.0), (0.6, 1.2), (0.75, 0.4), (1.0, 0.4))
 """How often a fineness (0 coarsest to 1 finest) is drawn: most at the levels of calls of 2 to 10 kbps."""
 
 
