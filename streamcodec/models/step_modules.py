@@ -57,7 +57,8 @@ class DecoderStep(nn.Module):
     def forward(self, latents: Tensor, level: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         decoded, after = self.decoder(latents, level, list(state))
         # One packet a step, so one row of gains serves all its hops.
-        return (decoded * self.get_buffer("gains")[level], *after)
+        # embedding, not an index: the exporter then keeps the name of the constant.
+        return (decoded * nn.functional.embedding(level, self.get_buffer("gains")), *after)
 
 
 def empty_encoder_step(config: NeuralConfig) -> EncoderStep:
