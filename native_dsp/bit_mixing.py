@@ -75,6 +75,13 @@ def make_mixer(slots: int, sets: int, inputs: int) -> Mixer:
     )
 
 
+def restore_banks(mixer: Mixer, known: Mixer, banks: int, of: int) -> None:
+    """Make the first ``banks`` of the ``of`` equal parts of counters and weights what they are in ``known``."""
+    for array, source in ((mixer.counters, known.counters), (mixer.weights, known.weights)):
+        end = len(array) // of * banks
+        array[:end] = source[:end]
+
+
 @inlined
 def mixed_probability(mixer: Mixer, inputs: int, weight_set: int) -> int:
     """Probability of a 1, of 65536, from the chosen counters; ``inputs`` is a constant to the compiler."""

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.bit_mixing import Mixer, learn_bit, make_mixer, mixed_probability
+from native_dsp.bit_mixing import Mixer, learn_bit, make_mixer, mixed_probability, restore_banks
 from native_dsp.elias_gamma import decode_gamma, encode_gamma
 from native_dsp.integer_math import bit_length
 from native_dsp.jit import inlined, kernel
@@ -72,6 +72,16 @@ def make_coefficient_coder(channels: int, coefficients: int, learnt: Mixer | Non
         mean=np.zeros(shape, np.int32),
         magnitudes=np.zeros(shape, np.int32),
     )
+
+
+def restart_coefficients(models: CoefficientCoder, learnt: Mixer, chained: bool) -> None:
+    """Make a used coder what :func:`make_coefficient_coder` gives, without new memory.
+
+    ``chained`` says whether it has coded any block but key blocks: their bank is left alone where it has not.
+    """
+    restore_banks(models.mixer, learnt, BANKS if chained else 1, BANKS)
+    for array in (models.last, models.before, models.mean):
+        array[:] = 0
 
 
 @inlined

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from native_dsp.adaptive_bits import decode_adaptive_bit, encode_adaptive_bit, make_models
 from native_dsp.band_levels import Bands, make_bands, measure_levels, widths_of_levels
+from native_dsp.bit_mixing import Mixer
 from native_dsp.coefficient_coder import (
     LARGEST,
     CoefficientCoder,
@@ -21,8 +22,16 @@ from native_dsp.coefficient_coder import (
     encode_coefficients,
     make_coefficient_coder,
     remember_block,
+    restart_coefficients,
 )
-from native_dsp.level_coder import LevelCoder, decode_levels, encode_levels, make_level_coder, remember_levels
+from native_dsp.level_coder import (
+    LevelCoder,
+    decode_levels,
+    encode_levels,
+    make_level_coder,
+    remember_levels,
+    restart_levels,
+)
 from native_dsp.quantiser import ZERO_THRESHOLD, ZERO_THRESHOLD_FILLED, dequantise, fill_zeros, quantise
 from native_dsp.range_coder import decoder_init, encoder_finish, encoder_init, make_state
 from native_dsp.rate_model import BINS, count_magnitudes, description_bits
@@ -68,6 +77,11 @@ class Layout:
         """How many samples the windows of neighbouring blocks share."""
         return self.form.block_samples // 4 if self.levelled else self.form.block_samples
 
+    @property
+    def learnt_coefficients(self) -> Mixer:
+        """What the coefficient coder's models know before the first block."""
+        return learnt_models().levelled if self.levelled else learnt_models().plain
+
     def widths(self, levels: Int32Array, index: int) -> Float64Array:
         """Steps of all bands. Shape: ``levels [channels, bands]`` -> ``[channels, bands]``."""
         widths = np.full(levels.shape, step_size(index))
@@ -95,21 +109,30 @@ class SpectrumContexts:
     levels: LevelCoder
     split_models: Int32Array
     was_split: bool = False
+    chained: bool = False
+    """Whether a block that is no key block was coded since the last key block."""
     coder: Int64Array = field(default_factory=make_state)
 
     @classmethod
     def fresh(cls, layout: Layout) -> SpectrumContexts:
         """Contexts of a key block."""
-        learnt = learnt_models()
         form, bands = layout.form, len(layout.bands.edges) - 1
         return cls(
             layout,
-            make_coefficient_coder(
-                form.channels, form.block_samples, learnt.levelled if layout.levelled else learnt.plain
-            ),
-            make_level_coder(form.channels, bands, learnt.levels),
+            make_coefficient_coder(form.channels, form.block_samples, layout.learnt_coefficients),
+            make_level_coder(form.channels, bands, learnt_models().levels),
             make_models(2),
         )
+
+    def restart(self) -> None:
+        """Back to the contexts of a key block.
+
+        Models are megabytes; where every block is a key block only the half that key blocks use is made good.
+        """
+        restart_coefficients(self.coefficients, self.layout.learnt_coefficients, self.chained)
+        restart_levels(self.levels, learnt_models().levels, self.chained)
+        self.split_models[:] = make_models(2)
+        self.was_split = self.chained = False
 
     def copy(self) -> SpectrumContexts:
         """Contexts that share nothing with these."""
@@ -164,6 +187,7 @@ class SpectrumContexts:
         if not quantised.any() and not block.levels.any():
             self._remember_silence()
             return b"", error
+        self.chained |= not key
         buffer = np.zeros(MAX_PAYLOAD_BYTES, np.uint8)
         encoder_init(self.coder)
         if self.layout.splitter is not None:
@@ -182,6 +206,7 @@ class SpectrumContexts:
         if not body:
             self._remember_silence()
             return spectra
+        self.chained |= not key
         quantised = np.zeros(spectra.shape, np.int32)
         levels = np.zeros_like(self.levels.last)
         data = np.frombuffer(body, np.uint8).copy()

@@ -164,6 +164,20 @@ def test_every_block_a_key_block_loses_only_itself() -> None:
     assert decoder.concealed_blocks == 1
 
 
+@pytest.mark.parametrize("optimise", ["mse", "perceptual"])
+def test_a_key_block_depends_on_nothing_before_it_and_what_follows_on_it_alone(optimise: str) -> None:
+    blocks = music(0.6)[: 256 * 32].reshape(32, 256, 1)
+    keys = {0, 1, 2, 9, 10, 20}
+    encoder = NearLosslessEncoder(RATE_HZ, 1, FixedStep(120), optimise)
+    payloads = [encoder.encode(block, number in keys) for number, block in enumerate(blocks)]
+    decoder = NearLosslessDecoder()
+    whole = [decoder.decode(payload) for payload in payloads]
+    for start in sorted(keys):
+        decoder = NearLosslessDecoder()
+        found = [decoder.decode(payload) for payload in payloads[start:]]
+        assert np.array_equal(found[1:], whole[start + 1 :])
+
+
 def test_concealment_fades_out() -> None:
     encoder, decoder = NearLosslessEncoder(RATE_HZ, 1, FixedStep(150)), NearLosslessDecoder()
     for block in music()[: 256 * 8].reshape(8, 256, 1):
