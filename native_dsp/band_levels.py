@@ -69,6 +69,14 @@ def make_bands(coefficients: int, sample_rate_hz: int) -> Bands:
     return Bands(np.array(edges, np.int64), tilt_log2)
 
 
+def measure_levels_reference(bands: Bands, spectrum: Float32Array, last: Int32Array, key: bool) -> Int32Array:
+    """The definition of :func:`measure_levels`."""
+    energy = np.add.reduceat(np.square(spectrum[: bands.edges[-1]], dtype=np.float64), bands.edges[:-1])
+    exact = (np.log2(energy / np.diff(bands.edges) + 1e-9) - LOWEST_LOG2) / RESOLUTION
+    level = exact if key else np.where(np.abs(exact - last) < HYSTERESIS, last, exact)
+    return np.clip(np.rint(level), 0, HIGHEST_LEVEL).astype(np.int32)
+
+
 @kernel
 def measure_levels(bands: Bands, spectrum: Float32Array, last: Int32Array, key: bool, levels: Int32Array) -> None:
     """Levels of a spectrum, the ``last`` ones where they still do; a key block follows nothing.
@@ -85,6 +93,13 @@ def measure_levels(bands: Bands, spectrum: Float32Array, last: Int32Array, key: 
         if not key and abs(level - last[band]) < HYSTERESIS:
             level = np.float64(last[band])
         levels[band] = min(max(np.int64(np.rint(level)), 0), HIGHEST_LEVEL)
+
+
+def widths_of_levels_reference(bands: Bands, levels: Int32Array, step: float) -> Float64Array:
+    """The definition of :func:`widths_of_levels`."""
+    level_log2 = np.maximum(levels * RESOLUTION + LOWEST_LOG2, 0)
+    widths: Float64Array = step * np.exp2(0.5 * (GAMMA * level_log2 + bands.tilt_log2))
+    return widths
 
 
 @kernel

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,6 +31,20 @@ NOISE_ALONE_STEPS = 0.4
 _MULTIPLIER = 6364136223846793005 & ((1 << 62) - 1)
 _INCREMENT = 1442695040888963407
 _MASK = (1 << 62) - 1
+
+
+def quantise_reference(
+    spectrum: Float32Array, edges: Int64Array, widths: Float64Array, zero_threshold: float, largest: int
+) -> tuple[Int32Array, float]:
+    """The definition of :func:`quantise`: whole steps, and the squared error."""
+    quantised = np.zeros(len(spectrum), np.int32)
+    coded = slice(edges[0], edges[-1])
+    steps = np.repeat(widths, np.diff(edges))
+    ratio = np.minimum(np.abs(spectrum[coded]) / steps, largest)
+    size = np.where(ratio < zero_threshold, 0, np.maximum(np.floor(ratio + ROUNDING), 1))
+    quantised[coded] = np.copysign(size, spectrum[coded])
+    error = np.sum(((ratio - size) * steps) ** 2) + np.sum(np.square(spectrum[edges[-1] :], dtype=np.float64))
+    return quantised, float(error)
 
 
 @kernel
@@ -61,6 +77,14 @@ def quantise(
     return error
 
 
+def dequantise_reference(quantised: Int32Array, edges: Int64Array, widths: Float64Array) -> Float32Array:
+    """The definition of :func:`dequantise`."""
+    steps = np.zeros(len(quantised))
+    steps[: edges[-1]] = np.repeat(widths, np.diff(edges))
+    spectrum: Float32Array = (quantised * steps).astype(np.float32)
+    return spectrum
+
+
 @kernel
 def dequantise(quantised: Int32Array, edges: Int64Array, widths: Float64Array, spectrum: Float32Array) -> None:
     """Middle of the steps; inverse of :func:`quantise` but for its error."""
@@ -69,6 +93,32 @@ def dequantise(quantised: Int32Array, edges: Int64Array, widths: Float64Array, s
             spectrum[k] = quantised[k] * widths[band]
     for k in range(edges[-1], len(spectrum)):
         spectrum[k] = 0
+
+
+def fill_zeros_reference(
+    quantised: Int32Array,
+    edges: Int64Array,
+    widths: Float64Array,
+    levels: Int32Array,
+    seed: int,
+    spectrum: Float32Array,
+) -> Float32Array:
+    """The definition of :func:`fill_zeros`, band after band, with Python integers; returns the filled spectrum."""
+    filled = spectrum.copy()
+    state = (seed * _MULTIPLIER + _INCREMENT) & _MASK
+    for band, (first, end) in enumerate(pairwise(edges.tolist())):
+        zeros = [k for k in range(first, end) if quantised[k] == 0]
+        if not zeros or levels[band] == 0:
+            continue
+        power = (end - first) * 2.0 ** (levels[band] * RESOLUTION + LOWEST_LOG2)
+        left = max(power - float(np.sum(np.square(spectrum[first:end], dtype=np.float64))), 0.0)
+        rms, width = float(np.sqrt(left / len(zeros))), widths[band]
+        alone = len(zeros) == end - first
+        rms = min(rms * NOISE_ALONE, NOISE_ALONE_STEPS * width) if alone else min(rms, NOISE_AMONG_VALUES * width)
+        for k in zeros:
+            state = (state * _MULTIPLIER + _INCREMENT) & _MASK
+            filled[k] = rms * np.sqrt(3) * (2 * (state >> 30) / 2**32 - 1)
+    return filled
 
 
 @kernel

@@ -1,4 +1,4 @@
-"""Coefficient coder: round trips, learning, bounds."""
+"""Coefficient coder: the reference's bytes, round trips, learning, bounds."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from native_dsp.coefficient_coder import (
     make_coefficient_coder,
 )
 from native_dsp.range_coder import decoder_init, encoder_finish, encoder_init, make_state
+from native_dsp.range_coder_reference import ReferenceEncoder
+from native_dsp.spectrum_reference import ReferenceCoefficients
 
 
-def coded_bytes(blocks: np.ndarray, key_every: int = 0) -> int:
+def coded_bytes(blocks: np.ndarray, key_every: int = 0, reference: ReferenceCoefficients | None = None) -> int:
     """Code blocks ``[n, channels, coefficients]``, decode them, compare; returns the bytes they took."""
     _, channels, coefficients = blocks.shape
     ours = make_coefficient_coder(channels, coefficients)
@@ -27,6 +29,10 @@ def coded_bytes(blocks: np.ndarray, key_every: int = 0) -> int:
         length = encoder_finish(coder, buffer)
         assert length >= 0
         data = buffer[:length].copy()
+        if reference is not None:
+            long_code = ReferenceEncoder()
+            reference.encode(long_code, block.tolist(), key)
+            assert data.tobytes() == long_code.finish()
         found = np.zeros_like(block)
         decoder_init(coder, data, length)
         decode_coefficients(coder, data, theirs, found, key)
@@ -37,15 +43,16 @@ def coded_bytes(blocks: np.ndarray, key_every: int = 0) -> int:
 
 @pytest.mark.parametrize("channels", [1, 2])
 @pytest.mark.parametrize("spread", [0.05, 1.0, 300.0, 1e6])
-def test_coefficients_come_back(spread: float, channels: int) -> None:
+def test_coefficients_are_coded_as_by_the_reference_and_come_back(spread: float, channels: int) -> None:
     rng = np.random.default_rng(7)
-    blocks = np.rint(rng.laplace(scale=spread, size=(6, channels, 64))).astype(np.int32)
-    coded_bytes(np.clip(blocks, -LARGEST, LARGEST), key_every=3)
+    envelope = np.linspace(2, 0.01, 64)
+    blocks = np.rint(rng.laplace(scale=spread, size=(6, channels, 64)) * envelope).astype(np.int32)
+    coded_bytes(np.clip(blocks, -LARGEST, LARGEST), 3, ReferenceCoefficients(channels, 64))
 
 
-def test_extremes_come_back() -> None:
-    coded_bytes(np.full((3, 2, 64), LARGEST, np.int32))
-    coded_bytes(np.tile(np.array([0, -LARGEST, 0, 1], np.int32), (3, 1, 16)))
+def test_extremes_are_coded_as_by_the_reference_and_come_back() -> None:
+    coded_bytes(np.full((3, 2, 64), LARGEST, np.int32), 0, ReferenceCoefficients(2, 64))
+    coded_bytes(np.tile(np.array([0, -LARGEST, 0, 1], np.int32), (3, 1, 16)), 0, ReferenceCoefficients(1, 64))
 
 
 def test_known_statistics_cost_about_their_entropy() -> None:
