@@ -104,7 +104,7 @@ def fill_zeros_reference(
     spectrum: Float32Array,
 ) -> Float32Array:
     """The definition of :func:`fill_zeros`, band after band, with Python integers; returns the filled spectrum."""
-    filled = spectrum.copy()
+    filled: Float32Array = spectrum.copy()
     state = (seed * _MULTIPLIER + _INCREMENT) & _MASK
     for band, (first, end) in enumerate(pairwise(edges.tolist())):
         zeros = [k for k in range(first, end) if quantised[k] == 0]
