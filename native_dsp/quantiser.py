@@ -37,14 +37,12 @@ def quantise_reference(
     spectrum: Float32Array, edges: Int64Array, widths: Float64Array, zero_threshold: float, largest: int
 ) -> tuple[Int32Array, float]:
     """The definition of :func:`quantise`: whole steps, and the squared error."""
-    quantised = np.zeros(len(spectrum), np.int32)
-    coded = slice(edges[0], edges[-1])
+    coded, above = spectrum[: edges[-1]], spectrum[edges[-1] :]
     steps = np.repeat(widths, np.diff(edges))
-    ratio = np.minimum(np.abs(spectrum[coded]) / steps, largest)
+    ratio = np.minimum(np.abs(coded) / steps, largest)
     size = np.where(ratio < zero_threshold, 0, np.maximum(np.floor(ratio + ROUNDING), 1))
-    quantised[coded] = np.copysign(size, spectrum[coded])
-    error = np.sum(((ratio - size) * steps) ** 2) + np.sum(np.square(spectrum[edges[-1] :], dtype=np.float64))
-    return quantised, float(error)
+    error = np.sum(((ratio - size) * steps) ** 2) + np.sum(np.square(above, dtype=np.float64))
+    return np.copysign(size, coded).astype(np.int32), float(error)
 
 
 @kernel
@@ -56,9 +54,9 @@ def quantise(
     largest: int,
     quantised: Int32Array,
 ) -> float:
-    """Whole steps of one channel, zero outside the bands; returns the squared error.
+    """Whole steps of one channel within the bands; returns the squared error, with what lies above them.
 
-    Shape: ``spectrum [coefficients]``, ``edges [bands + 1]``, ``widths [bands]`` -> ``quantised [coefficients]``,
+    Shape: ``spectrum [coefficients]``, ``edges [bands + 1]``, ``widths [bands]`` -> ``quantised [edges[-1]]``,
     within +-``largest``.
     """
     error = 0.0
@@ -73,21 +71,21 @@ def quantise(
             quantised[k] = -value if spectrum[k] < 0 else value
     for k in range(edges[-1], len(spectrum)):
         error += np.float64(spectrum[k]) ** 2
-        quantised[k] = 0
     return error
 
 
-def dequantise_reference(quantised: Int32Array, edges: Int64Array, widths: Float64Array) -> Float32Array:
-    """The definition of :func:`dequantise`."""
-    steps = np.zeros(len(quantised))
-    steps[: edges[-1]] = np.repeat(widths, np.diff(edges))
-    spectrum: Float32Array = (quantised * steps).astype(np.float32)
+def dequantise_reference(
+    quantised: Int32Array, edges: Int64Array, widths: Float64Array, coefficients: int
+) -> Float32Array:
+    """The definition of :func:`dequantise`: a spectrum of so many coefficients."""
+    spectrum = np.zeros(coefficients, np.float32)
+    spectrum[: edges[-1]] = quantised * np.repeat(widths, np.diff(edges))
     return spectrum
 
 
 @kernel
 def dequantise(quantised: Int32Array, edges: Int64Array, widths: Float64Array, spectrum: Float32Array) -> None:
-    """Middle of the steps; inverse of :func:`quantise` but for its error."""
+    """Middle of the steps, zero above the bands; inverse of :func:`quantise` but for its error."""
     for band in range(len(widths)):
         for k in range(edges[band], edges[band + 1]):
             spectrum[k] = quantised[k] * widths[band]
@@ -134,7 +132,7 @@ def fill_zeros(
 
     The same ``seed`` gives the same noise.
 
-    Shape: ``quantised [coefficients]``, ``widths`` and ``levels [bands]``; ``spectrum [coefficients]``, already
+    Shape: ``quantised [edges[-1]]``, ``widths`` and ``levels [bands]``; ``spectrum [coefficients]``, already
     dequantised, is changed in place.
     """
     state = (np.int64(seed) * _MULTIPLIER + _INCREMENT) & _MASK

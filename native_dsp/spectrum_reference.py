@@ -25,13 +25,13 @@ class ReferenceCoefficients:
             coefficient_coder.INPUTS, coefficient_coder.SLOWEST_COUNT, coefficient_coder.LEARNING_RATE
         )
 
-    def encode(self, coder: ReferenceEncoder, quantised: Rows, key: bool) -> None:
+    def encode(self, coder: ReferenceEncoder, quantised: Rows, hints: Rows, key: bool) -> None:
         """Code a block, channel after channel."""
         magnitudes = [_Row([abs(value) for value in row]) for row in quantised]
         for channel, row in enumerate(quantised):
             run = 0
             for k, value in enumerate(row):
-                self._encode_one(coder, magnitudes, channel, k, run, key, value < 0)
+                self._encode_one(coder, magnitudes, channel, k, run, hints[channel][k], key, value < 0)
                 run += (16 * abs(value) - run) // 4
         for channel, now in enumerate(magnitudes):
             self.before[channel], self.last[channel] = self.last[channel], now
@@ -45,6 +45,7 @@ class ReferenceCoefficients:
         channel: int,
         k: int,
         run: int,
+        hint: int,
         key: bool,
         negative: bool,
     ) -> None:
@@ -66,17 +67,25 @@ class ReferenceCoefficients:
         unit = 1 << shift
         level = min(_steps_per_octave(size, 2) // 2, 11)
         a1_halves, a2_halves, p0_halves = 2 * a1 // unit, 2 * a2 // unit, 2 * p0 // unit
-        place = k * 32 // len(now)
+        run_units = _coarse(run // 4 // unit, 15)
+        past: tuple[tuple[int, ...], ...]
+        if key:
+            past = (hint, _coarse(a1_halves, 15)), (hint, run_units), (hint, _coarse(a34 // unit, 15))
+        else:
+            past = (
+                (_coarse(b // unit, 15), min(p0_halves, 3), min(a1_halves, 3)),
+                (min(_steps_per_octave(2 * m // unit, 4), 63), min(a1_halves, 3)),
+                (_coarse(neighbours // unit, 31), _coarse(m // unit, 15)),
+            )
         contexts = [
             (_coarse((2 * a1 + a2) // unit, 15), _coarse((p1 + 2 * p0) // unit, 15)),
-            (place, level),
-            (_coarse(run // 4 // unit, 15), _coarse((p0 + p1 + p2 + p3) // unit, 15)),
-            (_coarse(b // unit, 15), min(p0_halves, 3), min(a1_halves, 3)),
+            (k * 32 // len(now), level),
+            (run_units, _coarse((p0 + p1 + p2 + p3) // unit, 15)),
+            past[0],
             (min(a1_halves, 7), min(p0_halves, 7), min(a2_halves, 3)),
             (min(_steps_per_octave(size, 4), 63), _coarse(a34 // unit, 7)),
-            (min(_steps_per_octave(2 * m // unit, 4), 63), min(a1_halves, 3)),
-            (_coarse(neighbours // unit, 31), _coarse(m // unit, 15)),
-            (_coarse(first // unit, 31) if channel == 1 else min(k, 31), level),
+            *past[1:],
+            (_coarse(first // unit, 31) if channel == 1 else hint or min(k, 31), level),
         ]
         magnitude = now[k]
         wanted, rest = divmod(magnitude, unit)

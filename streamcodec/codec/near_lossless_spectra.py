@@ -13,8 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.adaptive_bits import decode_adaptive_bit, encode_adaptive_bit, make_models
-from native_dsp.band_levels import Bands, make_bands, measure_levels, widths_of_levels
-from native_dsp.bit_mixing import Mixer
+from native_dsp.band_levels import Bands, hints_of_levels, make_bands, measure_levels, widths_of_levels
+from native_dsp.bit_mixing import BANKS, Mixer, restore_banks
 from native_dsp.coefficient_coder import (
     LARGEST,
     CoefficientCoder,
@@ -22,23 +22,15 @@ from native_dsp.coefficient_coder import (
     encode_coefficients,
     make_coefficient_coder,
     remember_block,
-    restart_coefficients,
 )
-from native_dsp.level_coder import (
-    LevelCoder,
-    decode_levels,
-    encode_levels,
-    make_level_coder,
-    remember_levels,
-    restart_levels,
-)
+from native_dsp.level_coder import LevelCoder, decode_levels, encode_levels, make_level_coder, remember_levels
 from native_dsp.quantiser import ZERO_THRESHOLD, ZERO_THRESHOLD_FILLED, dequantise, fill_zeros, quantise
 from native_dsp.range_coder import decoder_init, encoder_finish, encoder_init, make_state
 from native_dsp.rate_model import BINS, count_magnitudes, description_bits
 from native_dsp.state import copy_state
 from native_dsp.time_splitting import SHORTEST_BLOCK, TimeSplitter, join_spectrum, make_splitter, split_spectrum
 from streamcodec.codec.learnt_coefficients import learnt_models
-from streamcodec.codec.near_lossless_format import NearLosslessFormat, step_size
+from streamcodec.codec.near_lossless_format import NearLosslessFormat, step_log2, step_size
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
 
 Float32Array = NDArray[np.float32]
@@ -78,6 +70,11 @@ class Layout:
         return self.form.block_samples // 4 if self.levelled else self.form.block_samples
 
     @property
+    def coded_coefficients(self) -> int:
+        """How many coefficients lie within the bands; those above are zero."""
+        return int(self.bands.edges[-1])
+
+    @property
     def learnt_coefficients(self) -> Mixer:
         """What the coefficient coder's models know before the first block."""
         return learnt_models().levelled if self.levelled else learnt_models().plain
@@ -89,6 +86,13 @@ class Layout:
             for channel in range(len(levels)):
                 widths_of_levels(self.bands, levels[channel], step_size(index), widths[channel])
         return widths
+
+    def hints(self, levels: Int32Array, index: int) -> Int32Array:
+        """What levels say of coefficients. Shape: ``levels [channels, bands]`` -> ``[channels, coded]``."""
+        hints = np.zeros((len(levels), self.coded_coefficients), np.int32)
+        if self.levelled:
+            hints_of_levels(self.bands, levels, step_log2(index), hints)
+        return hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,11 +120,11 @@ class SpectrumContexts:
     @classmethod
     def fresh(cls, layout: Layout) -> SpectrumContexts:
         """Contexts of a key block."""
-        form, bands = layout.form, len(layout.bands.edges) - 1
+        channels, bands = layout.form.channels, len(layout.bands.edges) - 1
         return cls(
             layout,
-            make_coefficient_coder(form.channels, form.block_samples, layout.learnt_coefficients),
-            make_level_coder(form.channels, bands, learnt_models().levels),
+            make_coefficient_coder(channels, layout.coded_coefficients, layout.learnt_coefficients),
+            make_level_coder(channels, bands, learnt_models().levels),
             make_models(2),
         )
 
@@ -129,10 +133,19 @@ class SpectrumContexts:
 
         Models are megabytes; where every block is a key block only the half that key blocks use is made good.
         """
-        restart_coefficients(self.coefficients, self.layout.learnt_coefficients, self.chained)
-        restart_levels(self.levels, learnt_models().levels, self.chained)
+        banks = BANKS if self.chained else 1
+        restore_banks(self.coefficients.mixer, self.layout.learnt_coefficients, banks)
+        restore_banks(self.levels.mixer, learnt_models().levels, banks)
+        self.chained = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing of earlier blocks; what models have learnt from them stays."""
+        for coder in (self.coefficients, self.levels):
+            for memory in (coder.last, coder.before, coder.mean):
+                memory[:] = 0
         self.split_models[:] = make_models(2)
-        self.was_split = self.chained = False
+        self.was_split = False
 
     def copy(self) -> SpectrumContexts:
         """Contexts that share nothing with these."""
@@ -179,7 +192,7 @@ class SpectrumContexts:
     def encode(self, block: ShapedBlock, index: int, key: bool) -> tuple[bytes, float]:
         """Bytes of a block, none for silence, and the squared error; more than a packet holds where it overflows."""
         edges, widths = self.layout.bands.edges, self.layout.widths(block.levels, index)
-        quantised = np.zeros(block.spectra.shape, np.int32)
+        quantised = np.zeros((len(block.spectra), self.layout.coded_coefficients), np.int32)
         threshold = ZERO_THRESHOLD_FILLED if self.layout.levelled else ZERO_THRESHOLD
         error = 0.0
         for channel in range(len(quantised)):
@@ -195,7 +208,8 @@ class SpectrumContexts:
             self.was_split = block.split
         if self.layout.levelled:
             encode_levels(self.coder, buffer, self.levels, block.levels, key)
-        encode_coefficients(self.coder, buffer, self.coefficients, quantised, key)
+        hints = self.layout.hints(block.levels, index)
+        encode_coefficients(self.coder, buffer, self.coefficients, quantised, hints, key)
         length = encoder_finish(self.coder, buffer)
         return (buffer[:length].tobytes() if length >= 0 else bytes(MAX_PAYLOAD_BYTES + 1)), error
 
@@ -207,7 +221,7 @@ class SpectrumContexts:
             self._remember_silence()
             return spectra
         self.chained |= not key
-        quantised = np.zeros(spectra.shape, np.int32)
+        quantised = np.zeros((form.channels, layout.coded_coefficients), np.int32)
         levels = np.zeros_like(self.levels.last)
         data = np.frombuffer(body, np.uint8).copy()
         decoder_init(self.coder, data, len(data))
@@ -217,7 +231,8 @@ class SpectrumContexts:
             self.was_split = split
         if layout.levelled:
             decode_levels(self.coder, data, self.levels, levels, key)
-        decode_coefficients(self.coder, data, self.coefficients, quantised, key)
+        hints = layout.hints(levels, index)
+        decode_coefficients(self.coder, data, self.coefficients, quantised, hints, key)
         edges, widths = layout.bands.edges, layout.widths(levels, index)
         # Noise that depends on the payload alone is the same wherever decoding began.
         seed = zlib.crc32(body)

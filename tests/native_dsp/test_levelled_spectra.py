@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 from native_dsp import band_levels, quantiser, rate_model
+from native_dsp.coefficient_coder import HIGHEST_HINT
 from native_dsp.level_coder import HIGHEST_LEVEL, decode_levels, encode_levels, make_level_coder
 from native_dsp.range_coder import decoder_init, encoder_finish, encoder_init, make_state
 from native_dsp.range_coder_reference import ReferenceEncoder
@@ -96,6 +97,22 @@ def test_steps_are_wider_where_it_is_louder_or_higher() -> None:
     assert widths.min() >= 0.5
 
 
+def test_hints_say_how_many_steps_a_coefficient_of_the_band_measures() -> None:
+    bands = band_levels.make_bands(512, 48_000)
+    count = len(bands.edges) - 1
+    levels, widths = np.zeros((2, count), np.int32), np.zeros(count)
+    levels[0] = np.linspace(60, 0, count)
+    levels[1] = 25
+    hints = np.zeros((2, bands.edges[-1]), np.int32)
+    band_levels.hints_of_levels(bands, levels, -1.0, hints)
+    for row, level in zip(hints, levels, strict=True):
+        band_levels.widths_of_levels(bands, level, 0.5, widths)
+        amplitude = 2.0 ** (0.5 * (level * band_levels.RESOLUTION + band_levels.LOWEST_LOG2))
+        exact = 4 * np.log2(amplitude / widths) + 13
+        expected = np.repeat(np.clip(exact, 1, HIGHEST_HINT), np.diff(bands.edges))
+        assert (np.abs(row - expected + 0.5) <= 0.5 + 1e-3).all()
+
+
 def rough_spectrum(seed: int, size: int = 512) -> np.ndarray:
     """Loud at the bottom, silent at the top, in steps of 16-bit sound."""
     falling = np.geomspace(20_000, 0.05, size)
@@ -128,7 +145,7 @@ def test_quantiser_and_noise_filling_equal_their_definitions(largest: int) -> No
     bands = band_levels.make_bands(512, 44_100)
     edges, count = bands.edges, len(bands.edges) - 1
     levels, widths = np.zeros(count, np.int32), np.zeros(count)
-    quantised, restored = np.zeros(512, np.int32), np.zeros(512, np.float32)
+    quantised, restored = np.zeros(edges[-1], np.int32), np.zeros(512, np.float32)
     for seed in range(10):
         spectrum = rough_spectrum(seed)
         band_levels.measure_levels(bands, spectrum, levels, True, levels)
@@ -138,7 +155,7 @@ def test_quantiser_and_noise_filling_equal_their_definitions(largest: int) -> No
         assert np.array_equal(quantised, expected)
         assert error == pytest.approx(expected_error, rel=1e-9)
         quantiser.dequantise(quantised, edges, widths, restored)
-        assert np.array_equal(restored, quantiser.dequantise_reference(quantised, edges, widths))
+        assert np.array_equal(restored, quantiser.dequantise_reference(quantised, edges, widths, 512))
         filled = quantiser.fill_zeros_reference(quantised, edges, widths, levels, seed + (1 << 32), restored)
         quantiser.fill_zeros(quantised, edges, widths, levels, seed + (1 << 32), restored)
         assert np.allclose(restored, filled, rtol=1e-5, atol=1e-6)
@@ -171,13 +188,13 @@ def test_quantiser_error_is_within_half_a_step_or_the_zero_threshold() -> None:
     spectrum = np.random.default_rng(1).normal(0, 100, 512).astype(np.float32)
     edges = np.array([0, 256, 500], np.int64)
     widths = np.array([8.0, 32.0])
-    quantised, restored = np.zeros(512, np.int32), np.zeros(512, np.float32)
+    quantised, restored = np.zeros(500, np.int32), np.ones(512, np.float32)
     error = quantiser.quantise(spectrum, edges, widths, 0.6, 1 << 20, quantised)
     quantiser.dequantise(quantised, edges, widths, restored)
     miss = np.abs(restored - spectrum)
     assert miss[:256].max() <= 8 * 0.6 + 1e-3
     assert miss[256:500].max() <= 32 * 0.6 + 1e-3
-    assert not quantised[500:].any()
+    assert not restored[500:].any()
     assert error == pytest.approx(np.sum((restored - spectrum) ** 2), rel=1e-4)
 
 
