@@ -24,6 +24,8 @@ STRETCH_LIMIT = 2047
 # A counter keeps a 24-bit probability above a 7-bit count of the bits it has seen.
 COUNT_BITS = 7
 PROBABILITY_BITS = 24
+# Coders of blocks keep models for key blocks first, and as many for the others.
+BANKS = 2
 # One, in a weight.
 WEIGHT_ONE = 1 << 16
 WEIGHT_LIMIT = 1 << 20
@@ -73,6 +75,13 @@ def make_mixer(slots: int, sets: int, inputs: int) -> Mixer:
         chosen=np.zeros(inputs, np.int64),
         stretched=np.zeros(inputs, np.int64),
     )
+
+
+def restore_banks(mixer: Mixer, known: Mixer, banks: int) -> None:
+    """Make the first ``banks`` of the ``BANKS`` equal parts of counters and weights what they are in ``known``."""
+    for array, source in ((mixer.counters, known.counters), (mixer.weights, known.weights)):
+        end = len(array) // BANKS * banks
+        array[:end] = source[:end]
 
 
 @inlined

@@ -1,12 +1,14 @@
 """Context-mixing coder of quantised transform coefficients: integers along frequency, block after block.
 
 What is known when a coefficient's turn comes: the lower neighbours in its block, its surroundings in the two blocks
-before, a running mean of its own past, and, for a second channel, the first one's block. Each of ``INPUTS`` contexts
-made of these picks a counter for every binary decision, and the mixer weighs them. Magnitudes are coded unary, after
-division by a power of two that follows the expected size where that is large; remainders and signs are all but flat
-and coded as such. Integers only, so that every machine decodes the same.
+before, a running mean of its own past, for a second channel the first one's block, and a hint at its size where band
+levels have travelled before it. Each of ``INPUTS`` contexts made of these picks a counter for every binary decision,
+and the mixer weighs them. Magnitudes are coded unary, after division by a power of two that follows the expected size
+where that is large; remainders and signs are all but flat and coded as such. Integers only, so that every machine
+decodes the same.
 
-A key block knows nothing of earlier ones and has counters and weights of its own (the first *bank*).
+A key block knows nothing of earlier ones: hints stand in for them, and counters and weights are its own (the first
+*bank*).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.bit_mixing import Mixer, learn_bit, make_mixer, mixed_probability
+from native_dsp.bit_mixing import BANKS, Mixer, learn_bit, make_mixer, mixed_probability
 from native_dsp.elias_gamma import decode_gamma, encode_gamma
 from native_dsp.integer_math import bit_length
 from native_dsp.jit import inlined, kernel
@@ -31,11 +33,11 @@ UNARY_LIMIT = 18
 NODES = 64
 INPUTS = 9
 CONTEXTS = 512
-BANKS = 2
 SLOTS = INPUTS * CONTEXTS * NODES
 SIZES = 12
 SETS = NODES * SIZES
 LARGEST = 1 << 26
+HIGHEST_HINT = 31
 # Zeros around the spectra, so that neighbours past the ends need no test.
 MARGIN = 4
 
@@ -92,7 +94,13 @@ def _fine(value: int, highest: int) -> int:
 
 @inlined
 def _code_coefficients(
-    coder: Int64Array, buffer: ByteArray, models: CoefficientCoder, quantised: Int32Array, key: bool, decoding: bool
+    coder: Int64Array,
+    buffer: ByteArray,
+    models: CoefficientCoder,
+    quantised: Int32Array,
+    hints: Int32Array,
+    key: bool,
+    decoding: bool,
 ) -> None:
     channels, coefficients = quantised.shape
     mixer = models.mixer
@@ -116,6 +124,7 @@ def _code_coefficients(
             b = 2 * np.int64(before[i]) + np.int64(before[i - 1]) + np.int64(before[i + 1])
             m = np.int64(mean[i])
             neighbours = np.int64(mean[i - 1]) + np.int64(mean[i + 1])
+            hint = np.int64(hints[channel, k])
             first = np.int64(0)
             if channel == 1:
                 first = 2 * np.int64(other[i]) + np.int64(other[i - 1]) + np.int64(other[i + 1])
@@ -137,12 +146,18 @@ def _code_coefficients(
             c0 = _coarse((2 * a1 + a2) >> shift, 15) * 16 + _coarse((p1 + 2 * p0) >> shift, 15)
             c1 = (k * 32 // coefficients) * 16 + min(level, 15)
             c2 = _coarse((2 * run >> 3) >> shift, 15) * 16 + _coarse((p0 + p1 + p2 + p3) >> shift, 15)
-            c3 = (_coarse(b >> shift, 15) * 4 + min(scaled_p0, 3)) * 4 + min(scaled_a1, 3)
             c4 = (min(scaled_a1, 7) * 8 + min(scaled_p0, 7)) * 4 + min((a2 << 1) >> shift, 3)
             c5 = fine * 8 + min(_coarse(a34 >> shift, 7), 7)
-            c6 = _fine((m << 1) >> shift, 63) * 4 + min(scaled_a1, 3)
-            c7 = _coarse(neighbours >> shift, 31) * 16 + _coarse(m >> shift, 15)
-            c8 = (_coarse(first >> shift, 31) if channel == 1 else min(k, 31)) * 16 + level
+            if key:
+                c3 = hint * 16 + _coarse(scaled_a1, 15)
+                c6 = hint * 16 + _coarse((2 * run >> 3) >> shift, 15)
+                c7 = hint * 16 + _coarse(a34 >> shift, 15)
+            else:
+                c3 = (_coarse(b >> shift, 15) * 4 + min(scaled_p0, 3)) * 4 + min(scaled_a1, 3)
+                c6 = _fine((m << 1) >> shift, 63) * 4 + min(scaled_a1, 3)
+                c7 = _coarse(neighbours >> shift, 31) * 16 + _coarse(m >> shift, 15)
+            place = hint if hint > 0 else min(k, 31)
+            c8 = (_coarse(first >> shift, 31) if channel == 1 else place) * 16 + level
             root = base + kind * (UNARY_LIMIT + 1)
             s0 = root + c0 * NODES
             s1 = root + (CONTEXTS + c1) * NODES
@@ -216,18 +231,29 @@ def remember_block(models: CoefficientCoder) -> None:
 
 @kernel
 def encode_coefficients(
-    coder: Int64Array, buffer: ByteArray, models: CoefficientCoder, quantised: Int32Array, key: bool
+    coder: Int64Array,
+    buffer: ByteArray,
+    models: CoefficientCoder,
+    quantised: Int32Array,
+    hints: Int32Array,
+    key: bool,
 ) -> None:
     """Code a block of spectra, channel after channel, into a range code under way.
 
-    Shape: ``quantised [channels, coefficients]`` int32, magnitudes up to ``LARGEST``.
+    Shape: ``quantised [channels, coefficients]`` int32, magnitudes up to ``LARGEST``; ``hints``, the same shape: what
+    is known of each from elsewhere, 1 to ``HIGHEST_HINT``, or 0 for nothing.
     """
-    _code_coefficients(coder, buffer, models, quantised, key, False)
+    _code_coefficients(coder, buffer, models, quantised, hints, key, False)
 
 
 @kernel
 def decode_coefficients(
-    coder: Int64Array, buffer: ByteArray, models: CoefficientCoder, quantised: Int32Array, key: bool
+    coder: Int64Array,
+    buffer: ByteArray,
+    models: CoefficientCoder,
+    quantised: Int32Array,
+    hints: Int32Array,
+    key: bool,
 ) -> None:
     """Inverse of :func:`encode_coefficients`; any bytes decode to something within bounds."""
-    _code_coefficients(coder, buffer, models, quantised, key, True)
+    _code_coefficients(coder, buffer, models, quantised, hints, key, True)

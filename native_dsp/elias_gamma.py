@@ -15,13 +15,13 @@ from native_dsp.range_coder import decode_bits, encode_bits
 Int64Array = NDArray[np.int64]
 ByteArray = NDArray[np.uint8]
 
-# No number takes more bits than this, whatever the bytes say.
+# No number takes so many bits; a decoder stops there, whatever the bytes say.
 LONGEST_BITS = 28
 
 
 @inlined
 def encode_gamma(coder: Int64Array, buffer: ByteArray, value: int) -> None:
-    """Code ``value``, 0 to 2^28 - 2, into a range code under way: length of ``value + 1`` in unary, then its bits."""
+    """Code ``value``, 0 to 2^27 - 2, into a range code under way: length of ``value + 1`` in unary, then its bits."""
     bits = bit_length(value + 1)
     for _ in range(bits - 1):
         encode_bits(coder, buffer, 1, 1)

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.bit_mixing import Mixer, learn_bit, make_mixer, mixed_probability
+from native_dsp.bit_mixing import BANKS, Mixer, learn_bit, make_mixer, mixed_probability
 from native_dsp.jit import inlined, kernel
 from native_dsp.range_coder import decode_bit, encode_bit
 from native_dsp.state import copy_state
@@ -27,7 +27,6 @@ HIGHEST_LEVEL = 63
 NODES = 16
 INPUTS = 6
 CONTEXTS = 256
-BANKS = 2
 SLOTS = INPUTS * CONTEXTS * NODES
 SLOWEST_COUNT = 100
 LEARNING_RATE = 3

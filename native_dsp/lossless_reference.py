@@ -1,15 +1,16 @@
-"""The lossless predictors and mixer once more, slow and plain: Python integers, no shortcuts, for the tests.
+"""Lossless predictors and their cascade once more, slow and plain: Python integers, no shortcuts, for the tests.
 
 Python integers do not overflow, so equality with the kernels also shows that nothing leaves 64 bits.
 """
 
 from __future__ import annotations
 
-import math
-from fractions import Fraction
+from collections.abc import Sequence
 
 from native_dsp import backward_prediction as backward
-from native_dsp import bit_mixing, nlms
+from native_dsp import lossless_block, nlms
+from native_dsp.range_coder_reference import ReferenceEncoder
+from native_dsp.residual_reference import ReferenceResiduals
 
 
 class ReferenceNlms:
@@ -117,34 +118,55 @@ def _shifted(value: int, shift: int) -> int:
     return value >> shift if shift >= 0 else value << -shift
 
 
-class ReferenceMixer:
-    """Counters and weights of one selection; see :mod:`native_dsp.bit_mixing`."""
+class ReferenceLossless:
+    """Coder of blocks, in one direction; see :mod:`native_dsp.lossless_block`."""
 
-    def __init__(self, inputs: int) -> None:
-        self.counters = [(1 << 23, 0)] * inputs
-        self.weights = [bit_mixing.WEIGHT_ONE * 5 // (4 * inputs)] * inputs
+    STAGES = (
+        (lossless_block.LONG_TAPS, lossless_block.LONG_STEP),
+        (lossless_block.MIDDLE_TAPS, lossless_block.MIDDLE_STEP),
+        (lossless_block.SHORT_TAPS, lossless_block.SHORT_STEP),
+    )
 
-    def stretched(self) -> list[int]:
-        """Logits of the counters, 256 to the unit."""
-        return [int(bit_mixing.STRETCH[value >> 12]) for value, _ in self.counters]
+    def __init__(self, channels: int) -> None:
+        self.backward = ReferenceBackward(channels)
+        self.stages = [[ReferenceNlms(taps, step) for taps, step in self.STAGES] for _ in range(channels)]
+        self.residuals = ReferenceResiduals(channels)
+        self.clock = 0
 
-    def probability(self) -> int:
-        """Mixed probability of a 1, of 65536."""
-        total = sum(w * s for w, s in zip(self.weights, self.stretched(), strict=True)) >> 16
-        total = min(max(total, -bit_mixing.STRETCH_LIMIT), bit_mixing.STRETCH_LIMIT)
-        exact = round(Fraction(65536) / (1 + Fraction(math.exp(-total / 256))))
-        return min(max(exact, 1), 65535)
+    def encode(self, samples: Sequence[Sequence[int]], bits: int) -> bytes:
+        """Code of a block: for each moment one sample of every channel, ``bits`` wide."""
+        coder = ReferenceEncoder()
+        fraction_bits = min(max(20 - bits, 0), 4)
+        for moment in samples:
+            first_error = 0
+            for channel, sample in enumerate(moment):
+                first_error = self._code(coder, channel, sample, bits, fraction_bits, first_error)
+            self.clock += 1
+            if self.clock % backward.INTERVAL == 0:
+                eager = self.clock < lossless_block.EAGER_SAMPLES
+                self.backward.refresh(eager or self.clock // backward.INTERVAL % 2 == 0)
+        return coder.finish()
 
-    def learn(self, probability: int, bit: int, slowest: int, rate: int) -> None:
-        """Counters towards the bit, weights down the gradient of the code length."""
-        error = ((bit << 16) - probability) * rate
-        limit = bit_mixing.WEIGHT_LIMIT
-        self.weights = [
-            min(max(w + ((s * error + (1 << 17)) >> bit_mixing.LEARNING_SHIFT), -limit), limit)
-            for w, s in zip(self.weights, self.stretched(), strict=True)
-        ]
-        target = (1 << 24) - 1 if bit else 0
-        self.counters = [
-            (value + ((target - value) * (131072 // (2 * count + 3)) >> 16), min(count + 1, slowest))
-            for value, count in self.counters
-        ]
+    def _code(
+        self, coder: ReferenceEncoder, channel: int, sample: int, bits: int, fraction_bits: int, first_error: int
+    ) -> int:
+        """Code one sample and learn it; returns how far off the prediction was."""
+        widest = 1 << (bits + fraction_bits)
+        highest = (1 << (bits - 1)) - 1
+        target = sample << fraction_bits
+        base = _within(self.backward.predict(channel, fraction_bits), -widest, widest)
+        corrections = [stage.predict() for stage in self.stages[channel]]
+        prediction = _within(base + sum(corrections), (-highest - 1) << fraction_bits, highest << fraction_bits)
+        outer = first_error if channel == 1 else abs(sum(corrections))
+        self.residuals.encode(coder, channel, prediction, outer, fraction_bits, sample)
+        self.backward.samples[channel].append(sample)
+        left = _within(target - base, -widest, widest)
+        for stage, correction in zip(self.stages[channel], corrections, strict=True):
+            after = _within(left - correction, -widest, widest)
+            stage.update(after, left)
+            left = after
+        return abs(target - prediction)
+
+
+def _within(value: int, lowest: int, highest: int) -> int:
+    return min(max(value, lowest), highest)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -31,6 +33,18 @@ _INCREMENT = 1442695040888963407
 _MASK = (1 << 62) - 1
 
 
+def quantise_reference(
+    spectrum: Float32Array, edges: Int64Array, widths: Float64Array, zero_threshold: float, largest: int
+) -> tuple[Int32Array, float]:
+    """The definition of :func:`quantise`: whole steps, and the squared error."""
+    coded, above = spectrum[: edges[-1]], spectrum[edges[-1] :]
+    steps = np.repeat(widths, np.diff(edges))
+    ratio = np.minimum(np.abs(coded) / steps, largest)
+    size = np.where(ratio < zero_threshold, 0, np.maximum(np.floor(ratio + ROUNDING), 1))
+    error = np.sum(((ratio - size) * steps) ** 2) + np.sum(np.square(above, dtype=np.float64))
+    return np.copysign(size, coded).astype(np.int32), float(error)
+
+
 @kernel
 def quantise(
     spectrum: Float32Array,
@@ -40,9 +54,9 @@ def quantise(
     largest: int,
     quantised: Int32Array,
 ) -> float:
-    """Whole steps of one channel, zero outside the bands; returns the squared error.
+    """Whole steps of one channel within the bands; returns the squared error, with what lies above them.
 
-    Shape: ``spectrum [coefficients]``, ``edges [bands + 1]``, ``widths [bands]`` -> ``quantised [coefficients]``,
+    Shape: ``spectrum [coefficients]``, ``edges [bands + 1]``, ``widths [bands]`` -> ``quantised [edges[-1]]``,
     within +-``largest``.
     """
     error = 0.0
@@ -57,18 +71,52 @@ def quantise(
             quantised[k] = -value if spectrum[k] < 0 else value
     for k in range(edges[-1], len(spectrum)):
         error += np.float64(spectrum[k]) ** 2
-        quantised[k] = 0
     return error
+
+
+def dequantise_reference(
+    quantised: Int32Array, edges: Int64Array, widths: Float64Array, coefficients: int
+) -> Float32Array:
+    """The definition of :func:`dequantise`: a spectrum of so many coefficients."""
+    spectrum = np.zeros(coefficients, np.float32)
+    spectrum[: edges[-1]] = quantised * np.repeat(widths, np.diff(edges))
+    return spectrum
 
 
 @kernel
 def dequantise(quantised: Int32Array, edges: Int64Array, widths: Float64Array, spectrum: Float32Array) -> None:
-    """Middle of the steps; inverse of :func:`quantise` but for its error."""
+    """Middle of the steps, zero above the bands; inverse of :func:`quantise` but for its error."""
     for band in range(len(widths)):
         for k in range(edges[band], edges[band + 1]):
             spectrum[k] = quantised[k] * widths[band]
     for k in range(edges[-1], len(spectrum)):
         spectrum[k] = 0
+
+
+def fill_zeros_reference(
+    quantised: Int32Array,
+    edges: Int64Array,
+    widths: Float64Array,
+    levels: Int32Array,
+    seed: int,
+    spectrum: Float32Array,
+) -> Float32Array:
+    """The definition of :func:`fill_zeros`, band after band, with Python integers; returns the filled spectrum."""
+    filled: Float32Array = spectrum.copy()
+    state = (seed * _MULTIPLIER + _INCREMENT) & _MASK
+    for band, (first, end) in enumerate(pairwise(edges.tolist())):
+        zeros = [k for k in range(first, end) if quantised[k] == 0]
+        if not zeros or levels[band] == 0:
+            continue
+        power = (end - first) * 2.0 ** (levels[band] * RESOLUTION + LOWEST_LOG2)
+        left = max(power - float(np.sum(np.square(spectrum[first:end], dtype=np.float64))), 0.0)
+        rms, width = float(np.sqrt(left / len(zeros))), widths[band]
+        alone = len(zeros) == end - first
+        rms = min(rms * NOISE_ALONE, NOISE_ALONE_STEPS * width) if alone else min(rms, NOISE_AMONG_VALUES * width)
+        for k in zeros:
+            state = (state * _MULTIPLIER + _INCREMENT) & _MASK
+            filled[k] = rms * np.sqrt(3) * (2 * (state >> 30) / 2**32 - 1)
+    return filled
 
 
 @kernel
@@ -84,7 +132,7 @@ def fill_zeros(
 
     The same ``seed`` gives the same noise.
 
-    Shape: ``quantised [coefficients]``, ``widths`` and ``levels [bands]``; ``spectrum [coefficients]``, already
+    Shape: ``quantised [edges[-1]]``, ``widths`` and ``levels [bands]``; ``spectrum [coefficients]``, already
     dequantised, is changed in place.
     """
     state = (np.int64(seed) * _MULTIPLIER + _INCREMENT) & _MASK

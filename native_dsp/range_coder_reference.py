@@ -33,6 +33,20 @@ class ReferenceEncoder:
         else:
             self._narrow(one, self.range - one)
 
+    def encode_bits(self, value: int, count: int) -> None:
+        """Code the ``count`` lowest bits of ``value`` as they are: 16 at a time, first what is beyond."""
+        while count > 0:
+            step = min(count, 16)
+            count -= step
+            self.encode((value >> count) % (1 << step), 1, step)
+
+    def encode_gamma(self, value: int) -> None:
+        """Elias gamma code of ``value + 1``: a one for every bit after the first, a zero, then those bits."""
+        digits = f"{value + 1:b}"[1:]
+        for bit in "1" * len(digits) + "0":
+            self.encode_bits(int(bit), 1)
+        self.encode_bits(int(digits or "0", 2), len(digits))
+
     def _narrow(self, offset: int, width: int) -> None:
         self.low += offset
         self.range = width

@@ -28,6 +28,13 @@ def bits_of_bins(step_log2: Float64Array) -> Float64Array:
     return bits
 
 
+def count_magnitudes_reference(spectrum: Float32Array, edges: Int64Array, widths: Float64Array) -> Float64Array:
+    """The definition of :func:`count_magnitudes`: the histogram of one spectrum."""
+    ratio = np.abs(spectrum[: edges[-1]]) / np.repeat(widths, np.diff(edges)) + 2.0**SMALLEST_LOG2
+    place = np.floor((np.log2(ratio) - SMALLEST_LOG2) * BINS_PER_OCTAVE).astype(np.int64)
+    return np.bincount(np.clip(place, 0, BINS - 1), minlength=BINS).astype(np.float64)
+
+
 @kernel
 def count_magnitudes(spectrum: Float32Array, edges: Int64Array, widths: Float64Array, counts: Float64Array) -> None:
     """Add a spectrum's coefficients, in units of their band's width, to a histogram of their magnitudes.
@@ -39,6 +46,12 @@ def count_magnitudes(spectrum: Float32Array, edges: Int64Array, widths: Float64A
             ratio = np.float64(abs(spectrum[k])) / widths[band] + 2.0**SMALLEST_LOG2
             place = np.int64((np.log2(ratio) - SMALLEST_LOG2) * BINS_PER_OCTAVE)
             counts[min(max(place, 0), BINS - 1)] += 1.0
+
+
+def description_bits_reference(spectrum: Float32Array, edges: Int64Array, widths: Float64Array) -> float:
+    """The definition of :func:`description_bits`."""
+    ratio = np.abs(spectrum[: edges[-1]]) / np.repeat(widths, np.diff(edges))
+    return float(np.sum(np.log2(1 + ratio)))
 
 
 @kernel

@@ -56,8 +56,8 @@ class _Contexts:
     """What encoder and decoder keep in step."""
 
     spectra: SpectrumContexts
-    step_index: int
-    counter: int
+    step_index: int = -1
+    counter: int = -1
 
     def copy(self) -> _Contexts:
         return replace(self, spectra=self.spectra.copy())
@@ -119,20 +119,25 @@ class NearLosslessEncoder:
 
     def _payload(self, spectra: Float32Array, key: bool, mid_side: bool) -> bytes:
         contexts = self._contexts
-        counter = 0 if contexts is None else (contexts.counter + 1) & 15
         power = float(np.mean(np.square(spectra, dtype=np.float64)))
-        if contexts is None or key:
-            contexts, key = _Contexts(SpectrumContexts.fresh(self._layout), -1, counter), True
+        if contexts is None:
+            contexts, key = _Contexts(SpectrumContexts.fresh(self._layout)), True
+            self._contexts = contexts
+        elif key:
+            contexts.spectra.restart()
+        contexts.counter = (contexts.counter + 1) & 15
         block = contexts.spectra.shape(spectra, self._rate.index, key)
         magnitudes = contexts.spectra.magnitudes(block)
         index = max(self._rate.next_index(magnitudes, power), _finest_index(spectra))
         while True:
             change = index - contexts.step_index
             if not key and abs(change) > 127:
-                key, contexts = True, _Contexts(SpectrumContexts.fresh(self._layout), -1, counter)
+                key = True
+                contexts.spectra.restart()
                 block = contexts.spectra.shape(spectra, index, key)
-            contexts.step_index, contexts.counter = index, counter
-            flags = (_LEVELLED if self._layout.levelled else 0) | (_MID_SIDE if mid_side else 0) | counter << 4
+            contexts.step_index = index
+            flags = (_LEVELLED if self._layout.levelled else 0) | (_MID_SIDE if mid_side else 0)
+            flags |= contexts.counter << 4
             if key:
                 flags |= _KEY
                 header = self.format.to_bytes() + index.to_bytes(2, "big")
@@ -144,10 +149,9 @@ class NearLosslessEncoder:
             if len(payload) <= MAX_PAYLOAD_BYTES:
                 break
             # Too long for a packet: again, coarser, and from fresh contexts, since these have moved on.
-            index = min(index + STEPS_PER_OCTAVE, STEP_INDEXES - 1)
-            key, contexts = True, _Contexts(SpectrumContexts.fresh(self._layout), -1, counter)
+            index, key = min(index + STEPS_PER_OCTAVE, STEP_INDEXES - 1), True
+            contexts.spectra.restart()
             block = contexts.spectra.shape(spectra, index, key)
-        self._contexts = contexts
         self._rate.learn(len(payload), magnitudes, power, error / spectra.size)
         return payload
 
@@ -175,8 +179,8 @@ class NearLosslessDecoder:
         """Format of the stream, known from the first key block on."""
         self.concealed_blocks = 0
         """How many blocks were lost, damaged or not decodable so far."""
-        self._layout: Layout | None = None
         self._contexts: _Contexts | None = None
+        self._in_step = False
         self._transforms: list[MdctState] = []
         self._spectra: Float32Array = np.zeros((1, 0), np.float32)
         self._signs = np.random.Generator(np.random.PCG64(1))
@@ -186,8 +190,8 @@ class NearLosslessDecoder:
         twin = NearLosslessDecoder()
         twin.format = self.format
         twin.concealed_blocks = self.concealed_blocks
-        twin._layout = self._layout.copy() if self._layout else None
         twin._contexts = self._contexts.copy() if self._contexts else None
+        twin._in_step = self._in_step
         twin._transforms = _copied(self._transforms)
         twin._spectra = self._spectra.copy()
         twin._signs.bit_generator.state = self._signs.bit_generator.state
@@ -203,7 +207,7 @@ class NearLosslessDecoder:
         try:
             self._spectra = self._decoded(payload)
         except DamagedPayload:
-            self._contexts = None
+            self._in_step = False
             if self.format is None:
                 raise
             self.concealed_blocks += 1
@@ -224,14 +228,13 @@ class NearLosslessDecoder:
         if key:
             form, index, length = _key_header(payload[1:8])
             position += length
-            self._prepare(form, levelled)
-            assert self._layout is not None
-            contexts = _Contexts(SpectrumContexts.fresh(self._layout), index, counter)
-        elif self._contexts is None or self._layout is None:
+            contexts = self._prepared(form, levelled)
+            contexts.step_index = index
+        elif self._contexts is None or not self._in_step:
             raise DamagedPayload("near-lossless payload depends on blocks that are missing")
         else:
             contexts = self._contexts
-            if counter != (contexts.counter + 1) & 15 or levelled != self._layout.levelled:
+            if counter != (contexts.counter + 1) & 15 or levelled != contexts.spectra.layout.levelled:
                 raise DamagedPayload("near-lossless payload is not the one after the last")
             if flags & _STEP:
                 if len(payload) < 2:
@@ -242,16 +245,18 @@ class NearLosslessDecoder:
                     raise DamagedPayload("near-lossless payload has a step out of range")
         contexts.counter = counter
         spectra = contexts.spectra.decode(payload[position:], contexts.step_index, key)
-        self._contexts = contexts
+        self._in_step = True
         return _rotated(spectra) if flags & _MID_SIDE and len(spectra) == 2 else spectra
 
-    def _prepare(self, form: NearLosslessFormat, levelled: bool) -> None:
-        """Make ready for a stream of this format, if it is another one than before."""
-        if self._layout is not None and (form, levelled) == (self.format, self._layout.levelled):
-            return
-        self.format, self._layout = form, Layout.of(form, levelled)
-        overlap_samples = self._layout.overlap_samples
-        self._transforms = [make_mdct(form.block_samples, overlap_samples) for _ in range(form.channels)]
+    def _prepared(self, form: NearLosslessFormat, levelled: bool) -> _Contexts:
+        """Contexts of a key block; layout and transforms are made anew where the format is another than before."""
+        if self._contexts is not None and (form, levelled) == (self.format, self._contexts.spectra.layout.levelled):
+            self._contexts.spectra.restart()
+            return self._contexts
+        self.format, layout = form, Layout.of(form, levelled)
+        self._transforms = [make_mdct(form.block_samples, layout.overlap_samples) for _ in range(form.channels)]
+        self._contexts = _Contexts(SpectrumContexts.fresh(layout))
+        return self._contexts
 
 
 def _key_header(data: bytes) -> tuple[NearLosslessFormat, int, int]:

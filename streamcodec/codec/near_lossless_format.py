@@ -19,9 +19,14 @@ RATES_HZ = (8_000, 11_025, 12_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_00
 _OTHER_RATE = 15
 
 
+def step_log2(index: float) -> float:
+    """Logarithm of the quantiser step of a step index."""
+    return index / STEPS_PER_OCTAVE + SMALLEST_STEP_LOG2
+
+
 def step_size(index: float) -> float:
     """Quantiser step, in steps of 16-bit sound, of a step index."""
-    return float(2.0 ** (index / STEPS_PER_OCTAVE + SMALLEST_STEP_LOG2))
+    return float(2.0 ** step_log2(index))
 
 
 def default_block_samples(sample_rate_hz: int) -> int:

@@ -13,7 +13,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.adaptive_bits import decode_adaptive_bit, encode_adaptive_bit, make_models
-from native_dsp.band_levels import Bands, make_bands, measure_levels, widths_of_levels
+from native_dsp.band_levels import Bands, hints_of_levels, make_bands, measure_levels, widths_of_levels
+from native_dsp.bit_mixing import BANKS, Mixer, restore_banks
 from native_dsp.coefficient_coder import (
     LARGEST,
     CoefficientCoder,
@@ -29,7 +30,7 @@ from native_dsp.rate_model import BINS, count_magnitudes, description_bits
 from native_dsp.state import copy_state
 from native_dsp.time_splitting import SHORTEST_BLOCK, TimeSplitter, join_spectrum, make_splitter, split_spectrum
 from streamcodec.codec.learnt_coefficients import learnt_models
-from streamcodec.codec.near_lossless_format import NearLosslessFormat, step_size
+from streamcodec.codec.near_lossless_format import NearLosslessFormat, step_log2, step_size
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
 
 Float32Array = NDArray[np.float32]
@@ -68,6 +69,16 @@ class Layout:
         """How many samples the windows of neighbouring blocks share."""
         return self.form.block_samples // 4 if self.levelled else self.form.block_samples
 
+    @property
+    def coded_coefficients(self) -> int:
+        """How many coefficients lie within the bands; those above are zero."""
+        return int(self.bands.edges[-1])
+
+    @property
+    def learnt_coefficients(self) -> Mixer:
+        """What the coefficient coder's models know before the first block."""
+        return learnt_models().levelled if self.levelled else learnt_models().plain
+
     def widths(self, levels: Int32Array, index: int) -> Float64Array:
         """Steps of all bands. Shape: ``levels [channels, bands]`` -> ``[channels, bands]``."""
         widths = np.full(levels.shape, step_size(index))
@@ -75,6 +86,13 @@ class Layout:
             for channel in range(len(levels)):
                 widths_of_levels(self.bands, levels[channel], step_size(index), widths[channel])
         return widths
+
+    def hints(self, levels: Int32Array, index: int) -> Int32Array:
+        """What levels say of coefficients. Shape: ``levels [channels, bands]`` -> ``[channels, coded]``."""
+        hints = np.zeros((len(levels), self.coded_coefficients), np.int32)
+        if self.levelled:
+            hints_of_levels(self.bands, levels, step_log2(index), hints)
+        return hints
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,21 +113,39 @@ class SpectrumContexts:
     levels: LevelCoder
     split_models: Int32Array
     was_split: bool = False
+    chained: bool = False
+    """Whether a block that is no key block was coded since the last key block."""
     coder: Int64Array = field(default_factory=make_state)
 
     @classmethod
     def fresh(cls, layout: Layout) -> SpectrumContexts:
         """Contexts of a key block."""
-        learnt = learnt_models()
-        form, bands = layout.form, len(layout.bands.edges) - 1
+        channels, bands = layout.form.channels, len(layout.bands.edges) - 1
         return cls(
             layout,
-            make_coefficient_coder(
-                form.channels, form.block_samples, learnt.levelled if layout.levelled else learnt.plain
-            ),
-            make_level_coder(form.channels, bands, learnt.levels),
+            make_coefficient_coder(channels, layout.coded_coefficients, layout.learnt_coefficients),
+            make_level_coder(channels, bands, learnt_models().levels),
             make_models(2),
         )
+
+    def restart(self) -> None:
+        """Back to the contexts of a key block.
+
+        Models are megabytes; where every block is a key block only the half that key blocks use is made good.
+        """
+        banks = BANKS if self.chained else 1
+        restore_banks(self.coefficients.mixer, self.layout.learnt_coefficients, banks)
+        restore_banks(self.levels.mixer, learnt_models().levels, banks)
+        self.chained = False
+        self.forget()
+
+    def forget(self) -> None:
+        """Know nothing of earlier blocks; what models have learnt from them stays."""
+        for coder in (self.coefficients, self.levels):
+            for memory in (coder.last, coder.before, coder.mean):
+                memory[:] = 0
+        self.split_models[:] = make_models(2)
+        self.was_split = False
 
     def copy(self) -> SpectrumContexts:
         """Contexts that share nothing with these."""
@@ -156,7 +192,7 @@ class SpectrumContexts:
     def encode(self, block: ShapedBlock, index: int, key: bool) -> tuple[bytes, float]:
         """Bytes of a block, none for silence, and the squared error; more than a packet holds where it overflows."""
         edges, widths = self.layout.bands.edges, self.layout.widths(block.levels, index)
-        quantised = np.zeros(block.spectra.shape, np.int32)
+        quantised = np.zeros((len(block.spectra), self.layout.coded_coefficients), np.int32)
         threshold = ZERO_THRESHOLD_FILLED if self.layout.levelled else ZERO_THRESHOLD
         error = 0.0
         for channel in range(len(quantised)):
@@ -164,6 +200,7 @@ class SpectrumContexts:
         if not quantised.any() and not block.levels.any():
             self._remember_silence()
             return b"", error
+        self.chained |= not key
         buffer = np.zeros(MAX_PAYLOAD_BYTES, np.uint8)
         encoder_init(self.coder)
         if self.layout.splitter is not None:
@@ -171,7 +208,8 @@ class SpectrumContexts:
             self.was_split = block.split
         if self.layout.levelled:
             encode_levels(self.coder, buffer, self.levels, block.levels, key)
-        encode_coefficients(self.coder, buffer, self.coefficients, quantised, key)
+        hints = self.layout.hints(block.levels, index)
+        encode_coefficients(self.coder, buffer, self.coefficients, quantised, hints, key)
         length = encoder_finish(self.coder, buffer)
         return (buffer[:length].tobytes() if length >= 0 else bytes(MAX_PAYLOAD_BYTES + 1)), error
 
@@ -182,7 +220,8 @@ class SpectrumContexts:
         if not body:
             self._remember_silence()
             return spectra
-        quantised = np.zeros(spectra.shape, np.int32)
+        self.chained |= not key
+        quantised = np.zeros((form.channels, layout.coded_coefficients), np.int32)
         levels = np.zeros_like(self.levels.last)
         data = np.frombuffer(body, np.uint8).copy()
         decoder_init(self.coder, data, len(data))
@@ -192,7 +231,8 @@ class SpectrumContexts:
             self.was_split = split
         if layout.levelled:
             decode_levels(self.coder, data, self.levels, levels, key)
-        decode_coefficients(self.coder, data, self.coefficients, quantised, key)
+        hints = layout.hints(levels, index)
+        decode_coefficients(self.coder, data, self.coefficients, quantised, hints, key)
         edges, widths = layout.bands.edges, layout.widths(levels, index)
         # Noise that depends on the payload alone is the same wherever decoding began.
         seed = zlib.crc32(body)

@@ -54,6 +54,8 @@ def learn_clip(models: LearntModels, samples: NDArray[np.float32], sample_rate_h
             for number, block in enumerate(blocks):
                 mdct_forward(transform, block, spectrum[0])
                 is_key = key or number == 0
+                if is_key:
+                    contexts.forget()
                 contexts.encode(contexts.shape(spectrum, index, is_key), index, is_key)
 
 

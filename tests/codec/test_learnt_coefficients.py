@@ -21,7 +21,7 @@ def key_block_bytes(learnt: Mixer | None) -> int:
     for _ in range(20):
         block = np.rint(rng.laplace(scale=200 / (1 + np.arange(256) * 0.5))).astype(np.int32)[None]
         encoder_init(coder)
-        encode_coefficients(coder, buffer, make_coefficient_coder(1, 256, learnt), block, True)
+        encode_coefficients(coder, buffer, make_coefficient_coder(1, 256, learnt), block, np.zeros_like(block), True)
         total += encoder_finish(coder, buffer)
     return total
 

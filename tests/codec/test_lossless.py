@@ -81,6 +81,16 @@ def test_every_sample_comes_back(name: str, bits: int, channels: int) -> None:
     assert sum(map(len, payloads)) <= raw + 20 * len(payloads)
 
 
+@pytest.mark.parametrize("bits", range(8, 25))
+def test_full_scale_square_waves_of_every_depth_come_back(bits: int) -> None:
+    top = (1 << (bits - 1)) - 1
+    t = np.arange(700)
+    rising = np.where(np.floor(np.sqrt(t)) % 2, top, -top - 1)
+    signal = np.stack([rising, np.where(t % 2, -top - 1, top)], axis=1).astype(np.int32)
+    for channels in (1, 2):
+        assert np.array_equal(decoded(payloads_of(signal[:, :channels], bits, 300)), signal[:, :channels])
+
+
 @pytest.mark.parametrize("rate_hz", [8_000, 44_100, 48_000, 96_000])
 @pytest.mark.parametrize("block_samples", [1, 7, 0])
 def test_rates_and_block_lengths(rate_hz: int, block_samples: int) -> None:

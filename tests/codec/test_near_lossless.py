@@ -19,6 +19,7 @@ from streamcodec.codec.near_lossless import (
 )
 from streamcodec.codec.near_lossless_format import STEP_INDEXES, NearLosslessFormat, default_block_samples
 from streamcodec.codec.near_lossless_rate import FixedStep, TargetBitrate, TargetSnr
+from streamcodec.codec.near_lossless_spectra import Layout, SpectrumContexts
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
 
@@ -162,6 +163,43 @@ def test_every_block_a_key_block_loses_only_itself() -> None:
     for number, payload in enumerate(payloads):
         decoder.decode(None if number == 7 else payload)
     assert decoder.concealed_blocks == 1
+
+
+@pytest.mark.parametrize("levelled", [False, True])
+@pytest.mark.parametrize("chained", [False, True])
+def test_restarted_contexts_are_as_new(levelled: bool, chained: bool) -> None:
+    layout = Layout.of(NearLosslessFormat(RATE_HZ, 2, 256), levelled)
+    used, new = SpectrumContexts.fresh(layout), SpectrumContexts.fresh(layout)
+    spectra = np.random.default_rng(3).laplace(0, 3000, (4, 2, 256)).astype(np.float32)
+    for number, block in enumerate(spectra):
+        key = number == 0 or not chained
+        used.encode(used.shape(block, 120, key), 120, key)
+    moved = np.flatnonzero(used.coefficients.mixer.counters != new.coefficients.mixer.counters)
+    assert (moved[-1] >= len(new.coefficients.mixer.counters) // 2) == chained
+    used.restart()
+    for ours, fresh in ((used.coefficients, new.coefficients), (used.levels, new.levels)):
+        np.testing.assert_array_equal(ours.mixer.counters, fresh.mixer.counters)
+        np.testing.assert_array_equal(ours.mixer.weights, fresh.mixer.weights)
+        for name in ("last", "before", "mean"):
+            np.testing.assert_array_equal(getattr(ours, name), getattr(fresh, name))
+    np.testing.assert_array_equal(used.split_models, new.split_models)
+    assert used.encode(used.shape(spectra[0], 120, True), 120, True) == new.encode(
+        new.shape(spectra[0], 120, True), 120, True
+    )
+
+
+@pytest.mark.parametrize("optimise", ["mse", "perceptual"])
+def test_a_key_block_depends_on_nothing_before_it_and_what_follows_on_it_alone(optimise: str) -> None:
+    blocks = music(0.6)[: 256 * 32].reshape(32, 256, 1)
+    keys = {0, 1, 2, 9, 10, 20}
+    encoder = NearLosslessEncoder(RATE_HZ, 1, FixedStep(120), optimise)
+    payloads = [encoder.encode(block, number in keys) for number, block in enumerate(blocks)]
+    decoder = NearLosslessDecoder()
+    whole = [decoder.decode(payload) for payload in payloads]
+    for start in sorted(keys):
+        decoder = NearLosslessDecoder()
+        found = [decoder.decode(payload) for payload in payloads[start:]]
+        assert np.array_equal(found[1:], whole[start + 1 :])
 
 
 def test_concealment_fades_out() -> None:

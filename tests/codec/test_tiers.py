@@ -220,6 +220,33 @@ def test_lossless_files_are_bit_exact(tmp_path: Path, channels: int, subtype: st
         np.testing.assert_array_equal(back.read(dtype="int32", always_2d=True), sound)
 
 
+@pytest.mark.parametrize("bits", [16, 24])
+@pytest.mark.parametrize("kind", ["one sample", "square wave", "noise"])
+def test_extreme_sounds_come_back_from_files(tmp_path: Path, kind: str, bits: int) -> None:
+    top = (1 << (bits - 1)) - 1
+    t = np.arange(1 if kind == "one sample" else 9_001)
+    noise = np.random.default_rng(bits).integers(-top - 1, top + 1, len(t))
+    one = noise if kind == "noise" else np.where(t // 37 % 2, top, -top - 1)
+    sound = np.stack([one, one[::-1]], axis=1).astype(np.int32) << (32 - bits)
+    soundfile.write(tmp_path / "a.flac", sound, 48_000, f"PCM_{bits}")
+    encode_file(tmp_path / "a.flac", tmp_path / "a.sc", tier="lossless")
+    assert decode_file(tmp_path / "a.sc", tmp_path / "b.flac") == len(t)
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "b.flac", dtype="int32", always_2d=True)[0], sound)
+    raw_bytes = sound.size * bits // 8
+    assert (tmp_path / "a.sc").stat().st_size < raw_bytes + 30 * (len(t) // 960 + 1) + 400
+
+
+def test_one_process_encodes_and_another_decodes(tmp_path: Path) -> None:
+    wave = tmp_path / "a.wav"
+    sound = pcm(22_051, 2, 24) << 8
+    soundfile.write(wave, sound, 44_100, "PCM_24")
+    data = wave.read_bytes()
+    for arguments in (["encode", "-", "-", "--tier", "lossless"], ["decode", "-", "-"]):
+        command = [sys.executable, "-m", "streamcodec", *arguments]
+        data = subprocess.run(command, input=data, capture_output=True, check=True, timeout=100).stdout
+    np.testing.assert_array_equal(soundfile.read(io.BytesIO(data), dtype="int32")[0], sound)
+
+
 @pytest.mark.parametrize("ratio", [8, 20])
 def test_a_ratio_of_files_is_met_in_bytes_of_the_file(tmp_path: Path, fixtures: Path, ratio: float) -> None:
     source = fixtures / "environment_48k.flac"

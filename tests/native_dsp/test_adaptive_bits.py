@@ -10,32 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from native_dsp.adaptive_bits import (
-    FAST_SHIFT,
-    SLOW_SHIFT,
     adapt,
     decode_adaptive_bit,
     encode_adaptive_bit,
     make_models,
     probability,
 )
+from native_dsp.mixing_reference import ReferenceModel
 from native_dsp.range_coder import decoder_init, encoded_length_256, encoder_finish, encoder_init, make_state
-
-
-class ReferenceModel:
-    """The update rule in plain Python."""
-
-    def __init__(self) -> None:
-        self.estimates = [1 << 15, 1 << 15]
-        self.seen = 0
-
-    def probability(self) -> int:
-        return min(max(sum(self.estimates) // 2, 1), 65535)
-
-    def adapt(self, bit: int) -> None:
-        for i, slowest in enumerate((FAST_SHIFT, SLOW_SHIFT)):
-            step = (65535 * bit - self.estimates[i]) // 2 ** min(self.seen + 1, slowest)
-            self.estimates[i] += step
-        self.seen = min(self.seen + 1, SLOW_SHIFT)
 
 
 @settings(max_examples=100, deadline=None)

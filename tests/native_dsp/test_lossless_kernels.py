@@ -9,8 +9,10 @@ import pytest
 from native_dsp import bit_mixing, nlms
 from native_dsp.backward_prediction import INTERVAL, TAPS, backward_predict, backward_refresh, make_backward
 from native_dsp.integer_math import bit_length
-from native_dsp.lossless_block import make_lossless_state
-from native_dsp.lossless_reference import ReferenceBackward, ReferenceMixer, ReferenceNlms
+from native_dsp.lossless_block import EAGER_SAMPLES, decode_samples, encode_samples, make_lossless_state
+from native_dsp.lossless_reference import ReferenceBackward, ReferenceLossless, ReferenceNlms
+from native_dsp.mixing_reference import ReferenceMixer
+from native_dsp.range_coder import make_state
 from native_dsp.state import copy_state
 
 
@@ -107,16 +109,47 @@ def test_backward_prediction_learns_a_tone() -> None:
 
 def test_mixer_equals_reference_and_learns() -> None:
     bits = (np.random.default_rng(5).random(2000) < 0.9).astype(np.int64)
-    mixer, reference = bit_mixing.make_mixer(3, 1, 3), ReferenceMixer(3)
+    mixer, reference = bit_mixing.make_mixer(3, 1, 3), ReferenceMixer(3, slowest=100, rate=5)
     found = run_mixer(mixer, 3, bits)
     expected = []
     for bit in bits.tolist():
-        expected.append(reference.probability())
-        reference.learn(expected[-1], bit, 100, 5)
+        expected.append(reference.probability("abc", 0))
+        reference.learn("abc", 0, expected[-1], bit)
     assert found.tolist() == expected
     ideal = -(0.9 * np.log2(0.9) + 0.1 * np.log2(0.1))
     spent = -np.log2(np.where(bits == 1, found, 65536 - found) / 65536).mean()
     assert spent < ideal * 1.15
+
+
+def check_blocks(samples: np.ndarray, bits: int, block_samples: int) -> None:
+    """Bytes of every block are the reference's, and the decoding kernel gives the samples back."""
+    channels = samples.shape[1]
+    ours, theirs, reference = (
+        make_lossless_state(channels),
+        make_lossless_state(channels),
+        ReferenceLossless(channels),
+    )
+    coder, buffer = make_state(), np.zeros(8 * block_samples * channels, np.uint8)
+    for start in range(0, len(samples), block_samples):
+        block = samples[start : start + block_samples].astype(np.int32)
+        length = encode_samples(coder, buffer, ours, block, bits)
+        assert buffer[:length].tobytes() == reference.encode(block.tolist(), bits)
+        found = np.zeros_like(block)
+        decode_samples(coder, buffer[:length].copy(), theirs, found, bits)
+        np.testing.assert_array_equal(found, block)
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+@pytest.mark.parametrize("bits", [8, 16, 17, 24])
+def test_blocks_are_coded_as_by_the_reference(bits: int, channels: int) -> None:
+    kinds = list(signals(bits, 45).values())
+    one = np.concatenate(kinds)
+    check_blocks(np.stack([one, np.roll(one, 7) // 2][:channels], axis=1), bits, 80)
+
+
+def test_blocks_past_the_eager_start_are_coded_as_by_the_reference() -> None:
+    tone = signals(12, EAGER_SAMPLES + 3 * INTERVAL)["tone"]
+    check_blocks((tone + np.random.default_rng(1).integers(-40, 41, len(tone)))[:, None], 16, 512)
 
 
 def test_tables_are_monotonic_and_inverse() -> None:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from native_dsp.elias_gamma import LONGEST_BITS, decode_gamma, encode_gamma
 from native_dsp.range_coder import (
     FAULT,
     LOW,
@@ -114,12 +115,15 @@ def test_bits_come_back_and_the_bytes_are_the_references(steps: list[tuple[int, 
     bits=st.integers(1, 24),
 )
 def test_raw_bits_and_targets_of_any_total_come_back(values: list[tuple[int, int]], bits: int) -> None:
-    state, buffer = make_state(), np.zeros(4096, np.uint8)
+    state, buffer, reference = make_state(), np.zeros(4096, np.uint8), ReferenceEncoder()
     encoder_init(state)
     for value, count in values:
         encode_bits(state, buffer, value, count)
         encode(state, buffer, value % (1 << bits), 1, bits)
+        reference.encode_bits(value, count)
+        reference.encode(value % (1 << bits), 1, bits)
     length = encoder_finish(state, buffer)
+    assert buffer[:length].tobytes() == reference.finish()
     decoder_init(state, buffer, length)
     for value, count in values:
         assert decode_bits(state, buffer, count) == value
@@ -127,6 +131,20 @@ def test_raw_bits_and_targets_of_any_total_come_back(values: list[tuple[int, int
         assert target == value % (1 << bits)
         decode_update(state, buffer, target, 1, bits)
     assert not state[FAULT]
+
+
+@settings(max_examples=60, deadline=None)
+@given(values=st.lists(st.one_of(st.integers(0, 40), st.integers(0, (1 << (LONGEST_BITS - 1)) - 2)), max_size=40))
+def test_gamma_codes_come_back_and_the_bytes_are_the_references(values: list[int]) -> None:
+    state, buffer, reference = make_state(), np.zeros(1024, np.uint8), ReferenceEncoder()
+    encoder_init(state)
+    for value in values:
+        encode_gamma(state, buffer, value)
+        reference.encode_gamma(value)
+    length = encoder_finish(state, buffer)
+    assert buffer[:length].tobytes() == reference.finish()
+    decoder_init(state, buffer, length)
+    assert [decode_gamma(state, buffer) for _ in values] == values
 
 
 def test_golden_bytes() -> None:
