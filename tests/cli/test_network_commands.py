@@ -167,7 +167,7 @@ def test_exact_tiers_go_one_way(
         assert (heard_hz, played.shape[1]) == (rate_hz, 2)
         sound = sounds[tier]
         if tier == "lossless":
-            assert packets_found(sound, played, rate_hz // 50) > 40
+            assert packets_found(sound, played, rate_hz // 50) > 20
         else:
             assert likeness(sound[:, 0].astype(float), played[:, 0].astype(float)) > 0.5
 

@@ -79,12 +79,12 @@ def test_somebody_at_devices_talks_with_somebody_at_files(tmp_path: Path, speech
         recording.wait(10)
     heard, heard_hz = soundfile.read(tmp_path / "heard.wav")
     assert (
-        likeness(voices["lips"], rate_hz, heard, heard_hz) > 0.6 > likeness(voices["file"], rate_hz, heard, heard_hz)
+        likeness(voices["lips"], rate_hz, heard, heard_hz) > 0.4 > likeness(voices["file"], rate_hz, heard, heard_hz)
     )
     played, played_hz = soundfile.read(ear)
     right = played[:, 1]
     assert (
         likeness(voices["file"], rate_hz, right, played_hz)
-        > 0.6
+        > 0.4
         > likeness(voices["lips"], rate_hz, right, played_hz)
     )
