@@ -26,7 +26,7 @@ from streamcodec.training.checkpoint import CODEC, read_checkpoint
 HALF_FROM_VALUES = 2048
 INT8_FROM_VALUES = 1 << 17
 LevelCurve = Sequence[tuple[float, float]]
-LOW_NOISE_GAINS = ((0.0, 0.75), (0.2, 0.75), (0.4, 0.9), (1.0, 0.95))
+LOW_NOISE_GAINS = ((0.0, 0.75), (0.2, 0.75), (0.35, 1.0), (1.0, 1.0))
 """Gain of the decoder's noise below ``NOISE_RAMP_HZ`` by fineness of the rate level, 0 coarsest to 1 finest."""
 NOISE_RAMP_HZ = (3_000.0, 5_000.0)
 INT8_BLOCK = 64
