@@ -2,14 +2,16 @@
 
     python bench/floor.py
 
-Weights are read once per packet, in float32, as the runtime holds them. Bandwidth is measured by adding up an array
+Weights are read once per packet, as the runtime holds them. Bandwidth is measured by adding up an array
 as large as the weights again and again, so it is that of the cache (or memory) the weights live in; the multiply-add
 rate by vectors that stay in the nearest cache. Both on one core.
 """
 
 from __future__ import annotations
 
+import math
 import time
+from dataclasses import dataclass
 from pathlib import Path
 
 import numba
@@ -66,26 +68,45 @@ def multiply_adds_per_ns() -> float:
     return 1e-9 * LANES * PASSES / best
 
 
-def matrices_of(path: Path) -> list[tuple[int, int]]:
-    """Shapes of all weight matrices of a graph."""
-    kinds = (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8)
-    initializers = onnx.load(str(path)).graph.initializer
-    return [tuple(i.dims) for i in initializers if len(i.dims) == 2 and min(i.dims) > 1 and i.data_type in kinds]
+@dataclass(frozen=True)
+class Weights:
+    """What a step of a network reads and multiplies by."""
+
+    count: int
+    bytes_held: int
+
+
+def weights_of(path: Path) -> Weights:
+    """Weights in the matrices of a graph, and their bytes as the runtime holds them.
+
+    One byte where they are multiplied in 8 bits (unsigned, in blocks), four where they are unpacked to float32.
+    """
+    count = bytes_held = 0
+    for matrix in onnx.load(str(path)).graph.initializer:
+        if len(matrix.dims) < 2 or min(matrix.dims) == 1:
+            continue
+        size = math.prod(matrix.dims)
+        if matrix.data_type == TensorProto.UINT8:
+            count, bytes_held = count + size, bytes_held + size
+        elif matrix.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8):
+            count, bytes_held = count + size, bytes_held + 4 * size
+    return Weights(count, bytes_held)
 
 
 def main() -> None:
     """Print the floors."""
     model = load_model(DEFAULT_MODEL)
     graphs = {"encode.network": model.encoder_path, "decode.network": model.decoder_path}
-    weights = {name: sum(a * b for a, b in matrices_of(path)) for name, path in graphs.items()}
-    gbps, rate = bandwidth_gbps(4 * sum(weights.values())), multiply_adds_per_ns()
-    print(f"{gbps:.0f} GB/s over {4e-6 * sum(weights.values()):.1f} MB, {rate:.0f} multiply-adds per ns")
-    for name, count in weights.items():
-        bytes_ms = 1e-6 * 4 * count / gbps / FRAMES_PER_PACKET
-        least_ms, most_ms = (1e-6 * hops * count / rate / FRAMES_PER_PACKET for hops in (1, FRAMES_PER_PACKET))
+    weights = {name: weights_of(path) for name, path in graphs.items()}
+    together = sum(w.bytes_held for w in weights.values())
+    gbps, rate = bandwidth_gbps(together), multiply_adds_per_ns()
+    print(f"{gbps:.0f} GB/s over {1e-6 * together:.1f} MB, {rate:.0f} float32 multiply-adds per ns")
+    for name, each in weights.items():
+        bytes_ms = 1e-6 * each.bytes_held / gbps / FRAMES_PER_PACKET
+        least_ms, most_ms = (1e-6 * hops * each.count / rate / FRAMES_PER_PACKET for hops in (1, FRAMES_PER_PACKET))
         print(
-            f"{name}: {1e-6 * count:.2f} M weights; per 10 ms of sound {bytes_ms:.4f} ms to read them, "
-            f"{least_ms:.4f} to {most_ms:.4f} ms to multiply"
+            f"{name}: {1e-6 * each.count:.2f} M weights in {1e-6 * each.bytes_held:.2f} MB; per 10 ms of sound "
+            f"{bytes_ms:.4f} ms to read them, {least_ms:.4f} to {most_ms:.4f} ms to multiply in float32"
         )
 
 
