@@ -15,7 +15,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """List them with rate, delay, size and measured figures."""
+    """List them with rate, delay, size, measured cost and figures."""
     from rich.console import Console
     from rich.table import Table
 
@@ -29,21 +29,23 @@ def run(options: argparse.Namespace) -> None:
                     "size_bytes": m.size_bytes,
                     "delay_ms": 1000 * m.config.delay_samples / m.config.sample_rate_hz,
                     "kbps": [m.kbps_by_level("independent")[0], m.kbps_by_level("independent")[-1]],
+                    "cost": m.facts.get("cost", {}),
                     "figures": m.facts.get("figures", {}),
                 }
                 for m in models
             }
         )
         return
-    table = Table("model", "kbps", "delay ms", "size MB", "at 6 kbps on development speech")
+    table = Table("model", "kbps", "delay ms", "size MB", "p50 / p99 ms per 10 ms", "at 6 kbps on development speech")
     for m in models:
-        rates = m.kbps_by_level("independent")
+        rates, cost = m.kbps_by_level("independent"), m.facts.get("cost", {})
         figures = ", ".join(f"{k} {v}" for k, v in m.facts.get("figures", {}).get("6", {}).items())
         table.add_row(
             m.name,
             f"{rates[0]:.1f} to {rates[-1]:.1f}",
             f"{1000 * m.config.delay_samples / m.config.sample_rate_hz:g}",
             f"{m.size_bytes / 1e6:.2f}",
+            " / ".join(f"{cost[k]:.2f}" for k in ("p50_ms", "p99_ms") if k in cost),
             figures,
         )
     Console().print(table)
