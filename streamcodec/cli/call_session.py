@@ -75,7 +75,7 @@ def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> No
     """Go into the room, stay, leave, say what happened."""
     need("websockets")
     need("aiortc")
-    config = room_config(options)
+    config = room_config(options, _bitstream(options) if speaks else "")
     spoken_file = options.input if speaks else None
     heard_file = options.output if hears else None
     with contextlib.ExitStack() as opened:
@@ -112,6 +112,13 @@ def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> No
         opened.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         run_network(_main(options, config, plan, encoder), options.server)
+
+
+def _bitstream(options: argparse.Namespace) -> str:
+    from streamcodec.codec.bitstream import bitstream_of
+    from streamcodec.codec.tiers import tier_of
+
+    return bitstream_of(tier_of(options.tier), options.model)
 
 
 def _heard_format(options: argparse.Namespace, spoken: SoundFormat, from_file: bool) -> SoundFormat:
@@ -168,6 +175,7 @@ def _rates(encoder: FloatEncoder) -> CongestionConfig | None:
 
 
 async def _main(options: argparse.Namespace, config: RoomConfig, plan: Plan, encoder: FloatEncoder) -> None:
+    from streamcodec.codec.bitstream import bitstreams_read
     from streamcodec.codec.float_stream import FloatDecoder
     from streamcodec.net.call import Call, CallConfig
     from streamcodec.net.media import MediaConfig
@@ -179,7 +187,7 @@ async def _main(options: argparse.Namespace, config: RoomConfig, plan: Plan, enc
         heard.sample_rate_hz, heard.channels, plan.spoken.sample_rate_hz, _rates(encoder), copies=copies
     )
     call = Call(
-        CallConfig(config, media),
+        CallConfig(config, media, bitstreams=bitstreams_read(options.model)),
         encoder,
         lambda: FloatDecoder(heard.sample_rate_hz, heard.channels, options.model),
         encoder.coarser,

@@ -103,7 +103,7 @@ class Stay:
         self._check()
         peers = self._call.peers
         for identity in peers.keys() - self._here:
-            self._screen.say(f"{peers[identity].name or 'somebody'} is here")
+            self._say_who_came(peers[identity])
         for identity in self._here - peers.keys():
             self._screen.say(f"{self._seen[identity].name or 'somebody'} has left")
         self._here = set(peers)
@@ -118,6 +118,15 @@ class Stay:
         self._own_talk_s += between_looks_s * self._call.talking
         if self._screen.draws:
             self._draw(peers)
+
+    def _say_who_came(self, peer: PeerStats) -> None:
+        name = peer.name or "somebody"
+        self._screen.say(f"{name} is here")
+        if peer.foreign and self._plan.sink is not None:
+            self._screen.say(
+                f"{name} cannot be heard: what comes is {peer.foreign}, of another version of streamcodec or another "
+                "model; update the older side, or give both the same --model"
+            )
 
     def _say_what_is_lost(self, peer: PeerStats) -> None:
         """Somebody sends more than is kept of it here: say so once, and what to do."""

@@ -56,6 +56,7 @@ def describe(source: Path | IO[bytes]) -> dict[str, Any]:
         "bits_per_sample": header.bits_per_sample,
         "tier": tier_name(header.tier),
         "model": header.model,
+        "bitstream": header.bitstream,
         "delay_ms": round(1000.0 * latency_samples / header.sample_rate_hz, 3),
         "file_bytes": reader.file_bytes,
         "ratio": round(raw_bytes / reader.file_bytes, 3),

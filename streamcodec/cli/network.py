@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import ssl
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,8 +76,8 @@ def add_room_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--relay-only", action="store_true", help="no direct lines: everything through the relay")
 
 
-def room_config(options: argparse.Namespace) -> RoomConfig:
-    """Where to connect, from the arguments; raises StreamcodecError."""
+def room_config(options: argparse.Namespace, bitstream: str = "") -> RoomConfig:
+    """Where to connect, from the arguments, and what we say that we send; raises StreamcodecError."""
     from streamcodec.net.client import ClientConfig
     from streamcodec.net.e2e import room_key_from_passphrase
     from streamcodec.net.room import RoomConfig
@@ -94,6 +94,7 @@ def room_config(options: argparse.Namespace) -> RoomConfig:
         alternates=tuple(options.alternate),
         token=options.token or read_secret(options.token_file, TOKEN_VARIABLE) or "",
         context=_trust(options.ca),
+        bitstream=bitstream,
     )
     return RoomConfig(
         client,
@@ -128,12 +129,14 @@ def _trust(authority: Path | None) -> ssl.SSLContext | None:
         raise StreamcodecError(f"{authority} holds no certificate in PEM form") from error
 
 
-def run_network(main: Coroutine[Any, Any, None], reached: str) -> None:
-    """Run to the end; what the network refuses becomes one sentence about ``reached``."""
+def run_network(
+    main: Coroutine[Any, Any, None], reached: str, run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
+) -> None:
+    """``run`` to the end; what the network refuses becomes one sentence about ``reached``."""
     from websockets.exceptions import WebSocketException
 
     try:
-        asyncio.run(main)
+        run(main)
     except (TimeoutError, asyncio.TimeoutError) as error:
         raise StreamcodecError(f"{reached} does not answer") from error
     except ssl.SSLCertVerificationError as error:

@@ -44,6 +44,7 @@ CLUSTER_MARK = b"\xc5SC\x0a"
 INDEX_MARK = b"\xc5SX\x0a"
 END_MAGIC = b"SCFE"
 MAX_HEADER_BYTES = 1 << 16
+MAX_BITSTREAM_CHARACTERS = 64
 MAX_BODY_BYTES = 1 << 24
 CLUSTER_PACKETS = 50
 FRAMES_FOLLOW = 0x80
@@ -63,6 +64,8 @@ class FileHeader:
     metadata: dict[str, str] = field(default_factory=dict)
     bits_per_sample: int = 16
     """Depth of the source; what a lossless decoder gives, and how a decoded file is written."""
+    bitstream: str = ""
+    """See :mod:`streamcodec.codec.bitstream`."""
 
     def to_json(self) -> str:
         """Serialise to JSON text."""
@@ -82,6 +85,7 @@ class FileHeader:
                 model=str(fields.get("model", "")),
                 metadata={str(k): str(v) for k, v in dict(fields.get("metadata", {})).items()},
                 bits_per_sample=int(fields.get("bits_per_sample", 16)),
+                bitstream=str(fields.get("bitstream", ""))[:MAX_BITSTREAM_CHARACTERS],
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise FileFormatError(f"the file's header cannot be read ({error!r})") from error

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from streamcodec.codec.audio_format import SAMPLE_RATES_HZ
+from streamcodec.codec.bitstream import bitstream_of, check_bitstream
 from streamcodec.codec.container import FileHeader, FileReader, FileWriter, TimedPacket, overhead_bytes
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.codec.sound_file import SoundReader, SoundSource, SoundWriter, name_of, open_binary
@@ -186,6 +187,7 @@ def _header_of(encoder: StreamEncoder, metadata: dict[str, str]) -> FileHeader:
         settings.model if settings.tier is Tier.NEURAL else "",
         metadata,
         settings.bits_per_sample,
+        bitstream_of(settings.tier, settings.model),
     )
 
 
@@ -243,6 +245,7 @@ def decode_file(
     with open_binary(source, "rb") as file:
         reader = FileReader(file)
         header = reader.header
+        check_bitstream(header.bitstream, header.tier, header.model or DEFAULT_MODEL)
         decoder = decoder_for(header, sample_rate_hz, restorer)
         rate_hz = decoder.sample_rate_hz
         lag = _lag_samples(decoder, header.delay_samples, header.sample_rate_hz)

@@ -5,9 +5,10 @@ A model is a folder of ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -39,6 +40,15 @@ class ShippedModel:
     def size_bytes(self) -> int:
         """Bytes of the files that make up the model."""
         return sum(p.stat().st_size for p in self.encoder_path.parent.iterdir() if p.is_file())
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """Eight characters that differ where payloads cannot be read: of the configuration and the entropy tables."""
+        seen = hashlib.sha256(self.config.to_json().encode())
+        for name in sorted(self.entropy):
+            seen.update(name.encode())
+            seen.update(np.ascontiguousarray(self.entropy[name]).tobytes())
+        return seen.hexdigest()[:8]
 
     def kbps_by_level(self, mode: str) -> tuple[float, ...]:
         """Mean payload rate of each level on speech in a packet mode, coarsest first, measured at export."""

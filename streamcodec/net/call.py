@@ -31,6 +31,9 @@ class CallConfig:
     media: MediaConfig = field(default_factory=MediaConfig)
     queue_jobs: int = CAPACITY_JOBS
     """Blocks and datagrams that may wait for the codec's thread; what comes beyond is dropped and counted."""
+    bitstreams: frozenset[str] = frozenset()
+    """What our decoders read, ``bitstreams_read(model)``; whoever says to send something else is not played. Empty:
+    whoever comes is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +45,8 @@ class PeerStats:
     """``direct``, ``relay`` or ``none``."""
     round_trip_ms: float | None
     stream: ReceiverStats
+    foreign: str = ""
+    """What this person sends, where that is none of our bitstreams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,6 +136,7 @@ class Call:
                 paths[identity],
                 stats.round_trips_ms.get(identity),
                 stats.receivers.get(identity, _NOTHING_YET),
+                "" if self._understands(info) else info.bitstream,
             )
             for identity, info in self._room.peers.items()
         }
@@ -240,10 +246,15 @@ class Call:
         now_ms = self._now_ms()
         self._codec.post(lambda: self._media.receive(identity, datagram, now_ms))
 
+    def _understands(self, info: PeerInfo) -> bool:
+        """Whether somebody's packets mean here what they mean there, as far as either side has said."""
+        return not info.bitstream or not self.config.bitstreams or info.bitstream in self.config.bitstreams
+
     def _come_or_go(self, info: PeerInfo, present: bool) -> None:
         identity = info.identity
         if present:
-            self._codec.post(lambda: self._media.come(identity), refusable=False)
+            if self._understands(info):
+                self._codec.post(lambda: self._media.come(identity), refusable=False)
             self._on_event(Came(identity, info.name))
         else:
             self._codec.post(lambda: self._media.leave(identity), refusable=False)

@@ -62,6 +62,8 @@ class ClientConfig:
     token: str = field(default="", repr=False)
     context: tls.SSLContext | None = None
     """For ``wss`` with a private certificate authority."""
+    bitstream: str = ""
+    """What we send, for the others to know whether they can play it: ``bitstream_of(tier, model)``."""
     origin: str | None = None
     attempt_timeout_s: float = 1.5
     """Longer, a connection attempt made while the network was down would outlive its return."""
@@ -108,7 +110,7 @@ class RelayClient:
         self.peers: dict[int, PeerInfo] = {}
         self._on_datagram = on_datagram
         self._on_event = on_event
-        self._join = Join(config.room, secrets.token_urlsafe(24), config.name, config.token)
+        self._join = Join(config.room, secrets.token_urlsafe(24), config.name, config.token, config.bitstream)
         self._outgoing: deque[bytes | str] = deque()
         self._wake = asyncio.Event()
         self._leaving = False

@@ -116,6 +116,7 @@ class RelayConnection(asyncio.Protocol):
         self.session = ""
         self.name = ""
         self.identity = ""
+        self.bitstream = ""
 
     @property
     def is_closing(self) -> bool:
@@ -125,7 +126,7 @@ class RelayConnection(asyncio.Protocol):
     @property
     def info(self) -> PeerInfo:
         """What the others may know."""
-        return PeerInfo(self.number, self.name, self.identity)
+        return PeerInfo(self.number, self.name, self.identity, self.bitstream)
 
     # -- asyncio.Protocol ---------------------------------------------------------------------------------------
 
@@ -292,6 +293,7 @@ class RelayConnection(asyncio.Protocol):
         self._asked_to_join = True
         self.session = message.session
         self.name = message.name
+        self.bitstream = message.bitstream
         # What a session is known by; it cannot be turned back into the session.
         self.identity = hashlib.sha256(message.session.encode()).hexdigest()[:16]
         self._relay.enter(self, message)

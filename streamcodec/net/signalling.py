@@ -23,6 +23,7 @@ _ROOM = re.compile(r"[A-Za-z0-9._~-]{1,64}\Z")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 MAX_NAME_CHARACTERS = 64
 MAX_TOKEN_CHARACTERS = 512
+MAX_BITSTREAM_CHARACTERS = 64
 
 
 class SignallingError(StreamcodecError):
@@ -37,10 +38,12 @@ class Join:
     session: str = field(repr=False)
     name: str = ""
     token: str = field(default="", repr=False)
+    bitstream: str = ""
+    """What this client sends (:mod:`streamcodec.codec.bitstream`); empty for who sends nothing, or does not say."""
 
     def to_json(self) -> str:
         """The message."""
-        return _dump("join", room=self.room, session=self.session, name=self.name, token=self.token)
+        return _dump("join", **asdict(self))
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +65,7 @@ class PeerInfo:
     peer: int
     name: str
     identity: str = ""
+    bitstream: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -128,6 +132,7 @@ def parse_client_message(text: str | bytes) -> ClientMessage:
             session=_match(fields, "session", _SESSION),
             name=_text(fields, "name", MAX_NAME_CHARACTERS),
             token=_text(fields, "token", MAX_TOKEN_CHARACTERS),
+            bitstream=_text(fields, "bitstream", MAX_BITSTREAM_CHARACTERS),
         )
     if kind == "signal":
         return _signal(fields)
@@ -221,7 +226,12 @@ def _peer(fields: dict[str, Any]) -> int:
 
 
 def _info(fields: dict[str, Any]) -> PeerInfo:
-    return PeerInfo(_peer(fields), _text(fields, "name", MAX_NAME_CHARACTERS), _text(fields, "identity", 64))
+    return PeerInfo(
+        _peer(fields),
+        _text(fields, "name", MAX_NAME_CHARACTERS),
+        _text(fields, "identity", 64),
+        _text(fields, "bitstream", MAX_BITSTREAM_CHARACTERS),
+    )
 
 
 def _signal(fields: dict[str, Any]) -> Signal:

@@ -282,6 +282,39 @@ def test_the_event_loop_never_waits_for_the_codec() -> None:
     run(test())
 
 
+def test_who_sends_another_bitstream_is_named_and_not_played() -> None:
+    """A model of other weights would turn into noise; somebody who only listens, or says nothing, is no stranger."""
+
+    def speaking(url: str, name: str, bitstream: str) -> CallConfig:
+        plain = config(url, name)
+        client = replace(plain.room.client, bitstream=bitstream)
+        return replace(plain, room=replace(plain.room, client=client), bitstreams=frozenset({"ours", "also ours"}))
+
+    async def test() -> None:
+        async with (
+            Relay() as relay,
+            Call(speaking(relay.url, "Ann", "ours"), FakeEncoder(), FakeDecoder) as ann,
+            Call(speaking(relay.url, "Bob", "theirs"), FakeEncoder(), FakeDecoder) as bob,
+            Call(speaking(relay.url, "Cid", "also ours"), FakeEncoder(), FakeDecoder),
+            Call(speaking(relay.url, "Dan", ""), FakeEncoder(), FakeDecoder) as dan,
+        ):
+            await until(lambda: len(ann.peers) == 3)
+            foreign = {peer.name: peer.foreign for peer in ann.peers.values()}
+            assert foreign == {"Bob": "theirs", "Cid": "", "Dan": ""}
+            loudest = {"Bob": 0.0, "Dan": 0.0}
+            for name, person in (("Bob", bob), ("Dan", dan)):
+                for tick in range(40):
+                    person.push(tone(PACKET_SAMPLES, start=tick * PACKET_SAMPLES))
+                    loudest[name] = max(loudest[name], float(np.abs(await ann.pull(PACKET_SAMPLES)).max()))
+                    await asyncio.sleep(0.005)
+            received = {peer.name: peer.stream.jitter.received for peer in ann.peers.values()}
+            assert received["Bob"] == loudest["Bob"] == 0
+            assert received["Dan"] > 10
+            assert loudest["Dan"] > 0.2
+
+    run(test())
+
+
 def test_a_codec_that_fails_ends_the_call_with_its_own_words() -> None:
     class Broken(FakeEncoder):
         def push(self, samples: Samples) -> list[Packet]:

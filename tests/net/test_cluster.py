@@ -185,7 +185,7 @@ def test_nonsense_on_the_backbone_is_counted_and_ignored() -> None:
 
 
 def test_snapshots_survive_the_wire_and_nonsense_does_not() -> None:
-    snapshot = Snapshot((Member(PeerInfo(3, "Ann", "ab"), 12.5),), asks=True, came="ab")
+    snapshot = Snapshot((Member(PeerInfo(3, "Ann", "ab", "neural-1-01234567"), 12.5),), asks=True, came="ab")
     assert Snapshot.from_bytes(snapshot.to_bytes()) == snapshot
     for data in (b"", b"[]", b'{"members":[{"peer":999}]}', b'{"members":5}', b'{"members":["x"]}'):
         with pytest.raises((ClusterError, ValueError)):

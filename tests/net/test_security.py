@@ -68,7 +68,7 @@ def test_client_messages_survive_the_wire(message: Join | Signal) -> None:
 @pytest.mark.parametrize(
     "message",
     [
-        Welcome(2, (PeerInfo(0, "Ann", "abc"), PeerInfo(1, "")), "def"),
+        Welcome(2, (PeerInfo(0, "Ann", "abc"), PeerInfo(1, "", bitstream="lossless-1")), "def"),
         PeerJoined(PeerInfo(4, "Bob", "ghi")),
         PeerLeft(0),
         Signal(1, {}),

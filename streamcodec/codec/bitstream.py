@@ -1,0 +1,37 @@
+"""A word for what a stream's bits mean: two ends that say the same word understand each other.
+
+The word is the tier, the version of its coding and, for the neural tier, the fingerprint of the entropy model: other
+weights are another language. Files carry it in their header, and people in a room tell it to each other, so that what
+cannot be understood is said in a sentence and never played as noise.
+"""
+
+from __future__ import annotations
+
+from streamcodec.codec.packet import Tier
+from streamcodec.codec.tiers import tier_name
+from streamcodec.errors import FileFormatError
+from streamcodec.models.shipped import DEFAULT_MODEL, load_model
+
+CODING_VERSIONS = {Tier.NEURAL: 1, Tier.NEAR_LOSSLESS: 2, Tier.LOSSLESS: 1}
+"""Raised by changes after which payloads from before no longer decode; the tests' golden packets change then, too."""
+
+
+def bitstream_of(tier: Tier, model: str = DEFAULT_MODEL) -> str:
+    """The word for what an encoder of this tier makes, such as ``lossless-1``; raises ModelError."""
+    word = f"{tier_name(tier)}-{CODING_VERSIONS[tier]}"
+    return f"{word}-{load_model(model).fingerprint}" if tier is Tier.NEURAL else word
+
+
+def bitstreams_read(model: str = DEFAULT_MODEL) -> frozenset[str]:
+    """The words for everything that decoders with this model read; raises ModelError."""
+    return frozenset(bitstream_of(tier, model) for tier in Tier)
+
+
+def check_bitstream(word: str, tier: Tier, model: str = DEFAULT_MODEL) -> None:
+    """Raise FileFormatError if decoders of this tier with this model do not read what ``word`` stands for."""
+    read = bitstream_of(tier, model)
+    if word != read:
+        raise FileFormatError(
+            f"the file is coded as {word or 'something older than any name'} and this build reads {read}: decode it "
+            "with the version of streamcodec, or the model, that made it"
+        )
