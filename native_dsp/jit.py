@@ -38,6 +38,14 @@ def integer_kernel(function: Function) -> Function:
     return _cached(function, {**INLINED_OPTIONS, "inline": "always"})
 
 
+def unordered_kernel(function: Function) -> Function:
+    """A :func:`kernel` whose sums may be added up in any order, several at a time.
+
+    For sound that is only listened to, never for what two ends must agree on.
+    """
+    return _cached(function, {**INLINED_OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}})
+
+
 def inlined(function: Function) -> Function:
     """Compile as a part of its callers, so that constants passed to it are constants inside it."""
     compiled: Function = numba.njit(**INLINED_OPTIONS)(function)

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from native_dsp import adaptive_bits, companding, fft, range_coder, stft
+from native_dsp import adaptive_bits, companding, fft, pitch_filter, range_coder, stft
 from native_dsp.windows import hann_periodic
 
-KERNEL_MODULES: tuple[ModuleType, ...] = (adaptive_bits, companding, fft, range_coder, stft)
+KERNEL_MODULES: tuple[ModuleType, ...] = (adaptive_bits, companding, fft, pitch_filter, range_coder, stft)
 
 
 def compiled_signatures() -> dict[str, int]:
@@ -33,6 +33,7 @@ def warm_up(fft_samples: Iterable[int] = (512,)) -> None:
     for size in fft_samples:
         _warm_up_transform(size)
     _warm_up_companding()
+    _warm_up_pitch_filter()
     _warm_up_coders()
 
 
@@ -54,6 +55,11 @@ def _warm_up_companding() -> None:
     re, im, companded = np.zeros(2, np.float32), np.zeros(2, np.float32), np.zeros(4, np.float32)
     companding.compand(re, im, companded)
     companding.expand(companded, re, im)
+
+
+def _warm_up_pitch_filter() -> None:
+    packet = np.zeros(480, np.float32)
+    pitch_filter.filter_pitch(pitch_filter.make_pitch_filter(24_000, packet.size), 1.0, packet)
 
 
 def _warm_up_coders() -> None:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp import range_coder
+from native_dsp.pitch_filter import PitchFilterState, make_pitch_filter
 from native_dsp.stft import StftState
 from streamcodec.codec import entropy
 from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
@@ -37,6 +38,8 @@ class NeuralDecoderState:
     """Everything a neural decoder remembers; opaque, made by ``state`` and taken by ``restore``."""
 
     stft: StftState
+    pitch: PitchFilterState
+    pitch_strength: float
     network: list[Float32Array]
     context: LatentContext
     background: Background
@@ -61,6 +64,7 @@ class NeuralDecoder:
         self._stream = stream or runtime.decoder.new_stream()
         self._latents = self._stream.inputs["latents"].reshape(-1)
         self._level = self._stream.inputs["level"].reshape(-1)
+        self._pitch_strengths = runtime.model.pitch_strengths
         self._hidden = np.zeros(config.entropy_hidden, np.int64)
         self._location = np.zeros(config.latents, np.int32)
         self._table = np.zeros(config.latents, np.int32)
@@ -71,6 +75,8 @@ class NeuralDecoder:
     def reset(self) -> None:
         """Back to the start of a stream."""
         self._stft = self._runtime.new_stft()
+        self._pitch = make_pitch_filter(self._config.sample_rate_hz, self._config.packet_samples)
+        self._pitch_strength = 0.0
         self._stream.reset()
         self._context = LatentContext(self._config.latents)
         self._background = make_background(self._config.bins)
@@ -83,6 +89,8 @@ class NeuralDecoder:
         """A copy of everything remembered."""
         return NeuralDecoderState(
             self._stft.copy(),
+            self._pitch.copy(),
+            self._pitch_strength,
             self._stream.state(),
             self._context.copy(),
             self._background.copy(),
@@ -95,6 +103,8 @@ class NeuralDecoder:
     def restore(self, state: NeuralDecoderState) -> None:
         """Continue from a copied state."""
         self._stft = state.stft.copy()
+        self._pitch = state.pitch.copy()
+        self._pitch_strength = state.pitch_strength
         self._stream.restore(state.network)
         self._context = state.context.copy()
         self._background = state.background.copy()
@@ -171,6 +181,7 @@ class NeuralDecoder:
             return False
         np.multiply(indices, self._steps[packet.level], out=self._latents)
         self._level[0] = packet.level
+        self._pitch_strength = self._pitch_strengths[packet.level]
         self._lost_in_a_row = 0
         self._in_silence = bool(packet.flags & PacketFlags.SILENCE)
         return True
@@ -196,5 +207,15 @@ class NeuralDecoder:
 
     def _synthesise(self, gain: float, noise_gain: float) -> Float32Array:
         out = np.empty(self._config.packet_samples, np.float32)
-        render(self._decoded, self._background, self._stft, gain, noise_gain, self._in_silence, out)
+        render(
+            self._decoded,
+            self._background,
+            self._stft,
+            self._pitch,
+            gain,
+            noise_gain,
+            self._in_silence,
+            self._pitch_strength,
+            out,
+        )
         return out

@@ -1,7 +1,7 @@
 """From what the decoder network gives out to sound, with background noise for gaps.
 
 One compiled call per packet: noise of the network's own, expansion, tracking of the background, concealment gains,
-inverse STFT.
+inverse STFT, pitch filter.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from native_dsp.companding import expand
 from native_dsp.jit import kernel
 from native_dsp.noise import COSINES, SINES, add_noise, make_noise_state
+from native_dsp.pitch_filter import PitchFilterState, filter_pitch
 from native_dsp.stft import StftState, synthesise
 
 Float32Array = NDArray[np.float32]
@@ -65,11 +66,13 @@ def _render(
     decoded: Float32Array,
     background: Background,
     stft: StftState,
+    pitch: PitchFilterState,
     cosines: Float32Array,
     sines: Float32Array,
     gain: float,
     noise_gain: float,
     known_background: bool,
+    pitch_strength: float,
     out: Float32Array,
 ) -> None:
     bins = background.power.size
@@ -103,6 +106,12 @@ def _render(
                 imaginary[k] = spectrum[bins + k]
         imaginary[0] = imaginary[bins - 1] = 0.0
         synthesise(stft, real, imaginary, out[h * hop : (h + 1) * hop])
+    # Half of what comes next has been added up already; it says what the whole will be like.
+    ahead = pitch.ahead
+    oldest = stft.analysis_window.size - stft.synthesis_window.size + hop
+    for i in range(ahead.size):
+        ahead[i] = stft.overlap[i] / (stft.analysis_window[oldest + i] * stft.synthesis_window[hop + i])
+    filter_pitch(pitch, pitch_strength, out)
     for i in range(out.size):
         out[i] = min(max(out[i], np.float32(-1.0)), np.float32(1.0))
 
@@ -111,16 +120,19 @@ def render(
     decoded: Float32Array,
     background: Background,
     stft: StftState,
+    pitch: PitchFilterState,
     gain: float,
     noise_gain: float,
     known_background: bool,
+    pitch_strength: float,
     out: Float32Array,
 ) -> None:
     """Sound of one packet from the network's output, which is used up.
 
     A ``gain`` of 1 plays what was decoded and lets the background be tracked (``known_background`` says that it is
-    all there is to hear); less fades towards the background at ``noise_gain``.
+    all there is to hear); less fades towards the background at ``noise_gain``. ``pitch_strength`` is that of the
+    pitch filter, 0 to leave it out.
 
     Shape: decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, within full scale.
     """
-    _render(decoded, background, stft, COSINES, SINES, gain, noise_gain, known_background, out)
+    _render(decoded, background, stft, pitch, COSINES, SINES, gain, noise_gain, known_background, pitch_strength, out)

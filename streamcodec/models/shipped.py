@@ -50,6 +50,12 @@ class ShippedModel:
             seen.update(np.ascontiguousarray(self.entropy[name]).tobytes())
         return seen.hexdigest()[:8]
 
+    @cached_property
+    def pitch_strengths(self) -> tuple[float, ...]:
+        """Strength of the decoder's pitch filter at each level, coarsest first; none where the model says nothing."""
+        strengths = self.facts.get("pitch_strengths", [0.0] * self.config.levels)
+        return tuple(float(strength) for strength in strengths)
+
     def kbps_by_level(self, mode: str) -> tuple[float, ...]:
         """Mean payload rate of each level on speech in a packet mode, coarsest first, measured at export."""
         return tuple(float(v) for v in self.facts["kbps_by_level"][mode])

@@ -29,6 +29,8 @@ LevelCurve = Sequence[tuple[float, float]]
 LOW_NOISE_GAINS = ((0.0, 0.75), (0.2, 0.75), (0.35, 1.0), (1.0, 1.0))
 """Gain of the decoder's noise below ``NOISE_RAMP_HZ`` by fineness of the rate level, 0 coarsest to 1 finest."""
 NOISE_RAMP_HZ = (3_000.0, 5_000.0)
+PITCH_STRENGTHS = ((0.0, 1.0), (1.0, 1.0))
+"""Strength of the pitch filter after the decoder by fineness."""
 INT8_BLOCK = 64
 
 
@@ -46,6 +48,15 @@ def training_facts(path: Path) -> dict[str, object]:
     return {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), **stored["settings"]}
 
 
+def by_level(curve: LevelCurve, levels: int) -> NDArray[np.float64]:
+    """Values of a curve over fineness at each rate level.
+
+    Shape: output ``[levels]``.
+    """
+    fineness, values = zip(*curve, strict=True)
+    return np.asarray(np.interp(np.linspace(0.0, 1.0, levels), fineness, values), np.float64)
+
+
 def noise_gains(config: NeuralConfig, low_noise_gains: LevelCurve) -> Tensor:
     """What a decoder's output is scaled by at each level: 1, but for the gain of its noise at low frequencies.
 
@@ -58,9 +69,8 @@ def noise_gains(config: NeuralConfig, low_noise_gains: LevelCurve) -> Tensor:
     bins_hz = torch.arange(config.bins) * (config.sample_rate_hz / config.fft_samples)
     start_hz, end_hz = NOISE_RAMP_HZ
     rise = ((bins_hz - start_hz) / (end_hz - start_hz)).clamp(0.0, 1.0)
-    fineness, gain = zip(*low_noise_gains, strict=True)
-    by_level = torch.from_numpy(np.interp(np.linspace(0.0, 1.0, config.levels), fineness, gain))
-    low = torch.cat([by_level, by_level[:1]]).float()[:, None]
+    gains = torch.from_numpy(by_level(low_noise_gains, config.levels))
+    low = torch.cat([gains, gains[:1]]).float()[:, None]
     noise = low + (1.0 - low) * rise
     return torch.cat([torch.ones(config.levels + 1, 2 * config.bins), noise], dim=1)
 
@@ -245,11 +255,13 @@ def export_model(
     facts: dict[str, object],
     int8: bool = False,
     low_noise_gains: LevelCurve = LOW_NOISE_GAINS,
+    pitch_strengths: LevelCurve = PITCH_STRENGTHS,
 ) -> None:
     """Write ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors`` and ``model.json`` into ``folder``.
 
     ``int8`` multiplies the large matrices in 8 bits: nearly half the time, inputs rounded to 1/254 of their range.
-    ``low_noise_gains`` scale the decoder's noise below ``NOISE_RAMP_HZ``: (fineness, gain) pairs, interpolated.
+    ``low_noise_gains`` scale the decoder's noise below ``NOISE_RAMP_HZ``: (fineness, gain) pairs, interpolated;
+    ``pitch_strengths`` likewise are those of the pitch filter.
     """
     config = codec.config
     folder.mkdir(parents=True, exist_ok=True)
@@ -260,6 +272,14 @@ def export_model(
         export_graph(module, module.inputs(1), module.initial_state(1), folder / name, int8)
     save_file(entropy_tables(codec), folder / "entropy.safetensors")
     (folder / "model.json").write_text(
-        json.dumps({"config": json.loads(config.to_json()), "low_noise_gains": low_noise_gains, **facts}, indent=1)
+        json.dumps(
+            {
+                "config": json.loads(config.to_json()),
+                "low_noise_gains": low_noise_gains,
+                "pitch_strengths": by_level(pitch_strengths, config.levels).round(3).tolist(),
+                **facts,
+            },
+            indent=1,
+        )
         + "\n"
     )
