@@ -35,6 +35,7 @@ from streamcodec.training.schedule import TrainingConfig
 
 METRIC_NAMES = ("pesq", "stoi", "mel16", "si_sdr")
 RATES_KBPS = (3.0, 6.0, 10.0)
+SEGMENT_S = 0.8
 RESULTS = Path(__file__).parents[1] / "results"
 Scores = dict[str, float]
 
@@ -47,7 +48,7 @@ class VariantTask(CodecTask):
         super().__init__(variant.model, config, cache, bfloat16=bfloat16)
 
     def make_codec(self, model_config: NeuralConfig) -> NeuralCodec:
-        codec = super().make_codec(model_config)
+        codec = self._variant.make(model_config)
         self._variant.change_networks(codec)
         return codec
 
@@ -100,7 +101,12 @@ def run_variant(
     """Train and score one variant."""
     variant = variants()[name]
     config = TrainingConfig(
-        seed=options.seed, batch_segments=options.batch, warmup_steps=50, rate_warmup_steps=100, initial_segments=300
+        seed=options.seed,
+        segment_packets=round(SEGMENT_S * variant.model.packets_per_second),
+        batch_segments=options.batch,
+        warmup_steps=50,
+        rate_warmup_steps=100,
+        initial_segments=300,
     )
     with tempfile.TemporaryDirectory() as folder:
         task = VariantTask(variant, config, cache, options.bf16)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bench.training.residual_stages import Codebook, FiniteScalars, ResidualCodec
 from streamcodec.models.blocks import Trunk
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
@@ -66,6 +67,13 @@ def with_random_directions(task: CodecTask) -> None:
     decoder.copy_(encoder.T * (decoder.norm() / encoder.norm()))
 
 
+def with_started_stages(task: CodecTask) -> None:
+    """Let every stage of a residual quantizer begin with what the stages before leave of some sound."""
+    assert isinstance(task.codec, ResidualCodec)
+    samples, _ = task.source.batch(step=2**31, size=task.config.initial_segments)
+    task.codec.start_stages(torch.from_numpy(samples))
+
+
 def _nothing(subject: object) -> None:
     """Leave it as it is."""
 
@@ -76,6 +84,7 @@ class Variant:
 
     what: str
     model: NeuralConfig
+    make: Callable[[NeuralConfig], NeuralCodec] = NeuralCodec
     change_networks: Callable[[NeuralCodec], None] = _nothing
     change_start: Callable[[CodecTask], None] = _nothing
 
@@ -86,6 +95,7 @@ BASE = NeuralConfig()
 def variants() -> dict[str, Variant]:
     """By name; the first is what the others are compared with."""
     envelope, waveform = BASE.envelope_latents, BASE.waveform_latents
+    long = {"hops_per_packet": 4, "envelope_latents": 2 * envelope, "waveform_latents": 2 * waveform}
     return {
         "base": Variant("as it is shipped", BASE),
         "no_envelope": Variant(
@@ -103,6 +113,27 @@ def variants() -> dict[str, Variant]:
         ),
         "gru_trunk": Variant(
             "GRU layers in place of the convolutional blocks at packet rate", BASE, change_networks=with_gru_trunks
+        ),
+        "residual_vq": Variant(
+            "residual vector quantization of whole packets, 10 bits a stage, k-means start and restarts, in place of "
+            "scalars under an entropy model",
+            BASE,
+            make=lambda config: ResidualCodec(config, Codebook),
+            change_start=with_started_stages,
+        ),
+        "residual_fsq": Variant(
+            "residual finite scalar quantization, five scalars of four levels a stage, in place of scalars under an "
+            "entropy model",
+            BASE,
+            make=lambda config: ResidualCodec(config, FiniteScalars),
+            change_start=with_started_stages,
+        ),
+        "latents_25hz": Variant(
+            "packets of 40 ms, twice the latents at half the rate (45 ms of delay instead of 25)",
+            dataclasses.replace(BASE, **long),
+        ),
+        "low_overlap": Variant(
+            "overlap of 2.5 instead of 5 ms (22.5 ms of delay)", dataclasses.replace(BASE, overlap_samples=60)
         ),
         "small_trunks": Variant(
             "one block in each trunk at packet rate",

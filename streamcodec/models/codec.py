@@ -28,6 +28,18 @@ class CodecOutput:
     """Bits per packet of the rounded indices ``[batch, packets]``, without gradient."""
 
 
+@dataclass
+class CodedLatents:
+    """Latents as the decoder gets them, and what they cost."""
+
+    dequantized: Tensor
+    """``[batch, packets, latents]``, with a gradient."""
+    bits: Tensor
+    """Per packet, differentiable, ``[batch, packets]``."""
+    bits_hard: Tensor
+    """Per packet as really coded, without gradient."""
+
+
 class NeuralCodec(nn.Module):
     """Encoder, quantizer, entropy model and decoder."""
 
@@ -51,6 +63,17 @@ class NeuralCodec(nn.Module):
         batch = samples.shape[0]
         companded = self.spectrum.compand(self.spectrum.analyse(samples))
         latents, _ = self.encoder(companded, self.encoder.initial_state(batch))
+        coded = self.code(latents, level, available)
+        received = torch.where(lost[..., None], 0.0, coded.dequantized)
+        seen_level = torch.where(lost, self.config.levels, level)
+        decoded, _ = self.decoder(received, seen_level, self.decoder.initial_state(batch))
+        return CodecOutput(self.render(decoded), self.render(decoded), coded.bits, coded.bits_hard)
+
+    def code(self, latents: Tensor, level: Tensor, available: Tensor) -> CodedLatents:
+        """Quantize latents, and count the bits of their indices under the entropy model.
+
+        Shape: latents ``[batch, packets, latents]``, level and available as for the whole codec.
+        """
         dequantized, noisy, indices = self.quantizer(latents, level)
         step = self.quantizer.steps(level)
         with full_precision(dequantized):
@@ -59,10 +82,7 @@ class NeuralCodec(nn.Module):
         soft = bits(noisy, location / step, log2_in_steps)
         with torch.no_grad():
             hard = bits(indices, location / step, log2_in_steps)
-        received = torch.where(lost[..., None], 0.0, dequantized)
-        seen_level = torch.where(lost, self.config.levels, level)
-        decoded, _ = self.decoder(received, seen_level, self.decoder.initial_state(batch))
-        return CodecOutput(self.render(decoded), self.render(decoded), soft.sum(-1), hard.sum(-1))
+        return CodedLatents(dequantized, soft.sum(-1), hard.sum(-1))
 
     def render(self, decoded: Tensor) -> Tensor:
         """Sound from what the decoder network gave out, with one draw of its noise.

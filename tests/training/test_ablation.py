@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from bench.training.__main__ import at_rates
+from bench.training.residual_stages import STAGE_BITS, Codebook, FiniteScalars, ResidualCodec, Stage
 from bench.training.variants import GruTrunk, variants, with_gru_trunks, without_noise
 from streamcodec.models.codec import NeuralCodec, context_available
 from tests.training.tiny import TINY
@@ -17,8 +18,44 @@ def test_rates_are_compared_on_a_logarithmic_scale() -> None:
     assert row == {"kbps": 4.0, "pesq": pytest.approx(2.0)}
 
 
-def test_every_variant_codes_the_same_number_of_latents() -> None:
-    assert {variant.model.latents for variant in variants().values()} == {variants()["base"].model.latents}
+def test_every_variant_codes_as_many_latents_per_second() -> None:
+    rates = {variant.model.latents * variant.model.packets_per_second for variant in variants().values()}
+    assert rates == {96 * 50.0}
+
+
+@pytest.mark.parametrize("stage", [Codebook, FiniteScalars])
+def test_residual_stages_start_on_what_is_left_and_cost_ten_bits_each(stage: type[Stage]) -> None:
+    torch.manual_seed(0)
+    codec = ResidualCodec(TINY, stage)
+    # Four packets from silence are enough to begin each stage; then each goes on from what the one before has left.
+    codec.start_stages(0.1 * torch.randn(512, 4 * 480))
+    spread = torch.linspace(0.2, 3.0, TINY.latents)
+    known, latents = spread * torch.randn(6_000, TINY.latents), spread * torch.randn(1, 480, TINY.latents)
+    errors = []
+    with torch.no_grad():
+        for part in codec.stages:
+            assert isinstance(part, Stage)
+            part.start(known)
+            known = known - part(known)
+        for level in range(TINY.levels):
+            coded = codec.code(latents, torch.full((1, 480), level), torch.zeros(1, 480, 2, dtype=torch.bool))
+            assert set(coded.bits_hard.flatten().tolist()) == {STAGE_BITS * int(codec.stages_by_level[level])}
+            errors.append(float((coded.dequantized - latents).square().mean()))
+    assert errors[0] < float(latents.square().mean())
+    assert errors[-1] < 0.8 * errors[0]
+    assert errors == sorted(errors, reverse=True)
+
+
+def test_a_codebook_gives_entries_nobody_chooses_to_what_there_is() -> None:
+    torch.manual_seed(0)
+    book = Codebook(4)
+    book.start(torch.randn(2_000, 4))
+    elsewhere = torch.randn(2_000, 4) + 30.0
+    before = float((book(elsewhere) - elsewhere).square().mean())
+    for _ in range(300):
+        book(elsewhere)
+    assert float((book(elsewhere) - elsewhere).square().mean()) < 0.3 * before
+    assert len(set(book.nearest(elsewhere).tolist())) > 500
 
 
 def test_a_gru_trunk_stepped_equals_the_whole() -> None:
