@@ -9,6 +9,7 @@ Example::
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import time
 from collections import defaultdict
@@ -17,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from rich.console import Console
 from rich.table import Table
 
@@ -33,6 +35,7 @@ from streamcodec.codec.near_lossless import (
     step_for_bytes,
 )
 from streamcodec.codec.near_lossless_format import default_block_samples
+from streamcodec.codec.oneshot import encode_file
 
 NEAR_RATE_HZ = 44_100
 NEAR_SECONDS = 6.0
@@ -62,6 +65,15 @@ def lossless_clip(clip: Clip, key_seconds: float, block_ms: int) -> tuple[int, i
     return sum(map(len, payloads)), len(payloads), middle - start, end - middle
 
 
+def lossless_file_bytes(clip: Clip) -> int:
+    """Size of a ``.sc`` file with everything that belongs to one: header, records, key packets, index."""
+    source, coded = io.BytesIO(), io.BytesIO()
+    soundfile.write(source, clip.samples, clip.sample_rate_hz, subtype="PCM_16", format="WAV")
+    source.seek(0)
+    encode_file(source, coded, tier="lossless")
+    return coded.tell()
+
+
 def lossless_rows(clips: list[Clip]) -> list[Row]:
     """Sizes relative to FLAC -8 where that is installed, else to PCM; speeds in multiples of 44.1 kHz mono real time.
 
@@ -82,6 +94,7 @@ def lossless_rows(clips: list[Clip]) -> list[Row]:
             seconds[name][1] += decoding
             if not key_seconds:
                 sizes[f"{name}, packets"][clip.kind] += size + PACKET_BYTES * count
+                sizes[f"{name}, files"][clip.kind] += lossless_file_bytes(clip)
         for peer in LOSSLESS_PEERS:
             if peer.installed:
                 size, spent = peer.run(clip)
