@@ -69,8 +69,15 @@ def add_tier_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
-    """The same, and ``--independent`` for those who may choose."""
+    """The same, with how far packets may lean on each other for those who may choose."""
     add_tier_arguments(parser)
+    parser.add_argument(
+        "--key-period",
+        type=positive,
+        metavar="S",
+        help="seconds between packets that need none before them (default 1): longer makes smaller files, and "
+        "damage that lasts longer",
+    )
     parser.add_argument(
         "--independent",
         action="store_true",
@@ -111,6 +118,8 @@ def coding_options(options: argparse.Namespace) -> dict[str, Any]:
     chosen: dict[str, Any] = {"mode": "independent"} if options.independent else {}
     if options.packet_ms is not None:
         chosen["packet_ms"] = options.packet_ms
+    if options.__dict__.get("key_period") is not None:
+        chosen["key_period_s"] = options.key_period
     return chosen | {
         "bitrate_bps": None if options.kbps is None else 1000 * options.kbps,
         "tier": options.tier,

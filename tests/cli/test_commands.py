@@ -118,6 +118,24 @@ def test_exact_tiers_encode_info_decode(tmp_path: Path, fixtures: Path, capsys: 
     assert float(str(info["delay_ms"])) < 25
 
 
+@pytest.mark.parametrize("tier", ["neural", "lossless"])
+def test_key_period_trades_size_for_places_to_begin(
+    tier: str, tmp_path: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, coded = str(fixtures / "speech_44k.flac"), str(tmp_path / "a.sc")
+    sizes, keys = [], []
+    for period in ("0.25", "1", "10"):
+        info = run_json(capsys, "encode", source, coded, "--tier", tier, "--key-period", period, "--json")
+        sizes.append(int(str(info["file_bytes"])))
+        keys.append(int(str(info["key_packets"])))
+    assert keys == sorted(keys, reverse=True)
+    assert keys[-1] == 1
+    if tier == "lossless":
+        assert sizes == sorted(sizes, reverse=True)
+    assert main(["encode", source, coded, "--tier", tier, "--key-period", "11"]) == 2
+    assert "key_period_s must be 0.02 to 10" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("tier", ["lossless", "near-lossless"])
 def test_exact_tiers_round_trip_with_and_without_loss(
     tier: str, tmp_path: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]
