@@ -16,15 +16,18 @@ from pathlib import Path
 from rich.console import Console
 
 from streamcodec.errors import StreamcodecError
-from streamcodec.evaluation import METRICS, EvaluationError, System, evaluate, read_clips
+from streamcodec.evaluation import METRICS, Clip, EvaluationError, System, evaluate, read_clips
+from streamcodec.evaluation.alignment import AlignedPair
 from streamcodec.evaluation.clips import KINDS
 from streamcodec.evaluation.libopus import SIGNALS, OpusSettings
 from streamcodec.evaluation.own import DEFAULT_RATES_KBPS, streamcodec_systems
 from streamcodec.evaluation.peers import opus_systems
 from streamcodec.evaluation.plot import plot_rate_quality
+from streamcodec.evaluation.statistics import mean_interval
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 OPUS_RATES_KBPS = (6.0, 9.2, 12.0, 16.0, 24.0)
+WITHOUT_REFERENCE = ("dnsmos", "plcmos")
 
 
 def load_systems(reference: str, rates_kbps: Sequence[float]) -> list[System]:
@@ -39,6 +42,20 @@ def load_systems(reference: str, rates_kbps: Sequence[float]) -> list[System]:
     except (ImportError, AttributeError) as error:
         raise EvaluationError(f"Cannot load the system {reference!r}: {error}.") from error
     return list(factory(rates_kbps))
+
+
+def untouched_scores(clips: Sequence[Clip], metrics: Sequence[str]) -> list[str]:
+    """What metrics that need no reference make of the clips themselves: the mark to hold decoded sound against."""
+    sentences = []
+    for name in (name for name in WITHOUT_REFERENCE if name in metrics):
+        scored = [clip.read() for clip in clips if clip.kind in METRICS[name].kinds]
+        if scored:
+            scores = [METRICS[name].score(AlignedPair(x, rate_hz, x, rate_hz)) for x, rate_hz in scored]
+            found = mean_interval(scores)
+            sentences.append(
+                f"The clips themselves: {METRICS[name].title} {found.mean:.2f} ± {found.half_width:.2f}."
+            )
+    return sentences
 
 
 def parser() -> argparse.ArgumentParser:
@@ -79,6 +96,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for reference in options.system:
             tested += load_systems(reference, options.rates)
         report = evaluate(clips, [*systems, *tested], options.metric, options.workers, progress=True)
+        report.notes.extend(untouched_scores(clips, report.metrics))
         console = Console(width=None if sys.stdout.isatty() else 200)
         for kind in report.kinds():
             console.print(report.table(kind))

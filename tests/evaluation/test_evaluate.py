@@ -238,5 +238,15 @@ def test_the_bench_prints_one_table(sound_folder: Path, tmp_path: Path, capsys: 
     assert bench.main([str(sound_folder), "--no-opus", "--no-streamcodec", "--system", "no.such:thing"]) == 2
 
 
+def test_the_bench_says_what_the_clips_themselves_score(sound_folder: Path) -> None:
+    pytest.importorskip("speechmos")
+    bench = importlib.import_module("bench.quality.__main__")
+    clips = read_clips(sound_folder, kinds=["speech"])
+    (sentence,) = bench.untouched_scores(clips, ["si_sdr", "dnsmos"])
+    assert sentence.startswith("The clips themselves: DNSMOS ")
+    assert 0.5 < float(sentence.split()[4]) < 5.0
+    assert bench.untouched_scores(clips, ["si_sdr"]) == []
+
+
 def bench_systems(rates_kbps: Any) -> list[System]:
     return [System("rounding", Rounding(), tuple(rates_kbps))]
