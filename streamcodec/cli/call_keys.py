@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import importlib
 import os
 from collections.abc import Callable, Iterator
+from typing import Protocol
 
 HELP = "m mutes, hold space to talk while muted, q leaves"
 
@@ -39,23 +41,83 @@ class MicrophoneSwitch:
         return self._muted and now_s >= self._held_until_s
 
 
+class Console(Protocol):
+    """What is needed of ``msvcrt``, the console of Windows."""
+
+    def kbhit(self) -> bool: ...
+
+    def getwch(self) -> str: ...
+
+
+POLL_S = 0.02
+_FUNCTION_KEY = "\x00\xe0"
+_INTERRUPT = "\x03"
+
+
 @contextlib.contextmanager
 def keys(descriptor: int, pressed: Callable[[str], None]) -> Iterator[bool]:
     """Call ``pressed`` on the running event loop for each key typed at a terminal, and leave it as it was.
 
-    Yields whether there are keys at all: not where ``descriptor`` is no terminal or another program's at the moment,
-    nor on systems whose terminals or event loops do not work this way.
+    Yields whether there are keys at all: not where ``descriptor`` is no terminal or another program's at the moment.
     """
-    try:
-        import termios
-        import tty
-
-        usable = os.isatty(descriptor) and os.tcgetpgrp(descriptor) == os.getpgrp()
-    except (ImportError, OSError):
-        usable = False
-    if not usable:
+    console = _console()
+    if not _is_ours(descriptor, console is None):
         yield False
-        return
+    elif console is not None:
+        with _polled(console, pressed):
+            yield True
+    else:
+        with _watched(descriptor, pressed):
+            yield True
+
+
+def _console() -> Console | None:
+    """The console on Windows, None elsewhere."""
+    try:
+        found: Console = importlib.import_module("msvcrt")
+    except ImportError:
+        return None
+    return found
+
+
+def _is_ours(descriptor: int, has_groups: bool) -> bool:
+    """Whether keys typed now are meant for this program."""
+    try:
+        return os.isatty(descriptor) and (not has_groups or os.tcgetpgrp(descriptor) == os.getpgrp())
+    except OSError:
+        return False
+
+
+@contextlib.contextmanager
+def _polled(console: Console, pressed: Callable[[str], None]) -> Iterator[None]:
+    """Windows tells of keys only when asked; it echoes none of them."""
+    loop = asyncio.get_running_loop()
+    timers: list[asyncio.TimerHandle] = []
+
+    def poll() -> None:
+        timers[:] = [loop.call_later(POLL_S, poll)]
+        while console.kbhit():
+            key = console.getwch()
+            if key in _FUNCTION_KEY:
+                console.getwch()
+            elif key == _INTERRUPT:
+                raise KeyboardInterrupt
+            else:
+                pressed(key)
+
+    timers.append(loop.call_later(POLL_S, poll))
+    try:
+        yield
+    finally:
+        timers[0].cancel()
+
+
+@contextlib.contextmanager
+def _watched(descriptor: int, pressed: Callable[[str], None]) -> Iterator[None]:
+    """A terminal that hands over every key at once, until the end."""
+    import termios
+    import tty
+
     loop = asyncio.get_running_loop()
     before = termios.tcgetattr(descriptor)
 
@@ -72,7 +134,7 @@ def keys(descriptor: int, pressed: Callable[[str], None]) -> Iterator[bool]:
     tty.setcbreak(descriptor)
     try:
         loop.add_reader(descriptor, read)
-        yield True
+        yield
     finally:
         loop.remove_reader(descriptor)
         termios.tcsetattr(descriptor, termios.TCSADRAIN, before)

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from types import ModuleType
 
 import numpy as np
 import pytest
@@ -50,6 +51,37 @@ def test_a_held_space_bar_opens_the_microphone_and_nothing_more() -> None:
         switch.press(" ", at_s)
     assert not switch.muted(times[-1] + 0.2)
     assert switch.muted(times[-1] + 0.31)
+
+
+def test_keys_at_a_console_of_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A stand-in for ``msvcrt``: arrow keys come as two characters, and nothing is asked after the end."""
+    typed = list("m \xe0Hq")
+
+    class Console(ModuleType):
+        asked = 0
+
+        def kbhit(self) -> bool:
+            self.asked += 1
+            return bool(typed)
+
+        def getwch(self) -> str:
+            return typed.pop(0)
+
+    console = Console("msvcrt")
+    monkeypatch.setitem(sys.modules, "msvcrt", console)
+    monkeypatch.setattr(os, "isatty", lambda descriptor: True)
+    got: list[str] = []
+
+    async def test() -> None:
+        with keys(0, got.append) as usable:
+            assert usable
+            await until(lambda: len(got) == 3)
+        before = console.asked
+        await asyncio.sleep(0.05)
+        assert console.asked == before
+
+    run(test())
+    assert got == ["m", " ", "q"]
 
 
 def test_muting_ends_a_held_space_bar() -> None:
