@@ -8,7 +8,7 @@ import contextlib
 import os
 import signal
 import ssl
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -129,14 +129,12 @@ def _trust(authority: Path | None) -> ssl.SSLContext | None:
         raise StreamcodecError(f"{authority} holds no certificate in PEM form") from error
 
 
-def run_network(
-    main: Coroutine[Any, Any, None], reached: str, run: Callable[[Coroutine[Any, Any, None]], None] = asyncio.run
-) -> None:
-    """``run`` to the end; what the network refuses becomes one sentence about ``reached``."""
+def run_network(main: Coroutine[Any, Any, None], reached: str) -> None:
+    """Run to the end; what the network refuses becomes one sentence about ``reached``."""
     from websockets.exceptions import WebSocketException
 
     try:
-        run(main)
+        asyncio.run(main)
     except (TimeoutError, asyncio.TimeoutError) as error:
         raise StreamcodecError(f"{reached} does not answer") from error
     except ssl.SSLCertVerificationError as error:

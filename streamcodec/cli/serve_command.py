@@ -9,9 +9,7 @@ import logging
 import os
 import ssl
 import sys
-from collections.abc import Coroutine
 from pathlib import Path
-from typing import Any
 
 from streamcodec.cli.common import need
 from streamcodec.cli.network import SECRET_VARIABLE, read_secret, run_network, stop_on_signals
@@ -64,17 +62,7 @@ def run(options: argparse.Namespace) -> None:
     need("aiortc")
     if options.nats is not None:
         need("nats")
-    run_network(_serve(options), f"port {options.port} of {options.host} or the servers it needs", run_server)
-
-
-def run_server(main: Coroutine[Any, Any, None]) -> None:
-    """Run on uvloop where it is installed, since it holds more people per core; on asyncio's own loop elsewhere."""
-    try:
-        import uvloop
-    except ImportError:
-        asyncio.run(main)
-    else:
-        uvloop.run(main)
+    run_network(_serve(options), f"port {options.port} of {options.host} or the servers it needs")
 
 
 async def _serve(options: argparse.Namespace) -> None:
