@@ -27,7 +27,11 @@ ROOT = Path(__file__).parents[2]
 DEMO = ROOT / "demos" / "loopback.py"
 COMMAND = [sys.executable, "-c", "from streamcodec.cli import console; console()", "loopback"]
 
-pytestmark = pytest.mark.skipif(bool(what_is_missing()), reason=what_is_missing() or "everything is installed")
+pytestmark = [
+    pytest.mark.skipif(bool(what_is_missing()), reason=what_is_missing() or "everything is installed"),
+    # These run in real time: where the whole machine stalls, the sound server loses its stream, whoever uses it.
+    pytest.mark.flaky(reruns=2, reruns_delay=2),
+]
 
 
 @pytest.fixture(scope="module")
