@@ -6,7 +6,6 @@ model, so what a packet costs is its stages times ten bits.
 
 from __future__ import annotations
 
-import itertools
 from collections.abc import Callable
 
 import torch
@@ -143,7 +142,7 @@ class ResidualCodec(NeuralCodec):
             flat = latents.float().reshape(-1, latents.shape[-1])
             wanted = self.get_buffer("stages_by_level")[level].reshape(-1, 1)
             total, target = torch.zeros_like(flat), flat.detach()
-            for k, stage in zip(itertools.count(), self.stages, strict=False):
+            for k, stage in enumerate(self.stages):
                 total = total + torch.where(k < wanted, stage(target - total.detach()), 0.0)
             error = (flat - total.detach()).square().sum(-1)
             passed = total + (flat - flat.detach())

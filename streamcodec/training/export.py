@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -22,10 +21,10 @@ from streamcodec.models.onnx_weights import BLOCK_ZERO
 from streamcodec.models.step_modules import DecoderStep, EncoderStep
 from streamcodec.runtime.onnx_step import NEXT_STATE_PREFIX, STATE_PREFIX
 from streamcodec.training.checkpoint import CODEC, read_checkpoint
+from streamcodec.training.schedule import LevelCurve, by_level
 
 HALF_FROM_VALUES = 2048
 INT8_FROM_VALUES = 1 << 17
-LevelCurve = Sequence[tuple[float, float]]
 LOW_NOISE_GAINS = ((0.0, 0.85), (0.2, 0.85), (0.3, 1.0), (0.5, 1.0), (0.65, 0.9), (1.0, 0.9))
 """Gain of the decoder's noise below ``NOISE_RAMP_HZ`` by fineness of the rate level, 0 coarsest to 1 finest."""
 NOISE_RAMP_HZ = (3_000.0, 5_000.0)
@@ -46,15 +45,6 @@ def training_facts(path: Path) -> dict[str, object]:
     """What a checkpoint says of its own training: steps, minutes, settings."""
     stored = read_checkpoint(path)
     return {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), **stored["settings"]}
-
-
-def by_level(curve: LevelCurve, levels: int) -> NDArray[np.float64]:
-    """Values of a curve over fineness at each rate level.
-
-    Shape: output ``[levels]``.
-    """
-    fineness, values = zip(*curve, strict=True)
-    return np.asarray(np.interp(np.linspace(0.0, 1.0, levels), fineness, values), np.float64)
 
 
 def noise_gains(config: NeuralConfig, low_noise_gains: LevelCurve) -> Tensor:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from streamcodec.models.config import NeuralConfig
@@ -51,8 +53,20 @@ def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:
     return ladder * min(1.0, (step + 1) / config.rate_warmup_steps)
 
 
+LevelCurve = Sequence[tuple[float, float]]
+"""(fineness, value) pairs, interpolated; fineness runs from 0, the coarsest level, to 1, the finest."""
+
 LEVEL_SHARES = ((0.0, 1.2), (0.15, 2.4), (0.4, 2.0), (0.6, 1.2), (0.75, 0.4), (1.0, 0.4))
 """How often a fineness (0 coarsest to 1 finest) is drawn: most at the levels of calls of 2 to 10 kbps."""
+
+
+def by_level(curve: LevelCurve, levels: int) -> NDArray[np.float64]:
+    """Values of a curve over fineness at each rate level.
+
+    Shape: output ``[levels]``.
+    """
+    fineness, values = zip(*curve, strict=True)
+    return np.asarray(np.interp(np.linspace(0.0, 1.0, levels), fineness, values), np.float64)
 
 
 def level_shares(levels: int) -> Tensor:
@@ -60,8 +74,7 @@ def level_shares(levels: int) -> Tensor:
 
     Shape: output ``[levels]``, sum 1.
     """
-    fineness, share = zip(*LEVEL_SHARES, strict=True)
-    drawn = torch.from_numpy(np.interp(np.linspace(0.0, 1.0, levels), fineness, share))
+    drawn = torch.from_numpy(by_level(LEVEL_SHARES, levels))
     return drawn / drawn.sum()
 
 
