@@ -141,5 +141,5 @@ def summary(stats: LoopbackStats) -> str:
         f"delay {stats.delay.total_ms:.0f} ms, cost p99 {stats.cost.p99_ms:.2f} ms per 10 ms, "
         f"{stats.lost} of {stats.packets} packets lost, {stats.recovered} recovered, "
         f"{stats.concealed} concealed, "
-        f"{stats.dropped_ms:.0f} ms dropped, {stats.underruns} underruns"
+        f"{stats.dropped_ms:.0f} ms dropped, {stats.underruns} underruns, {stats.device_restarts} device restarts"
     )

@@ -2,9 +2,9 @@
 
 The path of a sample, in file names: ``devices`` -> ``engine`` (callback) -> ``ring_buffer`` -> ``engine`` (process:
 encode, ``net``'s lossy link and jitter buffer, decode, ``feedback_guard``) -> ``ring_buffer`` -> ``devices``.
-``loopback`` runs it all on its threads, woken by ``bell``; ``recorder`` writes a file, ``cost_window`` and ``meter``
-say how it goes. ``sound_devices`` is microphone, loudspeaker or both, for calls, and ``call_meter`` a call's
-picture.
+``loopback`` runs it all on its threads, woken by ``bell``, on a ``lasting_stream`` that outlives an underrun;
+``recorder`` writes a file, ``cost_window`` and ``meter`` say how it goes. ``sound_devices`` is microphone,
+loudspeaker or both, for calls, and ``call_meter`` a call's picture.
 
 May import ``net``, ``codec``, ``models.shipped`` and ``native_dsp``; sounddevice only inside ``devices``, when a
 device is asked for. A device callback never allocates arrays, waits for a lock or touches a file. Never imports

@@ -120,6 +120,8 @@ class LoopbackStats:
     """Sound thrown away because the codec, or the device, fell behind."""
     underruns: int
     """Callbacks for which not all sound was ready."""
+    device_restarts: int
+    """How often the device ended its stream and was opened again."""
     guard: GuardState
     feedback_found: int
     delay: DelaySplit
@@ -327,8 +329,8 @@ class LoopbackEngine:
         """Sound taken from the microphone and answered so far."""
         return self._captured_samples / self.config.sample_rate_hz
 
-    def stats(self, device_ms: float = 0.0) -> LoopbackStats:
-        """A snapshot; ``device_ms`` is the delay that the devices state."""
+    def stats(self, device_ms: float = 0.0, device_restarts: int = 0) -> LoopbackStats:
+        """A snapshot; ``device_ms`` is the delay that the devices state, ``device_restarts`` how often they ended."""
         rate_hz = self.config.sample_rate_hz
         seconds = self.captured_s
         counts = self._counts
@@ -353,6 +355,7 @@ class LoopbackEngine:
             playback_ms=playback_ms,
             dropped_ms=1_000.0 * dropped / rate_hz,
             underruns=self._underruns,
+            device_restarts=device_restarts,
             guard=self._guard.state,
             feedback_found=self._guard.confirmed,
             delay=DelaySplit(device_ms, self._packet_ms, self._codec_ms, playback_ms + received.jitter.depth_ms),

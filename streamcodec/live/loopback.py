@@ -13,6 +13,7 @@ from streamcodec.live.bell import Bell
 from streamcodec.live.devices import Device, DuplexStream, open_duplex
 from streamcodec.live.engine import LoopbackConfig, LoopbackEngine, LoopbackStats
 from streamcodec.live.errors import DeviceError
+from streamcodec.live.lasting_stream import LastingStream
 from streamcodec.live.recorder import Recorder
 from streamcodec.live.ring_buffer import Samples
 from streamcodec.runtime.scheduling import Scheduling
@@ -48,20 +49,19 @@ class Loopback:
         self._bell = Bell()
         self._running = False
         self._failure: Exception | None = None
-        self._stream: DuplexStream | None = None
+        self._stream: LastingStream | None = None
         self._device_ms = 0.0
 
     @property
     def stats(self) -> LoopbackStats:
         """A snapshot; remains after the end."""
-        return self.engine.stats(self._device_ms)
+        return self.engine.stats(self._device_ms, 0 if self._stream is None else self._stream.reopened)
 
     def __enter__(self) -> Loopback:
         engine, rate_hz = self.engine, self.engine.config.sample_rate_hz
         with ExitStack() as undo:
-            self._stream = open_duplex(rate_hz, engine.block_samples, self._on_block, *self._devices)
+            self._stream = LastingStream(self._open)
             undo.callback(self._stream.close)
-            self._device_ms = 1_000.0 * sum(self._stream.latency)
             if self._record is not None and engine.recorded is not None:
                 undo.callback(Recorder(self._record, rate_hz, engine.recorded).close)
             undo.callback(sys.setswitchinterval, sys.getswitchinterval())
@@ -71,7 +71,7 @@ class Loopback:
             codec.start()
             undo.callback(codec.join)
             undo.callback(setattr, self, "_running", False)
-            undo.callback(self._stream.abort)
+            undo.callback(self._stream.close)
             self._stream.start()
             self._undo = undo.pop_all()
         return self
@@ -89,14 +89,20 @@ class Loopback:
             time.sleep(min(left_s, POLL_S))
             if self._failure is not None:
                 raise self._failure
-            if self._stream is not None and not self._stream.active:
-                raise DeviceError("the sound device has stopped: was it unplugged?")
+            if self._stream is not None:
+                self._stream.keep()
             if self.engine.captured_s > before_s:
                 heard_at_s, before_s = time.monotonic(), self.engine.captured_s
             elif time.monotonic() - heard_at_s > STALLED_S:
                 raise DeviceError(
                     f"the sound device has given nothing for {STALLED_S:g} s: is another program using it?"
                 )
+
+    def _open(self) -> DuplexStream:
+        config, block_samples = self.engine.config, self.engine.block_samples
+        stream = open_duplex(config.sample_rate_hz, block_samples, self._on_block, *self._devices)
+        self._device_ms = 1_000.0 * sum(stream.latency)
+        return stream
 
     def _on_block(self, captured: Samples, played: Samples) -> None:
         self.engine.callback(captured, played)

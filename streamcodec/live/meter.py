@@ -57,4 +57,5 @@ def _cost(stats: LoopbackStats) -> Text:
 
 
 def _drops(stats: LoopbackStats) -> str:
-    return f"{stats.dropped_ms:.0f} ms of sound, {stats.underruns} callbacks without enough to play"
+    line = f"{stats.dropped_ms:.0f} ms of sound, {stats.underruns} callbacks without enough to play"
+    return f"{line}, device restarted {stats.device_restarts}x" if stats.device_restarts else line

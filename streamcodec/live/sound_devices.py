@@ -8,6 +8,7 @@ import numpy as np
 
 from streamcodec.live.devices import Device, SoundStream, open_duplex, open_loudspeaker, open_microphone
 from streamcodec.live.errors import DeviceError
+from streamcodec.live.lasting_stream import LastingStream
 from streamcodec.live.ring_buffer import RingBuffer, Samples
 
 BLOCK_S = 0.01
@@ -99,40 +100,37 @@ class SoundDevices:
         self.microphone = Microphone(sample_rate_hz, self._check) if captures else None
         self.loudspeaker = Loudspeaker(sample_rate_hz, self._check) if plays else None
         self._devices = (input_device, output_device)
-        self._stream: SoundStream | None = None
+        self._stream: LastingStream | None = None
 
     def __enter__(self) -> SoundDevices:
-        stream = self._open()
-        if stream is not None:
-            try:
-                stream.start()
-            except DeviceError:
-                stream.close()
-                raise
+        if self.microphone is None and self.loudspeaker is None:
+            return self
+        stream = LastingStream(self._open)
+        try:
+            stream.start()
+        except DeviceError:
+            stream.close()
+            raise
         self._stream = stream
         return self
 
     def __exit__(self, *_: object) -> None:
         if self._stream is not None:
-            self._stream.abort()
             self._stream.close()
             self._stream = None
 
-    def _open(self) -> SoundStream | None:
+    def _open(self) -> SoundStream:
         block_samples = round(BLOCK_S * self.sample_rate_hz)
-        microphone, loudspeaker = self.microphone, self.loudspeaker
         input_device, output_device = self._devices
-        if microphone is not None and loudspeaker is not None:
-            return open_duplex(self.sample_rate_hz, block_samples, self.callback, input_device, output_device)
-        if microphone is not None:
-            return open_microphone(self.sample_rate_hz, block_samples, microphone.take, input_device)
-        if loudspeaker is not None:
-            return open_loudspeaker(self.sample_rate_hz, block_samples, loudspeaker.give, output_device)
-        return None
+        if self.loudspeaker is None and self.microphone is not None:
+            return open_microphone(self.sample_rate_hz, block_samples, self.microphone.take, input_device)
+        if self.microphone is None and self.loudspeaker is not None:
+            return open_loudspeaker(self.sample_rate_hz, block_samples, self.loudspeaker.give, output_device)
+        return open_duplex(self.sample_rate_hz, block_samples, self.callback, input_device, output_device)
 
     def _check(self) -> None:
-        if self._stream is not None and not self._stream.active:
-            raise DeviceError("the sound device has stopped: was it unplugged?")
+        if self._stream is not None:
+            self._stream.keep()
 
     def callback(self, captured: Samples, played: Samples) -> None:
         """One block of each on the device's thread.

@@ -20,7 +20,7 @@ pytest.importorskip("aiortc")
 pytestmark = [
     pytest.mark.skipif(bool(what_is_missing()), reason=what_is_missing() or "everything is installed"),
     # These run in real time: where the whole machine stalls, the sound server loses its stream, whoever uses it.
-    pytest.mark.flaky(reruns=2, reruns_delay=2),
+    pytest.mark.flaky(reruns=4, reruns_delay=2),
 ]
 
 ROOT = Path(__file__).parents[2]
@@ -81,14 +81,10 @@ def test_somebody_at_devices_talks_with_somebody_at_files(tmp_path: Path, speech
             finish(process)
         recording.terminate()
         recording.wait(10)
-    heard, heard_hz = soundfile.read(tmp_path / "heard.wav")
-    assert (
-        likeness(voices["lips"], rate_hz, heard, heard_hz) > 0.4 > likeness(voices["file"], rate_hz, heard, heard_hz)
-    )
+    at_file = soundfile.read(tmp_path / "heard.wav")
     played, played_hz = soundfile.read(ear)
-    right = played[:, 1]
-    assert (
-        likeness(voices["file"], rate_hz, right, played_hz)
-        > 0.4
-        > likeness(voices["lips"], rate_hz, right, played_hz)
-    )
+    at_ear = played[:, 1], played_hz
+    for name, other, (sound, heard_hz) in (("lips", "file", at_file), ("file", "lips", at_ear)):
+        wanted, unwanted = (likeness(voices[who], rate_hz, sound, heard_hz) for who in (name, other))
+        # Loudness of any two voices has something in common at some lag.
+        assert wanted > max(0.5, 1.3 * unwanted), (name, wanted, unwanted)

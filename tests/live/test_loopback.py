@@ -16,7 +16,7 @@ import pytest
 from rich.console import Console
 
 from streamcodec.cli import main
-from streamcodec.live import DeviceError, Loopback, LoopbackConfig, LoopbackEngine
+from streamcodec.live import DeviceError, Loopback, LoopbackConfig, LoopbackEngine, lasting_stream
 from streamcodec.live import loopback as loopback_module
 from streamcodec.live.feedback_guard import ADVICE, GuardState
 from streamcodec.live.meter import meter
@@ -98,12 +98,31 @@ def test_a_device_that_does_not_start_leaves_nothing_behind(
     assert sys.getswitchinterval() == interval_s
 
 
-def test_a_stream_that_stops_or_stalls_is_reported(
+def test_a_stream_that_the_device_ends_is_opened_again(fake_stream: list[FakeStream]) -> None:
+    with Loopback() as loopback:
+        fake_stream[0].abort()
+        fake_stream[0].active = False
+        before_s = loopback.engine.captured_s
+        loopback.wait(1.0)
+        assert loopback.engine.captured_s - before_s >= 1.0
+    assert loopback.stats.device_restarts == 1
+    assert [stream.closed for stream in fake_stream] == [True, True]
+
+
+def test_a_device_that_is_gone_or_stalls_is_reported(
     fake_stream: list[FakeStream], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with pytest.raises(DeviceError, match="stopped"), Loopback() as loopback:  # noqa: PT012
-        fake_stream[0].active = False
-        loopback.wait(60.0)
+    def refuse(*_: object) -> FakeStream:
+        raise DeviceError("no such device")
+
+    with monkeypatch.context() as patched, pytest.raises(DeviceError, match="unplugged"):  # noqa: PT012
+        patched.setattr(lasting_stream, "PAUSES_S", (0.0, 0.01))
+        with Loopback() as loopback:
+            patched.setattr(loopback_module, "open_duplex", refuse)
+            fake_stream[0].abort()
+            fake_stream[0].active = False
+            loopback.wait(60.0)
+    assert fake_stream[0].closed
     monkeypatch.setattr(loopback_module, "STALLED_S", 0.3)
     with pytest.raises(DeviceError, match="given nothing"), Loopback() as loopback:
         loopback.wait(60.0)
@@ -162,9 +181,19 @@ def test_bad_arguments_exit_with_two(arguments: list[str]) -> None:
 def test_the_meter_shows_every_figure_and_the_advice() -> None:
     stats = LoopbackEngine(LoopbackConfig()).stats(50.0)
     console = Console(width=110, record=True, file=io.StringIO())
-    console.print(meter(replace(stats, guard=GuardState.MUTED, mic_dbfs=-3.0)))
+    console.print(meter(replace(stats, guard=GuardState.MUTED, mic_dbfs=-3.0, device_restarts=2)))
     shown = console.export_text()
-    for word in ("microphone", "heard", "payload", "wire", "devices 50", "p99", "budget 1 ms", "concealed", ADVICE):
+    for word in (
+        "microphone",
+        "heard",
+        "payload",
+        "wire",
+        "devices 50",
+        "p99",
+        "budget 1 ms",
+        "restarted 2x",
+        ADVICE,
+    ):
         assert word in shown
 
 

@@ -7,7 +7,9 @@ import signal
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import numpy as np
@@ -30,7 +32,7 @@ COMMAND = [sys.executable, "-c", "from streamcodec.cli import console; console()
 pytestmark = [
     pytest.mark.skipif(bool(what_is_missing()), reason=what_is_missing() or "everything is installed"),
     # These run in real time: where the whole machine stalls, the sound server loses its stream, whoever uses it.
-    pytest.mark.flaky(reruns=2, reruns_delay=2),
+    pytest.mark.flaky(reruns=4, reruns_delay=2),
 ]
 
 
@@ -151,6 +153,34 @@ def test_the_demo_runs_until_interrupted(room: dict[str, str]) -> None:
         assert "kbps" in shown
     finally:
         demo.kill()
+
+
+@pytest.mark.parametrize("comes_back", [True, False])
+def test_a_sound_server_that_restarts_ends_nothing(comes_back: bool) -> None:
+    with tempfile.TemporaryDirectory(prefix="sc-") as folder, ExitStack() as servers:
+        environment = servers.enter_context(pulse_room(Path(folder)))
+        loopback = subprocess.Popen(
+            [*COMMAND, "--seconds", "3", "--json"],
+            env={**environment, "PYTHONPATH": str(ROOT)},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+        )
+        try:
+            wait_for(environment, "sink-inputs", "protocol-native.c\tfloat32le")
+            time.sleep(0.5)  # the server lists a stream before the program that opens it knows
+            subprocess.run(["pactl", "exit"], env=environment, timeout=5, check=True)
+            if comes_back:
+                servers.enter_context(pulse_room(Path(folder)))
+            printed, complaints = loopback.communicate(timeout=25)
+        finally:
+            loopback.kill()
+    if comes_back:
+        assert loopback.returncode == 0, complaints
+        assert json.loads(printed)["device_restarts"] >= 1
+    else:
+        assert loopback.returncode == 2
+        assert complaints.strip().splitlines()[-1].endswith("was it unplugged?")
 
 
 def test_devices_are_listed(room: dict[str, str]) -> None:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamcodec.live import DeviceError, SoundDevices, sound_devices
+from streamcodec.live import DeviceError, SoundDevices, lasting_stream, sound_devices
 
 Samples = NDArray[np.float32]
 RATE_HZ = 48_000
@@ -74,15 +75,31 @@ def test_sound_passes_both_ways_unchanged_at_the_devices_own_pace(stream: FakeSt
     np.testing.assert_array_equal(out, spoken[: out.size])
 
 
-def test_missing_sound_is_silence_and_a_dead_device_says_so(stream: FakeStream) -> None:
+def poll(look: Callable[[], object]) -> None:
+    """Look until something is raised, for at most 10 s."""
+    until_s = time.monotonic() + 10.0
+    while time.monotonic() < until_s:
+        look()
+        time.sleep(0.001)
+
+
+def gone(*_: object) -> FakeStream:
+    raise DeviceError("no such device")
+
+
+def test_missing_sound_is_silence_and_a_dead_device_says_so(
+    stream: FakeStream, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(lasting_stream, "PAUSES_S", (0.0,))
     with SoundDevices(RATE_HZ) as sound:
         assert sound.microphone is not None
         assert sound.loudspeaker is not None
         assert not run_device(sound, np.ones(BLOCK, np.float32)).any()
         assert sound.loudspeaker.wanted_samples == 3 * BLOCK
         stream.active = False
+        monkeypatch.setattr(sound_devices, "open_duplex", gone)
         with pytest.raises(DeviceError, match="stopped"):
-            sound.microphone.read()
+            poll(sound.microphone.read)
 
 
 @pytest.mark.parametrize(("captures", "plays"), [(True, False), (False, True)])
@@ -109,8 +126,11 @@ def test_only_the_direction_needed_is_opened(monkeypatch: pytest.MonkeyPatch, ca
             sound.loudspeaker.give(played)
             assert (played == 0.5).all()
             fake.active = False
+            monkeypatch.setattr(lasting_stream, "PAUSES_S", (0.0,))
+            monkeypatch.setattr(sound_devices, "open_loudspeaker", gone)
+            loudspeaker = sound.loudspeaker
             with pytest.raises(DeviceError, match="stopped"):
-                _ = sound.loudspeaker.wanted_samples
+                poll(lambda: loudspeaker.wanted_samples)
     assert opened == [
         ("open_microphone", RATE_HZ, BLOCK, (3,)) if captures else ("open_loudspeaker", RATE_HZ, BLOCK, (4,))
     ]
