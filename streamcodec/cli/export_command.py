@@ -23,6 +23,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--measure", type=Path, required=True, help="folder of speech to measure the rate of each level on"
     )
+    parser.add_argument(
+        "--balance", type=Path, help="folder of other speech to even out the loudness of bands on, level by level"
+    )
     parser.add_argument("--int8", action="store_true", help="multiply in 8 bits: nearly half the time per frame")
 
 
@@ -31,11 +34,13 @@ def run(options: argparse.Namespace) -> None:
     for module in ("torch", "onnx", "onnxscript"):
         need(module)
     from streamcodec.codec.neural_runtime import load_runtime
+    from streamcodec.training.balance import measure_balance_db
     from streamcodec.training.export import export_model, load_checkpoint, training_facts
     from streamcodec.training.release import MODES, entropy_gaps, kbps_by_level, latents_of, read_speech
 
     codec = load_checkpoint(options.checkpoint)
     clips = read_speech(options.measure, codec.config.sample_rate_hz)
+    others = read_speech(options.balance, codec.config.sample_rate_hz) if options.balance else []
     placeholder = {mode: [1.0 + k for k in range(codec.config.levels)] for mode in MODES}
     facts: dict[str, object] = {
         "name": options.folder.name,
@@ -47,6 +52,9 @@ def run(options: argparse.Namespace) -> None:
     latents = latents_of(runtime, clips)
     rates = kbps_by_level(runtime, latents)
     gaps = entropy_gaps(codec, runtime, latents, range(0, codec.config.levels, GAP_LEVEL_STRIDE))
+    if others:
+        found_db = measure_balance_db(runtime, others, latents_of(runtime, others))
+        export_model(codec, options.folder, facts, options.int8, balance_db=found_db)
     path = options.folder / "model.json"
     stored = json.loads(path.read_text())
     stored["kbps_by_level"] = rates

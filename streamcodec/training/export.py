@@ -20,6 +20,7 @@ from streamcodec.models.config import NeuralConfig
 from streamcodec.models.onnx_weights import BLOCK_ZERO
 from streamcodec.models.step_modules import DecoderStep, EncoderStep
 from streamcodec.runtime.onnx_step import NEXT_STATE_PREFIX, STATE_PREFIX
+from streamcodec.training.balance import band_centres_hz
 from streamcodec.training.checkpoint import CODEC, read_checkpoint
 from streamcodec.training.schedule import LevelCurve, by_level
 
@@ -27,6 +28,8 @@ HALF_FROM_VALUES = 2048
 INT8_FROM_VALUES = 1 << 17
 LOW_NOISE_GAINS = ((0.0, 0.85), (0.2, 0.85), (0.3, 1.0), (0.5, 1.0), (0.65, 0.9), (1.0, 0.9))
 """Gain of the decoder's noise below ``NOISE_RAMP_HZ`` by fineness of the rate level, 0 coarsest to 1 finest."""
+MOST_BALANCE_DB = 4.0
+"""What is further off than this is not a matter of balance."""
 NOISE_RAMP_HZ = (3_000.0, 5_000.0)
 PITCH_STRENGTHS = ((0.0, 1.5), (0.2, 1.5), (0.3, 0.7), (0.4, 0.5), (1.0, 0.5))
 """Strength of the pitch filter after the decoder by fineness."""
@@ -47,22 +50,34 @@ def training_facts(path: Path) -> dict[str, object]:
     return {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), **stored["settings"]}
 
 
-def noise_gains(config: NeuralConfig, low_noise_gains: LevelCurve) -> Tensor:
-    """What a decoder's output is scaled by at each level: 1, but for the gain of its noise at low frequencies.
+def output_gains(
+    config: NeuralConfig, low_noise_gains: LevelCurve, balance_db: NDArray[np.float64] | None = None
+) -> Tensor:
+    """What a decoder's output is scaled by at each level: its noise at low frequencies, and what is too quiet.
 
     Trained on a distribution, the decoder draws as much noise as the original has; between the harmonics of a voice
     a little less is closer to the waveform and no duller, most of all at coarse levels (figures in
-    ``docs/training-log.md``).
+    ``docs/training-log.md``). Where bands then come out louder or quieter than they were (``balance_db``), sound and
+    noise are scaled alike to undo it.
 
-    Shape: output ``[levels + 1, 3 * bins]``; the last row is the decoder's level for a lost packet.
+    Shape: balance ``[levels, BANDS]`` -> ``[levels + 1, 3 * bins]``; the last row is the decoder's level for a lost
+    packet.
     """
     bins_hz = torch.arange(config.bins) * (config.sample_rate_hz / config.fft_samples)
     start_hz, end_hz = NOISE_RAMP_HZ
     rise = ((bins_hz - start_hz) / (end_hz - start_hz)).clamp(0.0, 1.0)
-    gains = torch.from_numpy(by_level(low_noise_gains, config.levels))
-    low = torch.cat([gains, gains[:1]]).float()[:, None]
+    drawn = torch.from_numpy(by_level(low_noise_gains, config.levels))
+    low = torch.cat([drawn, drawn[:1]]).float()[:, None]
     noise = low + (1.0 - low) * rise
-    return torch.cat([torch.ones(config.levels + 1, 2 * config.bins), noise], dim=1)
+    gains = torch.cat([torch.ones(config.levels + 1, 2 * config.bins), noise], dim=1)
+    if balance_db is not None:
+        centres_hz = band_centres_hz(config.sample_rate_hz)
+        by_bin_db = np.stack([np.interp(bins_hz.numpy(), centres_hz, row) for row in balance_db])
+        by_bin_db = by_bin_db.clip(-MOST_BALANCE_DB, MOST_BALANCE_DB)
+        # The decoder's output is companded: amplitudes are its squares.
+        even = torch.from_numpy(10.0 ** (-by_bin_db / 40.0)).float()
+        gains[: config.levels] *= even.repeat(1, 3)
+    return gains
 
 
 def export_graph(module: nn.Module, inputs: dict[str, Tensor], state: list[Tensor], path: Path, int8: bool) -> None:
@@ -246,18 +261,20 @@ def export_model(
     int8: bool = False,
     low_noise_gains: LevelCurve = LOW_NOISE_GAINS,
     pitch_strengths: LevelCurve = PITCH_STRENGTHS,
+    balance_db: NDArray[np.float64] | None = None,
 ) -> None:
     """Write ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors`` and ``model.json`` into ``folder``.
 
     ``int8`` multiplies the large matrices in 8 bits: nearly half the time, inputs rounded to 1/254 of their range.
     ``low_noise_gains`` scale the decoder's noise below ``NOISE_RAMP_HZ``: (fineness, gain) pairs, interpolated;
-    ``pitch_strengths`` likewise are those of the pitch filter.
+    ``pitch_strengths`` likewise are those of the pitch filter. ``balance_db`` is what
+    :func:`~streamcodec.training.balance.measure_balance_db` found without it, to be undone.
     """
     config = codec.config
     folder.mkdir(parents=True, exist_ok=True)
     for module, name in (
         (EncoderStep(codec.encoder), "encoder.onnx"),
-        (DecoderStep(codec.decoder, noise_gains(config, low_noise_gains)), "decoder.onnx"),
+        (DecoderStep(codec.decoder, output_gains(config, low_noise_gains, balance_db)), "decoder.onnx"),
     ):
         export_graph(module, module.inputs(1), module.initial_state(1), folder / name, int8)
     save_file(entropy_tables(codec), folder / "entropy.safetensors")

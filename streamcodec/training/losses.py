@@ -1,4 +1,4 @@
-"""Reconstruction losses: log-mel and log spectra at several resolutions, companded spectra, waveform."""
+"""Reconstruction losses: log and companded spectra at several resolutions, waveform, structure of the envelope."""
 
 from __future__ import annotations
 
@@ -9,10 +9,12 @@ from torch import Tensor, nn
 
 from streamcodec.models.fast_gradients import real_fft
 from streamcodec.models.spectrum import mel_matrix
+from streamcodec.training.structure import structure_distance
 
 MEL_RESOLUTIONS = ((2048, 96), (1024, 80), (512, 48), (256, 24))
 FINE_RESOLUTIONS = (2048, 1024, 512)
 COMPANDED_RESOLUTIONS = (1024, 512)
+STRUCTURE_RESOLUTION, STRUCTURE_BANDS, STRUCTURE_TOP_HZ = 2048, 24, 8_000.0
 LOG_FLOOR = 3e-4
 
 
@@ -20,7 +22,7 @@ LOG_FLOOR = 3e-4
 class LossWeights:
     """Weight of each term, one value per segment.
 
-    Shape: five tensors ``[batch]``.
+    Shape: six tensors ``[batch]``.
     """
 
     mel: Tensor
@@ -28,12 +30,13 @@ class LossWeights:
     companded: Tensor
     magnitude: Tensor
     waveform: Tensor
+    structure: Tensor
 
 
-TERMS = ("mel", "fine", "companded", "magnitude", "waveform")
-EARLY = (3.0, 1.0, 1.0, 1.0, 0.6)
-LATE_COARSE = (8.0, 3.0, 1.0, 0.7, 0.0)
-LATE_FINE = (5.0, 2.0, 3.0, 1.0, 0.4)
+TERMS = ("mel", "fine", "companded", "magnitude", "waveform", "structure")
+EARLY = (3.0, 1.0, 1.0, 1.0, 0.6, 0.0)
+LATE_COARSE = (8.0, 3.0, 1.0, 0.7, 0.0, 3.0)
+LATE_FINE = (5.0, 2.0, 3.0, 1.0, 0.4, 3.0)
 
 
 def loss_weights(fineness: Tensor, progress: float, late_from: float = 0.5) -> LossWeights:
@@ -73,6 +76,8 @@ class ReconstructionLoss(nn.Module):
             self.register_buffer(f"mel{fft}", torch.from_numpy(mel / mel.sum(1, keepdims=True)).T.contiguous())
             self.register_buffer(f"centres{fft}", centres_hz)
             self.register_buffer(f"window{fft}", torch.hann_window(fft) * (8.0 / fft) ** 0.5)
+        wide = mel_matrix(sample_rate_hz, STRUCTURE_RESOLUTION, STRUCTURE_BANDS, STRUCTURE_TOP_HZ)
+        self.register_buffer("wide", torch.from_numpy(wide / wide.sum(1, keepdims=True)).T.contiguous())
 
     def forward(
         self, first: Tensor, second: Tensor, original: Tensor, bandwidth_hz: Tensor, weights: LossWeights
@@ -88,6 +93,10 @@ class ReconstructionLoss(nn.Module):
             bins_hz = torch.arange(fft // 2 + 1, device=first.device) * (self.sample_rate_hz / fft)
             inside = (bins_hz < 0.95 * bandwidth_hz[:, None]).float()
             ours, theirs = self._features(draws, fft), self._features(original, fft)
+            if fft == STRUCTURE_RESOLUTION:
+                terms["structure"] = (
+                    structure_distance(ours.wide, theirs.wide.repeat(2, 1, 1)).mean((1, 2)).view(2, -1).mean(0)
+                )
             terms["mel"] = terms["mel"] + self._energy_distance(ours.mel, theirs.mel, trusted) / len(MEL_RESOLUTIONS)
             if fft in FINE_RESOLUTIONS:
                 terms["fine"] = terms["fine"] + self._energy_distance(ours.fine, theirs.fine, inside) / len(
@@ -120,11 +129,14 @@ class ReconstructionLoss(nn.Module):
         mel = 0.5 * torch.log(power @ self.get_buffer(f"mel{fft}") + LOG_FLOOR**2)
         nothing = power[..., :0]
         fine = 0.5 * torch.log(power + LOG_FLOOR**2) if fft in FINE_RESOLUTIONS else nothing
+        wide = nothing
+        if fft == STRUCTURE_RESOLUTION:
+            wide = 0.5 * torch.log(power @ self.get_buffer("wide") + LOG_FLOOR**2)
         if fft not in COMPANDED_RESOLUTIONS:
-            return _Features(mel, fine, nothing, nothing)
+            return _Features(mel, fine, wide, nothing, nothing)
         root = (power + 1e-7).sqrt().sqrt()
         gain = root.reciprocal()
-        return _Features(mel, fine, root, torch.cat([real * gain, imag * gain], dim=-1))
+        return _Features(mel, fine, wide, root, torch.cat([real * gain, imag * gain], dim=-1))
 
     def _energy_distance(self, draws: Tensor, original: Tensor, trusted: Tensor) -> Tensor:
         """Energy distance (up to the original's own term) of absolute differences.
@@ -139,9 +151,13 @@ class ReconstructionLoss(nn.Module):
 
 @dataclass(frozen=True)
 class _Features:
-    """Log-mel bands, log spectrum, companded magnitude, companded real and imaginary parts (empty: not asked for)."""
+    """Log-mel bands, log spectrum, few wide log bands, companded magnitude, companded real and imaginary parts.
+
+    Empty where the resolution is not asked for one.
+    """
 
     mel: Tensor
     fine: Tensor
+    wide: Tensor
     root: Tensor
     companded: Tensor

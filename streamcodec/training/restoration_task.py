@@ -16,7 +16,7 @@ from streamcodec.training.task import Figures
 
 PairBatch = tuple[Tensor, Tensor, Tensor]
 """Decoded and original segments ``[batch, samples]``, and up to which frequency each original is to be trusted."""
-SPECTRAL_WEIGHTS = (4.0, 1.0, 2.0, 1.0, 0.3)
+SPECTRAL_WEIGHTS = (4.0, 1.0, 2.0, 1.0, 0.3, 0.0)
 """Of ``LossWeights``' terms for the causal restorer."""
 WARMUP_STEPS = 50
 

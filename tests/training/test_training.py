@@ -9,15 +9,17 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from numpy.typing import NDArray
 
 from streamcodec import StreamDecoder, StreamEncoder
 from streamcodec.codec.neural_encoder import LatentAnalysis
 from streamcodec.codec.neural_runtime import load_runtime
 from streamcodec.models.codec import NeuralCodec, context_available
 from streamcodec.models.config import NeuralConfig
+from streamcodec.training.balance import BANDS, measure_balance_db
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.data import BatchesAhead, DatasetError, SegmentSource, build_cache
-from streamcodec.training.export import export_model, load_checkpoint
+from streamcodec.training.export import MOST_BALANCE_DB, export_model, load_checkpoint
 from streamcodec.training.initialise import grow_from
 from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
@@ -256,6 +258,29 @@ def test_exported_model_runs_and_agrees_with_torch(
     for packet in encoder.push(sound):
         assert np.isfinite(decoder.push(packet.to_bytes())).all()
     assert decoder.concealed == 0
+
+
+def test_balance_is_measured_and_evened_out(trained: Path, tmp_path: Path) -> None:
+    codec = load_checkpoint(trained)
+    rates = [1.0 + k for k in range(TINY.levels)]
+    facts: dict[str, object] = {"kbps_by_level": {"independent": rates, "stream": rates}}
+    sound = (0.1 * np.random.default_rng(2).standard_normal(480 * 50)).astype(np.float32)
+
+    def measured(name: str, balance_db: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        export_model(codec, tmp_path / name, facts, pitch_strengths=((0.0, 0.0), (1.0, 0.0)), balance_db=balance_db)
+        runtime = load_runtime(str(tmp_path / name))
+        return measure_balance_db(runtime, [sound], latents_of(runtime, [sound]))
+
+    plain_db = measured("plain", None)
+    assert plain_db.shape == (TINY.levels, BANDS)
+    # What is said to be 1.5 dB too loud comes out 1.5 dB quieter, and the other levels as before.
+    too_loud_db = np.zeros((TINY.levels, BANDS))
+    too_loud_db[-1] = 1.5
+    np.testing.assert_allclose((plain_db - measured("quieter", too_loud_db))[-1], 1.5, atol=0.2)
+    np.testing.assert_allclose(measured("quieter too", too_loud_db)[:-1], plain_db[:-1], atol=0.2)
+    left_db = plain_db - np.clip(plain_db, -MOST_BALANCE_DB, MOST_BALANCE_DB)
+    # Neighbouring bands share bins, so a cliff between two cannot be evened out to the decibel.
+    np.testing.assert_allclose(measured("even", plain_db), left_db, atol=1.0)
 
 
 def test_coded_rate_matches_the_cross_entropy(trained: Path, tmp_path: Path) -> None:
