@@ -35,7 +35,7 @@ class LossWeights:
 
 TERMS = ("mel", "fine", "companded", "magnitude", "waveform", "structure")
 EARLY = (3.0, 1.0, 1.0, 1.0, 0.6, 0.0)
-LATE_COARSE = (8.0, 3.0, 1.0, 0.7, 0.0, 3.0)
+LATE_COARSE = (8.0, 3.0, 1.0, 0.7, 0.0, 1.0)
 LATE_FINE = (5.0, 2.0, 3.0, 1.0, 0.4, 3.0)
 
 
