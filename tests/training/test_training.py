@@ -25,6 +25,7 @@ from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
 from streamcodec.training.release import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_level, latents_of
 from streamcodec.training.schedule import draw_conditions
+from streamcodec.training.structure import structure_distance
 from streamcodec.training.task import Figures
 from tests.training.tiny import SETTINGS, TINY
 
@@ -145,6 +146,18 @@ def test_energy_distance_prefers_noise_to_silence_and_tones() -> None:
     tones = score(lambda: sum(0.02 * torch.sin(2 * torch.pi * f * t) for f in range(200, 12_000, 400))[None])
     silence = score(lambda: torch.zeros(1, 24_000))
     assert noise < tones < silence
+
+
+def test_structure_hears_movement_and_not_level() -> None:
+    torch.manual_seed(0)
+    envelope = torch.randn(1, 40, 24).cumsum(1)
+    louder = structure_distance(envelope + 1.5, envelope).mean()
+    noisy = structure_distance(envelope + 0.5 * torch.randn_like(envelope), envelope).mean()
+    stranger = structure_distance(torch.randn(1, 40, 24).cumsum(1), envelope).mean()
+    silence = torch.zeros_like(envelope)
+    assert louder < 1e-3
+    assert 0.02 < noisy < 0.3 < stranger, (noisy, stranger)
+    assert structure_distance(silence, silence).abs().max() < 1e-6
 
 
 def test_masked_bands_do_not_count() -> None:
