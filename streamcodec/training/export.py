@@ -26,12 +26,12 @@ from streamcodec.training.schedule import LevelCurve, by_level
 
 HALF_FROM_VALUES = 2048
 INT8_FROM_VALUES = 1 << 17
-LOW_NOISE_GAINS = ((0.0, 0.85), (0.2, 0.85), (0.3, 1.0), (0.5, 1.0), (0.65, 0.9), (1.0, 0.9))
+LOW_NOISE_GAINS = ((0.0, 0.85), (0.35, 0.85), (0.53, 0.7), (1.0, 0.7))
 """Gain of the decoder's noise below ``NOISE_RAMP_HZ`` by fineness of the rate level, 0 coarsest to 1 finest."""
 MOST_BALANCE_DB = 4.0
 """What is further off than this is not a matter of balance."""
 NOISE_RAMP_HZ = (3_000.0, 5_000.0)
-PITCH_STRENGTHS = ((0.0, 1.5), (0.2, 1.5), (0.3, 0.7), (0.4, 0.5), (1.0, 0.5))
+PITCH_STRENGTHS = ((0.0, 1.5), (0.2, 1.5), (0.33, 1.0), (0.45, 0.5), (1.0, 0.5))
 """Strength of the pitch filter after the decoder by fineness."""
 INT8_BLOCK = 64
 
