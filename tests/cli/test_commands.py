@@ -14,6 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from streamcodec.cli import COMMANDS, main
+from streamcodec.models.shipped import load_model
 
 
 def run_json(capsys: pytest.CaptureFixture[str], *arguments: str) -> dict[str, object]:
@@ -171,8 +172,9 @@ def test_models_lists_what_is_in_the_box(capsys: pytest.CaptureFixture[str]) -> 
     entry = models["speech-24k"]
     assert isinstance(entry, dict)
     assert entry["size_bytes"] <= 10_000_000
-    assert entry["kbps"][0] <= 1.7
+    assert entry["kbps"][0] <= 1.9
     assert entry["kbps"][1] >= 12.0
+    assert load_model("speech-24k").kbps_of_packets("independent", 3)[0] <= 1.5
     assert 0.0 < entry["cost"]["p50_ms"] <= entry["cost"]["p99_ms"] <= 1.0
 
 
