@@ -76,8 +76,11 @@ class ReconstructionLoss(nn.Module):
             self.register_buffer(f"mel{fft}", torch.from_numpy(mel / mel.sum(1, keepdims=True)).T.contiguous())
             self.register_buffer(f"centres{fft}", centres_hz)
             self.register_buffer(f"window{fft}", torch.hann_window(fft) * (8.0 / fft) ** 0.5)
-        wide = mel_matrix(sample_rate_hz, STRUCTURE_RESOLUTION, STRUCTURE_BANDS, STRUCTURE_TOP_HZ)
+        top_hz = min(STRUCTURE_TOP_HZ, sample_rate_hz / 2)
+        wide = mel_matrix(sample_rate_hz, STRUCTURE_RESOLUTION, STRUCTURE_BANDS, top_hz)
+        wide_centres_hz = torch.from_numpy(wide).argmax(dim=1) * (sample_rate_hz / STRUCTURE_RESOLUTION)
         self.register_buffer("wide", torch.from_numpy(wide / wide.sum(1, keepdims=True)).T.contiguous())
+        self.register_buffer("wide_centres", wide_centres_hz)
 
     def forward(
         self, first: Tensor, second: Tensor, original: Tensor, bandwidth_hz: Tensor, weights: LossWeights
@@ -94,9 +97,10 @@ class ReconstructionLoss(nn.Module):
             inside = (bins_hz < 0.95 * bandwidth_hz[:, None]).float()
             ours, theirs = self._features(draws, fft), self._features(original, fft)
             if fft == STRUCTURE_RESOLUTION:
-                terms["structure"] = (
-                    structure_distance(ours.wide, theirs.wide.repeat(2, 1, 1)).mean((1, 2)).view(2, -1).mean(0)
-                )
+                inner = (self.get_buffer("wide_centres") < 0.95 * bandwidth_hz[:, None]).float()
+                each = structure_distance(ours.wide, theirs.wide.repeat(2, 1, 1)).mean(1)
+                mean = each.view(2, -1, STRUCTURE_BANDS).mean(0)
+                terms["structure"] = (mean * inner).sum(-1) / inner.sum(-1)
             terms["mel"] = terms["mel"] + self._energy_distance(ours.mel, theirs.mel, trusted) / len(MEL_RESOLUTIONS)
             if fft in FINE_RESOLUTIONS:
                 terms["fine"] = terms["fine"] + self._energy_distance(ours.fine, theirs.fine, inside) / len(
