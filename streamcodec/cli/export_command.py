@@ -35,7 +35,7 @@ def run(options: argparse.Namespace) -> None:
         need(module)
     from streamcodec.codec.neural_runtime import load_runtime
     from streamcodec.training.balance import measure_balance_db
-    from streamcodec.training.export import export_model, load_checkpoint, training_facts
+    from streamcodec.training.export import export_decoder, export_model, load_checkpoint, training_facts
     from streamcodec.training.release import MODES, entropy_gaps, kbps_by_level, latents_of, read_speech
 
     codec = load_checkpoint(options.checkpoint)
@@ -54,7 +54,7 @@ def run(options: argparse.Namespace) -> None:
     gaps = entropy_gaps(codec, runtime, latents, range(0, codec.config.levels, GAP_LEVEL_STRIDE))
     if others:
         found_db = measure_balance_db(runtime, others, latents_of(runtime, others))
-        export_model(codec, options.folder, facts, options.int8, balance_db=found_db)
+        export_decoder(codec, options.folder, options.int8, balance_db=found_db)
     path = options.folder / "model.json"
     stored = json.loads(path.read_text())
     stored["kbps_by_level"] = rates

@@ -35,9 +35,10 @@ class LastingStream:
         """How often the device's stream had to be opened again."""
 
     def start(self) -> None:
-        """Sound flows from here on; raises DeviceError."""
-        assert self._stream is not None
-        self._stream.start()
+        """Sound flows from here on; raises DeviceError, and is then closed."""
+        stream, self._stream = self._stream, None
+        assert stream is not None
+        self._stream = _started(stream)
 
     def keep(self) -> None:
         """Look whether it still runs, and see to it: to be called several times a second.
@@ -76,7 +77,7 @@ class LastingStream:
             if self._closing.wait(pause_s):
                 return
             try:
-                self._stream = self._started()
+                self._stream = _started(self._open_stream())
             except DeviceError as error:
                 cause = error
                 continue
@@ -86,11 +87,11 @@ class LastingStream:
         self._failure = DeviceError("the sound device has stopped and cannot be opened again: was it unplugged?")
         self._failure.__cause__ = cause
 
-    def _started(self) -> SoundStream:
-        stream = self._open_stream()
-        try:
-            stream.start()
-        except DeviceError:
-            stream.close()
-            raise
-        return stream
+
+def _started(stream: SoundStream) -> SoundStream:
+    try:
+        stream.start()
+    except DeviceError:
+        stream.close()
+        raise
+    return stream

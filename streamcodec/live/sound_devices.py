@@ -7,7 +7,6 @@ from collections.abc import Callable
 import numpy as np
 
 from streamcodec.live.devices import Device, SoundStream, open_duplex, open_loudspeaker, open_microphone
-from streamcodec.live.errors import DeviceError
 from streamcodec.live.lasting_stream import LastingStream
 from streamcodec.live.ring_buffer import RingBuffer, Samples
 
@@ -105,13 +104,8 @@ class SoundDevices:
     def __enter__(self) -> SoundDevices:
         if self.microphone is None and self.loudspeaker is None:
             return self
-        stream = LastingStream(self._open)
-        try:
-            stream.start()
-        except DeviceError:
-            stream.close()
-            raise
-        self._stream = stream
+        self._stream = LastingStream(self._open)
+        self._stream.start()
         return self
 
     def __exit__(self, *_: object) -> None:

@@ -254,6 +254,25 @@ def entropy_tables(codec: NeuralCodec) -> dict[str, NDArray[np.generic]]:
     }
 
 
+def _export_step(module: EncoderStep | DecoderStep, path: Path, int8: bool) -> None:
+    export_graph(module, module.inputs(1), module.initial_state(1), path, int8)
+
+
+def export_decoder(
+    codec: NeuralCodec,
+    folder: Path,
+    int8: bool = False,
+    low_noise_gains: LevelCurve = LOW_NOISE_GAINS,
+    balance_db: NDArray[np.float64] | None = None,
+) -> None:
+    """Write ``decoder.onnx`` alone, into a folder that may hold a model already.
+
+    ``balance_db`` is what :func:`~streamcodec.training.balance.measure_balance_db` found without it, to be undone.
+    """
+    gains = output_gains(codec.config, low_noise_gains, balance_db)
+    _export_step(DecoderStep(codec.decoder, gains), folder / "decoder.onnx", int8)
+
+
 def export_model(
     codec: NeuralCodec,
     folder: Path,
@@ -261,22 +280,17 @@ def export_model(
     int8: bool = False,
     low_noise_gains: LevelCurve = LOW_NOISE_GAINS,
     pitch_strengths: LevelCurve = PITCH_STRENGTHS,
-    balance_db: NDArray[np.float64] | None = None,
 ) -> None:
     """Write ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors`` and ``model.json`` into ``folder``.
 
     ``int8`` multiplies the large matrices in 8 bits: nearly half the time, inputs rounded to 1/254 of their range.
     ``low_noise_gains`` scale the decoder's noise below ``NOISE_RAMP_HZ``: (fineness, gain) pairs, interpolated;
-    ``pitch_strengths`` likewise are those of the pitch filter. ``balance_db`` is what
-    :func:`~streamcodec.training.balance.measure_balance_db` found without it, to be undone.
+    ``pitch_strengths`` likewise are those of the pitch filter.
     """
     config = codec.config
     folder.mkdir(parents=True, exist_ok=True)
-    for module, name in (
-        (EncoderStep(codec.encoder), "encoder.onnx"),
-        (DecoderStep(codec.decoder, output_gains(config, low_noise_gains, balance_db)), "decoder.onnx"),
-    ):
-        export_graph(module, module.inputs(1), module.initial_state(1), folder / name, int8)
+    _export_step(EncoderStep(codec.encoder), folder / "encoder.onnx", int8)
+    export_decoder(codec, folder, int8, low_noise_gains)
     save_file(entropy_tables(codec), folder / "entropy.safetensors")
     (folder / "model.json").write_text(
         json.dumps(

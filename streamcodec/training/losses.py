@@ -71,16 +71,16 @@ class ReconstructionLoss(nn.Module):
         self.sample_rate_hz = sample_rate_hz
         self.repulsion = repulsion
         for fft, bands in MEL_RESOLUTIONS:
-            mel = mel_matrix(sample_rate_hz, fft, bands)
-            centres_hz = torch.from_numpy(mel).argmax(dim=1) * (sample_rate_hz / fft)
-            self.register_buffer(f"mel{fft}", torch.from_numpy(mel / mel.sum(1, keepdims=True)).T.contiguous())
-            self.register_buffer(f"centres{fft}", centres_hz)
+            self._add_bands(str(fft), fft, bands, sample_rate_hz / 2)
             self.register_buffer(f"window{fft}", torch.hann_window(fft) * (8.0 / fft) ** 0.5)
-        top_hz = min(STRUCTURE_TOP_HZ, sample_rate_hz / 2)
-        wide = mel_matrix(sample_rate_hz, STRUCTURE_RESOLUTION, STRUCTURE_BANDS, top_hz)
-        wide_centres_hz = torch.from_numpy(wide).argmax(dim=1) * (sample_rate_hz / STRUCTURE_RESOLUTION)
-        self.register_buffer("wide", torch.from_numpy(wide / wide.sum(1, keepdims=True)).T.contiguous())
-        self.register_buffer("wide_centres", wide_centres_hz)
+        self._add_bands("wide", STRUCTURE_RESOLUTION, STRUCTURE_BANDS, min(STRUCTURE_TOP_HZ, sample_rate_hz / 2))
+
+    def _add_bands(self, name: str, fft: int, bands: int, top_hz: float) -> None:
+        """Mel filters that average power, and the frequencies that they stand for."""
+        mel = mel_matrix(self.sample_rate_hz, fft, bands, top_hz)
+        centres_hz = torch.from_numpy(mel).argmax(dim=1) * (self.sample_rate_hz / fft)
+        self.register_buffer(f"mel{name}", torch.from_numpy(mel / mel.sum(1, keepdims=True)).T.contiguous())
+        self.register_buffer(f"centres{name}", centres_hz)
 
     def forward(
         self, first: Tensor, second: Tensor, original: Tensor, bandwidth_hz: Tensor, weights: LossWeights
@@ -97,10 +97,9 @@ class ReconstructionLoss(nn.Module):
             inside = (bins_hz < 0.95 * bandwidth_hz[:, None]).float()
             ours, theirs = self._features(draws, fft), self._features(original, fft)
             if fft == STRUCTURE_RESOLUTION:
-                inner = (self.get_buffer("wide_centres") < 0.95 * bandwidth_hz[:, None]).float()
-                each = structure_distance(ours.wide, theirs.wide.repeat(2, 1, 1)).mean(1)
-                mean = each.view(2, -1, STRUCTURE_BANDS).mean(0)
-                terms["structure"] = (mean * inner).sum(-1) / inner.sum(-1)
+                inner = (self.get_buffer("centreswide") < 0.95 * bandwidth_hz[:, None]).float()
+                first_apart, second_apart = structure_distance(ours.wide, theirs.wide.repeat(2, 1, 1)).chunk(2)
+                terms["structure"] = 0.5 * _mean_of_trusted(first_apart + second_apart, inner)
             terms["mel"] = terms["mel"] + self._energy_distance(ours.mel, theirs.mel, trusted) / len(MEL_RESOLUTIONS)
             if fft in FINE_RESOLUTIONS:
                 terms["fine"] = terms["fine"] + self._energy_distance(ours.fine, theirs.fine, inside) / len(
@@ -135,7 +134,7 @@ class ReconstructionLoss(nn.Module):
         fine = 0.5 * torch.log(power + LOG_FLOOR**2) if fft in FINE_RESOLUTIONS else nothing
         wide = nothing
         if fft == STRUCTURE_RESOLUTION:
-            wide = 0.5 * torch.log(power @ self.get_buffer("wide") + LOG_FLOOR**2)
+            wide = 0.5 * torch.log(power @ self.get_buffer("melwide") + LOG_FLOOR**2)
         if fft not in COMPANDED_RESOLUTIONS:
             return _Features(mel, fine, wide, nothing, nothing)
         root = (power + 1e-7).sqrt().sqrt()
@@ -150,7 +149,15 @@ class ReconstructionLoss(nn.Module):
         """
         first, second = draws.chunk(2)
         distance = (first - original).abs() + (second - original).abs() - self.repulsion * (first - second).abs()
-        return 0.5 * (distance.mean(1) * trusted).sum(-1) / trusted.sum(-1)
+        return 0.5 * _mean_of_trusted(distance, trusted)
+
+
+def _mean_of_trusted(values: Tensor, trusted: Tensor) -> Tensor:
+    """Mean over time and over the bands that count.
+
+    Shape: values ``[batch, frames, bands]``, trusted ``[batch, bands]`` -> ``[batch]``.
+    """
+    return (values.mean(1) * trusted).sum(-1) / trusted.sum(-1)
 
 
 @dataclass(frozen=True)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
 import random
-import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -23,6 +21,7 @@ from streamcodec import (
     decode_array,
     encode_array,
 )
+from tests.traced_memory import traced_stretches
 
 Float32Array = NDArray[np.float32]
 N = 4_800
@@ -190,18 +189,9 @@ def test_memory_stays_constant_over_a_long_stream() -> None:
                 decoder.push(packet)
 
     run(100)
-    tracemalloc.start()
-    try:
-        run(50)
-        sizes = [tracemalloc.get_traced_memory()[0]]
-        for _ in range(5):
-            run(400)
-            sizes.append(tracemalloc.get_traced_memory()[0])
-    finally:
-        tracemalloc.stop()
-    # One pointer kept per packet would add 3,200 bytes to every stretch. The quietest counts: now and then the
-    # interpreter's own stores of free objects, filled before tracing began, are filled anew.
-    assert min(after - before for before, after in itertools.pairwise(sizes)) < 1_000, sizes
+    stretches = traced_stretches(lambda: run(50), lambda: run(400), 5)
+    # One pointer kept per packet would add 3,200 bytes to every stretch.
+    assert min(stretch.kept_bytes for stretch in stretches) < 1_000, stretches
 
 
 def test_counters_wrap_and_the_stream_goes_on(speech: Float32Array) -> None:

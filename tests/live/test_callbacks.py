@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import gc
-import statistics
 import sys
 import threading
-import tracemalloc
 from collections.abc import Callable, Iterator
 
 import numpy as np
@@ -16,6 +14,7 @@ from numpy.typing import NDArray
 from streamcodec.live import LoopbackConfig, LoopbackEngine
 from streamcodec.live.bell import Bell
 from streamcodec.live.sound_devices import Loudspeaker, Microphone, SoundDevices
+from tests.traced_memory import traced_stretches
 
 Samples = NDArray[np.float32]
 Callback = Callable[[Samples, Samples], None]
@@ -82,26 +81,16 @@ def test_thousands_of_callbacks_allocate_no_array_and_keep_nothing(
     callback: Callback, blocks: tuple[Samples, Samples]
 ) -> None:
     callback(*blocks)
-    kept, peaks = [], []
-    tracemalloc.start()
-    try:
-        for _ in range(100):
+
+    def call(times: int) -> None:
+        for _ in range(times):
             callback(*blocks)
-        for _ in range(5):
-            before, _ = tracemalloc.get_traced_memory()
-            tracemalloc.reset_peak()
-            for _ in range(CALLBACKS // 5):
-                callback(*blocks)
-            after, peak = tracemalloc.get_traced_memory()
-            kept.append(after - before)
-            peaks.append(peak - before)
-    finally:
-        tracemalloc.stop()
-    # Not every stretch counts: other threads and the interpreter's stores of free objects are traced too.
+
+    stretches = traced_stretches(lambda: call(100), lambda: call(CALLBACKS // 5), 5)
     # What a callback makes for a moment are views and numbers; the smallest array of samples would show.
-    assert statistics.median(peaks) < BLOCK * blocks[0].itemsize
+    assert max(stretch.peak_bytes for stretch in stretches) < BLOCK * blocks[0].itemsize, stretches
     # Counters grow by a few bytes as numbers get longer, over all of the calls.
-    assert min(kept) < 256
+    assert min(stretch.kept_bytes for stretch in stretches) < 256, stretches
 
 
 def test_thousands_of_callbacks_leave_nothing_to_the_garbage_collector(

@@ -3,30 +3,12 @@
 from __future__ import annotations
 
 import threading
-import time
-from collections.abc import Callable
 
 import pytest
 
 from streamcodec.live import DeviceError, lasting_stream
 from streamcodec.live.lasting_stream import MOST_REOPENINGS, LastingStream
-
-
-class FakeStream:
-    def __init__(self) -> None:
-        self.active = False
-        self.closed = False
-
-    def start(self) -> None:
-        self.active = True
-
-    def abort(self) -> None:
-        assert not self.closed, "PortAudio's stream is gone once closed"
-        self.active = False
-
-    def close(self) -> None:
-        assert not self.closed
-        self.closed = True
+from tests.live.fake_stream import FakeStream, look_until
 
 
 class Device:
@@ -49,14 +31,6 @@ def no_pauses(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(lasting_stream, "PAUSES_S", (0.0, 0.0, 0.0))
 
 
-def keep_until(stream: LastingStream, done: Callable[[], bool]) -> None:
-    until_s = time.monotonic() + 10.0
-    while not done():
-        assert time.monotonic() < until_s
-        stream.keep()
-        time.sleep(0.001)
-
-
 def test_nothing_happens_while_it_runs() -> None:
     device = Device()
     stream = LastingStream(device.open)
@@ -76,7 +50,7 @@ def test_a_stream_that_ended_is_closed_and_another_started() -> None:
     stream.start()
     device.opened[0].active = False
     device.refusals = 2  # a sound server that is just starting again
-    keep_until(stream, lambda: stream.reopened == 1)
+    look_until(stream.keep, lambda: stream.reopened == 1)
     first, second = device.opened
     assert (first.closed, second.active, second.closed) == (True, True, False)
     stream.close()
@@ -94,7 +68,7 @@ def test_a_device_that_does_not_start_is_closed_each_time(monkeypatch: pytest.Mo
     monkeypatch.setattr(FakeStream, "start", refuse)
     device.opened[0].active = False
     with pytest.raises(DeviceError, match="unplugged") as raised:
-        keep_until(stream, lambda: False)
+        look_until(stream.keep, lambda: False)
     assert "cannot be started" in str(raised.value.__cause__)
     stream.close()
     assert len(device.opened) == 4
@@ -111,7 +85,7 @@ def test_a_device_that_keeps_ending_its_stream_is_given_up() -> None:
         return False
 
     with pytest.raises(DeviceError, match="unplugged"):
-        keep_until(stream, fail_at_once)
+        look_until(stream.keep, fail_at_once)
     assert stream.reopened == MOST_REOPENINGS
     stream.close()
     assert all(each.closed for each in device.opened)
@@ -124,7 +98,7 @@ def test_it_closes_while_it_waits_for_the_device(monkeypatch: pytest.MonkeyPatch
     stream.start()
     device.opened[0].active = False
     device.refusals = 1
-    keep_until(stream, lambda: device.refusals == 0)
+    look_until(stream.keep, lambda: device.refusals == 0)
     stream.close()
     assert not any(thread.name == "streamcodec-reopen" for thread in threading.enumerate())
     assert len(device.opened) == 1

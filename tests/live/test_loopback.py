@@ -191,6 +191,7 @@ def test_the_meter_shows_every_figure_and_the_advice() -> None:
         "devices 50",
         "p99",
         "budget 1 ms",
+        "concealed",
         "restarted 2x",
         ADVICE,
     ):

@@ -11,6 +11,7 @@ import pytest
 from streamcodec.errors import AudioFormatError
 from streamcodec.live.bell import Bell
 from streamcodec.live.ring_buffer import RingBuffer, Samples
+from tests.traced_memory import traced_stretches
 
 
 def counting(start: int, count: int) -> Samples:
@@ -97,22 +98,15 @@ def test_two_threads_lose_and_reorder_nothing() -> None:
 
 
 def test_reading_and_writing_make_no_arrays() -> None:
-    import tracemalloc
-
     ring, block, out = RingBuffer(4_800), counting(0, 480), np.zeros(480, np.float32)
-    tracemalloc.start()
-    try:
-        ring.write(block)
-        ring.read_into(out)
-        tracemalloc.reset_peak()
-        before, _ = tracemalloc.get_traced_memory()
-        for _ in range(1_000):
+
+    def pass_on(times: int) -> None:
+        for _ in range(times):
             ring.write(block)
             ring.read_into(out)
-        _, peak = tracemalloc.get_traced_memory()
-    finally:
-        tracemalloc.stop()
-    assert peak - before < block.nbytes
+
+    (stretch,) = traced_stretches(lambda: pass_on(1), lambda: pass_on(1_000), 1)
+    assert stretch.peak_bytes < block.nbytes
 
 
 def test_a_bell_counts_once_and_never_blocks_who_rings() -> None:

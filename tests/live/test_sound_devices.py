@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 
 import numpy as np
@@ -10,27 +9,11 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcodec.live import DeviceError, SoundDevices, lasting_stream, sound_devices
+from tests.live.fake_stream import FakeStream, look_until
 
 Samples = NDArray[np.float32]
 RATE_HZ = 48_000
 BLOCK = 480
-
-
-class FakeStream:
-    latency = (0.01, 0.01)
-
-    def __init__(self) -> None:
-        self.active = False
-        self.closed = False
-
-    def start(self) -> None:
-        self.active = True
-
-    def abort(self) -> None:
-        self.active = False
-
-    def close(self) -> None:
-        self.closed = True
 
 
 @pytest.fixture
@@ -75,14 +58,6 @@ def test_sound_passes_both_ways_unchanged_at_the_devices_own_pace(stream: FakeSt
     np.testing.assert_array_equal(out, spoken[: out.size])
 
 
-def poll(look: Callable[[], object]) -> None:
-    """Look until something is raised, for at most 10 s."""
-    until_s = time.monotonic() + 10.0
-    while time.monotonic() < until_s:
-        look()
-        time.sleep(0.001)
-
-
 def gone(*_: object) -> FakeStream:
     raise DeviceError("no such device")
 
@@ -99,7 +74,7 @@ def test_missing_sound_is_silence_and_a_dead_device_says_so(
         stream.active = False
         monkeypatch.setattr(sound_devices, "open_duplex", gone)
         with pytest.raises(DeviceError, match="stopped"):
-            poll(sound.microphone.read)
+            look_until(sound.microphone.read, lambda: False)
 
 
 @pytest.mark.parametrize(("captures", "plays"), [(True, False), (False, True)])
@@ -130,7 +105,7 @@ def test_only_the_direction_needed_is_opened(monkeypatch: pytest.MonkeyPatch, ca
             monkeypatch.setattr(sound_devices, "open_loudspeaker", gone)
             loudspeaker = sound.loudspeaker
             with pytest.raises(DeviceError, match="stopped"):
-                poll(lambda: loudspeaker.wanted_samples)
+                look_until(lambda: loudspeaker.wanted_samples, lambda: False)
     assert opened == [
         ("open_microphone", RATE_HZ, BLOCK, (3,)) if captures else ("open_loudspeaker", RATE_HZ, BLOCK, (4,))
     ]

@@ -19,7 +19,7 @@ from streamcodec.models.config import NeuralConfig
 from streamcodec.training.balance import BANDS, measure_balance_db
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.data import BatchesAhead, DatasetError, SegmentSource, build_cache
-from streamcodec.training.export import MOST_BALANCE_DB, export_model, load_checkpoint
+from streamcodec.training.export import MOST_BALANCE_DB, export_decoder, export_model, load_checkpoint
 from streamcodec.training.initialise import grow_from
 from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
@@ -28,6 +28,8 @@ from streamcodec.training.schedule import draw_conditions
 from streamcodec.training.structure import structure_distance
 from streamcodec.training.task import Figures
 from tests.training.tiny import SETTINGS, TINY
+
+FACTS: dict[str, object] = {"kbps_by_level": {mode: [1.0 + k for k in range(TINY.levels)] for mode in MODES}}
 
 
 def test_cache_is_built_once_and_knows_the_bandwidth(cache: Path) -> None:
@@ -271,8 +273,7 @@ def test_exported_model_runs_and_agrees_with_torch(
 ) -> None:
     monkeypatch.setattr("streamcodec.training.export.INT8_FROM_VALUES", 512 if int8 else 1 << 17)
     codec = load_checkpoint(trained)
-    rates = [1.0 + k for k in range(TINY.levels)]
-    export_model(codec, tmp_path / "tiny", {"kbps_by_level": {"independent": rates, "stream": rates}}, int8)
+    export_model(codec, tmp_path / "tiny", FACTS, int8)
     assert (b"MatMulNBits" in (tmp_path / "tiny" / "decoder.onnx").read_bytes()) is int8
     name = str(tmp_path / "tiny")
     analysis = LatentAnalysis(load_runtime(name))
@@ -292,12 +293,12 @@ def test_exported_model_runs_and_agrees_with_torch(
 
 def test_balance_is_measured_and_evened_out(trained: Path, tmp_path: Path) -> None:
     codec = load_checkpoint(trained)
-    rates = [1.0 + k for k in range(TINY.levels)]
-    facts: dict[str, object] = {"kbps_by_level": {"independent": rates, "stream": rates}}
     sound = (0.1 * np.random.default_rng(2).standard_normal(480 * 50)).astype(np.float32)
 
     def measured(name: str, balance_db: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        export_model(codec, tmp_path / name, facts, pitch_strengths=((0.0, 0.0), (1.0, 0.0)), balance_db=balance_db)
+        export_model(codec, tmp_path / name, FACTS, pitch_strengths=((0.0, 0.0), (1.0, 0.0)))
+        if balance_db is not None:
+            export_decoder(codec, tmp_path / name, balance_db=balance_db)
         runtime = load_runtime(str(tmp_path / name))
         return measure_balance_db(runtime, [sound], latents_of(runtime, [sound]))
 
@@ -315,8 +316,7 @@ def test_balance_is_measured_and_evened_out(trained: Path, tmp_path: Path) -> No
 
 def test_coded_rate_matches_the_cross_entropy(trained: Path, tmp_path: Path) -> None:
     codec = load_checkpoint(trained)
-    rates = [1.0 + k for k in range(TINY.levels)]
-    export_model(codec, tmp_path / "tiny", {"kbps_by_level": {"independent": rates, "stream": rates}})
+    export_model(codec, tmp_path / "tiny", FACTS)
     runtime = load_runtime(str(tmp_path / "tiny"))
     # Sound like the training data: the float form bounds the cost of what it holds for impossible, packets do not.
     packets = 60
