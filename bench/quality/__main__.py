@@ -78,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--workers", type=int, default=1)
     options.add_argument("--json", type=Path, help="write means and intervals here")
     options.add_argument("--with-clips", action="store_true", help="also write the rows of each clip to --json")
+    options.add_argument("--against", metavar="SYSTEM", help="also print each system's difference to this one")
     options.add_argument("--plot", type=Path, help="write the rate-quality plot here (one file per kind)")
     return options
 
@@ -100,6 +101,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         console = Console(width=None if sys.stdout.isatty() else 200)
         for kind in report.kinds():
             console.print(report.table(kind))
+            if options.against:
+                console.print(report.difference_table(kind, options.against))
             if options.plot:
                 named = options.plot.with_stem(f"{options.plot.stem}-{kind}")
                 path = options.plot if len(report.kinds()) == 1 else named
@@ -109,7 +112,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         for note in report.notes:
             console.print(note, style="yellow")
         if options.json:
-            report.write_json(options.json, clips=options.with_clips)
+            report.write_json(options.json, options.with_clips, options.against)
     except StreamcodecError as error:
         print(f"bench.quality: {error}", file=sys.stderr)
         return 2

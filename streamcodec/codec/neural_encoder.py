@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 from collections import deque
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -19,7 +20,13 @@ from streamcodec.codec import entropy
 from streamcodec.codec.activity import ActivityDetector
 from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
 from streamcodec.codec.packet import MAX_FRAMES, PacketFlags
-from streamcodec.codec.rate_control import RateControl, check_bitrate, finest_within, level_for_kbps
+from streamcodec.codec.rate_control import (
+    RateControl,
+    check_bitrate,
+    finest_position_within,
+    finest_within,
+    level_for_kbps,
+)
 from streamcodec.runtime.step import StepRow
 
 Float32Array = NDArray[np.float32]
@@ -41,6 +48,14 @@ class EncodedBlock:
     level: int
     flags: PacketFlags
     payload: bytes
+
+
+@dataclass(frozen=True)
+class ForeseenBlock:
+    """What is known of a block to come before its level is."""
+
+    latents: Float32Array
+    flags: PacketFlags
 
 
 @dataclass
@@ -322,6 +337,38 @@ class NeuralEncoder:
         if silent_packets:
             flags |= PacketFlags.SILENCE
         return EncodedBlock(level, flags, payload)
+
+    def hold_level(self, blocks: Iterable[Float32Array], worth_s: float) -> float:
+        """Look ahead: hold the finest fractional level at which these blocks, which must come next, fit.
+
+        They may take ``worth_s`` seconds' worth of the bitrate; returns how much of that they leave over. Until the
+        bitrate is set anew, nothing but the choice of levels is different.
+
+        Shape: each block ``[frames * packet_samples]`` at 24 kHz.
+        """
+        before = self.state()
+        foreseen = []
+        for block in blocks:
+            encoded = self.encode(block)
+            if encoded is not None:
+                foreseen.append(ForeseenBlock(self._latents.copy(), encoded.flags))
+        self.restore(before)
+        budget_bits = worth_s * self._bitrate_bps
+        held, bits = finest_position_within(budget_bits, self._levels, partial(self._bits_at, foreseen))
+        self._rate.held = held
+        return (budget_bits - bits) / self._bitrate_bps
+
+    def _bits_at(self, blocks: Sequence[ForeseenBlock], position: float) -> float:
+        rate = copy.copy(self._rate)
+        rate.held = position
+        context = self._context.copy()
+        total = 0
+        for block in blocks:
+            if PacketFlags.KEY in block.flags:
+                context.forget()
+            level = 0 if PacketFlags.SILENCE in block.flags else rate.choose_level()
+            total += len(self._coder.code(block.latents, level, context))
+        return 8.0 * total
 
     def recode(self, age: int, level: int) -> tuple[int, bytes] | None:
         """(level, key payload) of the packet coded ``age`` packets ago, at about two thirds of the rate of ``level``.

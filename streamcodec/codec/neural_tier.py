@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
@@ -135,10 +136,19 @@ class NeuralTierEncoder:
 
         Shape: ``[block_samples]``.
         """
+        return self._engine.encode(self._resampled(block))
+
+    def _resampled(self, block: Samples) -> Float32Array:
         if self.frames == 1:
-            return self._engine.encode(self._resampler.process(block))
-        frames = [self._resampler.process(frame) for frame in block.reshape(self.frames, -1)]
-        return self._engine.encode(np.concatenate(frames))
+            return self._resampler.process(block)
+        return np.concatenate([self._resampler.process(frame) for frame in block.reshape(self.frames, -1)])
+
+    def hold_level(self, blocks: Sequence[Samples], worth_s: float) -> float:
+        """See :class:`~streamcodec.codec.tiers.ForesightedEncoder`."""
+        before = self._resampler.copy()
+        left_s = self._engine.hold_level(map(self._resampled, blocks), worth_s)
+        self._resampler = before
+        return left_s
 
     def prepare(self, k: int, block: Samples) -> None:
         """What comes before the network, for frame ``k`` of a block.

@@ -11,6 +11,7 @@ import numpy as np
 from streamcodec.codec.audio_format import SAMPLE_RATES_HZ
 from streamcodec.codec.bitstream import bitstream_of, check_bitstream
 from streamcodec.codec.container import FileHeader, FileReader, FileWriter, TimedPacket, overhead_bytes
+from streamcodec.codec.look_ahead import encode_running, encode_steadily
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.codec.sound_file import SoundReader, SoundSource, SoundWriter, name_of, open_binary
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
@@ -57,15 +58,33 @@ class _Clock:
         return self._time
 
 
+class _Counted:
+    """Blocks of a sound, counted as they are taken."""
+
+    def __init__(self, blocks: Iterable[Samples], expected: int, progress: Progress | None) -> None:
+        self._blocks, self._expected, self._progress = blocks, expected, progress
+        self.total = 0
+
+    def __iter__(self) -> Iterator[Samples]:
+        for block in self._blocks:
+            yield block
+            self.total += len(block)
+            if self._progress is not None and self._expected > 0:
+                self._progress(min(self.total / self._expected, 1.0))
+
+
 def encode_array(
     samples: object,
     sample_rate_hz: int,
     bitrate_bps: float | None = None,
     *,
     tier: TierName | Tier = "neural",
+    look_ahead: bool = False,
     **options: Any,
 ) -> EncodedAudio:
     """Encode a whole sound; ``options`` as for :class:`StreamEncoder`.
+
+    The packets are those of a live stream, unless ``look_ahead`` spreads the neural tier's rate as files have it.
 
     For the exact tiers ``channels`` is the array's, and lossless ``bits_per_sample`` is 16 for int16 and 24 for wider
     integers, unless said otherwise. A ``ratio`` is met by one step size for the whole sound, the finest that fits.
@@ -81,7 +100,8 @@ def encode_array(
     if encoder.settings.ratio is not None:
         encoder = _with_one_step(encoder, encoder.accept(array), 0)
     clock = _Clock()
-    packets = [TimedPacket(clock.time_of(p), p) for p in [*encoder.push(array), *encoder.flush()]]
+    spread = encode_steadily if look_ahead else encode_running
+    packets = [TimedPacket(clock.time_of(p), p) for p in spread(encoder, [array])]
     return EncodedAudio(
         encoder.sample_rate_hz,
         len(array),
@@ -137,9 +157,10 @@ def encode_file(
     """Encode a sound file (any format libsndfile reads) to a ``.sc`` file, block by block.
 
     ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` and ``packet_ms`` 60 unless said otherwise,
-    since a file is a reliable link and in no hurry. The exact tiers keep channels and rate, the lossless tier takes
-    16- and 24-bit PCM alone. A ``ratio`` is met by one step size for the whole file, headers counted: the file is
-    read whole and coded ten times.
+    since a file is a reliable link and in no hurry. For the same reason the neural tier holds one level for each
+    minute, that at which the rate is met, unless ``constrained`` or ``dtx`` say otherwise. The exact tiers keep
+    channels and rate, the lossless tier takes 16- and 24-bit PCM alone. A ``ratio`` is met by one step size for the
+    whole file, headers counted: the file is read whole and coded ten times.
     Raises AudioFormatError, BitrateError or FileFormatError.
     """
     options.setdefault("mode", "stream")
@@ -163,16 +184,10 @@ def encode_file(
         with open_binary(target, "wb") as out:
             writer = FileWriter(out, header)
             clock = _Clock()
-            total = 0
-            for block in blocks:
-                total += len(block)
-                for packet in encoder.push(block):
-                    writer.write(clock.time_of(packet), packet)
-                if progress is not None and sound.samples > 0:
-                    progress(min(total / sound.samples, 1.0))
-            for packet in encoder.flush():
+            counted = _Counted(blocks, sound.samples, progress)
+            for packet in encode_steadily(encoder, counted):
                 writer.write(clock.time_of(packet), packet)
-            writer.close(total)
+            writer.close(counted.total)
     return header
 
 

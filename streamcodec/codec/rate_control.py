@@ -11,17 +11,26 @@ from streamcodec.errors import BitrateError
 
 MIN_BITRATE_BPS = 1_000
 MAX_BITRATE_BPS = 24_000
-HORIZON_S = 0.55
+SHORTEST_HORIZON_S, LONGEST_HORIZON_S = 0.55, 3.0
 """Time to spend unspent bits in: shorter keeps the average closer, longer the quality steadier."""
+HORIZON_GROWTH = 0.05
+"""The horizon is this share of what has run: the longer that is, the less unspent bits matter to the average."""
 CREDIT_S = 0.1
 """Bits a stream may spend in advance, since most end in a pause that leaves some unspent."""
 RESERVE_S = 4.0
 """Bits saved in pauses may be spent for this long at the target rate, not more."""
 
+POSITION_STEP = 0.01
+"""Fractional levels closer than this are the same."""
+CLOSE_ENOUGH = 0.002
+"""Share of a budget that may be left over."""
+
 
 @dataclass
 class RateControl:
     """Average rate: a bank of unspent bits steers a fractional level, dithered between neighbours.
+
+    Where what comes is known (see :mod:`streamcodec.codec.look_ahead`), one fractional level is held instead.
 
     State is plain numbers, so a copy of the object is a copy of the state.
     """
@@ -31,6 +40,9 @@ class RateControl:
     bitrate_bps: float
     bank_bits: float = field(init=False)
     dither: float = 0.0
+    elapsed_s: float = 0.0
+    held: float | None = None
+    """The fractional level to hold, whatever the bank says."""
 
     def __post_init__(self) -> None:
         self.bank_bits = CREDIT_S * self.bitrate_bps
@@ -38,17 +50,23 @@ class RateControl:
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Aim at another rate from the next packet on; raises BitrateError."""
         self.bitrate_bps = check_bitrate(bitrate_bps)
+        self.held = None
 
     def choose_level(self) -> int:
         """Level of the next packet."""
-        wanted_bps = self.bitrate_bps + self.bank_bits / HORIZON_S
-        position = level_for_kbps(self.kbps_by_level, wanted_bps / 1000.0) + self.dither
+        position = (self._affordable() if self.held is None else self.held) + self.dither
         level = min(max(round(position), 0), len(self.kbps_by_level) - 1)
         self.dither = min(max(position - level, -0.5), 0.5)
         return level
 
+    def _affordable(self) -> float:
+        horizon_s = min(max(SHORTEST_HORIZON_S, HORIZON_GROWTH * self.elapsed_s), LONGEST_HORIZON_S)
+        wanted_bps = self.bitrate_bps + self.bank_bits / horizon_s
+        return level_for_kbps(self.kbps_by_level, wanted_bps / 1000.0)
+
     def spent(self, bits: float) -> None:
         """Account for a packet of ``bits``."""
+        self.elapsed_s += 1.0 / self.packets_per_second
         limit = RESERVE_S * self.bitrate_bps
         self.bank_bits += self.bitrate_bps / self.packets_per_second - bits
         self.bank_bits = min(max(self.bank_bits, -limit), limit)
@@ -84,3 +102,19 @@ def finest_within(budget_bits: float, levels: int, cost_bits: Callable[[int], fl
         else:
             high = middle
     return low
+
+
+def finest_position_within(
+    budget_bits: float, levels: int, cost_bits: Callable[[float], float]
+) -> tuple[float, float]:
+    """(position, cost) of the finest fractional level whose cost fits the budget, the coarsest level if none does."""
+    low, high = 0.0, levels - 1.0
+    cost = cost_bits(low)
+    while high - low > POSITION_STEP and budget_bits - cost > CLOSE_ENOUGH * budget_bits:
+        middle = 0.5 * (low + high)
+        tried = cost_bits(middle)
+        if tried <= budget_bits:
+            low, cost = middle, tried
+        else:
+            high = middle
+    return low, cost

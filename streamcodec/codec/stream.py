@@ -14,6 +14,7 @@ from streamcodec.codec.tiers import (
     DecoderSettings,
     EncodedBlock,
     EncoderSettings,
+    ForesightedEncoder,
     PacketMode,
     RecodingEncoder,
     Samples,
@@ -191,20 +192,40 @@ class StreamEncoder:
         Shape: neural ``[n]`` or ``[n, channels]`` (downmixed), exact tiers ``[n, channels]`` (``[n]`` for one
         channel), n >= 0. float32, float64 (full scale 1.0) or int16; lossless: integers within ``bits_per_sample``.
         """
+        blocks, rest = self._cut(samples)
+        packets = self._encode(blocks)
+        self._pending = rest.copy()
+        return packets
+
+    def _cut(self, samples: object) -> tuple[list[Samples], Samples]:
+        """What is pending and these samples, as whole blocks and the rest."""
         sound = self._coder.accept(samples)
         if len(self._pending):
             sound = np.concatenate([self._pending, sound])
         length = self.block_samples
         whole = len(sound) - len(sound) % length
-        packets = self._encode(sound[start : start + length] for start in range(0, whole, length))
-        self._pending = sound[whole:].copy()
-        return packets
+        return [sound[start : start + length] for start in range(0, whole, length)], sound[whole:]
 
     def flush(self) -> list[Packet]:
         """Packets that carry what is still inside, so that a decoder gives out every sample pushed."""
         blocks = self._coder.closing_blocks(self._pending)
         self._pending = self._coder.silence(0)
         return self._encode(blocks)
+
+    def hold_level(self, samples: object, worth_s: float, *, ends: bool = False) -> float:
+        """Neural tier: look ahead at what will be pushed next, and hold the level at which it meets the rate.
+
+        A rate followed closely makes speech coarser and pauses finer; where the sound is known before, quality can
+        be steady instead. The samples (and what :meth:`flush` adds, if the stream ``ends`` with them) may take
+        ``worth_s`` seconds' worth of the bitrate; returns how much of that they leave over. The other tiers do
+        nothing.
+
+        Shape: as of :meth:`push`, which must get the same samples next.
+        """
+        if not isinstance(self._coder, ForesightedEncoder):
+            return 0.0
+        blocks, rest = self._cut(samples)
+        return self._coder.hold_level([*blocks, *self._coder.closing_blocks(rest)] if ends else blocks, worth_s)
 
     def coarser(self, packet: Packet) -> tuple[int, bytes] | None:
         """(level, payload) of one of the last 8 packets at two thirds of its rate, to ride along with others.

@@ -7,6 +7,7 @@ neither imports nor compiles the exact tiers.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
@@ -188,6 +189,17 @@ class RecodingEncoder(Protocol):
 
     def recode(self, age: int, level: int) -> tuple[int, bytes] | None:
         """(level, key payload) of the block coded ``age`` blocks ago, which was at ``level``; None if too old."""
+
+
+@runtime_checkable
+class ForesightedEncoder(Protocol):
+    """A tier's encoder that can spread a rate over sound that it is shown before."""
+
+    def hold_level(self, blocks: Sequence[Samples], worth_s: float) -> float:
+        """Hold the finest level at which ``blocks``, which must come next, fit; returns the seconds' worth left over.
+
+        They may take ``worth_s`` seconds' worth of the bitrate.
+        """
 
 
 class TierDecoder(Protocol):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 from streamcodec.codec.oneshot import FILE_PACKET_MS, EncodedAudio, decode_array, encode_array
 from streamcodec.codec.packet import Packet
@@ -12,10 +13,25 @@ from streamcodec.evaluation.systems import ArrayCodec, System
 from streamcodec.models.shipped import DEFAULT_MODEL, load_model
 
 DEFAULT_RATES_KBPS = (1.5, 3.0, 6.0, 9.0, 12.0)
-OWN_MODES: tuple[tuple[str, PacketMode, int], ...] = (
-    ("streamcodec", "independent", 20),
-    ("streamcodec 60 ms", "independent", FILE_PACKET_MS),
-    ("streamcodec file", "stream", FILE_PACKET_MS),
+
+
+@dataclass(frozen=True)
+class PacketForm:
+    """How sound is put into packets."""
+
+    name: str
+    mode: PacketMode
+    packet_ms: int
+    look_ahead: bool = False
+
+    def __str__(self) -> str:
+        return f"{self.mode} packets of {self.packet_ms} ms" + (", rate spread ahead" if self.look_ahead else "")
+
+
+PACKET_FORMS = (
+    PacketForm("streamcodec", "independent", 20),
+    PacketForm("streamcodec 60 ms", "independent", FILE_PACKET_MS),
+    PacketForm("streamcodec file", "stream", FILE_PACKET_MS, look_ahead=True),
 )
 
 
@@ -34,12 +50,16 @@ def streamcodec_systems(rates_kbps: Sequence[float] = DEFAULT_RATES_KBPS, model:
     decode = functools.partial(decode_array, model=model)
     return [
         System(
-            name,
+            form.name,
             ArrayCodec(
-                functools.partial(encode_array, mode=mode, packet_ms=packet_ms, model=model), decode, packets_of
+                functools.partial(
+                    encode_array, mode=form.mode, packet_ms=form.packet_ms, look_ahead=form.look_ahead, model=model
+                ),
+                decode,
+                packets_of,
             ),
             tuple(rates_kbps),
-            f"model {name_of_model}, {mode} packets of {packet_ms} ms",
+            f"model {name_of_model}, {form}",
         )
-        for name, mode, packet_ms in OWN_MODES
+        for form in PACKET_FORMS
     ]

@@ -50,6 +50,21 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Difference:
+    """One operating point minus another, clip by clip; points are (system, nominal kbps)."""
+
+    kind: str
+    first: tuple[str, float]
+    second: tuple[str, float]
+    payload_kbps: tuple[float, float]
+    scores: dict[str, Interval]
+
+
+MOST_RATE_RATIO = 1.1
+"""Operating points whose payload rates are further apart than this are not compared."""
+
+
+@dataclass(frozen=True)
 class Report:
     """Everything one call of :func:`streamcodec.evaluation.run.evaluate` measured."""
 
@@ -102,20 +117,61 @@ class Report:
         names = sorted(a)
         return paired_difference([a[name] for name in names], [b[name] for name in names])
 
-    def to_json(self, clips: bool = True) -> str:
-        """JSON text; ``clips`` says whether the rows per clip go in beside the summaries. NaN becomes null."""
+    def differences(self, kind: str, against: str) -> list[Difference]:
+        """Every other system's operating points minus that of ``against`` whose payload rate is nearest.
+
+        Raises:
+            EvaluationError: no such system.
+        """
+        if against not in self.systems:
+            raise EvaluationError(f"There is no system {against!r} to compare with, only {', '.join(self.systems)}.")
+        summaries = self.summaries(kind)
+        marks = [summary for summary in summaries if summary.system == against]
+        found = []
+        for one in (summary for summary in summaries if summary.system != against):
+            ratios = [abs(math.log(one.payload_kbps / mark.payload_kbps)) for mark in marks]
+            nearest = marks[min(range(len(marks)), key=ratios.__getitem__)]
+            if min(ratios) > math.log(MOST_RATE_RATIO):
+                continue
+            first, second = (one.system, one.nominal_kbps), (nearest.system, nearest.nominal_kbps)
+            scores = {name: self.compare(name, kind, first, second) for name in one.scores}
+            found.append(Difference(kind, first, second, (one.payload_kbps, nearest.payload_kbps), scores))
+        return found
+
+    def to_json(self, clips: bool = True, against: str | None = None) -> str:
+        """JSON text; NaN becomes null.
+
+        ``clips`` says whether the rows per clip go in beside the summaries, ``against`` to which system the
+        :meth:`differences` do.
+        """
         content: dict[str, Any] = {
             "systems": self.systems,
             "notes": self.notes,
             "summaries": [asdict(summary) for kind in self.kinds() for summary in self.summaries(kind)],
         }
+        if against is not None:
+            content["differences"] = [asdict(d) for kind in self.kinds() for d in self.differences(kind, against)]
         if clips:
             content["rows"] = [asdict(row) for row in self.rows]
         return json.dumps(_finite(content), indent=1, allow_nan=False) + "\n"
 
-    def write_json(self, path: Path | str, clips: bool = True) -> None:
+    def write_json(self, path: Path | str, clips: bool = True, against: str | None = None) -> None:
         """Write :meth:`to_json` to a file."""
-        Path(path).write_text(self.to_json(clips), encoding="utf-8")
+        Path(path).write_text(self.to_json(clips, against), encoding="utf-8")
+
+    def difference_table(self, kind: str, against: str) -> Table:
+        """Table for a terminal of :meth:`differences`."""
+        table = Table(title=f"{kind}: difference to {against}, clip by clip, ± 95 % interval", title_justify="left")
+        table.add_column("system", no_wrap=True)
+        table.add_column("kbps", justify="right")
+        table.add_column("against kbps", justify="right")
+        names = [name for name in self.metrics if kind in METRICS[name].kinds]
+        for name in names:
+            table.add_column(f"{METRICS[name].title} {ARROWS[METRICS[name].better]}", justify="right", no_wrap=True)
+        for found in self.differences(kind, against):
+            rates = (f"{kbps:.2f}" for kbps in found.payload_kbps)
+            table.add_row(found.first[0], *rates, *(format_interval(found.scores[n], n, sign="+") for n in names))
+        return table
 
     def table(self, kind: str) -> Table:
         """Table for a terminal: one line per system and rate, mean and half interval per metric."""
@@ -140,14 +196,14 @@ class Report:
         return table
 
 
-def format_interval(interval: Interval, metric: str) -> str:
-    """``mean±half`` with the metric's decimals, ``-`` where there is no value."""
+def format_interval(interval: Interval, metric: str, sign: str = "") -> str:
+    """``mean±half`` with the metric's decimals, ``-`` where there is no value; ``sign`` "+" shows that of gains."""
     decimals = METRICS[metric].decimals
     if not interval.count:
         return "-"
     if math.isnan(interval.half_width):
-        return f"{interval.mean:.{decimals}f}"
-    return f"{interval.mean:.{decimals}f}±{interval.half_width:.{decimals}f}"
+        return f"{interval.mean:{sign}.{decimals}f}"
+    return f"{interval.mean:{sign}.{decimals}f}±{interval.half_width:.{decimals}f}"
 
 
 def _finite(value: Any) -> Any:

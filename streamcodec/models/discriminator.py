@@ -27,7 +27,7 @@ class Verdict:
     """What one resolution makes of a batch of sounds."""
 
     score: Tensor
-    """Above 0 for sound taken as original, ``[batch, places]``."""
+    """Above 0 for sound taken as original, ``[batch, frames, bins]``."""
     features: list[Tensor]
     """What the layers saw, ``[batch, channels, frames, bins]`` each."""
 
@@ -59,7 +59,7 @@ class _Judge(nn.Module):
         for layer in self.layers:
             x = nn.functional.leaky_relu(layer(x), LEAK)
             features.append(x)
-        return Verdict(self.last(x).flatten(1), features)
+        return Verdict(self.last(x)[:, 0], features)
 
 
 class Discriminator(nn.Module):

@@ -32,6 +32,14 @@ def mel_matrix(sample_rate_hz: int, fft_samples: int, bands: int, max_hz: float 
     return np.maximum(0.0, np.minimum(rise, fall)).astype(np.float32)
 
 
+def mel_density(frequencies_hz: Tensor) -> Tensor:
+    """How much of the mel scale a hertz takes at each frequency, relative to 0 Hz.
+
+    Shape: any.
+    """
+    return 1.0 / (1.0 + frequencies_hz / 700.0)
+
+
 class Spectrum(nn.Module):
     """Analysis and synthesis of whole signals, companding between linear and compressed spectra."""
 

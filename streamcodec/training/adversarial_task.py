@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from streamcodec.models.discriminator import Discriminator, DiscriminatorConfig, Verdict
+from streamcodec.models.spectrum import mel_density
 from streamcodec.training.balancer import Balancer
 from streamcodec.training.learning_rate import Constant
 from streamcodec.training.sound_task import SoundPass, SoundTask
@@ -115,8 +116,8 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
     def _network_turn(self, done: SoundPass, seen: _Seen) -> Turn:
         scores = [verdict.score.float() for draw in seen.draws for verdict in draw]
         others = {
-            "adversarial": _mean([torch.relu(1.0 - score).mean() for score in scores]),
-            "features": _feature_distance(seen),
+            "adversarial": _mean([self._heard(torch.relu(1.0 - score)) for score in scores]),
+            "features": self._feature_distance(seen),
         }
         ramp = min(1.0, self.rounds / self.config.ramp_steps)
         balanced = self.balancer.combine(done.distance, others, done.outputs, ramp)
@@ -127,9 +128,31 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
         losses, right = [], []
         for original, *draws in zip(seen.original, *seen.draws, strict=True):
             x, made = original.score.float(), [draw.score.float() for draw in draws]
-            losses.append(torch.relu(1.0 - x).mean() + _mean([torch.relu(1.0 + a).mean() for a in made]))
+            misjudged = torch.relu(1.0 - x) + _mean([torch.relu(1.0 + a) for a in made])
+            losses.append(self._heard(misjudged))
             right.append(0.5 * ((x > 0).float().mean() + (made[0] < 0).float().mean()))
         return Turn(DISCRIMINATOR, _mean(losses), {"right": _mean(right)})
+
+    def _feature_distance(self, seen: _Seen) -> Tensor:
+        """Distance in every layer, relative to the original's features; of two draws the energy distance."""
+        distances = []
+        for original, *draws in zip(seen.original, *seen.draws, strict=True):
+            for wanted, *found in zip(original.features, *(draw.features for draw in draws), strict=True):
+                x = wanted.detach()
+                parts = [self._heard((a - x).abs()) for a in found]
+                parts += [-self._heard((a - b).abs()) for a, b in itertools.combinations(found, 2)]
+                distance = functools.reduce(torch.add, parts).float() / len(found)
+                distances.append(distance / self._heard(x.abs()).float().clamp_min(1e-6))
+        return _mean(distances)
+
+    def _heard(self, values: Tensor) -> Tensor:
+        """Mean over everything, the last axis, frequency, weighed by its share of the mel scale.
+
+        Shape: ``[..., bins]`` -> ``[]``.
+        """
+        places_hz = torch.linspace(0.0, self.discriminator.nyquist_hz, values.shape[-1], device=values.device)
+        density = mel_density(places_hz)
+        return (values.mean(tuple(range(values.dim() - 1))) * density).sum() / density.sum()
 
 
 @dataclass
@@ -141,17 +164,4 @@ class _Seen:
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
-    return torch.stack(list(values)).mean()
-
-
-def _feature_distance(seen: _Seen) -> Tensor:
-    """Distance in every layer, relative to the size of the original's features; of two draws the energy distance."""
-    distances = []
-    for original, *draws in zip(seen.original, *seen.draws, strict=True):
-        for wanted, *found in zip(original.features, *(draw.features for draw in draws), strict=True):
-            x = wanted.detach()
-            parts = [(a - x).abs().mean() for a in found]
-            parts += [-(a - b).abs().mean() for a, b in itertools.combinations(found, 2)]
-            distance = functools.reduce(torch.add, parts).float() / len(found)
-            distances.append(distance / x.abs().mean().float().clamp_min(1e-6))
-    return _mean(distances)
+    return torch.stack(list(values)).mean(0)

@@ -15,6 +15,7 @@ from streamcodec.training.data import BatchesAhead, SegmentSource
 from streamcodec.training.initialise import grow_from, initialise_linear_paths
 from streamcodec.training.learning_rate import WarmupCosine
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
+from streamcodec.training.post_filter import as_played
 from streamcodec.training.schedule import TrainingConfig, draw_conditions, rate_weights
 from streamcodec.training.sound_task import SoundPass, SoundTask
 from streamcodec.training.task import Counted, OptimiserConfig, ParameterGroup, Player
@@ -43,7 +44,7 @@ class CodecTask(SoundTask):
         self.team = team or Team()
         torch.manual_seed(config.seed)
         self.codec = self.make_codec(model_config).to(self.device)
-        self.loss = ReconstructionLoss(model_config.sample_rate_hz, config.repulsion).to(self.device)
+        self.loss = ReconstructionLoss(model_config.sample_rate_hz, config.repulsion, by_ear=True).to(self.device)
         segment = config.segment_packets * model_config.packet_samples
         self.source = SegmentSource(cache, segment, model_config.sample_rate_hz, config.seed)
         self._batches = BatchesAhead(self.source, self.team.size) if self.device.type == "cuda" else self.source
@@ -95,7 +96,10 @@ class CodecTask(SoundTask):
                 x, level, conditions.available.to(self.device), conditions.lost.to(self.device)
             )
         lag = model.overlap_samples
-        original, draws = x[:, :-lag], (out.samples[:, lag:], out.second[:, lag:])
+        first, second = (
+            as_played(draw, level, model.levels, model.sample_rate_hz) for draw in (out.samples, out.second)
+        )
+        original, draws = x[:, :-lag], (first[:, lag:], second[:, lag:])
         band = torch.from_numpy(bandwidth).to(self.device)
         fineness = level.float().mean(1) / (model.levels - 1)
         weights = loss_weights(fineness, progress, config.late_losses_from)

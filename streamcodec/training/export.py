@@ -22,6 +22,7 @@ from streamcodec.models.step_modules import DecoderStep, EncoderStep
 from streamcodec.runtime.onnx_step import NEXT_STATE_PREFIX, STATE_PREFIX
 from streamcodec.training.balance import band_centres_hz
 from streamcodec.training.checkpoint import CODEC, read_checkpoint
+from streamcodec.training.post_filter import PITCH_STRENGTHS
 from streamcodec.training.schedule import LevelCurve, by_level
 
 HALF_FROM_VALUES = 2048
@@ -31,8 +32,6 @@ LOW_NOISE_GAINS = ((0.0, 0.85), (0.35, 0.85), (0.53, 0.7), (1.0, 0.7))
 MOST_BALANCE_DB = 4.0
 """What is further off than this is not a matter of balance."""
 NOISE_RAMP_HZ = (3_000.0, 5_000.0)
-PITCH_STRENGTHS = ((0.0, 1.5), (0.2, 1.5), (0.33, 1.0), (0.45, 0.5), (1.0, 0.5))
-"""Strength of the pitch filter after the decoder by fineness."""
 INT8_BLOCK = 64
 
 

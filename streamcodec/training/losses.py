@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from streamcodec.models.fast_gradients import real_fft
-from streamcodec.models.spectrum import mel_matrix
+from streamcodec.models.spectrum import mel_density, mel_matrix
 from streamcodec.training.structure import structure_distance
 
 MEL_RESOLUTIONS = ((2048, 96), (1024, 80), (512, 48), (256, 24))
@@ -63,13 +63,15 @@ class ReconstructionLoss(nn.Module):
     original have the same distribution, so the decoder neither averages nor invents tones (Gritsenko et al., "A
     spectral energy distance for parallel speech synthesis", 2020). Bands that the original cannot vouch for
     (``bandwidth_hz``) are ignored. ``repulsion`` below 1 gives the last term less weight: draws a little less noisy
-    than the original, which metrics that compare sound with sound (PESQ) prefer.
+    than the original, which metrics that compare sound with sound (PESQ) prefer. ``by_ear`` weighs single bins as
+    bands weigh them, by their share of the mel scale: evenly, less than a tenth of them would lie below 1 kHz.
     """
 
-    def __init__(self, sample_rate_hz: int, repulsion: float = 1.0) -> None:
+    def __init__(self, sample_rate_hz: int, repulsion: float = 1.0, by_ear: bool = False) -> None:
         super().__init__()
         self.sample_rate_hz = sample_rate_hz
         self.repulsion = repulsion
+        self.by_ear = by_ear
         for fft, bands in MEL_RESOLUTIONS:
             self._add_bands(str(fft), fft, bands, sample_rate_hz / 2)
             self.register_buffer(f"window{fft}", torch.hann_window(fft) * (8.0 / fft) ** 0.5)
@@ -95,6 +97,8 @@ class ReconstructionLoss(nn.Module):
             trusted = (self.get_buffer(f"centres{fft}") < 0.95 * bandwidth_hz[:, None]).float()
             bins_hz = torch.arange(fft // 2 + 1, device=first.device) * (self.sample_rate_hz / fft)
             inside = (bins_hz < 0.95 * bandwidth_hz[:, None]).float()
+            if self.by_ear:
+                inside = inside * mel_density(bins_hz)
             ours, theirs = self._features(draws, fft), self._features(original, fft)
             if fft == STRUCTURE_RESOLUTION:
                 inner = (self.get_buffer("centreswide") < 0.95 * bandwidth_hz[:, None]).float()

@@ -84,6 +84,20 @@ def test_control_settles_on_the_asked_rate() -> None:
     assert abs(np.mean(bits) * 50 / 3_000 - 1) < 0.02
 
 
+def test_levels_are_steadier_the_longer_a_stream_runs() -> None:
+    control = RateControl((1.0, 2.0, 4.0, 8.0, 16.0), 50.0, 4_000.0)
+    levels, bits = [], []
+    for k in range(6_000):
+        level = control.choose_level()
+        # A second of speech that takes twice the usual bits, a second of pause that takes hardly any.
+        bits.append((20.0, 40.0, 80.0, 160.0, 320.0)[level] * (2.0 if k // 50 % 2 else 0.2))
+        control.spent(bits[-1])
+        levels.append(level)
+    first, last = np.std(levels[200:600]), np.std(levels[-400:])
+    assert last < 0.7 * first
+    assert np.mean(bits[-1_000:]) * 50 / 4_000 == pytest.approx(1.0, abs=0.03)
+
+
 def test_finest_within_agrees_with_search() -> None:
     costs = [3, 5, 8, 8, 13, 21]
     for budget in range(25):

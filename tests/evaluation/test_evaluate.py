@@ -85,6 +85,25 @@ def test_paired_comparison_uses_the_same_clips(report: Report) -> None:
         report.compare("si_sdr", "speech", ("streamcodec", 16.0), ("streamcodec", 99.0))
 
 
+def test_differences_are_taken_clip_by_clip_at_like_rates(sound_folder: Path) -> None:
+    systems = [System("one", Rounding(), (4.0, 8.0, 12.4)), System("peer", Rounding(), (7.6, 12.0))]
+    report = evaluate(read_clips(sound_folder), systems, ["si_sdr"])
+    found = report.differences("speech", "peer")
+    assert [(d.first[1], d.second[1]) for d in found] == [(8.0, 7.6), (12.4, 12.0)]
+    for difference in found:
+        assert difference.scores["si_sdr"] == report.compare("si_sdr", "speech", difference.first, difference.second)
+        assert 0 < difference.scores["si_sdr"].mean < 3
+    content = json.loads(report.to_json(against="peer"))
+    assert len(content["differences"]) == 2 * len(report.kinds())
+    console = Console(file=io.StringIO(), width=160)
+    console.print(report.difference_table("speech", "peer"))
+    text = console.file.getvalue()  # type: ignore[attr-defined]
+    assert "difference to peer" in text
+    assert f"{found[0].scores['si_sdr'].mean:+.1f}" in text
+    with pytest.raises(EvaluationError, match="no system 'nobody'"):
+        report.differences("speech", "nobody")
+
+
 def test_json_holds_the_figures(report: Report, tmp_path: Path) -> None:
     report.write_json(tmp_path / "report.json")
     content = json.loads((tmp_path / "report.json").read_text())

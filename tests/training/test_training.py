@@ -11,6 +11,7 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
+from native_dsp.pitch_filter import filter_pitch, make_pitch_filter
 from streamcodec import StreamDecoder, StreamEncoder
 from streamcodec.codec.neural_encoder import LatentAnalysis
 from streamcodec.codec.neural_runtime import load_runtime
@@ -23,6 +24,7 @@ from streamcodec.training.export import MOST_BALANCE_DB, export_decoder, export_
 from streamcodec.training.initialise import grow_from
 from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
+from streamcodec.training.post_filter import as_played
 from streamcodec.training.release import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_level, latents_of
 from streamcodec.training.schedule import draw_conditions
 from streamcodec.training.structure import structure_distance
@@ -188,6 +190,44 @@ def test_masked_bands_do_not_count() -> None:
     bands_hz = torch.tensor([4_000.0]), torch.tensor([12_000.0])
     narrow, wide = (loss(tone, tone, low, band_hz, weights)[1]["structure"] for band_hz in bands_hz)
     assert narrow < 0.2 * wide, (narrow, wide)
+
+
+def test_bins_weigh_what_they_take_of_the_mel_scale() -> None:
+    torch.manual_seed(0)
+    weights, band = loss_weights(torch.zeros(1), 1.0), torch.full((1,), 12_000.0)
+    sound, t = 0.05 * torch.randn(1, 24_000), torch.arange(24_000) / 24_000
+    # The same error, 400 Hz wide, at 400 Hz and at 9 kHz.
+    carrier = 0.05 * torch.randn(24_000).cumsum(0) / 12
+    errors = [sound + (carrier * torch.sin(2 * torch.pi * f * t))[None] for f in (400, 9_000)]
+
+    def share_of_low(by_ear: bool, term: str) -> float:
+        loss = ReconstructionLoss(24_000, by_ear=by_ear)
+        same = float(loss(sound, sound, sound, band, weights)[1][term])
+        low, high = (float(loss(error, error, sound, band, weights)[1][term]) - same for error in errors)
+        return low / (low + high)
+
+    for term in ("fine", "companded", "magnitude"):
+        assert 0.3 < share_of_low(False, term) < 0.7, term
+        assert share_of_low(True, term) > 0.8, term
+
+
+def test_training_hears_what_the_pitch_filter_lets_out(speech: NDArray[np.float32]) -> None:
+    torch.manual_seed(0)
+    voice = torch.from_numpy(speech[:19_200].copy())
+    hoarse = (voice + 0.02 * torch.randn_like(voice)).repeat(2, 1).requires_grad_()
+    level = torch.tensor([[0], [15]]).repeat(1, 40)
+    heard = as_played(hoarse, level, 16, 24_000)
+    coarse, fine = (heard.detach() - hoarse.detach()).pow(2).mean(1)
+    assert coarse > 3 * fine > 0
+    # The filter of the decoder, over the same sound.
+    state, block = make_pitch_filter(24_000, 480), hoarse.detach()[0].numpy().copy().reshape(40, 480)
+    for k in range(40):
+        state.ahead[:] = block[k + 1, :24] if k < 39 else 0.0
+        filter_pitch(state, 1.5, block[k])
+    np.testing.assert_allclose(heard.detach()[0].numpy(), block.reshape(-1), atol=1e-6)
+    pull = torch.randn_like(hoarse)
+    (gradient,) = torch.autograd.grad((heard * pull).sum(), hoarse)
+    assert torch.equal(gradient, pull)
 
 
 def test_a_grown_model_begins_where_the_smaller_one_stood() -> None:

@@ -1,0 +1,33 @@
+"""The pitch filter inside the training pass: losses hear what listeners will."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from native_dsp.pitch_filter import filter_pitch, make_pitch_filter
+from streamcodec.training.schedule import LevelCurve, by_level
+
+PITCH_STRENGTHS: LevelCurve = ((0.0, 1.5), (0.2, 1.5), (0.33, 1.0), (0.45, 0.5), (1.0, 0.5))
+"""Strength of the pitch filter after the decoder by fineness."""
+
+
+def as_played(draw: Tensor, level: Tensor, levels: int, sample_rate_hz: int) -> Tensor:
+    """Decoded sound as it leaves the pitch filter.
+
+    Gradients pass as if nothing had been filtered, which is right for what repeats: the filter leaves that alone.
+
+    Shape: draw ``[batch, packets * packet]``, level ``[batch, packets]`` -> as draw.
+    """
+    strengths = by_level(PITCH_STRENGTHS, levels)[level.cpu().numpy()]
+    rows, packets = strengths.shape
+    heard = np.array(draw.detach().float().cpu().numpy().reshape(rows, packets, -1), np.float32)
+    packet_samples = heard.shape[2]
+    for row in range(rows):
+        state = make_pitch_filter(sample_rate_hz, packet_samples)
+        for k in range(packets):
+            state.ahead[:] = heard[row, k + 1, : state.ahead.size] if k + 1 < packets else 0.0
+            filter_pitch(state, strengths[row, k], heard[row, k])
+    filtered = torch.from_numpy(heard.reshape(draw.shape)).to(draw)
+    return draw + (filtered - draw).detach()
