@@ -26,6 +26,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--balance", type=Path, help="folder of other speech to even out the loudness of bands on, level by level"
     )
+    parser.add_argument(
+        "--average-with", type=Path, nargs="+", default=[], metavar="CHECKPOINT", help="take the mean of the weights"
+    )
     parser.add_argument("--int8", action="store_true", help="multiply in 8 bits: nearly half the time per frame")
 
 
@@ -38,13 +41,14 @@ def run(options: argparse.Namespace) -> None:
     from streamcodec.training.export import export_decoder, export_model, load_checkpoint, training_facts
     from streamcodec.training.release import MODES, entropy_gaps, kbps_by_level, latents_of, read_speech
 
-    codec = load_checkpoint(options.checkpoint)
+    codec = load_checkpoint(options.checkpoint, *options.average_with)
     clips = read_speech(options.measure, codec.config.sample_rate_hz)
     others = read_speech(options.balance, codec.config.sample_rate_hz) if options.balance else []
     placeholder = {mode: [1.0 + k for k in range(codec.config.levels)] for mode in MODES}
     facts: dict[str, object] = {
         "name": options.folder.name,
-        "training": training_facts(options.checkpoint),
+        "training": training_facts(options.checkpoint)
+        | {"averaged_with": [training_facts(other) for other in options.average_with]},
         "kbps_by_level": placeholder,
     }
     export_model(codec, options.folder, facts, options.int8)

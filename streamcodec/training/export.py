@@ -24,6 +24,7 @@ from streamcodec.training.balance import band_centres_hz
 from streamcodec.training.checkpoint import CODEC, read_checkpoint
 from streamcodec.training.post_filter import PITCH_STRENGTHS
 from streamcodec.training.schedule import LevelCurve, by_level
+from streamcodec.training.task import TrainingError
 
 HALF_FROM_VALUES = 2048
 INT8_FROM_VALUES = 1 << 17
@@ -35,11 +36,21 @@ NOISE_RAMP_HZ = (3_000.0, 5_000.0)
 INT8_BLOCK = 64
 
 
-def load_checkpoint(path: Path) -> NeuralCodec:
-    """The averaged (EMA) weights of a training checkpoint, in evaluation mode."""
-    stored = read_checkpoint(path)
-    codec = NeuralCodec(NeuralConfig.from_json(stored["identity"]["model_config"]))
-    codec.load_state_dict(stored["players"][CODEC]["average"])
+def load_checkpoint(path: Path, *others: Path) -> NeuralCodec:
+    """The averaged (EMA) weights of a training checkpoint, or their mean over several, in evaluation mode.
+
+    The mean of two states of one run is worth trying: Wortsman et al., "Model soups" (2022). Raises TrainingError if
+    they are not of one model.
+    """
+    stored = [read_checkpoint(each) for each in (path, *others)]
+    configs = {each["identity"]["model_config"] for each in stored}
+    if len(configs) > 1:
+        raise TrainingError("checkpoints of different models have no mean: give states of one run")
+    codec = NeuralCodec(NeuralConfig.from_json(configs.pop()))
+    states = [each["players"][CODEC]["average"] for each in stored]
+    codec.load_state_dict(
+        {name: torch.stack([state[name].double() for state in states]).mean(0) for name in states[0]}
+    )
     return codec.eval()
 
 

@@ -56,7 +56,7 @@ def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:
 LevelCurve = Sequence[tuple[float, float]]
 """(fineness, value) pairs, interpolated; fineness runs from 0, the coarsest level, to 1, the finest."""
 
-LEVEL_SHARES = ((0.0, 1.2), (0.15, 2.4), (0.4, 2.0), (0.6, 1.2), (0.75, 0.4), (1.0, 0.4))
+LEVEL_SHARES = ((0.0, 1.5), (0.12, 3.0), (0.4, 2.0), (0.6, 1.0), (0.75, 0.4), (1.0, 0.4))
 """How often a fineness (0 coarsest to 1 finest) is drawn: most at the levels of calls of 2 to 10 kbps."""
 
 

@@ -28,7 +28,7 @@ from streamcodec.training.post_filter import as_played
 from streamcodec.training.release import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_level, latents_of
 from streamcodec.training.schedule import draw_conditions
 from streamcodec.training.structure import structure_distance
-from streamcodec.training.task import Figures
+from streamcodec.training.task import Figures, TrainingError
 from tests.training.tiny import SETTINGS, TINY
 
 FACTS: dict[str, object] = {"kbps_by_level": {mode: [1.0 + k for k in range(TINY.levels)] for mode in MODES}}
@@ -305,6 +305,23 @@ def trained(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         loop.train_step(0.1)
     loop.save()
     return folder / "checkpoint.pt"
+
+
+def test_several_checkpoints_are_averaged(cache: Path, trained: Path, tmp_path: Path) -> None:
+    loop = TrainingLoop(CodecTask(TINY, SETTINGS, cache), tmp_path)
+    loop.train_step(0.0)
+    loop.save()
+    one, other = load_checkpoint(trained).state_dict(), load_checkpoint(tmp_path / "checkpoint.pt").state_dict()
+    mean = load_checkpoint(trained, tmp_path / "checkpoint.pt").state_dict()
+    assert any(not torch.equal(one[name], other[name]) for name in mean)
+    for name, values in mean.items():
+        torch.testing.assert_close(values, 0.5 * (one[name] + other[name]))
+    stranger = CodecTask(dataclasses.replace(TINY, decoder_expansion=5), SETTINGS, cache)
+    loop = TrainingLoop(stranger, tmp_path / "stranger")
+    loop.train_step(0.0)
+    loop.save()
+    with pytest.raises(TrainingError, match="different models"):
+        load_checkpoint(trained, tmp_path / "stranger" / "checkpoint.pt")
 
 
 @pytest.mark.parametrize("int8", [False, True])
