@@ -30,6 +30,14 @@ def kernel(function: Function) -> Function:
     return _cached(function, INLINED_OPTIONS)
 
 
+def outlined_kernel(function: Function) -> Function:
+    """A :func:`kernel` that stays a function of its own, for what is long and called in many places.
+
+    It counts no references, so that a call costs nothing, and does not compile where it would allocate an array.
+    """
+    return _cached(function, {**OPTIONS, "_nrt": False})
+
+
 def integer_kernel(function: Function) -> Function:
     """A :func:`kernel` that joins its callers before typing, which spares more counts: symbols code twice as fast.
 

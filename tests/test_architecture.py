@@ -12,7 +12,7 @@ ROOT = Path(__file__).parents[1]
 ALLOWED = {
     "native_dsp": set(),
     "streamcodec.models": {"native_dsp", "streamcodec.errors"},
-    "streamcodec.runtime": {"streamcodec.models", "streamcodec.errors"},
+    "streamcodec.runtime": {"native_dsp", "streamcodec.models", "streamcodec.errors"},
     "streamcodec.codec": {"native_dsp", "streamcodec.models", "streamcodec.runtime", "streamcodec.errors"},
     "streamcodec.measure": {
         "native_dsp",

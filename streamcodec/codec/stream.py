@@ -79,7 +79,8 @@ class StreamEncoder:
     takes fewer bits for the same quality, most at the lowest rates, and delays by as much;
     ``constrained`` keeps every packet within its share of ``bitrate_bps`` instead of meeting the rate
     on average; ``dtx`` sends next to nothing while there is only background; ``backend`` says what steps the networks
-    (``"onnxruntime"``, which ``"auto"`` takes, ``"torch"`` or ``"torch-cuda"``; any decoder hears any encoder).
+    (``"onnxruntime"``, which ``"auto"`` takes, ``"compiled"``, ``"torch"`` or ``"torch-cuda"``; any decoder hears any
+    encoder).
 
     Errors: AudioFormatError, BackendError, BitrateError, ModelError on arguments or samples that do not fit.
     """

@@ -13,8 +13,8 @@ from streamcodec.runtime.step import THREADS_PER_STREAM, StepGraph
 if TYPE_CHECKING:
     from streamcodec.models.shipped import ShippedModel
 
-Backend = Literal["auto", "onnxruntime", "torch", "torch-cuda"]
-BACKENDS: tuple[Backend, ...] = ("auto", "onnxruntime", "torch", "torch-cuda")
+Backend = Literal["auto", "onnxruntime", "compiled", "torch", "torch-cuda"]
+BACKENDS: tuple[Backend, ...] = ("auto", "onnxruntime", "compiled", "torch", "torch-cuda")
 TORCH_EXTRA = 'pip install "streamcodec[torch]"'
 
 
@@ -29,22 +29,24 @@ class Choice:
 def choose(asked: Backend) -> Choice:
     """The backend to use; raises BackendError where the one asked for cannot be used here.
 
-    Nothing is imported unless a torch backend is asked for.
+    Nothing is imported unless a GPU is asked for.
     """
     if asked == "auto":
         return Choice(
             "onnxruntime",
-            "auto: the fastest of the CPU backends, no torch to import; a GPU is used only when asked for",
+            "auto: for CPUs, with nothing more to install or compile; a GPU is used only when asked for",
         )
     if asked == "onnxruntime":
         return Choice(asked, "asked for")
     if asked not in BACKENDS:
         raise BackendError(f"backend must be one of {', '.join(BACKENDS)}, got {asked!r}")
-    for module in ("torch", "onnx"):
+    for module in ("onnx",) if asked == "compiled" else ("torch", "onnx"):
         if importlib.util.find_spec(module) is None:
             raise BackendError(
                 f"backend {asked!r} needs {module}: run '{TORCH_EXTRA}', or leave the backend at 'auto'"
             )
+    if asked == "compiled":
+        return Choice(asked, "asked for: the fastest on a CPU, compiled at first use, which takes some 20 s, once")
     if asked == "torch":
         return Choice(asked, "asked for: the reference, slower than onnxruntime on a CPU")
     import torch
@@ -60,11 +62,18 @@ def choose(asked: Backend) -> Choice:
 def open_graphs(
     choice: Choice, model: ShippedModel, threads: int = THREADS_PER_STREAM
 ) -> tuple[StepGraph, StepGraph]:
-    """Encoder and decoder of a model, loaded; raises ModelError."""
+    """Encoder and decoder of a model, loaded; raises ModelError. The compiled backend runs on one thread."""
     if choice.backend == "onnxruntime":
         from streamcodec.runtime.onnx_step import OnnxGraph
 
         return OnnxGraph(model.encoder_path, threads), OnnxGraph(model.decoder_path, threads)
+    if choice.backend == "compiled":
+        from streamcodec.runtime.compiled_step import CompiledGraph
+
+        return (
+            CompiledGraph.encoder(model.config, model.encoder_path),
+            CompiledGraph.decoder(model.config, model.decoder_path),
+        )
     from streamcodec.runtime.torch_step import TorchGraph
 
     device = "cuda" if choice.backend == "torch-cuda" else "cpu"

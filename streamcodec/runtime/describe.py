@@ -10,11 +10,16 @@ from typing import Any
 from streamcodec.runtime.backend import TORCH_EXTRA, Backend, choose, device_of, installed
 from streamcodec.runtime.step import THREADS_PER_STREAM
 
+_PRECISION: dict[Backend, str] = {
+    "onnxruntime": "float32, or 8-bit products where the model was exported so (weights stored in 8 and 16 bits)",
+    "compiled": "weights as stored: those of 8 bits times inputs of 15, those of 16 bits in float32",
+}
+
 
 def describe_runtime(asked: Backend = "auto") -> dict[str, Any]:
     """Backend, versions, threads and processor, as plain values; raises BackendError."""
     choice = choose(asked)
-    package = "onnxruntime" if choice.backend == "onnxruntime" else "torch"
+    package = {"onnxruntime": "onnxruntime", "compiled": "numba"}.get(choice.backend, "torch")
     return {
         "backend": choice.backend,
         "version": installed(package),
@@ -23,13 +28,12 @@ def describe_runtime(asked: Backend = "auto") -> dict[str, Any]:
         "installed": {
             "onnxruntime": installed("onnxruntime"),
             "torch": installed("torch") or f"no: {TORCH_EXTRA}",
+            "onnx": installed("onnx") or f"no: {TORCH_EXTRA}",
         },
         "device": device_of(choice.backend),
         "threads_per_stream": THREADS_PER_STREAM,
         "threads_reason": "a packet is too little work to share",
-        "precision": "float32, or 8-bit products where the model was exported so (weights stored in 8 and 16 bits)"
-        if choice.backend == "onnxruntime"
-        else "float32 (weights stored in 8 and 16 bits)",
+        "precision": _PRECISION.get(choice.backend, "float32 (weights stored in 8 and 16 bits)"),
         "processor": processor_name(),
         "cores": os.cpu_count(),
         "system": f"{platform.system()} {platform.machine()}",

@@ -19,8 +19,8 @@ import numpy as np
 import torch
 
 from streamcodec.models.config import NeuralConfig
-from streamcodec.models.onnx_weights import load_weights
 from streamcodec.models.step_modules import DecoderStep, EncoderStep, empty_decoder_step, empty_encoder_step
+from streamcodec.models.torch_weights import load_weights
 from streamcodec.runtime.step import THREADS_PER_STREAM, Float32Array, Rows, StepGraph, StepStreams
 
 WARM_UP_STEPS = 3

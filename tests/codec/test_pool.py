@@ -12,12 +12,14 @@ from streamcodec import AudioFormatError, BackendError, Packet, PoolError, Strea
 from streamcodec.runtime.backend import Backend
 
 Float32Array = NDArray[np.float32]
-BACKENDS: list[Backend] = ["onnxruntime", "torch"]
+BACKENDS: list[Backend] = ["onnxruntime", "compiled", "torch"]
 # Several streams in one product are added up in another order than one alone.
 SOUND_TOLERANCE = 0.02
 
 
 def make_pool(capacity: int, backend: Backend) -> StreamPool:
+    if backend != "onnxruntime":
+        pytest.importorskip("onnx")
     if backend == "torch":
         pytest.importorskip("torch")
     return StreamPool(capacity, backend=backend)

@@ -89,6 +89,10 @@ def test_info_says_why_a_backend_was_chosen(capsys: pytest.CaptureFixture[str]) 
     runtime = json.loads(capsys.readouterr().out)
     assert (runtime["backend"], runtime["device"]) == ("torch", "cpu")
     assert "asked for" in runtime["reason"]
+    assert main(["info", "--runtime", "--backend", "compiled"]) == 0
+    runtime = json.loads(capsys.readouterr().out)
+    assert (runtime["backend"], runtime["version"]) == ("compiled", runtime["numba"])
+    assert "15" in runtime["precision"]
 
 
 def test_cores_that_do_not_exist_are_refused(capsys: pytest.CaptureFixture[str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -23,12 +24,12 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("onnx")
 
 Float32Array = NDArray[np.float32]
-# Both compute in float32 and add in another order; the log of quiet bands enlarges that in the encoder. Where the
+# All compute in float32 and add in another order; the log of quiet bands enlarges that in the encoder. Where the
 # shipped model multiplies in 8 bits, only onnxruntime rounds its inputs to 1/254 of their range.
 CUDA = pytest.param(
     "torch-cuda", marks=pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device here")
 )
-TORCH = [pytest.param("torch"), CUDA]
+OTHERS = [pytest.param("compiled"), pytest.param("torch"), CUDA]
 
 
 def blocks(speech: Float32Array, packets: int) -> Float32Array:
@@ -47,7 +48,7 @@ def latents_of(runtime: NeuralRuntime, sound: Float32Array) -> Float32Array:
     return np.array([analysis.step(block).copy() for block in sound])
 
 
-@pytest.mark.parametrize("backend", TORCH)
+@pytest.mark.parametrize("backend", OTHERS)
 def test_latents_are_those_of_onnxruntime(backend: Backend, speech: Float32Array) -> None:
     mine, reference = load_runtime(DEFAULT_MODEL, backend), load_runtime(DEFAULT_MODEL)
     found, expected = (latents_of(runtime, blocks(speech, 60)) for runtime in (mine, reference))
@@ -55,7 +56,7 @@ def test_latents_are_those_of_onnxruntime(backend: Backend, speech: Float32Array
     np.testing.assert_allclose(found, expected, atol=0.6 if in_8_bits(reference) else 2e-3)
 
 
-@pytest.mark.parametrize("backend", TORCH)
+@pytest.mark.parametrize("backend", OTHERS)
 def test_indices_flip_rarely_and_every_decoder_hears_every_encoder(backend: Backend, speech: Float32Array) -> None:
     names: tuple[Backend, ...] = ("onnxruntime", backend)
     encoders = {name: StreamEncoder(24_000, 6_000, backend=name) for name in names}
@@ -70,7 +71,7 @@ def test_indices_flip_rarely_and_every_decoder_hears_every_encoder(backend: Back
         assert np.sqrt(np.mean(difference**2)) < 0.02 * np.sqrt(np.mean(sounds[0] ** 2))
 
 
-@pytest.mark.parametrize("backend", TORCH)
+@pytest.mark.parametrize("backend", OTHERS)
 def test_a_stream_moves_from_one_backend_to_another(backend: Backend, speech: Float32Array) -> None:
     first, second = StreamDecoder(24_000, backend=backend), StreamDecoder(24_000)
     encoder = StreamEncoder(24_000, 6_000)
@@ -95,7 +96,7 @@ def both_graphs(backend: Backend) -> tuple[StepGraph, StepGraph]:
 
 
 @pytest.mark.parametrize("side", [0, 1], ids=["encoder", "decoder"])
-@pytest.mark.parametrize("backend", ["onnxruntime", *TORCH])
+@pytest.mark.parametrize("backend", ["onnxruntime", *OTHERS])
 def test_streams_stepped_together_equal_streams_stepped_alone(backend: Backend, side: int) -> None:
     graph = both_graphs(backend)[side]
     random = np.random.default_rng(1)
@@ -115,7 +116,7 @@ def test_streams_stepped_together_equal_streams_stepped_alone(backend: Backend, 
             np.testing.assert_allclose(together.output[row], alone[row].output[0], rtol=1e-4, atol=1e-3)
 
 
-@pytest.mark.parametrize("backend", ["onnxruntime", *TORCH])
+@pytest.mark.parametrize("backend", ["onnxruntime", *OTHERS])
 def test_state_is_taken_given_and_forgotten(backend: Backend) -> None:
     graph = both_graphs(backend)[1]
     random = np.random.default_rng(2)
@@ -175,12 +176,21 @@ assert "torch" not in sys.modules
     assert "streamcodec[torch]" in done.stdout
 
 
+def test_onnx_is_missed_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
+    real = importlib.util.find_spec
+    monkeypatch.setattr(
+        importlib.util, "find_spec", lambda name, *rest: None if name == "onnx" else real(name, *rest)
+    )
+    with pytest.raises(BackendError, match=r"'compiled' needs onnx: run .*streamcodec\[torch\]"):
+        StreamEncoder(24_000, backend="compiled")
+
+
 def test_weights_that_are_not_in_the_graph_are_named(tmp_path: Path) -> None:
     import onnx
 
     from streamcodec.errors import ModelError
-    from streamcodec.models.onnx_weights import load_weights
     from streamcodec.models.step_modules import empty_encoder_step
+    from streamcodec.models.torch_weights import load_weights
 
     model = load_runtime(DEFAULT_MODEL).model
     graph = onnx.load(str(model.encoder_path))
