@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "onnxruntime", "compiled", "torch", "torch-cuda"]
 BACKENDS: tuple[Backend, ...] = ("auto", "onnxruntime", "compiled", "torch", "torch-cuda")
 TORCH_EXTRA = 'pip install "streamcodec[torch]"'
+COMPILED_EXTRA = 'pip install "streamcodec[compiled]"'
 
 
 @dataclass(frozen=True)
@@ -40,11 +41,10 @@ def choose(asked: Backend) -> Choice:
         return Choice(asked, "asked for")
     if asked not in BACKENDS:
         raise BackendError(f"backend must be one of {', '.join(BACKENDS)}, got {asked!r}")
-    for module in ("onnx",) if asked == "compiled" else ("torch", "onnx"):
+    modules, extra = (("onnx",), COMPILED_EXTRA) if asked == "compiled" else (("torch", "onnx"), TORCH_EXTRA)
+    for module in modules:
         if importlib.util.find_spec(module) is None:
-            raise BackendError(
-                f"backend {asked!r} needs {module}: run '{TORCH_EXTRA}', or leave the backend at 'auto'"
-            )
+            raise BackendError(f"backend {asked!r} needs {module}: run '{extra}', or leave the backend at 'auto'")
     if asked == "compiled":
         return Choice(asked, "asked for: the fastest on a CPU, compiled at first use, which takes some 20 s, once")
     if asked == "torch":
