@@ -181,7 +181,7 @@ def test_onnx_is_missed_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         importlib.util, "find_spec", lambda name, *rest: None if name == "onnx" else real(name, *rest)
     )
-    with pytest.raises(BackendError, match=r"'compiled' needs onnx: run .*streamcodec\[torch\]"):
+    with pytest.raises(BackendError, match=r"'compiled' needs onnx: run .*streamcodec\[compiled\]"):
         StreamEncoder(24_000, backend="compiled")
 
 
