@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -352,9 +353,11 @@ def test_balance_is_measured_and_evened_out(trained: Path, tmp_path: Path) -> No
     codec = load_checkpoint(trained)
     sound = (0.1 * np.random.default_rng(2).standard_normal(480 * 50)).astype(np.float32)
 
+    export_model(codec, tmp_path / "plain", FACTS, pitch_strengths=((0.0, 0.0), (1.0, 0.0)))
+
     def measured(name: str, balance_db: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        export_model(codec, tmp_path / name, FACTS, pitch_strengths=((0.0, 0.0), (1.0, 0.0)))
         if balance_db is not None:
+            shutil.copytree(tmp_path / "plain", tmp_path / name)
             export_decoder(codec, tmp_path / name, balance_db=balance_db)
         runtime = load_runtime(str(tmp_path / name))
         return measure_balance_db(runtime, [sound], latents_of(runtime, [sound]))
@@ -364,8 +367,9 @@ def test_balance_is_measured_and_evened_out(trained: Path, tmp_path: Path) -> No
     # What is said to be 1.5 dB too loud comes out 1.5 dB quieter, and the other levels as before.
     too_loud_db = np.zeros((TINY.levels, BANDS))
     too_loud_db[-1] = 1.5
-    np.testing.assert_allclose((plain_db - measured("quieter", too_loud_db))[-1], 1.5, atol=0.2)
-    np.testing.assert_allclose(measured("quieter too", too_loud_db)[:-1], plain_db[:-1], atol=0.2)
+    quieter_db = measured("quieter", too_loud_db)
+    np.testing.assert_allclose((plain_db - quieter_db)[-1], 1.5, atol=0.2)
+    np.testing.assert_allclose(quieter_db[:-1], plain_db[:-1], atol=0.2)
     left_db = plain_db - np.clip(plain_db, -MOST_BALANCE_DB, MOST_BALANCE_DB)
     # Neighbouring bands share bins, so a cliff between two cannot be evened out to the decibel.
     np.testing.assert_allclose(measured("even", plain_db), left_db, atol=1.0)
