@@ -295,11 +295,14 @@ class NeuralEncoder:
 
         Shape: ``[frames * packet_samples]`` at 24 kHz.
         """
+        self._take_in(block)
+        return self.finish()
+
+    def _take_in(self, block: Float32Array) -> None:
         for k, frame in enumerate(block.reshape(self._frames, -1)):
             self.prepare(k, frame)
             self._stream.step()
             self.collect(k)
-        return self.finish()
 
     def prepare(self, k: int, frame: Float32Array) -> None:
         """What comes before the network, for frame ``k`` of a block.
@@ -315,28 +318,32 @@ class NeuralEncoder:
 
     def finish(self) -> EncodedBlock | None:
         """What comes after the network: the block collected, coded."""
-        latents = self._latents
-        silent_packets = self._activity.silent_for(self._sound.reshape(-1)) if self._dtx else 0
-        if silent_packets and not self._activity.due(silent_packets):
+        flags = self._next_flags()
+        if flags is None:
             self._rate.spent(0.0)
-            self._since_key = 0
             return None
-        key = bool(silent_packets) or self._mode == "independent" or self._since_key % self._key_period_packets == 0
-        if key:
+        if PacketFlags.KEY in flags:
             self._context.forget()
+        latents, silent = self._latents, PacketFlags.SILENCE in flags
         if self._constrained:
-            level = 0 if silent_packets else self._finest_within_budget(latents)
+            level = 0 if silent else self._finest_within_budget(latents)
             payload = self._coder.code_within(latents, level, self._context, self._budget_bytes())
         else:
-            level = 0 if silent_packets else self._rate.choose_level()
+            level = 0 if silent else self._rate.choose_level()
             payload = self._coder.code(latents, level, self._context)
-        self._since_key = 0 if silent_packets else (1 if key else self._since_key + 1)
         self._rate.spent(8.0 * len(payload))
         self._recent.append(latents.copy())
-        flags = PacketFlags.KEY if key else PacketFlags.NONE
-        if silent_packets:
-            flags |= PacketFlags.SILENCE
         return EncodedBlock(level, flags, payload)
+
+    def _next_flags(self) -> PacketFlags | None:
+        """Flags of the block collected, which counts as sent; None where discontinuous transmission leaves it out."""
+        silent_packets = self._activity.silent_for(self._sound.reshape(-1)) if self._dtx else 0
+        if silent_packets:
+            self._since_key = 0
+            return PacketFlags.KEY | PacketFlags.SILENCE if self._activity.due(silent_packets) else None
+        key = self._mode == "independent" or self._since_key % self._key_period_packets == 0
+        self._since_key = 1 if key else self._since_key + 1
+        return PacketFlags.KEY if key else PacketFlags.NONE
 
     def hold_level(self, blocks: Iterable[Float32Array], worth_s: float) -> float:
         """Look ahead: hold the finest fractional level at which these blocks, which must come next, fit.
@@ -349,9 +356,10 @@ class NeuralEncoder:
         before = self.state()
         foreseen = []
         for block in blocks:
-            encoded = self.encode(block)
-            if encoded is not None:
-                foreseen.append(ForeseenBlock(self._latents.copy(), encoded.flags))
+            self._take_in(block)
+            flags = self._next_flags()
+            if flags is not None:
+                foreseen.append(ForeseenBlock(self._latents.copy(), flags))
         self.restore(before)
         budget_bits = worth_s * self._bitrate_bps
         held, bits = finest_position_within(budget_bits, self._levels, partial(self._bits_at, foreseen))

@@ -23,7 +23,14 @@ def mel_matrix(sample_rate_hz: int, fft_samples: int, bands: int, max_hz: float 
     """
     top_hz = max_hz if max_hz is not None else sample_rate_hz / 2
     edges_mel = np.linspace(0.0, 2595.0 * np.log10(1.0 + top_hz / 700.0), bands + 2)
-    edges_hz = 700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0)
+    return triangular_filters(700.0 * (10.0 ** (edges_mel / 2595.0) - 1.0), sample_rate_hz, fft_samples)
+
+
+def triangular_filters(edges_hz: NDArray[np.float64], sample_rate_hz: int, fft_samples: int) -> NDArray[np.float32]:
+    """Triangles of unit peak, each from one edge over the next to the one after it.
+
+    Shape: ``[bands + 2]`` -> ``[bands, fft_samples // 2 + 1]``.
+    """
     bins_hz = np.arange(fft_samples // 2 + 1) * sample_rate_hz / fft_samples
     low, centre, high = edges_hz[:-2, None], edges_hz[1:-1, None], edges_hz[2:, None]
     width_hz = sample_rate_hz / fft_samples

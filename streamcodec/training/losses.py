@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 import torch
@@ -9,34 +10,33 @@ from torch import Tensor, nn
 
 from streamcodec.models.fast_gradients import real_fft
 from streamcodec.models.spectrum import mel_density, mel_matrix
+from streamcodec.training.loudness import LoudnessDistance
 from streamcodec.training.structure import structure_distance
 
 MEL_RESOLUTIONS = ((2048, 96), (1024, 80), (512, 48), (256, 24))
-FINE_RESOLUTIONS = (2048, 1024, 512)
-COMPANDED_RESOLUTIONS = (1024, 512)
-STRUCTURE_RESOLUTION, STRUCTURE_BANDS, STRUCTURE_TOP_HZ = 2048, 24, 8_000.0
+STRUCTURE_RESOLUTION, LOUDNESS_RESOLUTION = 2048, 1024
+RESOLUTIONS = {
+    "mel": tuple(fft for fft, _ in MEL_RESOLUTIONS),
+    "fine": (2048, 1024, 512),
+    "companded": (1024, 512),
+    "magnitude": (1024, 512),
+    "structure": (STRUCTURE_RESOLUTION,),
+    "loudness": (LOUDNESS_RESOLUTION,),
+}
+"""Window lengths in samples at which a term compares spectra; it is the mean over them (the sum for two of them)."""
+STRUCTURE_BANDS, STRUCTURE_TOP_HZ = 24, 8_000.0
 LOG_FLOOR = 3e-4
 
 
-@dataclass(frozen=True)
-class LossWeights:
-    """Weight of each term, one value per segment.
+TERMS = ("mel", "fine", "companded", "magnitude", "waveform", "structure", "loudness")
+EARLY = (3.0, 1.0, 1.0, 1.0, 0.6, 0.0, 0.0)
+LATE_COARSE = (8.0, 3.0, 1.0, 0.7, 0.0, 1.0, 2.0)
+LATE_FINE = (5.0, 2.0, 3.0, 1.0, 0.4, 3.0, 1.0)
+LossWeights = Mapping[str, Tensor]
+"""Weight of each term that is asked for, one value per segment; what is not named is not computed.
 
-    Shape: six tensors ``[batch]``.
-    """
-
-    mel: Tensor
-    fine: Tensor
-    companded: Tensor
-    magnitude: Tensor
-    waveform: Tensor
-    structure: Tensor
-
-
-TERMS = ("mel", "fine", "companded", "magnitude", "waveform", "structure")
-EARLY = (3.0, 1.0, 1.0, 1.0, 0.6, 0.0)
-LATE_COARSE = (8.0, 3.0, 1.0, 0.7, 0.0, 1.0)
-LATE_FINE = (5.0, 2.0, 3.0, 1.0, 0.4, 3.0)
+Shape: by name ``[batch]``.
+"""
 
 
 def loss_weights(fineness: Tensor, progress: float, late_from: float = 0.5) -> LossWeights:
@@ -49,11 +49,11 @@ def loss_weights(fineness: Tensor, progress: float, late_from: float = 0.5) -> L
     """
     ramp_from = 0.3 * late_from
     late_share = 1.0 if progress >= late_from else max(progress - ramp_from, 0.0) / (late_from - ramp_from)
-    terms = []
-    for early, coarse, fine in zip(EARLY, LATE_COARSE, LATE_FINE, strict=True):
+    weights = {}
+    for name, early, coarse, fine in zip(TERMS, EARLY, LATE_COARSE, LATE_FINE, strict=True):
         late = coarse + (fine - coarse) * fineness
-        terms.append(early + (late - early) * late_share)
-    return LossWeights(*terms)
+        weights[name] = early + (late - early) * late_share
+    return weights
 
 
 class ReconstructionLoss(nn.Module):
@@ -75,6 +75,7 @@ class ReconstructionLoss(nn.Module):
         for fft, bands in MEL_RESOLUTIONS:
             self._add_bands(str(fft), fft, bands, sample_rate_hz / 2)
             self.register_buffer(f"window{fft}", torch.hann_window(fft) * (8.0 / fft) ** 0.5)
+        self.loudness = LoudnessDistance(sample_rate_hz, LOUDNESS_RESOLUTION)
         self._add_bands("wide", STRUCTURE_RESOLUTION, STRUCTURE_BANDS, min(STRUCTURE_TOP_HZ, sample_rate_hz / 2))
 
     def _add_bands(self, name: str, fft: int, bands: int, top_hz: float) -> None:
@@ -92,58 +93,78 @@ class ReconstructionLoss(nn.Module):
         Shape: three ``[batch, samples]`` and ``[batch]`` -> ``[batch]``.
         """
         draws = torch.cat([first, second])
-        terms = {name: torch.zeros(first.shape[0], device=first.device) for name in TERMS}
+        terms = {name: torch.zeros(first.shape[0], device=first.device) for name in weights}
         for fft, _ in MEL_RESOLUTIONS:
-            trusted = (self.get_buffer(f"centres{fft}") < 0.95 * bandwidth_hz[:, None]).float()
-            bins_hz = torch.arange(fft // 2 + 1, device=first.device) * (self.sample_rate_hz / fft)
-            inside = (bins_hz < 0.95 * bandwidth_hz[:, None]).float()
-            if self.by_ear:
-                inside = inside * mel_density(bins_hz)
-            ours, theirs = self._features(draws, fft), self._features(original, fft)
-            if fft == STRUCTURE_RESOLUTION:
-                inner = (self.get_buffer("centreswide") < 0.95 * bandwidth_hz[:, None]).float()
-                first_apart, second_apart = structure_distance(ours.wide, theirs.wide.repeat(2, 1, 1)).chunk(2)
-                terms["structure"] = 0.5 * _mean_of_trusted(first_apart + second_apart, inner)
-            terms["mel"] = terms["mel"] + self._energy_distance(ours.mel, theirs.mel, trusted) / len(MEL_RESOLUTIONS)
-            if fft in FINE_RESOLUTIONS:
-                terms["fine"] = terms["fine"] + self._energy_distance(ours.fine, theirs.fine, inside) / len(
-                    FINE_RESOLUTIONS
-                )
-            if fft in COMPANDED_RESOLUTIONS:
-                level = (theirs.root**2).mean((1, 2)).sqrt() + 0.02
-                both = inside.repeat(1, 2)
-                distance = 2.0 * self._energy_distance(ours.companded, theirs.companded, both)
-                terms["companded"] = terms["companded"] + distance / level
-                terms["magnitude"] = (
-                    terms["magnitude"] + self._energy_distance(ours.root, theirs.root, inside) / level
-                )
-        whole = torch.ones(first.shape[0], 1, device=first.device)
-        scale = original.abs().mean(-1) + 0.003
-        terms["waveform"] = self._energy_distance(draws[..., None], original[..., None], whole) / scale
+            for name, distance in self._at_resolution(fft, draws, original, bandwidth_hz, weights.keys()).items():
+                terms[name] = terms[name] + distance
+        if "waveform" in weights:
+            whole = torch.ones(first.shape[0], 1, device=first.device)
+            scale = original.abs().mean(-1) + 0.003
+            terms["waveform"] = self._energy_distance(draws[..., None], original[..., None], whole) / scale
         total = torch.zeros(first.shape[0], device=first.device)
         for name, term in terms.items():
-            total = total + getattr(weights, name) * term
+            total = total + weights[name] * term
         return total, {name: term.detach().mean() for name, term in terms.items()}
 
-    def _features(self, samples: Tensor, fft: int) -> _Features:
-        """What one resolution compares.
+    def _at_resolution(
+        self, fft: int, draws: Tensor, original: Tensor, bandwidth_hz: Tensor, names: Set[str]
+    ) -> dict[str, Tensor]:
+        """What one window length has to say to those terms of ``names`` that ask it, per segment.
 
-        Shape: ``[batch, samples]`` -> ``[batch, frames, bands or bins]`` each.
+        Shape: draws ``[2 * batch, samples]``, original ``[batch, samples]``, ``bandwidth_hz`` ``[batch]``.
+        """
+        names = {name for name in names & RESOLUTIONS.keys() if fft in RESOLUTIONS[name]}
+        if not names:
+            return {}
+        terms = {}
+        bins_hz = torch.arange(fft // 2 + 1, device=draws.device) * (self.sample_rate_hz / fft)
+        inside = (bins_hz < 0.95 * bandwidth_hz[:, None]).float()
+        if self.by_ear:
+            inside = inside * mel_density(bins_hz)
+        ours, theirs = self._spectrum(draws, fft), self._spectrum(original, fft)
+        if "mel" in names:
+            found, wanted = (self._bands(x, str(fft)) for x in (ours, theirs))
+            trusted = self._trusted(str(fft), bandwidth_hz)
+            terms["mel"] = self._energy_distance(found, wanted, trusted) / len(RESOLUTIONS["mel"])
+        if "structure" in names:
+            found, wanted = (self._bands(x, "wide") for x in (ours, theirs))
+            first, second = structure_distance(found, wanted.repeat(2, 1, 1)).chunk(2)
+            terms["structure"] = 0.5 * _mean_of_trusted(first + second, self._trusted("wide", bandwidth_hz))
+        if "fine" in names:
+            distance = self._energy_distance(_nepers(ours.power), _nepers(theirs.power), inside)
+            terms["fine"] = distance / len(RESOLUTIONS["fine"])
+        if not names.isdisjoint({"companded", "magnitude"}):
+            made, asked = ours.companded(), theirs.companded()
+            level = (asked.root**2).mean((1, 2)).sqrt() + 0.02
+            if "companded" in names:
+                both = inside.repeat(1, 2)
+                terms["companded"] = 2.0 * self._energy_distance(made.parts, asked.parts, both) / level
+            if "magnitude" in names:
+                terms["magnitude"] = self._energy_distance(made.root, asked.root, inside) / level
+        if "loudness" in names:
+            first, second = self.loudness(ours.power, theirs.power.repeat(2, 1, 1), bandwidth_hz.repeat(2)).chunk(2)
+            terms["loudness"] = 0.5 * (first + second)
+        return terms
+
+    def _spectrum(self, samples: Tensor, fft: int) -> _Spectrum:
+        """Spectra of overlapping windows.
+
+        Shape: ``[batch, samples]`` -> ``[batch, frames, bins]``.
         """
         frames = samples.unfold(-1, fft, fft // 4) * self.get_buffer(f"window{fft}")
         real, imag = real_fft(frames)
-        power = real * real + imag * imag
-        mel = 0.5 * torch.log(power @ self.get_buffer(f"mel{fft}") + LOG_FLOOR**2)
-        nothing = power[..., :0]
-        fine = 0.5 * torch.log(power + LOG_FLOOR**2) if fft in FINE_RESOLUTIONS else nothing
-        wide = nothing
-        if fft == STRUCTURE_RESOLUTION:
-            wide = 0.5 * torch.log(power @ self.get_buffer("melwide") + LOG_FLOOR**2)
-        if fft not in COMPANDED_RESOLUTIONS:
-            return _Features(mel, fine, wide, nothing, nothing)
-        root = (power + 1e-7).sqrt().sqrt()
-        gain = root.reciprocal()
-        return _Features(mel, fine, wide, root, torch.cat([real * gain, imag * gain], dim=-1))
+        return _Spectrum(real, imag, real * real + imag * imag)
+
+    def _bands(self, spectrum: _Spectrum, name: str) -> Tensor:
+        """Log amplitudes of the mel bands called ``name``."""
+        return _nepers(spectrum.power @ self.get_buffer(f"mel{name}"))
+
+    def _trusted(self, name: str, bandwidth_hz: Tensor) -> Tensor:
+        """1 for each of those bands that a segment's original can vouch for, else 0.
+
+        Shape: ``[batch]`` -> ``[batch, bands]``.
+        """
+        return (self.get_buffer(f"centres{name}") < 0.95 * bandwidth_hz[:, None]).float()
 
     def _energy_distance(self, draws: Tensor, original: Tensor, trusted: Tensor) -> Tensor:
         """Energy distance (up to the original's own term) of absolute differences.
@@ -164,15 +185,29 @@ def _mean_of_trusted(values: Tensor, trusted: Tensor) -> Tensor:
     return (values.mean(1) * trusted).sum(-1) / trusted.sum(-1)
 
 
+def _nepers(power: Tensor) -> Tensor:
+    """Log amplitude over a floor."""
+    return 0.5 * torch.log(power + LOG_FLOOR**2)
+
+
 @dataclass(frozen=True)
-class _Features:
-    """Log-mel bands, log spectrum, few wide log bands, companded magnitude, companded real and imaginary parts.
+class _Spectrum:
+    """Real and imaginary parts, and power."""
 
-    Empty where the resolution is not asked for one.
-    """
+    real: Tensor
+    imag: Tensor
+    power: Tensor
 
-    mel: Tensor
-    fine: Tensor
-    wide: Tensor
+    def companded(self) -> _Companded:
+        """With the square root of its magnitudes, phases as they are."""
+        root = (self.power + 1e-7).sqrt().sqrt()
+        gain = root.reciprocal()
+        return _Companded(root, torch.cat([self.real * gain, self.imag * gain], dim=-1))
+
+
+@dataclass(frozen=True)
+class _Companded:
+    """Companded magnitudes; companded real parts, then imaginary ones."""
+
     root: Tensor
-    companded: Tensor
+    parts: Tensor

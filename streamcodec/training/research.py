@@ -16,7 +16,7 @@ from streamcodec.models.research.base import Reconstruction, ResearchModel
 from streamcodec.training.adversarial_task import AdversarialConfig
 from streamcodec.training.data import DatasetError
 from streamcodec.training.learning_rate import Plateau, Schedule, WarmupCosine
-from streamcodec.training.losses import TERMS, LossWeights, ReconstructionLoss
+from streamcodec.training.losses import ReconstructionLoss
 from streamcodec.training.task import Figures, OptimiserConfig
 
 Float32Array = NDArray[np.float32]
@@ -102,11 +102,8 @@ class Distortion(nn.Module):
             raise DatasetError(f"there is no loss {name!r}; choose from {', '.join(LOSSES)}")
         self.terms = LOSSES[name]
         self.sample_rate_hz = sample_rate_hz
-        weights = dict.fromkeys(TERMS, 0.0)
-        for term, weight in self.terms.items():
-            weights.update(dict.fromkeys(SPECTRAL_TERMS.get(term, ()), weight))
-        self.weights = weights
-        self.spectral = ReconstructionLoss(sample_rate_hz) if any(weights.values()) else None
+        self.weights = {name: weight for term, weight in self.terms.items() for name in SPECTRAL_TERMS.get(term, ())}
+        self.spectral = ReconstructionLoss(sample_rate_hz) if self.weights else None
 
     def forward(self, model: ResearchModel, found: Reconstruction) -> Tensor:
         """Mean distance of a batch, a scalar."""
@@ -122,7 +119,7 @@ class Distortion(nn.Module):
         if self.spectral is not None:
             sound = model.invert(found.features, found.original.shape[1], found.original)
             batch = sound.shape[0]
-            each = LossWeights(**{name: sound.new_full((batch,), value) for name, value in self.weights.items()})
+            each = {name: sound.new_full((batch,), value) for name, value in self.weights.items()}
             band_hz = sound.new_full((batch,), self.sample_rate_hz)
             distance, _ = self.spectral(sound, sound, found.original, band_hz, each)
             total = total + distance.mean()

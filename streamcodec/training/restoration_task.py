@@ -11,13 +11,13 @@ from streamcodec.models.research.causal_restoration import CausalRestorer
 from streamcodec.models.research.restoration import FeatureExtractor, RestorationNet, restoration_loss
 from streamcodec.training.function_task import FunctionTask
 from streamcodec.training.learning_rate import WarmupCosine
-from streamcodec.training.losses import LossWeights, ReconstructionLoss
+from streamcodec.training.losses import ReconstructionLoss
 from streamcodec.training.task import Figures
 
 PairBatch = tuple[Tensor, Tensor, Tensor]
 """Decoded and original segments ``[batch, samples]``, and up to which frequency each original is to be trusted."""
-SPECTRAL_WEIGHTS = (4.0, 1.0, 2.0, 1.0, 0.3, 0.0)
-"""Of ``LossWeights``' terms for the causal restorer."""
+SPECTRAL_WEIGHTS = {"mel": 4.0, "fine": 1.0, "companded": 2.0, "magnitude": 1.0, "waveform": 0.3}
+"""Of the reconstruction loss's terms for the causal restorer."""
 WARMUP_STEPS = 50
 
 
@@ -32,7 +32,7 @@ def causal_task(
         decoded, original, bandwidth_hz = batch
         restored = restorer.restore(decoded)[:, lag:]
         wanted = original[:, : original.shape[1] - lag]
-        weights = LossWeights(*(torch.full((len(decoded),), weight) for weight in SPECTRAL_WEIGHTS))
+        weights = {term: torch.full((len(decoded),), weight) for term, weight in SPECTRAL_WEIGHTS.items()}
         distance, parts = measure(restored, restored, wanted, bandwidth_hz, weights)
         return distance.mean(), parts
 

@@ -25,6 +25,7 @@ from streamcodec.training.export import MOST_BALANCE_DB, export_decoder, export_
 from streamcodec.training.initialise import grow_from
 from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
+from streamcodec.training.loudness import LoudnessDistance
 from streamcodec.training.post_filter import as_played
 from streamcodec.training.release import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_level, latents_of
 from streamcodec.training.schedule import draw_conditions
@@ -174,6 +175,47 @@ def test_structure_hears_movement_and_not_level() -> None:
     assert louder < 1e-3
     assert 0.02 < noisy < 0.3 < stranger, (noisy, stranger)
     assert structure_distance(silence, silence).abs().max() < 1e-6
+
+
+def test_loudness_hears_what_was_added_before_what_is_missing() -> None:
+    torch.manual_seed(0)
+    # A voice of 150 Hz and the noise between its harmonics.
+    t = torch.arange(24_000) / 24_000
+    voice = sum(0.02 * torch.sin(2 * torch.pi * f * t) for f in range(150, 4_000, 150))
+    assert isinstance(voice, torch.Tensor)
+    measure = LoudnessDistance(24_000, 1024)
+
+    def points(decoded: torch.Tensor, original: torch.Tensor, band_hz: float = 12_000.0) -> float:
+        powers = (
+            torch.fft.rfft(x.unfold(-1, 1024, 256) * torch.hann_window(1024) * 0.088).abs() ** 2
+            for x in (decoded, original)
+        )
+        return float(measure(*(x[None] for x in powers), torch.tensor([band_hz])))
+
+    noise = 0.02 * torch.randn(24_000)
+    silence, hiss = torch.zeros(24_000), torch.where(t < 0.5, voice, 1e-4 * torch.randn(24_000))
+    assert points(voice, voice) < 0.01
+    assert points(voice + 0.003 * torch.randn(24_000), voice) < 0.5 * points(voice + noise, voice)
+    assert points(voice + noise, voice) > 2.0 * points(voice, voice + noise)
+    assert points(4.0 * (voice + noise), 4.0 * voice) == pytest.approx(points(voice + noise, voice), rel=0.02)
+    assert points(2e-6 * torch.randn(24_000), silence) < 0.05, "silence is not speech to be brought to level"
+    assert points(torch.where(t < 0.5, voice, silence), hiss) < 0.1, "what nobody hears does not count"
+    beyond = voice + 0.02 * torch.sin(2 * torch.pi * 6_000 * t)
+    assert points(beyond, voice, band_hz=5_000.0) < 0.1 * points(beyond, voice)
+
+
+def test_a_loss_computes_what_it_is_asked_for() -> None:
+    torch.manual_seed(0)
+    sound, band = 0.1 * torch.randn(3, 1, 24_000), torch.full((1,), 12_000.0)
+    loss, weights = ReconstructionLoss(24_000), loss_weights(torch.zeros(1), 1.0)
+    total, terms = loss(*sound, band, weights)
+    assert terms.keys() == weights.keys()
+    for name, weight in weights.items():
+        one, only = loss(*sound, band, {name: weight})
+        assert only.keys() == {name}
+        torch.testing.assert_close(only[name], terms[name])
+        total = total - one
+    assert abs(float(total)) < 1e-4
 
 
 def test_masked_bands_do_not_count() -> None:
