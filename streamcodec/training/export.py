@@ -28,7 +28,7 @@ from streamcodec.training.task import TrainingError
 
 HALF_FROM_VALUES = 2048
 INT8_FROM_VALUES = 1 << 17
-LOW_NOISE_GAINS = ((0.0, 0.85), (0.35, 0.85), (0.53, 0.7), (1.0, 0.7))
+LOW_NOISE_GAINS = ((0.0, 0.85), (0.35, 0.85), (0.53, 0.8), (1.0, 0.8))
 """Gain of the decoder's noise below ``NOISE_RAMP_HZ`` by fineness of the rate level, 0 coarsest to 1 finest."""
 MOST_BALANCE_DB = 4.0
 """What is further off than this is not a matter of balance."""

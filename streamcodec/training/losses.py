@@ -30,8 +30,8 @@ LOG_FLOOR = 3e-4
 
 TERMS = ("mel", "fine", "companded", "magnitude", "waveform", "structure", "loudness")
 EARLY = (3.0, 1.0, 1.0, 1.0, 0.6, 0.0, 0.0)
-LATE_COARSE = (8.0, 3.0, 1.0, 0.7, 0.0, 1.0, 2.0)
-LATE_FINE = (5.0, 2.0, 3.0, 1.0, 0.4, 3.0, 1.0)
+LATE_COARSE = (8.0, 3.0, 1.0, 0.7, 0.0, 1.2, 2.0)
+LATE_FINE = (5.0, 2.0, 3.0, 1.0, 0.4, 4.0, 0.7)
 LossWeights = Mapping[str, Tensor]
 """Weight of each term that is asked for, one value per segment; what is not named is not computed.
 

@@ -12,8 +12,9 @@ BANDS, TOP_HZ = 49, 8_000.0
 SPEECH_DB = 79.0
 """Sound pressure level that the loud half of a segment is taken to have."""
 QUIET_POWER = 0.1
-EXPONENT = 0.23
-SONES = 0.187
+"""Added to that half's power first, so that near silence is not brought there: that of white noise at -40 dB."""
+EXPONENT, SONES = 0.23, 0.187
+"""Of Zwicker's law: loudness grows with this power of the sound's, and its scale as P.862 has it, sones per bark."""
 UNHEARD_SHARE = 0.25
 """Share of the softer sound's loudness under which a difference is not heard."""
 ASYMMETRY_POWER, ASYMMETRY_FLOOR, ASYMMETRY_RANGE = 1.2, 50.0, (3.0, 12.0)
@@ -60,8 +61,8 @@ class LoudnessDistance(nn.Module):
         speech = (total * loud).sum(1) / loud.sum(1)
         scale = 10.0 ** (SPEECH_DB / 10.0) / (speech[:, None, None] + QUIET_POWER)
         ours, theirs = ours * scale, theirs * scale
-        soft, wanted = self._loudness(ours), self._loudness(theirs)
-        apart = torch.relu((soft - wanted).abs() - UNHEARD_SHARE * torch.minimum(soft, wanted).detach()) * heard
+        found, wanted = self._loudness(ours), self._loudness(theirs)
+        apart = torch.relu((found - wanted).abs() - UNHEARD_SHARE * torch.minimum(found, wanted).detach()) * heard
         with torch.no_grad():
             added = ((ours + ASYMMETRY_FLOOR) / (theirs + ASYMMETRY_FLOOR)) ** ASYMMETRY_POWER
             added = torch.where(added < ASYMMETRY_RANGE[0], 0.0, added.clamp_max(ASYMMETRY_RANGE[1]))
@@ -71,6 +72,10 @@ class LoudnessDistance(nn.Module):
         return (SYMMETRIC * all_of_it + ASYMMETRIC * what_was_added).mean(1)
 
     def _loudness(self, power: Tensor) -> Tensor:
+        """Sones per bark of powers relative to the threshold of 0 dB.
+
+        Shape: ``[..., bands]``.
+        """
         threshold: Tensor = self.get_buffer("threshold")
         ratio = (0.5 + 0.5 * power / threshold) ** EXPONENT - 1.0
         return SONES * (2.0 * threshold) ** EXPONENT * torch.relu(ratio)

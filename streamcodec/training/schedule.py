@@ -26,8 +26,8 @@ class TrainingConfig:
     final_learning_rate: float = 3e-5
     warmup_steps: int = 200
     rate_warmup_steps: int = 800
-    rate_weight_coarse: float = 1.0
-    rate_weight_fine: float = 0.007
+    rate_weight_coarse: float = 2.3
+    rate_weight_fine: float = 0.008
     ema_decay: float = 0.999
     gradient_clip: float = 1.0
     weight_decay: float = 0.01
