@@ -151,7 +151,7 @@ def test_any_thread_may_ask_how_it_goes(talk: Samples) -> None:
     seen = [engine.stats()]
     while codec.is_alive():
         seen.append(engine.stats())
-    codec.join()
+        codec.join(1e-4)
     assert [stats.packets for stats in seen] == sorted(stats.packets for stats in seen)
     assert engine.stats().packets == 2 * len(talk) // 960
 
