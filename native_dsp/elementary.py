@@ -16,7 +16,8 @@ _LOG2_E = np.float32(1.4426950408889634)
 # ln 2 in two parts, of which the first has few bits, so that multiples of it are exact.
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _LEAST, _MOST = np.float32(-87.0), np.float32(88.0)
-_EXACT_BITS = np.float32(1.5 * 2**23)
+WHOLE_NUMBERS = np.float32(1.5 * 2**23)
+"""What has this added to it has no bits left behind the point: add and subtract it to round."""
 _POWERS = tuple(np.float32(1.0 / factorial) for factorial in (1, 2, 6, 24, 120, 720))
 _GELU_LINEAR = np.float32(2.0 * np.sqrt(2.0 / np.pi))
 _GELU_CUBIC = np.float32(0.044715 * 2.0 * np.sqrt(2.0 / np.pi))
@@ -33,8 +34,7 @@ def number_of_bits(bits: np.int32) -> np.float32:
 def exponential(x: Any) -> Any:
     """e to the power of x, which is taken for no less than -87 and no more than 88."""
     x = min(max(x, _LEAST), _MOST)
-    # What has this added to it has no bits left behind the point.
-    octaves = x * _LOG2_E + _EXACT_BITS - _EXACT_BITS
+    octaves = x * _LOG2_E + WHOLE_NUMBERS - WHOLE_NUMBERS
     rest = x - octaves * _LN2_HIGH - octaves * _LN2_LOW
     p1, p2, p3, p4, p5, p6 = _POWERS
     series = _ONE + rest * (p1 + rest * (p2 + rest * (p3 + rest * (p4 + rest * (p5 + rest * p6)))))

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.elementary import number_of_bits
+from native_dsp.elementary import WHOLE_NUMBERS, number_of_bits
 from native_dsp.jit import inlined, kernel, outlined_kernel
 from native_dsp.tile_product import PHASES, TILE, Kind, inputs_together, make_tile_product, step_bytes
 
@@ -25,7 +25,6 @@ _INTEGERS, _HALVES = KINDS.index("integers"), KINDS.index("halves")
 ROWS_AT_ONCE = 4
 LARGEST_SUM, LARGEST_INTEGER, LARGEST_WEIGHT = 2**31 - 1, 2**15 - 1, 128
 _SMALLEST_AMPLITUDE = np.float32(1e-30)
-_EXACT_BITS = np.float32(1.5 * 2**23)
 _ALL_BUT_SIGN = np.int32(0x7FFFFFFF)
 
 
@@ -153,8 +152,7 @@ def round_row(x: Float32Array, largest: float, out: NDArray[np.int16]) -> Any:
     amplitude = max(number_of_bits(highest), _SMALLEST_AMPLITUDE)
     factor = np.float32(largest) / amplitude
     for k in range(len(x)):
-        # What has this added to it has no bits left behind the point.
-        out[k] = np.int16(np.int32(x[k] * factor + _EXACT_BITS - _EXACT_BITS))
+        out[k] = np.int16(np.int32(x[k] * factor + WHOLE_NUMBERS - WHOLE_NUMBERS))
     return np.float32(amplitude / np.float32(largest))
 
 

@@ -28,10 +28,17 @@ STRUCTURE_BANDS, STRUCTURE_TOP_HZ = 24, 8_000.0
 LOG_FLOOR = 3e-4
 
 
-TERMS = ("mel", "fine", "companded", "magnitude", "waveform", "structure", "loudness")
-EARLY = (3.0, 1.0, 1.0, 1.0, 0.6, 0.0, 0.0)
-LATE_COARSE = (8.0, 3.0, 1.0, 0.7, 0.0, 1.2, 2.0)
-LATE_FINE = (5.0, 2.0, 3.0, 1.0, 0.4, 4.0, 0.7)
+WEIGHT_COURSES = {
+    "mel": (3.0, 8.0, 5.0),
+    "fine": (1.0, 3.0, 2.0),
+    "companded": (1.0, 1.0, 3.0),
+    "magnitude": (1.0, 0.7, 1.0),
+    "waveform": (0.6, 0.0, 0.4),
+    "structure": (0.0, 1.2, 4.0),
+    "loudness": (0.0, 2.0, 0.7),
+}
+"""Weight of each term early on, late at the coarsest level, late at the finest."""
+TERMS = tuple(WEIGHT_COURSES)
 LossWeights = Mapping[str, Tensor]
 """Weight of each term that is asked for, one value per segment; what is not named is not computed.
 
@@ -50,7 +57,7 @@ def loss_weights(fineness: Tensor, progress: float, late_from: float = 0.5) -> L
     ramp_from = 0.3 * late_from
     late_share = 1.0 if progress >= late_from else max(progress - ramp_from, 0.0) / (late_from - ramp_from)
     weights = {}
-    for name, early, coarse, fine in zip(TERMS, EARLY, LATE_COARSE, LATE_FINE, strict=True):
+    for name, (early, coarse, fine) in WEIGHT_COURSES.items():
         late = coarse + (fine - coarse) * fineness
         weights[name] = early + (late - early) * late_share
     return weights
@@ -142,8 +149,8 @@ class ReconstructionLoss(nn.Module):
             if "magnitude" in names:
                 terms["magnitude"] = self._energy_distance(made.root, asked.root, inside) / level
         if "loudness" in names:
-            first, second = self.loudness(ours.power, theirs.power.repeat(2, 1, 1), bandwidth_hz.repeat(2)).chunk(2)
-            terms["loudness"] = 0.5 * (first + second)
+            each_draw = ours.power.view(2, *theirs.power.shape)
+            terms["loudness"] = self.loudness(each_draw, theirs.power, bandwidth_hz).mean(0)
         return terms
 
     def _spectrum(self, samples: Tensor, fft: int) -> _Spectrum:

@@ -49,9 +49,10 @@ class LoudnessDistance(nn.Module):
         self.register_buffer("threshold", torch.from_numpy((10.0 ** (threshold_db / 10.0)).astype(np.float32)))
 
     def forward(self, decoded: Tensor, original: Tensor, bandwidth_hz: Tensor) -> Tensor:
-        """Opinion points per segment.
+        """Opinion points per segment, of each of several decodings of the same originals.
 
-        Shape: power spectra ``[batch, frames, bins]`` twice, ``[batch]`` -> ``[batch]``.
+        Shape: power spectra ``[..., batch, frames, bins]`` and ``[batch, frames, bins]``, ``[batch]`` -> ``[...,
+        batch]``.
         """
         heard = (self.get_buffer("centres_hz") < 0.95 * bandwidth_hz[:, None]).float()[:, None, :]
         bands: Tensor = self.get_buffer("bands")
@@ -69,7 +70,7 @@ class LoudnessDistance(nn.Module):
         count = heard.sum(-1)
         all_of_it = self.width_bark * ((apart * apart).sum(-1) / count + 1e-6).sqrt()
         what_was_added = self.width_bark * (apart * added).sum(-1) / count
-        return (SYMMETRIC * all_of_it + ASYMMETRIC * what_was_added).mean(1)
+        return (SYMMETRIC * all_of_it + ASYMMETRIC * what_was_added).mean(-1)
 
     def _loudness(self, power: Tensor) -> Tensor:
         """Sones per bark of powers relative to the threshold of 0 dB.
