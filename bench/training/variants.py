@@ -100,7 +100,7 @@ def variants() -> dict[str, Variant]:
         "base": Variant("as it is shipped", BASE),
         "no_envelope": Variant(
             "all latents on the waveform, none on the log-mel envelope",
-            dataclasses.replace(BASE, envelope_latents=0, waveform_latents=envelope + waveform),
+            dataclasses.replace(BASE, envelope_latents=0, envelope_groups=0, waveform_latents=envelope + waveform),
         ),
         "no_companding": Variant(
             "linear spectra, power 1 instead of 0.5", dataclasses.replace(BASE, compand_power=1.0)

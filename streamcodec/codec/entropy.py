@@ -50,7 +50,7 @@ class EntropyTables(NamedTuple):
 
     bounds: Int32Array
     hidden: NDArray[np.int16]
-    hidden_bias: Int32Array
+    hidden_bias: NDArray[np.int16]
     out: NDArray[np.int16]
     out_bias: Int32Array
     step: Int32Array
@@ -128,11 +128,13 @@ def _predict_group(
     width = stop - start
     latents = tables.step.shape[1]
     inputs = CONTEXT_PACKETS * latents + start
+    # A packet that leans on none before it has zeros for them, which most of the time would go to.
+    leaning_from = 0 if mask else CONTEXT_PACKETS * latents
     for j in range(tables.hidden.shape[1]):
-        weights = tables.hidden[group, j]
+        weights, values = tables.hidden[group, j, leaning_from:inputs], known[leaning_from:inputs]
         total = np.int64(0)
-        for i in range(inputs):
-            total += np.int64(weights[i]) * np.int64(known[i])
+        for i in range(len(values)):
+            total += np.int64(weights[i]) * np.int64(values[i])
         total = (total >> (LATENT_BITS + WEIGHT_BITS - HIDDEN_BITS)) + tables.hidden_bias[level, mask, group, j]
         hidden[j] = min(max(total, 0), HIDDEN_LIMIT)
     for k in range(2 * width):

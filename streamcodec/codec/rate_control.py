@@ -6,6 +6,7 @@ import math
 from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from operator import itemgetter
 
 from streamcodec.errors import BitrateError
 
@@ -22,8 +23,10 @@ RESERVE_S = 4.0
 
 POSITION_STEP = 0.01
 """Fractional levels closer than this are the same."""
-CLOSE_ENOUGH = 0.002
-"""Share of a budget that may be left over."""
+CLOSE_ENOUGH, TOO_FAR = 0.002, 0.005
+"""Shares of a budget: with so little left over a search ends, with so much it looks once more."""
+NEARBY = tuple(0.02 * step for step in range(1, 6))
+"""How much finer it then tries."""
 
 
 @dataclass
@@ -107,7 +110,11 @@ def finest_within(budget_bits: float, levels: int, cost_bits: Callable[[int], fl
 def finest_position_within(
     budget_bits: float, levels: int, cost_bits: Callable[[float], float]
 ) -> tuple[float, float]:
-    """(position, cost) of the finest fractional level whose cost fits the budget, the coarsest level if none does."""
+    """(position, cost) of the finest fractional level whose cost fits the budget, the coarsest level if none does.
+
+    Cost grows with position by and large only: another position gives other packets the finer of its two levels,
+    which tells in short sounds. Where the bisection ends far below the budget, a few positions above are tried too.
+    """
     low, high = 0.0, levels - 1.0
     cost = cost_bits(low)
     while high - low > POSITION_STEP and budget_bits - cost > CLOSE_ENOUGH * budget_bits:
@@ -117,4 +124,8 @@ def finest_position_within(
             low, cost = middle, tried
         else:
             high = middle
-    return low, cost
+    found = [(low, cost)]
+    if budget_bits - cost > TOO_FAR * budget_bits:
+        above = [low + further for further in NEARBY if low + further <= levels - 1.0]
+        found += [(position, tried) for position in above if (tried := cost_bits(position)) <= budget_bits]
+    return max(found, key=itemgetter(1))

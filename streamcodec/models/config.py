@@ -51,8 +51,9 @@ class NeuralConfig:
     mel_bands: int = 40
     envelope_latents: int = 24
     waveform_latents: int = 72
-    entropy_groups: int = 4
-    entropy_hidden: int = 64
+    envelope_groups: int = 6
+    waveform_groups: int = 18
+    entropy_hidden: int = 128
     levels: int = 16
 
     encoder_dim_hop: int = 256
@@ -79,10 +80,10 @@ class NeuralConfig:
 
     @property
     def group_bounds(self) -> tuple[int, ...]:
-        """Bounds of the entropy model's groups: the envelope first, then equal parts of the waveform latents."""
-        parts = self.entropy_groups - 1
-        starts = (self.envelope_latents + self.waveform_latents * k // parts for k in range(parts + 1))
-        return (0, *starts)
+        """Bounds of the entropy model's groups: equal parts of the envelope's latents, then of the waveform's."""
+        envelope = (self.envelope_latents * k // self.envelope_groups for k in range(self.envelope_groups))
+        waveform = (self.waveform_latents * k // self.waveform_groups for k in range(self.waveform_groups + 1))
+        return (*envelope, *(self.envelope_latents + start for start in waveform))
 
     @property
     def packet_samples(self) -> int:

@@ -58,14 +58,17 @@ class CodecTask(SoundTask):
         return NeuralCodec(model_config)
 
     def _player(self) -> Player:
-        config = self.config
-        steps = [p for name, p in self.codec.named_parameters() if "log2_step" in name]
-        others = [p for name, p in self.codec.named_parameters() if "log2_step" not in name]
+        config, codec = self.config, self.codec
         return Player(
             self.codec,
             WarmupCosine(config.learning_rate, config.final_learning_rate, config.warmup_steps),
             OptimiserConfig(weight_decay=config.weight_decay, gradient_clip=config.gradient_clip),
-            [ParameterGroup(others, config.weight_decay), ParameterGroup(steps, 0.0, rate_scale=3.0)],
+            [
+                ParameterGroup(list(codec.decoder.parameters()), config.weight_decay),
+                ParameterGroup(list(codec.encoder.parameters()), config.weight_decay, rate_scale=3.0),
+                ParameterGroup(list(codec.entropy.parameters()), config.weight_decay, rate_scale=3.0),
+                ParameterGroup(list(codec.quantizer.parameters()), 0.0, rate_scale=3.0),
+            ],
             average_decay=config.ema_decay,
         )
 

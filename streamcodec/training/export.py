@@ -223,8 +223,8 @@ def _fixed(values: Tensor, bits: int) -> NDArray[np.float64]:
     return np.asarray(np.round(values.detach().double().numpy() * (1 << bits)), dtype=np.float64)
 
 
-def _weights16(values: Tensor) -> NDArray[np.int16]:
-    return np.clip(_fixed(values, integer.WEIGHT_BITS), -32768, 32767).astype(np.int16)
+def _fixed16(values: Tensor, bits: int) -> NDArray[np.int16]:
+    return np.clip(_fixed(values, bits), -32768, 32767).astype(np.int16)
 
 
 def entropy_tables(codec: NeuralCodec) -> dict[str, NDArray[np.generic]]:
@@ -234,16 +234,16 @@ def entropy_tables(codec: NeuralCodec) -> dict[str, NDArray[np.generic]]:
     widest = max(g.stop - g.start for g in model.groups)
     masks = 1 << integer.CONTEXT_PACKETS
     hidden = np.zeros((groups, config.entropy_hidden, (integer.CONTEXT_PACKETS + 1) * config.latents), np.int16)
-    hidden_bias = np.zeros((config.levels, masks, groups, config.entropy_hidden), np.int32)
+    hidden_bias = np.zeros((config.levels, masks, groups, config.entropy_hidden), np.int16)
     out = np.zeros((groups, 2 * widest, config.entropy_hidden), np.int16)
     out_bias = np.zeros((config.levels, masks, groups, 2 * widest), np.int32)
     for g in range(groups):
         first, last = model.hidden[g], model.out[g]
         assert isinstance(first, nn.Linear)
         assert isinstance(last, nn.Linear)
-        hidden[g, :, : first.in_features] = _weights16(first.weight)
-        hidden_bias[:, :, g] = _fixed(model.bias[g] + first.bias, integer.HIDDEN_BITS)
-        out[g, : last.out_features] = _weights16(last.weight)
+        hidden[g, :, : first.in_features] = _fixed16(first.weight, integer.WEIGHT_BITS)
+        hidden_bias[:, :, g] = _fixed16(model.bias[g] + first.bias, integer.HIDDEN_BITS)
+        out[g, : last.out_features] = _fixed16(last.weight, integer.WEIGHT_BITS)
         out_bias[:, :, g, : last.out_features] = _fixed(
             model.out_bias[g] + last.bias, integer.HIDDEN_BITS + integer.WEIGHT_BITS
         )

@@ -69,6 +69,19 @@ def test_any_latents_come_back_as_their_indices(spread: float) -> None:
     assert count > 10
 
 
+def test_a_packet_that_leans_on_none_is_blind_to_those_before() -> None:
+    runtime = load_runtime(DEFAULT_MODEL)
+    coder, rng = PacketCoder(runtime), np.random.default_rng(2)
+    latents = (2.0 * rng.standard_normal((1, runtime.model.config.latents))).astype(np.float32)
+    empty, full = (LatentContext(latents.size) for _ in range(2))
+    full.known[:] = rng.integers(-1_000, 1_000, full.known.size)
+    assert coder.cost_bits(latents, 6, full) == coder.cost_bits(latents, 6, empty)
+    assert coder.code(latents, 6, full) == coder.code(latents, 6, empty)
+    # The packet after leans on this one alone, and then they matter.
+    leaning = coder.code(latents, 6, empty)
+    assert leaning != coder.code(latents, 6, LatentContext(latents.size))
+
+
 def test_real_size_is_within_two_percent_of_the_cross_entropy(speech: Float32Array) -> None:
     runtime = load_runtime(DEFAULT_MODEL)
     config = runtime.model.config

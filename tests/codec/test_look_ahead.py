@@ -135,3 +135,13 @@ def test_finest_position_is_the_last_that_fits() -> None:
     assert finest_position_within(1.0, 16, lambda p: 2.0 + p) == (0.0, 2.0)
     position, _ = finest_position_within(1e9, 16, lambda p: p)
     assert position == pytest.approx(15.0, abs=0.02)
+
+
+def test_a_cost_that_goes_up_and_down_does_not_end_the_search_early() -> None:
+    # A rise of 4 % just where the bisection looks for the last time before it gives up what lies above.
+    def bits(position: float) -> float:
+        return 100.0 * position + (20.0 if 4.90 < position < 4.95 else 0.0)
+
+    position, cost = finest_position_within(500.0, 16, bits)
+    assert cost == bits(position)
+    assert 0.99 * 500.0 < cost <= 500.0
