@@ -130,8 +130,9 @@ def _predict_group(
     inputs = CONTEXT_PACKETS * latents + start
     # A packet that leans on none before it has zeros for them, which most of the time would go to.
     leaning_from = 0 if mask else CONTEXT_PACKETS * latents
+    values = known[leaning_from:inputs]
     for j in range(tables.hidden.shape[1]):
-        weights, values = tables.hidden[group, j, leaning_from:inputs], known[leaning_from:inputs]
+        weights = tables.hidden[group, j, leaning_from:inputs]
         total = np.int64(0)
         for i in range(len(values)):
             total += np.int64(weights[i]) * np.int64(values[i])

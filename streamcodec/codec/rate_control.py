@@ -110,7 +110,7 @@ def finest_within(budget_bits: float, levels: int, cost_bits: Callable[[int], fl
 def finest_position_within(
     budget_bits: float, levels: int, cost_bits: Callable[[float], float]
 ) -> tuple[float, float]:
-    """(position, cost) of the finest fractional level whose cost fits the budget, the coarsest level if none does.
+    """(position, cost) of the fractional level that makes most of the budget, the coarsest level if none fits it.
 
     Cost grows with position by and large only: another position gives other packets the finer of its two levels,
     which tells in short sounds. Where the bisection ends far below the budget, a few positions above are tried too.

@@ -64,10 +64,11 @@ class EntropyModel(nn.Module):
         for age in range(1, CONTEXT_PACKETS + 1):
             past = nn.functional.pad(limited, (0, 0, age, 0))[:, : limited.shape[1]]
             history.append(past * available[..., age - 1 : age])
+        everything = torch.cat([*history, limited], dim=-1)
         mask = (available.long() * torch.tensor([1, 2], device=level.device)).sum(-1)
         locations, scales = [], []
         for k, group in enumerate(self.groups):
-            known = torch.cat([*history, limited[..., : group.start]], dim=-1)
+            known = everything[..., : CONTEXT_PACKETS * self.config.latents + group.start]
             hidden = self.hidden[k](known) + self.bias[k][level, mask]
             hidden = hidden.clamp(0.0, HIDDEN_LIMIT)
             out = self.out[k](hidden) + self.out_bias[k][level, mask]

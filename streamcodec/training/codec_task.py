@@ -59,15 +59,19 @@ class CodecTask(SoundTask):
 
     def _player(self) -> Player:
         config, codec = self.config, self.codec
+        encoder, entropy, steps = (list(m.parameters()) for m in (codec.encoder, codec.entropy, codec.quantizer))
+        # The decoder, and whatever an experiment has added.
+        apart = {id(p) for p in (*encoder, *entropy, *steps)}
+        others = [p for p in codec.parameters() if id(p) not in apart]
         return Player(
-            self.codec,
+            codec,
             WarmupCosine(config.learning_rate, config.final_learning_rate, config.warmup_steps),
             OptimiserConfig(weight_decay=config.weight_decay, gradient_clip=config.gradient_clip),
             [
-                ParameterGroup(list(codec.decoder.parameters()), config.weight_decay),
-                ParameterGroup(list(codec.encoder.parameters()), config.weight_decay, rate_scale=3.0),
-                ParameterGroup(list(codec.entropy.parameters()), config.weight_decay, rate_scale=3.0),
-                ParameterGroup(list(codec.quantizer.parameters()), 0.0, rate_scale=3.0),
+                ParameterGroup(others, config.weight_decay),
+                ParameterGroup(encoder, config.weight_decay, rate_scale=3.0),
+                ParameterGroup(entropy, config.weight_decay, rate_scale=3.0),
+                ParameterGroup(steps, 0.0, rate_scale=3.0),
             ],
             average_decay=config.ema_decay,
         )

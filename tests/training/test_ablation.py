@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import dataclasses
+from pathlib import Path
+
 import pytest
 import torch
 
-from bench.training.__main__ import at_rates
+from bench.training.__main__ import VariantTask, at_rates
 from bench.training.residual_stages import STAGE_BITS, Codebook, FiniteScalars, ResidualCodec, Stage
 from bench.training.variants import GruTrunk, variants, with_gru_trunks, without_noise
 from streamcodec.models.codec import NeuralCodec, context_available
-from tests.training.tiny import TINY
+from tests.training.tiny import SETTINGS, TINY
 
 
 def test_rates_are_compared_on_a_logarithmic_scale() -> None:
@@ -83,3 +86,12 @@ def test_exchanged_networks_run_in_the_codec(noisy: bool) -> None:
     with torch.no_grad():
         out = codec(0.1 * torch.randn(1, 4 * 480), level, context_available(1, 4, "independent"), nothing_lost)
     assert torch.allclose(out.samples, out.second, atol=1e-6) is not noisy
+
+
+@pytest.mark.parametrize("name", ["base", "gru_trunk", "residual_fsq"])
+def test_what_a_variant_adds_is_trained_with_the_rest(name: str, cache: Path) -> None:
+    variant = dataclasses.replace(variants()[name], model=TINY)
+    task = VariantTask(variant, SETTINGS, cache, bfloat16=False)
+    (player,) = task.players.values()
+    moved = [id(p) for group in player.make_optimiser().param_groups for p in group["params"]]
+    assert sorted(moved) == sorted(id(p) for p in task.codec.parameters())
