@@ -27,7 +27,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--batch", type=int, default=8, help="segments per step and process (default 8)")
     parser.add_argument("--learning-rate", type=positive, default=None, help="peak rate (default: by stage)")
     parser.add_argument(
-        "--start-from", type=Path, default=None, help="checkpoint that a new run takes its weights from"
+        "--start-from",
+        default=None,
+        metavar="CHECKPOINT_OR_MODEL",
+        help="what a new run takes its weights from: a checkpoint, a model's folder or its name (speech-24k)",
+    )
+    parser.add_argument(
+        "--decoder-only",
+        action="store_true",
+        help="train the decoder alone: packets stay as they are, so old and new ends of a line understand each other",
     )
     parser.add_argument(
         "--adversarial",
@@ -77,6 +85,7 @@ def run(options: argparse.Namespace) -> None:
         bfloat16=options.bf16,
         start_from=options.start_from,
         adversarial_from=options.adversarial,
+        decoder_only=options.decoder_only,
     )
     if options.benchmark:
         _benchmark(asked)

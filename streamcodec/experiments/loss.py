@@ -14,7 +14,7 @@ RATE_HZ = 16_000
 TARGET_KBPS = 8.0
 JUDGED = "l1"
 """The loss that is tried with a discriminator too: of those on features alone, whose blur a judge can hear."""
-DISCRIMINATOR = DiscriminatorConfig((1024, 512, 256), channels=16, layers=3)
+DISCRIMINATOR = DiscriminatorConfig((1024, 512, 256), channels=16, layers=3, top_hz=RATE_HZ / 2)
 JUDGED_FROM = 0.4
 """Progress at which the discriminator comes in: before, there is nothing to tell apart."""
 RAMP_SHARE = 0.2

@@ -52,13 +52,15 @@ class NeuralCodec(nn.Module):
         self.entropy = EntropyModel(config)
         self.decoder = Decoder(config)
 
-    def forward(self, samples: Tensor, level: Tensor, available: Tensor, lost: Tensor) -> CodecOutput:
-        """Encode and decode whole packets from zero state.
+    def forward(
+        self, samples: Tensor, level: Tensor, available: Tensor, lost: Tensor, gains: Tensor | None = None
+    ) -> CodecOutput:
+        """Encode and decode whole packets from zero state, the decoder's output scaled by ``gains`` if there are any.
 
         Shape:
             samples ``[batch, packets * packet_samples]``; level int64 ``[batch, packets]``;
             available bool ``[batch, packets, CONTEXT_PACKETS]`` (context of the entropy model);
-            lost bool ``[batch, packets]`` (packets the decoder never sees).
+            lost bool ``[batch, packets]`` (packets the decoder never sees); gains ``[levels + 1, 3 * bins]``.
         """
         batch = samples.shape[0]
         companded = self.spectrum.compand(self.spectrum.analyse(samples))
@@ -67,6 +69,8 @@ class NeuralCodec(nn.Module):
         received = torch.where(lost[..., None], 0.0, coded.dequantized)
         seen_level = torch.where(lost, self.config.levels, level)
         decoded, _ = self.decoder(received, seen_level, self.decoder.initial_state(batch))
+        if gains is not None:
+            decoded = decoded * gains[seen_level].repeat_interleave(self.config.hops_per_packet, dim=1)
         return CodecOutput(self.render(decoded), self.render(decoded), coded.bits, coded.bits_hard)
 
     def code(self, latents: Tensor, level: Tensor, available: Tensor) -> CodedLatents:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from typing import Generic, TypeVar
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from streamcodec.models.discriminator import Discriminator, DiscriminatorConfig, Verdict
 from streamcodec.models.spectrum import mel_density
@@ -28,16 +28,17 @@ class AdversarialConfig:
     """Settings of the adversarial stage.
 
     The shares are norms of gradients at what the network gives out, as multiples of the reconstruction loss's
-    (:class:`~streamcodec.training.balancer.Balancer`). They grow from zero over ``ramp_steps`` once the discriminator
-    has begun to learn, since at first it has nothing to say.
+    (:class:`~streamcodec.training.balancer.Balancer`). They grow from zero over ``ramp_steps`` after a head start of
+    the discriminator: a network that answers its first guesses keeps it from ever learning to tell.
     """
 
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     discriminator_learning_rate: float = 5e-4
-    adversarial_share: float = 0.4
-    features_share: float = 0.8
+    adversarial_share: float = 1.5
+    features_share: float = 2.0
     from_progress: float = 0.0
     """Share of the run that is plain regression."""
+    head_start_steps: int = 400
     ramp_steps: int = 300
     crop_samples: int = 8_192
     """Length of the random piece of each segment that is judged."""
@@ -46,8 +47,10 @@ class AdversarialConfig:
 class AdversarialTask(TrainingTask, Generic[JudgedT]):
     """A task that makes sound, with a discriminator as second player.
 
-    Hinge losses after Lim and Ye, "Geometric GAN" (2017). The network also matches the discriminator's features; if
-    its decoder draws noise, by the energy distance of two draws, not by plain differences, which would dull it.
+    Each decoded piece is judged beside its own original, place by place, so that what both have in common cancels
+    (Jolicoeur-Martineau, "The relativistic discriminator", 2018; Huang et al., "The GAN is dead; long live the GAN!",
+    2024). The network may also match the discriminator's features; if its decoder draws noise, by the energy distance
+    of two draws, not by plain differences, which would dull it.
     """
 
     def __init__(self, judged: JudgedT, config: AdversarialConfig) -> None:
@@ -92,12 +95,14 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
         self.rounds += 1
 
     def state(self) -> dict[str, object]:
-        """The balancer's averages, and how long the discriminator has been learning."""
-        return {"norms": self.balancer.norms, "rounds": self.rounds}
+        """The judged task's own, the balancer's averages, and how long the discriminator has been learning."""
+        return {**self.judged.state(), "norms": self.balancer.norms, "rounds": self.rounds}
 
     def load_state(self, state: Mapping[str, object]) -> None:
         """Nothing is there if the stage begins on a checkpoint of the regression stage."""
-        norms, rounds = state.get("norms", {}), state.get("rounds", 0)
+        own = dict(state)
+        norms, rounds = own.pop("norms", {}), own.pop("rounds", 0)
+        self.judged.load_state(own)
         if not isinstance(norms, dict) or not isinstance(rounds, int):
             raise TrainingError("the checkpoint's adversarial state is damaged")
         self.balancer.norms, self.rounds = dict(norms), rounds
@@ -114,24 +119,23 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
         return _Seen(original, draws)
 
     def _network_turn(self, done: SoundPass, seen: _Seen) -> Turn:
-        scores = [verdict.score.float() for draw in seen.draws for verdict in draw]
-        others = {
-            "adversarial": _mean([self._heard(torch.relu(1.0 - score)) for score in scores]),
-            "features": self._feature_distance(seen),
-        }
-        ramp = min(1.0, self.rounds / self.config.ramp_steps)
+        others = {"adversarial": _mean([self._lead(x.detach(), y) for x, y in seen.pairs()])}
+        if self.config.features_share:
+            others["features"] = self._feature_distance(seen)
+        since = max(0, self.rounds - self.config.head_start_steps)
+        ramp = min(1.0, since / self.config.ramp_steps)
         balanced = self.balancer.combine(done.distance, others, done.outputs, ramp)
         figures = {**done.figures, "loss": done.loss.detach(), **others}
         return Turn(next(iter(self.players)), balanced + done.price, figures)
 
     def _discriminator_turn(self, seen: _Seen) -> Turn:
-        losses, right = [], []
-        for original, *draws in zip(seen.original, *seen.draws, strict=True):
-            x, made = original.score.float(), [draw.score.float() for draw in draws]
-            misjudged = torch.relu(1.0 - x) + _mean([torch.relu(1.0 + a) for a in made])
-            losses.append(self._heard(misjudged))
-            right.append(0.5 * ((x > 0).float().mean() + (made[0] < 0).float().mean()))
-        return Turn(DISCRIMINATOR, _mean(losses), {"right": _mean(right)})
+        misjudged = _mean([self._lead(y, x) for x, y in seen.pairs()])
+        right = _mean([(x > y).float().mean() for x, y in seen.pairs()])
+        return Turn(DISCRIMINATOR, misjudged, {"right": right})
+
+    def _lead(self, better: Tensor, worse: Tensor) -> Tensor:
+        """By how much one score leads where the other should: 0 far behind, linear far ahead."""
+        return self._heard(nn.functional.softplus(better - worse))
 
     def _feature_distance(self, seen: _Seen) -> Tensor:
         """Distance in every layer, relative to the original's features; of two draws the energy distance."""
@@ -150,7 +154,7 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
 
         Shape: ``[..., bins]`` -> ``[]``.
         """
-        places_hz = torch.linspace(0.0, self.discriminator.nyquist_hz, values.shape[-1], device=values.device)
+        places_hz = torch.linspace(0.0, self.discriminator.top_hz, values.shape[-1], device=values.device)
         density = mel_density(places_hz)
         return (values.mean(tuple(range(values.dim() - 1))) * density).sum() / density.sum()
 
@@ -161,6 +165,12 @@ class _Seen:
 
     original: list[Verdict]
     draws: list[list[Verdict]]
+
+    def pairs(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """Scores of an original and of a draw, of every draw at every resolution."""
+        for draw in self.draws:
+            for wanted, found in zip(self.original, draw, strict=True):
+                yield wanted.score.float(), found.score.float()
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:

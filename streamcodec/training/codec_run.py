@@ -17,7 +17,7 @@ from streamcodec.training.checkpoint import read_checkpoint
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.data import build_cache
 from streamcodec.training.loop import CHECKPOINT, TrainingLoop
-from streamcodec.training.schedule import FINE_TUNING, TrainingConfig
+from streamcodec.training.schedule import DECODER_STAGE, FINE_TUNING, TrainingConfig
 from streamcodec.training.task import TrainingError
 from streamcodec.training.team import Team, join_team
 from streamcodec.training.throughput import Option, benchmark, bfloat16_is_faster, codec_task_of, options_here
@@ -29,7 +29,8 @@ Switch = Literal["auto", "on", "off"]
 class CodecRunOptions:
     """What a user may ask of a run.
 
-    ``adversarial_from`` is the progress at which the adversarial stage begins, None for never.
+    ``start_from`` is a checkpoint, or the name or folder of an exported model. ``adversarial_from`` is the progress
+    at which the adversarial stage begins, None for never. ``decoder_only`` leaves encoder and packets as they are.
     """
 
     data: Sequence[Path]
@@ -41,8 +42,9 @@ class CodecRunOptions:
     seed: int = 1
     device: str = "auto"
     bfloat16: Switch = "auto"
-    start_from: Path | None = None
+    start_from: Path | str | None = None
     adversarial_from: float | None = None
+    decoder_only: bool = False
 
 
 @dataclass
@@ -73,7 +75,9 @@ def choose_device(name: str) -> str:
 
 def settings_of(options: CodecRunOptions) -> TrainingConfig:
     """Settings from nothing, from trained weights, or for an adversarial stage on trained weights."""
-    if options.adversarial_from == 0.0:
+    if options.decoder_only:
+        settings = DECODER_STAGE
+    elif options.adversarial_from == 0.0:
         settings = FINE_TUNING
     elif options.start_from is not None:
         settings = TrainingConfig(late_losses_from=0.0, rate_warmup_steps=1)
@@ -91,7 +95,13 @@ def make_task(
 ) -> CodecTask | AdversarialTask[CodecTask]:
     """The task of the stage that is asked for."""
     codec_task = CodecTask(
-        options.model, settings_of(options), cache, device=device, start_from=options.start_from, team=team
+        options.model,
+        settings_of(options),
+        cache,
+        device=device,
+        start_from=options.start_from,
+        team=team,
+        decoder_only=options.decoder_only,
     )
     if options.adversarial_from is None:
         return codec_task
@@ -101,13 +111,14 @@ def make_task(
 def start_run(options: CodecRunOptions) -> CodecRun:
     """Join the team, decode the data once, choose the precision, and begin or resume the run.
 
-    Raises TrainingError if an adversarial stage is asked for with nothing trained to start on.
+    Raises TrainingError if a stage that wants trained weights is asked for with nothing trained to start on.
     """
     standing = options.folder / CHECKPOINT
-    if options.adversarial_from == 0.0 and options.start_from is None and not standing.is_file():
+    fresh = options.start_from is None and not standing.is_file()
+    if fresh and (options.adversarial_from == 0.0 or options.decoder_only):
         raise TrainingError(
-            "the adversarial stage wants trained weights: give --start-from a checkpoint, --out a folder that holds "
-            "a run, or --adversarial the progress to begin at, 0.7 for example"
+            "this stage wants trained weights: give --start-from a checkpoint or a model (speech-24k), --out a "
+            "folder that holds a run, or --adversarial the progress to begin at, 0.7 for example"
         )
     device = choose_device(options.device)
     team = join_team(torch.device(device))

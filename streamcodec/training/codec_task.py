@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -10,8 +11,10 @@ from torch import Tensor
 
 from streamcodec.models.codec import CodecOutput, NeuralCodec
 from streamcodec.models.config import NeuralConfig
+from streamcodec.models.shipped import load_model
 from streamcodec.training.checkpoint import CODEC, read_checkpoint
 from streamcodec.training.data import BatchesAhead, SegmentSource
+from streamcodec.training.from_shipped import codec_of
 from streamcodec.training.initialise import grow_from, initialise_linear_paths
 from streamcodec.training.learning_rate import WarmupCosine
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
@@ -23,7 +26,12 @@ from streamcodec.training.team import Team
 
 
 class CodecTask(SoundTask):
-    """The networks of the neural tier, scored by :class:`~streamcodec.training.losses.ReconstructionLoss`."""
+    """The networks of the neural tier, scored by :class:`~streamcodec.training.losses.ReconstructionLoss`.
+
+    With ``decoder_only`` the decoder alone is trained: packets stay what they are, and old and new decoders read the
+    same ones. ``start_from`` is a checkpoint, or the name or folder of an exported model; then sound is scored as
+    that model plays it, its output gains included.
+    """
 
     def __init__(
         self,
@@ -32,11 +40,13 @@ class CodecTask(SoundTask):
         cache: Path,
         device: str = "cpu",
         compile_model: bool = False,
-        start_from: Path | None = None,
+        start_from: Path | str | None = None,
         bfloat16: bool = False,
         team: Team | None = None,
+        decoder_only: bool = False,
     ) -> None:
         self.config = config
+        self.decoder_only = decoder_only
         self.sample_rate_hz = model_config.sample_rate_hz
         self.device = torch.device(device)
         self.bfloat16 = bfloat16
@@ -44,6 +54,11 @@ class CodecTask(SoundTask):
         self.team = team or Team()
         torch.manual_seed(config.seed)
         self.codec = self.make_codec(model_config).to(self.device)
+        if decoder_only:
+            self.codec.requires_grad_(False)
+            self.codec.decoder.requires_grad_(True)
+        self.gains: Tensor | None = None
+        """What the decoder's output is scaled by as it is played, where a shipped model says so."""
         self.loss = ReconstructionLoss(model_config.sample_rate_hz, config.repulsion, by_ear=True).to(self.device)
         segment = config.segment_packets * model_config.packet_samples
         self.source = SegmentSource(cache, segment, model_config.sample_rate_hz, config.seed)
@@ -67,7 +82,9 @@ class CodecTask(SoundTask):
             codec,
             WarmupCosine(config.learning_rate, config.final_learning_rate, config.warmup_steps),
             OptimiserConfig(weight_decay=config.weight_decay, gradient_clip=config.gradient_clip),
-            [
+            [ParameterGroup(list(codec.decoder.parameters()), config.weight_decay)]
+            if self.decoder_only
+            else [
                 ParameterGroup(others, config.weight_decay),
                 ParameterGroup(encoder, config.weight_decay, rate_scale=3.0),
                 ParameterGroup(entropy, config.weight_decay, rate_scale=3.0),
@@ -78,16 +95,30 @@ class CodecTask(SoundTask):
 
     def settings(self) -> dict[str, object]:
         """Those of the run, and the precision that was chosen."""
-        return {**dataclasses.asdict(self.config), "bfloat16": self.bfloat16}
+        return {**dataclasses.asdict(self.config), "bfloat16": self.bfloat16, "decoder_only": self.decoder_only}
 
     def prepare(self) -> dict[str, float]:
         """Take over the weights to start from, or set the linear paths to Karhunen-Loeve transforms of some sound."""
-        if self._start_from is not None:
-            stored = read_checkpoint(self._start_from, self.device)
+        if self._start_from is not None and Path(self._start_from).is_file():
+            stored = read_checkpoint(Path(self._start_from), self.device)
             grow_from(self.codec, stored["players"][CODEC]["average"])
+            return {}
+        if self._start_from is not None:
+            shipped, gains = codec_of(load_model(str(self._start_from)))
+            grow_from(self.codec, shipped.state_dict())
+            self.gains = gains.to(self.device)
             return {}
         samples, _ = self.source.batch(step=2**31, size=self.config.initial_segments)
         return initialise_linear_paths(self.codec, torch.from_numpy(samples).to(self.device))
+
+    def state(self) -> dict[str, object]:
+        """The gains of the model that the run started from."""
+        return {} if self.gains is None else {"gains": self.gains}
+
+    def load_state(self, state: Mapping[str, object]) -> None:
+        """Take them back."""
+        gains = state.get("gains")
+        self.gains = gains.to(self.device) if isinstance(gains, Tensor) else None
 
     def sound_batch(self, step: int, progress: float) -> SoundPass:
         """Draw the batch of a step, code it under random conditions, and score it."""
@@ -96,11 +127,11 @@ class CodecTask(SoundTask):
         samples, bandwidth = self._batches.batch(own_step, config.batch_segments)
         x = torch.from_numpy(samples).to(self.device)
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + own_step)
-        conditions = draw_conditions(model, x.shape[0], config.segment_packets, generator)
+        conditions = draw_conditions(model, x.shape[0], config.segment_packets, generator, config.level_shares)
         level = conditions.level.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             out: CodecOutput = self._forward(
-                x, level, conditions.available.to(self.device), conditions.lost.to(self.device)
+                x, level, conditions.available.to(self.device), conditions.lost.to(self.device), self.gains
             )
         lag = model.overlap_samples
         first, second = (

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -13,6 +14,14 @@ from torch import Tensor
 
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.entropy import CONTEXT_PACKETS
+
+LevelCurve = Sequence[tuple[float, float]]
+"""(fineness, value) pairs, interpolated; fineness runs from 0, the coarsest level, to 1, the finest."""
+
+LEVEL_SHARES = ((0.0, 1.5), (0.12, 3.0), (0.4, 2.0), (0.6, 1.0), (0.75, 0.4), (1.0, 0.4))
+"""How often a fineness (0 coarsest to 1 finest) is drawn: most at the levels of calls of 2 to 10 kbps."""
+COARSE_LEVEL_SHARES = ((0.0, 1.0), (0.13, 3.0), (0.27, 1.5), (0.4, 0.7), (0.5, 0.3), (1.0, 0.3))
+"""The same, most at 2 to 6 kbps, where a decoder has to make up the most."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +44,8 @@ class TrainingConfig:
     """Progress at which the final loss weights hold; 0 where a run starts from trained weights."""
     repulsion: float = 1.0
     """Weight of the distance between two draws in the energy distance; below 1, draws are less noisy than sound."""
+    level_shares: LevelCurve = LEVEL_SHARES
+    """How often each fineness is drawn."""
     seed: int = 1
 
 
@@ -42,6 +53,8 @@ FINE_TUNING = TrainingConfig(
     learning_rate=3e-4, final_learning_rate=2e-5, warmup_steps=100, rate_warmup_steps=1, late_losses_from=0.0
 )
 """Settings for an adversarial stage, which starts from trained weights."""
+DECODER_STAGE = dataclasses.replace(FINE_TUNING, learning_rate=2e-4, level_shares=COARSE_LEVEL_SHARES)
+"""Settings for the same where the decoder alone is trained."""
 
 
 def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:
@@ -53,13 +66,6 @@ def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:
     return ladder * min(1.0, (step + 1) / config.rate_warmup_steps)
 
 
-LevelCurve = Sequence[tuple[float, float]]
-"""(fineness, value) pairs, interpolated; fineness runs from 0, the coarsest level, to 1, the finest."""
-
-LEVEL_SHARES = ((0.0, 1.5), (0.12, 3.0), (0.4, 2.0), (0.6, 1.0), (0.75, 0.4), (1.0, 0.4))
-"""How often a fineness (0 coarsest to 1 finest) is drawn: most at the levels of calls of 2 to 10 kbps."""
-
-
 def by_level(curve: LevelCurve, levels: int) -> NDArray[np.float64]:
     """Values of a curve over fineness at each rate level.
 
@@ -69,12 +75,12 @@ def by_level(curve: LevelCurve, levels: int) -> NDArray[np.float64]:
     return np.asarray(np.interp(np.linspace(0.0, 1.0, levels), fineness, values), np.float64)
 
 
-def level_shares(levels: int) -> Tensor:
+def level_shares(levels: int, curve: LevelCurve = LEVEL_SHARES) -> Tensor:
     """Shares of the rate levels in training.
 
     Shape: output ``[levels]``, sum 1.
     """
-    drawn = torch.from_numpy(by_level(LEVEL_SHARES, levels))
+    drawn = torch.from_numpy(by_level(curve, levels))
     return drawn / drawn.sum()
 
 
@@ -87,9 +93,15 @@ class Conditions:
     lost: Tensor
 
 
-def draw_conditions(model: NeuralConfig, batch: int, packets: int, generator: torch.Generator) -> Conditions:
+def draw_conditions(
+    model: NeuralConfig,
+    batch: int,
+    packets: int,
+    generator: torch.Generator,
+    level_curve: LevelCurve = LEVEL_SHARES,
+) -> Conditions:
     """Random coding conditions: mostly one level per segment, contexts of every kind, some bursts of loss."""
-    shares = level_shares(model.levels)
+    shares = level_shares(model.levels, level_curve)
     level = torch.multinomial(shares, batch, replacement=True, generator=generator)[:, None].repeat(1, packets)
     for row in range(batch):
         if torch.rand((), generator=generator) < 0.2:

@@ -1,0 +1,106 @@
+"""Training that goes on from an exported model: nothing is lost on the way back, and packets can stay as they are."""
+
+from __future__ import annotations
+
+import dataclasses
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from streamcodec.errors import ModelError
+from streamcodec.models.shipped import load_model
+from streamcodec.training.codec_run import CodecRunOptions, make_task, start_run
+from streamcodec.training.codec_task import CodecTask
+from streamcodec.training.export import entropy_tables, export_model, load_checkpoint
+from streamcodec.training.from_shipped import codec_of
+from streamcodec.training.loop import TrainingLoop
+from streamcodec.training.release import MODES
+from streamcodec.training.schedule import COARSE_LEVEL_SHARES, level_shares
+from streamcodec.training.task import TrainingError
+from tests.training.tiny import SETTINGS, TINY
+
+FACTS: dict[str, object] = {"kbps_by_level": {mode: [1.0 + k for k in range(TINY.levels)] for mode in MODES}}
+
+
+@pytest.fixture(scope="module")
+def exported(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("from_shipped")
+    loop = TrainingLoop(CodecTask(TINY, SETTINGS, cache), folder / "run")
+    for _ in range(3):
+        loop.train_step(0.1)
+    loop.save()
+    export_model(load_checkpoint(folder / "run" / "checkpoint.pt"), folder / "tiny", FACTS)
+    return folder / "tiny"
+
+
+def decoder_only(cache: Path, start_from: Path | None) -> CodecTask:
+    return CodecTask(TINY, SETTINGS, cache, start_from=start_from, decoder_only=True)
+
+
+def test_the_shipped_model_comes_back_to_the_last_bit() -> None:
+    model = load_model()
+    codec, gains = codec_of(model)
+    tables = entropy_tables(codec)
+    assert tables.keys() == model.entropy.keys()
+    for name, values in tables.items():
+        np.testing.assert_array_equal(values, model.entropy[name], err_msg=name)
+    assert gains.shape == (model.config.levels + 1, 3 * model.config.bins)
+    # Noise is lowered at low frequencies and left alone above, beside the sound.
+    sound, _, noise = gains[0].chunk(3)
+    torch.testing.assert_close(noise[:60] / sound[:60], torch.full((60,), 0.85), atol=1e-3, rtol=0)
+    torch.testing.assert_close(noise[-100:], sound[-100:], atol=1e-3, rtol=0)
+
+
+def test_a_run_starts_where_the_exported_model_stands(cache: Path, exported: Path, tmp_path: Path) -> None:
+    task = decoder_only(cache, exported)
+    TrainingLoop(task, tmp_path)
+    trained = load_checkpoint(exported.parent / "run" / "checkpoint.pt")
+    for name, weights in trained.decoder.state_dict().items():
+        # As near as the export's 16 bits.
+        torch.testing.assert_close(task.codec.decoder.state_dict()[name], weights, atol=2e-3, rtol=2e-3)
+    assert task.gains is not None
+
+
+def test_training_the_decoder_alone_leaves_every_packet_as_it_is(cache: Path, exported: Path, tmp_path: Path) -> None:
+    task = decoder_only(cache, exported)
+    loop = TrainingLoop(task, tmp_path)
+    before = {name: values.clone() for name, values in task.codec.state_dict().items()}
+    for _ in range(2):
+        loop.train_step(0.1)
+    changed = {name for name, values in task.codec.state_dict().items() if not torch.equal(values, before[name])}
+    assert changed
+    assert all(name.startswith("decoder.") for name in changed)
+    loop.save()
+    export_model(load_checkpoint(tmp_path / "checkpoint.pt"), tmp_path / "tiny", FACTS)
+    assert load_model(str(tmp_path / "tiny")).fingerprint == load_model(str(exported)).fingerprint
+    assert (tmp_path / "tiny" / "encoder.onnx").read_bytes() == (exported / "encoder.onnx").read_bytes()
+
+    resumed = decoder_only(cache, None)
+    TrainingLoop(resumed, tmp_path)
+    assert resumed.gains is not None
+    assert torch.equal(resumed.gains, codec_of(load_model(str(exported)))[1])
+
+
+def test_output_gains_are_heard_in_training(cache: Path, exported: Path, tmp_path: Path) -> None:
+    task = decoder_only(cache, exported)
+    TrainingLoop(task, tmp_path)
+    assert task.gains is not None
+    task.gains = torch.zeros_like(task.gains)
+    assert not task.sound_batch(0, 0.5).draws[0].any()
+
+
+def test_a_decoder_wants_something_to_start_on(cache: Path, tmp_path: Path) -> None:
+    options = CodecRunOptions(data=[tmp_path], folder=tmp_path / "run", cache=cache, model=TINY, decoder_only=True)
+    with pytest.raises(TrainingError, match="--start-from"):
+        start_run(options)
+    named = dataclasses.replace(options, start_from="no-such-model", device="cpu")
+    with pytest.raises(ModelError, match="no usable model"):
+        TrainingLoop(make_task(named, cache, "cpu"), tmp_path / "run")
+
+
+def test_a_decoder_alone_hears_coarse_levels_most() -> None:
+    everything, coarse = level_shares(16), level_shares(16, COARSE_LEVEL_SHARES)
+    assert float(coarse.sum()) == pytest.approx(1.0)
+    assert coarse[:4].sum() > everything[:4].sum()
