@@ -107,13 +107,16 @@ def _train(started: CodecRun, options: argparse.Namespace) -> None:
         task = bar.add_task("starting", total=1.0)
 
         def report(row: dict[str, object]) -> None:
-            kbps = row["kbps"]
-            assert isinstance(kbps, list)
+            kbps = row.get("kbps")
+            found = (
+                f"loss {row['loss']} kbps {kbps[0]}-{kbps[-1]}"
+                if isinstance(kbps, list)
+                else f"discriminator alone {row['discriminator_loss']}"
+            )
             bar.update(
                 task,
                 completed=float(str(row["progress"])),
-                description=f"step {row['step']} loss {row['loss']} kbps {kbps[0]}-{kbps[-1]} "
-                f"{row['audio_s_per_s']} s/s",
+                description=f"step {row['step']} {found} {row['audio_s_per_s']} s/s",
             )
             draw_curves(options.out)
 

@@ -17,8 +17,8 @@ JUDGED = "l1"
 DISCRIMINATOR = DiscriminatorConfig((1024, 512, 256), channels=16, layers=3, top_hz=RATE_HZ / 2)
 JUDGED_FROM = 0.4
 """Progress at which the discriminator comes in: before, there is nothing to tell apart."""
-RAMP_SHARE = 0.2
-"""Share of the steps over which its say grows."""
+HEAD_START_SHARE, RAMP_SHARE = 0.1, 0.2
+"""Shares of the steps in which it learns alone, and over which its say then grows."""
 
 
 def run(context: Context) -> Results:
@@ -36,9 +36,8 @@ def run(context: Context) -> Results:
 def _variants(context: Context) -> dict[str, ResearchTraining]:
     """Training settings by the name of the row."""
     variants = {name: settings_for(context, loss=name, target_kbps=TARGET_KBPS) for name in LOSSES}
-    judge = AdversarialConfig(
-        DISCRIMINATOR, from_progress=JUDGED_FROM, ramp_steps=max(1, round(RAMP_SHARE * context.scale.steps))
-    )
+    head_start, ramp = (max(1, round(share * context.scale.steps)) for share in (HEAD_START_SHARE, RAMP_SHARE))
+    judge = AdversarialConfig(DISCRIMINATOR, from_progress=JUDGED_FROM, head_start_steps=head_start, ramp_steps=ramp)
     judged = settings_for(context, loss=JUDGED, target_kbps=TARGET_KBPS, adversarial=judge)
     return {**variants, f"{JUDGED}+adversarial": judged}
 

@@ -34,11 +34,12 @@ class AdversarialConfig:
 
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
     discriminator_learning_rate: float = 5e-4
-    adversarial_share: float = 1.5
+    adversarial_share: float = 1.0
     features_share: float = 2.0
     from_progress: float = 0.0
     """Share of the run that is plain regression."""
-    head_start_steps: int = 400
+    head_start_steps: int = 1_000
+    """Steps in which the discriminator alone moves."""
     ramp_steps: int = 300
     crop_samples: int = 8_192
     """Length of the random piece of each segment that is judged."""
@@ -83,16 +84,26 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
         return self.judged.validate()
 
     def turns(self, step: int, progress: float) -> Iterator[Turn]:
-        """The network's turn; from ``from_progress`` on under the discriminator's eyes, then the discriminator's."""
+        """The network's turn; from ``from_progress`` on under the discriminator's eyes, then the discriminator's.
+
+        While the discriminator has its head start, the turn is its alone.
+        """
         if progress < self.config.from_progress:
             yield from self.judged.turns(step, progress)
             return
-        done = self.judged.sound_batch(step, progress)
+        ahead = self.rounds < self.config.head_start_steps
+        with torch.set_grad_enabled(not ahead):
+            done = self.judged.sound_batch(step, progress)
         seen = self._judge(done)
-        yield self._network_turn(done, seen)
+        if not ahead:
+            yield self._network_turn(done, seen)
         # The graph of the verdicts serves the discriminator too: its weights have not moved since.
         yield self._discriminator_turn(seen)
         self.rounds += 1
+
+    def end_head_start(self) -> None:
+        """Let both move from the next step on."""
+        self.rounds = max(self.rounds, self.config.head_start_steps)
 
     def state(self) -> dict[str, object]:
         """The judged task's own, the balancer's averages, and how long the discriminator has been learning."""
@@ -122,8 +133,7 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
         others = {"adversarial": _mean([self._lead(x.detach(), y) for x, y in seen.pairs()])}
         if self.config.features_share:
             others["features"] = self._feature_distance(seen)
-        since = max(0, self.rounds - self.config.head_start_steps)
-        ramp = min(1.0, since / self.config.ramp_steps)
+        ramp = min(1.0, (self.rounds - self.config.head_start_steps) / self.config.ramp_steps)
         balanced = self.balancer.combine(done.distance, others, done.outputs, ramp)
         figures = {**done.figures, "loss": done.loss.detach(), **others}
         return Turn(next(iter(self.players)), balanced + done.price, figures)

@@ -33,6 +33,8 @@ def audio_s_per_s(task: TrainingTask, steps: int = TIMED_STEPS) -> float:
     Counts the fastest step: a step is held up by other programs, never sped up by them.
     """
     kept = copy.deepcopy(task.state())
+    if isinstance(task, AdversarialTask):
+        task.end_head_start()
     parameters = {name: list(player.module.parameters()) for name, player in task.players.items()}
     on_gpu = next(iter(parameters.values()))[0].is_cuda
     fastest_s = float("inf")

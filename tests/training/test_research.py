@@ -86,7 +86,11 @@ JUDGED = ResearchTraining(
     segment_s=0.2,
     target_kbps=1.0,
     adversarial=AdversarialConfig(
-        DiscriminatorConfig((512, 256), channels=4, layers=2), from_progress=0.3, ramp_steps=2, crop_samples=2_400
+        DiscriminatorConfig((512, 256), channels=4, layers=2),
+        from_progress=0.3,
+        head_start_steps=0,
+        ramp_steps=2,
+        crop_samples=2_400,
     ),
 )
 
