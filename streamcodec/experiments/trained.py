@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -66,7 +66,7 @@ def trained(
             patience=5 if validation else None,
         )
         with context.bar(f"training {key}") as update:
-            loop.run(limits, lambda row: update(_number(row["progress"]), f"{_number(row['kbps']):.1f} kbps"))
+            loop.run(limits, lambda row: update(_number(row["progress"]), _rate_of(row)))
         if (folder / BEST).is_file():
             next(iter(loop.seats.values())).player.module.load_state_dict(
                 next(iter(read_checkpoint(folder / BEST)["players"].values()))["weights"]
@@ -88,6 +88,11 @@ def loss_curve(folder: Path, figure: str = "distortion") -> tuple[list[int], lis
     rows = [json.loads(line) for line in (folder / LOG).read_text(encoding="utf-8").splitlines()]
     kept = [row for row in rows if math.isfinite(row.get(figure, math.nan))]
     return [row["step"] for row in kept], [row[figure] for row in kept]
+
+
+def _rate_of(row: Mapping[str, object]) -> str:
+    """The rate that a row of the log tells; none while a discriminator moves alone."""
+    return f"{_number(row['kbps']):.1f} kbps" if "kbps" in row else ""
 
 
 def _number(value: object) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -95,6 +96,8 @@ class _Window:
     """Figures of the steps since the last line of the log, summed where they lie so that no step waits for them."""
 
     sums: dict[str, float | Tensor] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    """Steps that knew the figure: not every player moves in every one."""
     by_case: dict[str, Counted] = field(default_factory=dict)
     steps: int = 0
 
@@ -104,6 +107,7 @@ class _Window:
             if not isinstance(value, Counted):
                 value = value.detach() if isinstance(value, Tensor) else value
                 self.sums[name] = self.sums[name] + value if name in self.sums else value
+                self.counts[name] += 1
             elif name in self.by_case:
                 self.by_case[name].total += value.total
                 self.by_case[name].count += value.count
@@ -111,7 +115,7 @@ class _Window:
                 self.by_case[name] = Counted(value.total.clone(), value.count.clone())
 
     def means(self) -> dict[str, object]:
-        means: dict[str, object] = {k: round(float(v) / self.steps, 4) for k, v in self.sums.items()}
+        means: dict[str, object] = {k: round(float(v) / self.counts[k], 4) for k, v in self.sums.items()}
         for name, value in self.by_case.items():
             means[name] = [round(float(v), 2) for v in value.total / value.count.clamp_min(1)]
         return means

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
@@ -112,6 +113,18 @@ def test_the_discriminator_has_a_head_start(cache: Path, tmp_path: Path) -> None
         )
         assert judge_moved
         assert codec_moved == ("loss" in figures) == (step >= 2)
+
+
+def test_the_log_tells_the_mean_of_the_steps_that_knew_a_figure(cache: Path, tmp_path: Path) -> None:
+    config = dataclasses.replace(SMALL, head_start_steps=2)
+    TrainingLoop(adversary(cache, config), tmp_path / "logged").run(RunLimits(max_steps=3, log_steps=3))
+    logged = json.loads((tmp_path / "logged" / "log.jsonl").read_text().splitlines()[-1])
+    twin = TrainingLoop(adversary(cache, config), tmp_path / "twin")
+    steps = [twin.train_step(k / 3) for k in range(3)]
+    assert ["loss" in figures for figures in steps] == [False, False, True]
+    assert logged["loss"] == pytest.approx(float(steps[2]["loss"]), abs=1e-3)  # type: ignore[arg-type]
+    judged = [float(figures["discriminator_loss"]) for figures in steps]  # type: ignore[arg-type]
+    assert logged["discriminator_loss"] == pytest.approx(sum(judged) / 3, abs=1e-3)
 
 
 def test_the_discriminator_learns_to_tell() -> None:
