@@ -83,7 +83,6 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig, sample_rate_hz: int) -> None:
         super().__init__()
         self.config = config
-        self.top_hz = min(config.top_hz, sample_rate_hz / 2)
         self.judges = nn.ModuleList(_Judge(config, size, sample_rate_hz) for size in config.fft_sizes_samples)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

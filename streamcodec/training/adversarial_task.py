@@ -13,7 +13,6 @@ import torch
 from torch import Tensor, nn
 
 from streamcodec.models.discriminator import Discriminator, DiscriminatorConfig, Verdict
-from streamcodec.models.spectrum import mel_density
 from streamcodec.training.balancer import Balancer
 from streamcodec.training.learning_rate import Constant
 from streamcodec.training.sound_task import SoundPass, SoundTask
@@ -130,7 +129,7 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
         return _Seen(original, draws)
 
     def _network_turn(self, done: SoundPass, seen: _Seen) -> Turn:
-        others = {"adversarial": _mean([self._lead(x.detach(), y) for x, y in seen.pairs()])}
+        others = {"adversarial": _mean([_lead(x.detach(), y) for x, y in seen.pairs()])}
         if self.config.features_share:
             others["features"] = self._feature_distance(seen)
         ramp = min(1.0, (self.rounds - self.config.head_start_steps) / self.config.ramp_steps)
@@ -139,13 +138,9 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
         return Turn(next(iter(self.players)), balanced + done.price, figures)
 
     def _discriminator_turn(self, seen: _Seen) -> Turn:
-        misjudged = _mean([self._lead(y, x) for x, y in seen.pairs()])
+        misjudged = _mean([_lead(y, x) for x, y in seen.pairs()])
         right = _mean([(x > y).float().mean() for x, y in seen.pairs()])
         return Turn(DISCRIMINATOR, misjudged, {"right": right})
-
-    def _lead(self, better: Tensor, worse: Tensor) -> Tensor:
-        """By how much one score leads where the other should: 0 far behind, linear far ahead."""
-        return self._heard(nn.functional.softplus(better - worse))
 
     def _feature_distance(self, seen: _Seen) -> Tensor:
         """Distance in every layer, relative to the original's features; of two draws the energy distance."""
@@ -153,20 +148,11 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
         for original, *draws in zip(seen.original, *seen.draws, strict=True):
             for wanted, *found in zip(original.features, *(draw.features for draw in draws), strict=True):
                 x = wanted.detach()
-                parts = [self._heard((a - x).abs()) for a in found]
-                parts += [-self._heard((a - b).abs()) for a, b in itertools.combinations(found, 2)]
+                parts = [(a - x).abs().mean() for a in found]
+                parts += [-(a - b).abs().mean() for a, b in itertools.combinations(found, 2)]
                 distance = functools.reduce(torch.add, parts).float() / len(found)
-                distances.append(distance / self._heard(x.abs()).float().clamp_min(1e-6))
+                distances.append(distance / x.abs().mean().float().clamp_min(1e-6))
         return _mean(distances)
-
-    def _heard(self, values: Tensor) -> Tensor:
-        """Mean over everything, the last axis, frequency, weighed by its share of the mel scale.
-
-        Shape: ``[..., bins]`` -> ``[]``.
-        """
-        places_hz = torch.linspace(0.0, self.discriminator.top_hz, values.shape[-1], device=values.device)
-        density = mel_density(places_hz)
-        return (values.mean(tuple(range(values.dim() - 1))) * density).sum() / density.sum()
 
 
 @dataclass
@@ -185,3 +171,8 @@ class _Seen:
 
 def _mean(values: Sequence[Tensor]) -> Tensor:
     return torch.stack(list(values)).mean(0)
+
+
+def _lead(better: Tensor, worse: Tensor) -> Tensor:
+    """By how much one score leads where the other should: nothing far behind, linear far ahead."""
+    return nn.functional.softplus(better - worse).mean()
