@@ -7,6 +7,7 @@ import json
 from pathlib import Path
 
 from streamcodec.cli.common import need
+from streamcodec.errors import StreamcodecError
 
 HELP = (
     "turn a training checkpoint into a model folder",
@@ -38,10 +39,22 @@ def run(options: argparse.Namespace) -> None:
         need(module)
     from streamcodec.codec.neural_runtime import load_runtime
     from streamcodec.training.balance import measure_balance_db
-    from streamcodec.training.export import export_decoder, export_model, load_checkpoint, training_facts
+    from streamcodec.training.export import (
+        export_decoder,
+        export_model,
+        gains_of_training,
+        load_checkpoint,
+        training_facts,
+    )
     from streamcodec.training.release import MODES, entropy_gaps, kbps_by_level, latents_of, read_speech
 
     codec = load_checkpoint(options.checkpoint, *options.average_with)
+    gains = gains_of_training(options.checkpoint)
+    if gains is not None and options.balance:
+        raise StreamcodecError(
+            f"{options.checkpoint} was trained through the output gains of the model it started from, which even out "
+            "its bands already; leave out --balance"
+        )
     clips = read_speech(options.measure, codec.config.sample_rate_hz)
     others = read_speech(options.balance, codec.config.sample_rate_hz) if options.balance else []
     placeholder = {mode: [1.0 + k for k in range(codec.config.levels)] for mode in MODES}
@@ -51,7 +64,7 @@ def run(options: argparse.Namespace) -> None:
         | {"averaged_with": [training_facts(other) for other in options.average_with]},
         "kbps_by_level": placeholder,
     }
-    export_model(codec, options.folder, facts, options.int8)
+    export_model(codec, options.folder, facts, options.int8, gains=gains)
     runtime = load_runtime(str(options.folder.resolve()))
     latents = latents_of(runtime, clips)
     rates = kbps_by_level(runtime, latents)

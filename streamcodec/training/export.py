@@ -60,6 +60,15 @@ def training_facts(path: Path) -> dict[str, object]:
     return {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), **stored["settings"]}
 
 
+def gains_of_training(path: Path) -> Tensor | None:
+    """The output gains that a checkpoint's decoder was trained through; None where it was trained without.
+
+    Shape: ``[levels + 1, 3 * bins]``.
+    """
+    gains = read_checkpoint(path)["task"].get("gains")
+    return gains if isinstance(gains, Tensor) else None
+
+
 def output_gains(
     config: NeuralConfig, low_noise_gains: LevelCurve, balance_db: NDArray[np.float64] | None = None
 ) -> Tensor:
@@ -274,12 +283,15 @@ def export_decoder(
     int8: bool = False,
     low_noise_gains: LevelCurve = LOW_NOISE_GAINS,
     balance_db: NDArray[np.float64] | None = None,
+    gains: Tensor | None = None,
 ) -> None:
     """Write ``decoder.onnx`` alone, into a folder that may hold a model already.
 
     ``balance_db`` is what :func:`~streamcodec.training.balance.measure_balance_db` found without it, to be undone.
+    ``gains`` are those that the decoder was trained through, instead of both.
     """
-    gains = output_gains(codec.config, low_noise_gains, balance_db)
+    if gains is None:
+        gains = output_gains(codec.config, low_noise_gains, balance_db)
     _export_step(DecoderStep(codec.decoder, gains), folder / "decoder.onnx", int8)
 
 
@@ -290,17 +302,18 @@ def export_model(
     int8: bool = False,
     low_noise_gains: LevelCurve = LOW_NOISE_GAINS,
     pitch_strengths: LevelCurve = PITCH_STRENGTHS,
+    gains: Tensor | None = None,
 ) -> None:
     """Write ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors`` and ``model.json`` into ``folder``.
 
     ``int8`` multiplies the large matrices in 8 bits: nearly half the time, inputs rounded to 1/254 of their range.
     ``low_noise_gains`` scale the decoder's noise below ``NOISE_RAMP_HZ``: (fineness, gain) pairs, interpolated;
-    ``pitch_strengths`` likewise are those of the pitch filter.
+    ``pitch_strengths`` likewise are those of the pitch filter; ``gains`` as in :func:`export_decoder`.
     """
     config = codec.config
     folder.mkdir(parents=True, exist_ok=True)
     _export_step(EncoderStep(codec.encoder), folder / "encoder.onnx", int8)
-    export_decoder(codec, folder, int8, low_noise_gains)
+    export_decoder(codec, folder, int8, low_noise_gains, gains=gains)
     save_file(entropy_tables(codec), folder / "entropy.safetensors")
     (folder / "model.json").write_text(
         json.dumps(

@@ -50,7 +50,12 @@ class TrainingConfig:
 
 
 FINE_TUNING = TrainingConfig(
-    learning_rate=3e-4, final_learning_rate=2e-5, warmup_steps=100, rate_warmup_steps=1, late_losses_from=0.0
+    learning_rate=3e-4,
+    final_learning_rate=2e-5,
+    warmup_steps=100,
+    rate_warmup_steps=1,
+    late_losses_from=0.0,
+    repulsion=0.9,
 )
 """Settings for an adversarial stage, which starts from trained weights."""
 DECODER_STAGE = dataclasses.replace(FINE_TUNING, learning_rate=2e-4, level_shares=COARSE_LEVEL_SHARES)
