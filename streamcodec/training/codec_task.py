@@ -116,8 +116,10 @@ class CodecTask(SoundTask):
         return {} if self.gains is None else {"gains": self.gains}
 
     def load_state(self, state: Mapping[str, object]) -> None:
-        """Take them back."""
-        gains = state.get("gains")
+        """Take them back; raises TrainingError if there is more, left by a stage that this run is not asked for."""
+        rest = dict(state)
+        gains = rest.pop("gains", None)
+        super().load_state(rest)
         self.gains = gains.to(self.device) if isinstance(gains, Tensor) else None
 
     def sound_batch(self, step: int, progress: float) -> SoundPass:
