@@ -35,7 +35,9 @@ def audio_s_per_s(task: TrainingTask, steps: int = TIMED_STEPS) -> float:
     kept = copy.deepcopy(task.state())
     if isinstance(task, AdversarialTask):
         task.end_head_start()
-    parameters = {name: list(player.module.parameters()) for name, player in task.players.items()}
+    parameters = {
+        name: [p for p in player.module.parameters() if p.requires_grad] for name, player in task.players.items()
+    }
     on_gpu = next(iter(parameters.values()))[0].is_cuda
     fastest_s = float("inf")
     # The first step allocates and tunes, the others count.

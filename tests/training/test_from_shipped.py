@@ -19,6 +19,7 @@ from streamcodec.training.loop import TrainingLoop
 from streamcodec.training.release import MODES
 from streamcodec.training.schedule import COARSE_LEVEL_SHARES, level_shares
 from streamcodec.training.task import TrainingError
+from streamcodec.training.throughput import bfloat16_is_faster
 from tests.training.tiny import SETTINGS, TINY
 
 FACTS: dict[str, object] = {"kbps_by_level": {mode: [1.0 + k for k in range(TINY.levels)] for mode in MODES}}
@@ -103,6 +104,15 @@ def test_a_decoder_wants_something_to_start_on(cache: Path, tmp_path: Path) -> N
     named = dataclasses.replace(options, start_from="no-such-model", device="cpu")
     with pytest.raises(ModelError, match="no usable model"):
         TrainingLoop(make_task(named, cache, "cpu"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("adversarial_from", [None, 0.0])
+def test_the_precision_can_be_chosen_for_a_decoder_alone(
+    cache: Path, exported: Path, adversarial_from: float | None
+) -> None:
+    options = CodecRunOptions([exported], exported, model=TINY, start_from=exported, decoder_only=True)
+    task = make_task(dataclasses.replace(options, adversarial_from=adversarial_from, batch_segments=2), cache, "cpu")
+    assert bfloat16_is_faster(task) in (False, True)
 
 
 def test_a_decoder_alone_hears_coarse_levels_most() -> None:
