@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from streamcodec.codec import entropy as integer
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.shipped import ShippedModel
-from streamcodec.models.step_modules import empty_decoder_step, empty_encoder_step
+from streamcodec.models.step_modules import DecoderStep, EncoderStep
 from streamcodec.models.torch_weights import load_weights
 
 
@@ -21,13 +21,11 @@ def codec_of(model: ShippedModel) -> tuple[NeuralCodec, Tensor]:
     Shape: gains ``[levels + 1, 3 * bins]``.
     """
     codec = NeuralCodec(model.config)
-    encoder, decoder = empty_encoder_step(model.config), empty_decoder_step(model.config)
-    load_weights(encoder, model.encoder_path)
-    load_weights(decoder, model.decoder_path)
-    codec.encoder.load_state_dict(encoder.encoder.state_dict())
-    codec.decoder.load_state_dict(decoder.decoder.state_dict())
+    gains = torch.ones(model.config.levels + 1, 3 * model.config.bins)
+    load_weights(EncoderStep(codec.encoder), model.encoder_path)
+    load_weights(DecoderStep(codec.decoder, gains), model.decoder_path)
     _fill_entropy_model(codec, model)
-    return codec, decoder.get_buffer("gains").clone()
+    return codec, gains
 
 
 @torch.no_grad()

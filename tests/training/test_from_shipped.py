@@ -16,13 +16,10 @@ from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.export import entropy_tables, export_model, gains_of_training, load_checkpoint
 from streamcodec.training.from_shipped import codec_of
 from streamcodec.training.loop import TrainingLoop
-from streamcodec.training.release import MODES
 from streamcodec.training.schedule import COARSE_LEVEL_SHARES, level_shares
 from streamcodec.training.task import TrainingError
 from streamcodec.training.throughput import bfloat16_is_faster
-from tests.training.tiny import SETTINGS, TINY
-
-FACTS: dict[str, object] = {"kbps_by_level": {mode: [1.0 + k for k in range(TINY.levels)] for mode in MODES}}
+from tests.training.tiny import FACTS, SETTINGS, TINY
 
 
 @pytest.fixture(scope="module")

@@ -31,9 +31,7 @@ from streamcodec.training.release import MODES, cross_entropy_kbps, entropy_gaps
 from streamcodec.training.schedule import draw_conditions
 from streamcodec.training.structure import structure_distance
 from streamcodec.training.task import Figures, TrainingError
-from tests.training.tiny import SETTINGS, TINY
-
-FACTS: dict[str, object] = {"kbps_by_level": {mode: [1.0 + k for k in range(TINY.levels)] for mode in MODES}}
+from tests.training.tiny import FACTS, SETTINGS, TINY
 
 
 def test_cache_is_built_once_and_knows_the_bandwidth(cache: Path) -> None:
