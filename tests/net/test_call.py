@@ -249,9 +249,11 @@ class SlowCodec(FakeEncoder):
 
     def __init__(self) -> None:
         super().__init__()
+        self.hangs = threading.Event()
         self.free = threading.Event()
 
     def push(self, samples: Samples) -> list[Packet]:
+        self.hangs.set()
         self.free.wait(10)
         return super().push(samples)
 
@@ -269,13 +271,18 @@ def test_the_event_loop_never_waits_for_the_codec() -> None:
                 Call(config(relay.url, "Bob"), FakeEncoder(), FakeDecoder, coarser) as bob,
             ):
                 await until(lambda: len(ann.peers) == len(bob.peers) == 1)
-                for tick in range(60):
-                    ann.push(tone(PACKET_SAMPLES, start=tick * PACKET_SAMPLES))
-                assert ann.refused >= 39
-                assert not (await ann.pull(PACKET_SAMPLES)).any()
-                bob.push(tone(PACKET_SAMPLES))
-                await until(lambda: bob.sender_stats.packets == 1)
-                slow.free.set()
+                try:
+                    ann.push(tone(PACKET_SAMPLES))
+                    # Not before: a thread still at another job would make room in the full queue afterwards.
+                    await until(slow.hangs.is_set)
+                    for tick in range(1, 60):
+                        ann.push(tone(PACKET_SAMPLES, start=tick * PACKET_SAMPLES))
+                    assert ann.refused >= 39
+                    assert not (await asyncio.wait_for(ann.pull(PACKET_SAMPLES), 5)).any()
+                    bob.push(tone(PACKET_SAMPLES))
+                    await until(lambda: bob.sender_stats.packets == 1)
+                finally:
+                    slow.free.set()
                 await until(lambda: ann.sender_stats.packets >= 15)
                 assert ann.failed is None
 
