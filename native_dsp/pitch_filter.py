@@ -78,7 +78,7 @@ def make_pitch_filter(sample_rate_hz: int, packet_samples: int) -> PitchFilterSt
     past = -(-(window + longest + COARSE_STEP) // block) * block
     bands = len(BAND_EDGES_HZ) + 1
     return PitchFilterState(
-        taps=np.stack([_low_pass(edge_hz / sample_rate_hz, ahead) for edge_hz in BAND_EDGES_HZ]),
+        taps=np.stack([low_pass_taps(edge_hz / sample_rate_hz, ahead) for edge_hz in BAND_EDGES_HZ]),
         sound=np.zeros(past + packet_samples + ahead, np.float32),
         low=np.zeros(past + packet_samples, np.float32),
         coarse=np.zeros((past + packet_samples) // COARSE_STEP, np.float32),
@@ -95,7 +95,7 @@ def make_pitch_filter(sample_rate_hz: int, packet_samples: int) -> PitchFilterSt
     )
 
 
-def _low_pass(cycles_per_sample: float, half: int) -> Float32Array:
+def low_pass_taps(cycles_per_sample: float, half: int) -> Float32Array:
     """Second half of a symmetric low-pass filter, a windowed sinc that passes a constant unchanged.
 
     Shape: output ``[half + 1]``, the middle first.

@@ -12,10 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from native_dsp import adaptive_bits, companding, fft, pitch_filter, range_coder, stft
+from native_dsp import adaptive_bits, companding, fft, pitch_filter, range_coder, stft, voicing
 from native_dsp.windows import hann_periodic
 
-KERNEL_MODULES: tuple[ModuleType, ...] = (adaptive_bits, companding, fft, pitch_filter, range_coder, stft)
+KERNEL_MODULES: tuple[ModuleType, ...] = (adaptive_bits, companding, fft, pitch_filter, range_coder, stft, voicing)
 
 
 def compiled_signatures() -> dict[str, int]:
@@ -33,7 +33,7 @@ def warm_up(fft_samples: Iterable[int] = (512,)) -> None:
     for size in fft_samples:
         _warm_up_transform(size)
     _warm_up_companding()
-    _warm_up_pitch_filter()
+    _warm_up_pitch()
     _warm_up_coders()
 
 
@@ -57,9 +57,10 @@ def _warm_up_companding() -> None:
     companding.expand(companded, re, im)
 
 
-def _warm_up_pitch_filter() -> None:
+def _warm_up_pitch() -> None:
     packet = np.zeros(480, np.float32)
     pitch_filter.filter_pitch(pitch_filter.make_pitch_filter(24_000, packet.size), 1.0, packet)
+    voicing.voicing(voicing.make_voicing(24_000, packet.size), packet)
 
 
 def _warm_up_coders() -> None:

@@ -27,6 +27,7 @@ from streamcodec.codec.rate_control import (
     finest_within,
     level_for_kbps,
 )
+from streamcodec.codec.voicing import VoicingDetector
 from streamcodec.runtime.step import StepRow
 
 Float32Array = NDArray[np.float32]
@@ -56,6 +57,7 @@ class ForeseenBlock:
 
     latents: Float32Array
     flags: PacketFlags
+    voiced: float
 
 
 @dataclass
@@ -209,6 +211,7 @@ class NeuralEncoderState:
     context: LatentContext
     rate: RateControl
     activity: ActivityDetector
+    voicing: VoicingDetector
     since_key: int
     recent: tuple[Float32Array, ...]
 
@@ -249,6 +252,7 @@ class NeuralEncoder:
         self._analysis = LatentAnalysis(runtime, self._stream)
         self._sound = np.zeros((frames, config.packet_samples), np.float32)
         self._latents = np.zeros((frames, config.latents), np.float32)
+        self._voiced = np.zeros(frames)
         self._coder = PacketCoder(runtime)
         self._alone = LatentContext(config.latents)
         self.reset()
@@ -256,11 +260,13 @@ class NeuralEncoder:
     def reset(self) -> None:
         """Back to the start of a stream."""
         model = self._runtime.model
+        config = model.config
         self._analysis.reset()
-        self._context = LatentContext(model.config.latents)
+        self._context = LatentContext(config.latents)
         kbps = model.kbps_of_packets(self._mode, self._frames)
         self._rate = RateControl(kbps, self._packets_per_second, self._bitrate_bps)
         self._activity = ActivityDetector(self._packets_per_second)
+        self._voicing = VoicingDetector.of(config.sample_rate_hz, config.packet_samples)
         self._since_key = 0
         self._recent: deque[Float32Array] = deque(maxlen=RECENT_PACKETS)
 
@@ -271,6 +277,7 @@ class NeuralEncoder:
             self._context.copy(),
             copy.copy(self._rate),
             copy.copy(self._activity),
+            self._voicing.copy(),
             self._since_key,
             tuple(self._recent),
         )
@@ -282,6 +289,7 @@ class NeuralEncoder:
         self._rate = copy.copy(state.rate)
         self._bitrate_bps = self._rate.bitrate_bps
         self._activity = copy.copy(state.activity)
+        self._voicing = state.voicing.copy()
         self._since_key = state.since_key
         self._recent = deque(state.recent, maxlen=RECENT_PACKETS)
 
@@ -310,6 +318,7 @@ class NeuralEncoder:
         Shape: ``[packet_samples]`` at 24 kHz.
         """
         self._sound[k] = frame
+        self._voiced[k] = self._voicing.take(self._sound[k])
         self._analysis.prepare(frame)
 
     def collect(self, k: int) -> None:
@@ -329,7 +338,7 @@ class NeuralEncoder:
             level = 0 if silent else self._finest_within_budget(latents)
             payload = self._coder.code_within(latents, level, self._context, self._budget_bytes())
         else:
-            level = 0 if silent else self._rate.choose_level()
+            level = 0 if silent else self._rate.choose_level(float(self._voiced.mean()))
             payload = self._coder.code(latents, level, self._context)
         self._rate.spent(8.0 * len(payload))
         self._recent.append(latents.copy())
@@ -359,7 +368,7 @@ class NeuralEncoder:
             self._take_in(block)
             flags = self._next_flags()
             if flags is not None:
-                foreseen.append(ForeseenBlock(self._latents.copy(), flags))
+                foreseen.append(ForeseenBlock(self._latents.copy(), flags, float(self._voiced.mean())))
         self.restore(before)
         budget_bits = worth_s * self._bitrate_bps
         held, bits = finest_position_within(budget_bits, self._levels, partial(self._bits_at, foreseen))
@@ -374,7 +383,7 @@ class NeuralEncoder:
         for block in blocks:
             if PacketFlags.KEY in block.flags:
                 context.forget()
-            level = 0 if PacketFlags.SILENCE in block.flags else rate.choose_level()
+            level = 0 if PacketFlags.SILENCE in block.flags else rate.choose_level(block.voiced)
             total += len(self._coder.code(block.latents, level, context))
         return 8.0 * total
 

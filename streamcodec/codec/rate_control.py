@@ -8,6 +8,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
+import numpy as np
+
 from streamcodec.errors import BitrateError
 
 MIN_BITRATE_BPS = 1_000
@@ -21,6 +23,12 @@ CREDIT_S = 0.1
 RESERVE_S = 4.0
 """Bits saved in pauses may be spent for this long at the target rate, not more."""
 
+VOICED_LEAD = ((3_000.0, 2.0), (6_000.0, 1.0), (12_000.0, 0.5))
+"""Levels that voiced packets lie above others, by bitrate. A voice's harmonics tell of every bit that they lack;
+hiss and pauses are as good when the decoder draws them (figures in ``docs/training-log.md``)."""
+USUALLY_VOICED = 0.75
+"""Voiced share at which the lead changes nothing. Above what speech has: pauses then leave bits to spend later."""
+
 POSITION_STEP = 0.01
 """Fractional levels closer than this are the same."""
 CLOSE_ENOUGH, TOO_FAR = 0.002, 0.005
@@ -33,7 +41,8 @@ NEARBY = tuple(0.02 * step for step in range(1, 6))
 class RateControl:
     """Average rate: a bank of unspent bits steers a fractional level, dithered between neighbours.
 
-    Where what comes is known (see :mod:`streamcodec.codec.look_ahead`), one fractional level is held instead.
+    Voiced packets get finer levels than others, most at low rates. Where what comes is known (see
+    :mod:`streamcodec.codec.look_ahead`), one fractional level is held instead of what the bank says.
 
     State is plain numbers, so a copy of the object is a copy of the state.
     """
@@ -47,17 +56,22 @@ class RateControl:
     held: float | None = None
     """The fractional level to hold, whatever the bank says."""
 
+    voiced_lead: float = field(init=False)
+
     def __post_init__(self) -> None:
         self.bank_bits = CREDIT_S * self.bitrate_bps
+        self.voiced_lead = voiced_lead(self.bitrate_bps)
 
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Aim at another rate from the next packet on; raises BitrateError."""
         self.bitrate_bps = check_bitrate(bitrate_bps)
+        self.voiced_lead = voiced_lead(self.bitrate_bps)
         self.held = None
 
-    def choose_level(self) -> int:
-        """Level of the next packet."""
+    def choose_level(self, voiced: float = USUALLY_VOICED) -> int:
+        """Level of the next packet, of which a share of 0 to 1 is ``voiced``."""
         position = (self._affordable() if self.held is None else self.held) + self.dither
+        position += self.voiced_lead * (voiced - USUALLY_VOICED)
         level = min(max(round(position), 0), len(self.kbps_by_level) - 1)
         self.dither = min(max(position - level, -0.5), 0.5)
         return level
@@ -82,6 +96,12 @@ def check_bitrate(bitrate_bps: float) -> float:
             f"the neural tier codes at {MIN_BITRATE_BPS} to {MAX_BITRATE_BPS} bits per second, got {bitrate_bps!r}"
         )
     return float(bitrate_bps)
+
+
+def voiced_lead(bitrate_bps: float) -> float:
+    """Levels by which voiced packets are finer than others at a bitrate."""
+    rates, leads = zip(*VOICED_LEAD, strict=True)
+    return float(np.interp(bitrate_bps, rates, leads))
 
 
 def level_for_kbps(kbps_by_level: Sequence[float], kbps: float) -> float:

@@ -102,6 +102,49 @@ def test_levels_are_steadier_the_longer_a_stream_runs() -> None:
     assert np.mean(bits[-1_000:]) * 50 / 4_000 == pytest.approx(1.0, abs=0.03)
 
 
+def test_voiced_packets_get_finer_levels_at_the_same_rate() -> None:
+    """Two levels finer at low rates, less at high ones; what they take is taken from the others."""
+
+    def levels(bitrate_bps: float) -> tuple[float, float, float]:
+        control = RateControl((1.0, 1.5, 2.25, 3.4, 5.0, 7.6, 11.4, 17.0), 50.0, bitrate_bps)
+        voiced, others, bits = [], [], []
+        for k in range(2_000):
+            is_voiced = k // 20 % 2 == 0
+            level = control.choose_level(float(is_voiced))
+            (voiced if is_voiced else others).append(level)
+            bits.append(20.0 * 1.5**level)
+            control.spent(bits[-1])
+        return float(np.mean(voiced)), float(np.mean(others)), float(np.mean(bits)) * 50
+
+    leads = []
+    for bitrate_bps in (2_500.0, 6_000.0, 12_000.0):
+        voiced, others, found_bps = levels(bitrate_bps)
+        assert found_bps == pytest.approx(bitrate_bps, rel=0.03)
+        leads.append(voiced - others)
+    # What voiced packets cost more is missing at once, which takes a part of the lead back.
+    assert leads[0] > leads[1] > leads[2] > 0
+    assert 1.0 < leads[0] < 2.0
+
+
+@pytest.mark.parametrize("packet_ms", [20, 60])
+def test_a_voice_is_coded_finer_than_hiss(packet_ms: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In turns of 0.24 s, of one loudness: by more than a level beyond what their costs alone make of it."""
+    n = np.arange(5_760)
+    voice = np.sum([np.sin(2 * np.pi * 140.0 * k * n / 24_000 + k * k) / k for k in range(1, 20)], axis=0)
+    hiss = np.std(voice) * np.random.default_rng(1).standard_normal(n.size)
+    sound = np.concatenate([0.05 * voice, 0.05 * hiss] * 12).astype(np.float32)
+
+    def lead() -> float:
+        levels = np.array([p.level for p in StreamEncoder(24_000, 3_000, packet_ms=packet_ms).push(sound)])
+        # Of each turn the packets that hold nothing of the one before, after the first turns.
+        turns = levels.reshape(-1, 240 // packet_ms)[4:, 1:].mean(1)
+        return float(np.mean(turns[0::2]) - np.mean(turns[1::2]))
+
+    led = lead()
+    monkeypatch.setattr("streamcodec.codec.rate_control.VOICED_LEAD", ((1_000.0, 0.0), (24_000.0, 0.0)))
+    assert led > lead() + 1.0
+
+
 def test_finest_within_agrees_with_search() -> None:
     costs = [3, 5, 8, 8, 13, 21]
     for budget in range(25):
