@@ -68,9 +68,10 @@ class StreamEncoder:
     ``tier`` says how: ``"neural"`` (8 to 48 kHz, mixed down to mono, 1 to 24 kbps), ``"near-lossless"`` (8 to 96 kHz,
     1 or 2 ``channels``) or ``"lossless"`` (the same, and integers of ``bits_per_sample``, 8 to 24).
 
-    Rate: ``bitrate_bps`` on average (6,000 where the neural tier is told nothing); the near-lossless tier takes one
-    of ``bitrate_bps``, ``ratio`` (of 16-bit sound, 8 where it is told nothing), ``snr_db`` or ``step_index`` (a fixed
-    quantiser step) and is optimised for ``"perceptual"`` quality or least squared error (``"mse"``).
+    Rate: ``bitrate_bps`` on average (6,000 where the neural tier is told nothing; it codes voiced packets finer than
+    others); the near-lossless tier takes one of ``bitrate_bps``, ``ratio`` (of 16-bit sound, 8 where it is told
+    nothing), ``snr_db`` or ``step_index`` (a fixed quantiser step) and is optimised for ``"perceptual"`` quality or
+    least squared error (``"mse"``).
 
     ``mode="independent"`` makes every packet decodable alone (for lossy links); ``"stream"`` lets packets lean on
     earlier ones, with a key packet every ``key_period_s``, for files and reliable links. The neural tier's default is
