@@ -23,7 +23,7 @@ CREDIT_S = 0.1
 RESERVE_S = 4.0
 """Bits saved in pauses may be spent for this long at the target rate, not more."""
 
-VOICED_LEAD = ((3_000.0, 2.0), (6_000.0, 1.0), (12_000.0, 0.5))
+VOICED_LEAD = ((3_000.0, 2.0), (6_000.0, 1.0), (12_000.0, 0.0))
 """Levels that voiced packets lie above others, by bitrate. A voice's harmonics tell of every bit that they lack;
 hiss and pauses are as good when the decoder draws them (figures in ``docs/training-log.md``)."""
 USUALLY_VOICED = 0.75
