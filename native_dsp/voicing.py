@@ -30,8 +30,8 @@ HALF_FILTER_S = 0.001
 class VoicingState(NamedTuple):
     """Memory of one stream.
 
-    Shape: taps ``[half + 1]``, from the middle outwards; sound ``[2 * half + packet]``; low ``[longest_lag + packet /
-    3]``, every third sample of the low frequencies.
+    Shape: taps ``[2 * half + 1]``; sound ``[2 * half + packet]``; low ``[longest_lag + packet / 3]``, every third
+    sample of the low frequencies.
     """
 
     taps: Float32Array
@@ -52,8 +52,9 @@ def make_voicing(sample_rate_hz: int, packet_samples: int) -> VoicingState:
     half = round(HALF_FILTER_S * sample_rate_hz)
     coarse_hz = sample_rate_hz / COARSE_STEP
     longest = int(coarse_hz / LOWEST_PITCH_HZ)
+    outwards = low_pass_taps(BAND_EDGES_HZ[PITCH_EDGE] / sample_rate_hz, half)
     return VoicingState(
-        taps=low_pass_taps(BAND_EDGES_HZ[PITCH_EDGE] / sample_rate_hz, half),
+        taps=np.concatenate([outwards[:0:-1], outwards]),
         sound=np.zeros(2 * half + packet_samples, np.float32),
         low=np.zeros(longest + packet_samples // COARSE_STEP, np.float32),
         shortest_lag=int(coarse_hz / HIGHEST_PITCH_HZ),
@@ -68,21 +69,21 @@ def voicing(state: VoicingState, samples: Float32Array) -> float:
     Shape: samples ``[packet]``.
     """
     taps, sound, low = state.taps, state.sound, state.low
-    half, packet = len(taps) - 1, len(samples)
+    memory, packet = len(sound) - len(samples), len(samples)
     window = packet // COARSE_STEP
     past = len(low) - window
-    for i in range(2 * half):
+    for i in range(memory):
         sound[i] = sound[i + packet]
     for i in range(packet):
-        sound[2 * half + i] = samples[i]
+        sound[memory + i] = samples[i]
     for i in range(past):
         low[i] = low[i + window]
     own = np.float32(0)
     for i in range(window):
-        middle = half + COARSE_STEP * i
-        total = taps[0] * sound[middle]
-        for k in range(1, half + 1):
-            total += taps[k] * (sound[middle - k] + sound[middle + k])
+        around = sound[COARSE_STEP * i :]
+        total = np.float32(0)
+        for k in range(len(taps)):
+            total += taps[k] * around[k]
         low[past + i] = total
         own += total * total
     if own < SILENCE_POWER * window:

@@ -252,7 +252,7 @@ class NeuralEncoder:
         self._analysis = LatentAnalysis(runtime, self._stream)
         self._sound = np.zeros((frames, config.packet_samples), np.float32)
         self._latents = np.zeros((frames, config.latents), np.float32)
-        self._voiced = np.zeros(frames)
+        self._voiced = [0.0] * frames
         self._coder = PacketCoder(runtime)
         self._alone = LatentContext(config.latents)
         self.reset()
@@ -338,11 +338,15 @@ class NeuralEncoder:
             level = 0 if silent else self._finest_within_budget(latents)
             payload = self._coder.code_within(latents, level, self._context, self._budget_bytes())
         else:
-            level = 0 if silent else self._rate.choose_level(float(self._voiced.mean()))
+            level = 0 if silent else self._rate.choose_level(self._voiced_share())
             payload = self._coder.code(latents, level, self._context)
         self._rate.spent(8.0 * len(payload))
         self._recent.append(latents.copy())
         return EncodedBlock(level, flags, payload)
+
+    def _voiced_share(self) -> float:
+        """Of the block collected."""
+        return sum(self._voiced) / self._frames
 
     def _next_flags(self) -> PacketFlags | None:
         """Flags of the block collected, which counts as sent; None where discontinuous transmission leaves it out."""
@@ -368,7 +372,7 @@ class NeuralEncoder:
             self._take_in(block)
             flags = self._next_flags()
             if flags is not None:
-                foreseen.append(ForeseenBlock(self._latents.copy(), flags, float(self._voiced.mean())))
+                foreseen.append(ForeseenBlock(self._latents.copy(), flags, self._voiced_share()))
         self.restore(before)
         budget_bits = worth_s * self._bitrate_bps
         held, bits = finest_position_within(budget_bits, self._levels, partial(self._bits_at, foreseen))

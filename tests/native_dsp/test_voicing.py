@@ -36,7 +36,7 @@ def test_it_is_the_best_correlation_over_all_lags() -> None:
     """Against a plain search with numpy."""
     sound = voice(0.3, 130.0) + noise(round(0.3 * RATE_HZ), 0.05, seed=3)
     state = make_voicing(RATE_HZ, PACKET)
-    half = low_pass_taps(BAND_EDGES_HZ[PITCH_EDGE] / RATE_HZ, len(state.taps) - 1)
+    half = low_pass_taps(BAND_EDGES_HZ[PITCH_EDGE] / RATE_HZ, len(state.taps) // 2)
     taps = np.concatenate([half[:0:-1], half]).astype(np.float64)
     padded = np.concatenate([np.zeros(4 * PACKET), sound])
     low = np.convolve(padded, taps)[: len(padded)]
