@@ -25,9 +25,9 @@ RESERVE_S = 4.0
 
 VOICED_LEAD = ((3_000.0, 2.0), (6_000.0, 1.0), (12_000.0, 0.0))
 """Levels that voiced packets lie above others, by bitrate. A voice's harmonics tell of every bit that they lack;
-hiss and pauses are as good when the decoder draws them (figures in ``docs/training-log.md``)."""
+hiss and pauses may as well be drawn by the decoder (figures in ``docs/training-log.md``)."""
 USUALLY_VOICED = 0.75
-"""Voiced share at which the lead changes nothing. Above what speech has: pauses then leave bits to spend later."""
+"""Voiced share at which the lead changes nothing. Above what speech has: other packets leave bits for voiced ones."""
 
 POSITION_STEP = 0.01
 """Fractional levels closer than this are the same."""
@@ -55,8 +55,8 @@ class RateControl:
     elapsed_s: float = 0.0
     held: float | None = None
     """The fractional level to hold, whatever the bank says."""
-
     voiced_lead: float = field(init=False)
+    """Levels that voiced packets lie above others at the present bitrate."""
 
     def __post_init__(self) -> None:
         self.bank_bits = CREDIT_S * self.bitrate_bps
