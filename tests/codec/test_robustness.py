@@ -189,9 +189,10 @@ def test_memory_stays_constant_over_a_long_stream() -> None:
                 decoder.push(packet)
 
     run(100)
-    stretches = traced_stretches(lambda: run(50), lambda: run(400), 5)
-    # One pointer kept per packet would add 3,200 bytes to every stretch.
-    assert min(stretch.kept_bytes for stretch in stretches) < 1_000, stretches
+    stretches = traced_stretches(lambda: run(50), lambda: run(400), 10)
+    # One pointer kept per packet would add 3,200 bytes to every stretch; what comes and goes by itself is thousands
+    # in most stretches and hundreds in the quietest of ten.
+    assert min(stretch.kept_bytes for stretch in stretches) < 2_000, stretches
 
 
 def test_counters_wrap_and_the_stream_goes_on(speech: Float32Array) -> None:
