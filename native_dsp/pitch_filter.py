@@ -149,7 +149,7 @@ def _take_in(state: PitchFilterState, samples: Float32Array, ahead: Float32Array
 
 
 @unordered_kernel
-def _likeness(x: Float32Array, start: int, end: int, lag: int) -> float:
+def likeness_at(x: Float32Array, start: int, end: int, lag: int) -> float:
     """Correlation of a stretch of sound with that of ``lag`` samples before, -1 to 1."""
     here, there = x[start:end], x[start - lag : end - lag]
     product, own, other = np.float32(0), np.float32(0), np.float32(0)
@@ -175,7 +175,7 @@ def _find_lag(state: PitchFilterState, end: int) -> tuple[int, float]:
     penalty = LONG_LAG_PENALTY * BLOCK_S / state.block_samples
     best, found = 0.0, 0
     for lag in range(shortest, longest + 1):
-        likeness = _likeness(coarse, last - window, last, lag) * (1.0 - penalty * COARSE_STEP * lag)
+        likeness = likeness_at(coarse, last - window, last, lag) * (1.0 - penalty * COARSE_STEP * lag)
         if likeness > best:
             best, found = likeness, lag
     if found == 0:
@@ -183,7 +183,7 @@ def _find_lag(state: PitchFilterState, end: int) -> tuple[int, float]:
     best, lag_found = 0.0, state.lag[0]
     around = COARSE_STEP * found
     for lag in range(max(around - 2, state.shortest_lag), min(around + 2, state.longest_lag) + 1):
-        likeness = _likeness(state.low, end - state.window_samples, end, lag)
+        likeness = likeness_at(state.low, end - state.window_samples, end, lag)
         if likeness > best:
             best, lag_found = likeness, lag
     return lag_found, best
@@ -245,7 +245,7 @@ def filter_pitch(state: PitchFilterState, strength: float, samples: Float32Array
         for b in range(bands):
             gain = np.float32(0)
             if likeness > LEAST_PITCH:
-                repeats = _likeness(state.bands[b], end - state.window_samples, end, lag)
+                repeats = likeness_at(state.bands[b], end - state.window_samples, end, lag)
                 gain = np.float32(strength * FULL_GAIN * max(repeats - LEAST_BAND, 0.0) / (1.0 - LEAST_BAND))
             changes = changes or gain > 0 or gains[b] > 0 or state.corrections[b] != 1
             _comb(state, start, b, lag, gain, here)

@@ -19,6 +19,7 @@ from native_dsp.pitch_filter import (
     LOWEST_PITCH_HZ,
     PITCH_EDGE,
     SILENCE_POWER,
+    likeness_at,
     low_pass_taps,
 )
 from native_dsp.state import copy_state
@@ -88,21 +89,7 @@ def voicing(state: VoicingState, samples: Float32Array) -> float:
         own += total * total
     if own < SILENCE_POWER * window:
         return 0.0
-    newest = low[past:]
-    other = np.float32(0)
-    for i in range(past - state.shortest_lag, len(low) - state.shortest_lag):
-        other += low[i] * low[i]
     best = 0.0
     for lag in range(state.shortest_lag, state.longest_lag + 1):
-        before = low[past - lag :]
-        product = np.float32(0)
-        for i in range(window):
-            product += newest[i] * before[i]
-        power = float(own) * float(other)
-        if product > 0.0 and product * product > best * power:
-            best = product * product / power
-        # The stretch of the next lag begins one sample earlier, and ends one earlier.
-        if lag < state.longest_lag:
-            first, last = low[past - lag - 1], low[past - lag + window - 1]
-            other = max(other + first * first - last * last, np.float32(0))
-    return float(np.sqrt(min(best, 1.0)))
+        best = max(best, likeness_at(low, past, len(low), lag))
+    return best

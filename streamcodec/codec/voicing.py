@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.voicing import VoicingState, make_voicing, voicing
+from streamcodec.codec.activity import level_dbfs
 
 UNVOICED, VOICED = 0.4, 0.6
 """Likeness of a packet to the pitch period before: up to here none of it counts as voice, from there all."""
@@ -41,8 +41,8 @@ class VoicingDetector:
         Shape: ``[packet]``, contiguous float32.
         """
         likeness = voicing(self.state, samples)
-        level_dbfs = 10.0 * math.log10(float(np.dot(samples, samples)) / samples.size + 1e-9)
-        self.peak_dbfs = max(self.peak_dbfs - PEAK_FALL_DB_PER_S / self.packets_per_second, level_dbfs)
-        if level_dbfs < self.peak_dbfs + QUIET_DB:
+        dbfs = level_dbfs(samples)
+        self.peak_dbfs = max(self.peak_dbfs - PEAK_FALL_DB_PER_S / self.packets_per_second, dbfs)
+        if dbfs < self.peak_dbfs + QUIET_DB:
             return 0.0
         return min(max((likeness - UNVOICED) / (VOICED - UNVOICED), 0.0), 1.0)
