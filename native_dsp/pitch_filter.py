@@ -6,6 +6,11 @@ halves what does not. As in Valin et al., "A perceptually-motivated approach for
 of fullband speech" (2020), that is done band by band, as far as a band repeats itself, and every band keeps its
 energy. Here it works on samples, and the bands add up to the sound itself, so where nothing repeats nothing changes.
 
+Harmonics of few bits flutter, too: their phases jump from packet to packet, and where two packets meet they cancel.
+So a band keeps its energy on average, not in every block: a dip is filled by the period before. Half of what is
+repeated is what was played, not what was decoded, so that phases go on; and what is left of a voice's ups and downs
+from block to block is evened out a little.
+
 It adds no delay: what bands need to know of the 1 ms to come is taken from the half of it that overlap-add has.
 """
 
@@ -30,10 +35,19 @@ COARSE_STEP = 3
 """Lags are looked for in every third sample first."""
 LONG_LAG_PENALTY = 4.8
 """Per second of lag: two periods repeat as well as one."""
-LEAST_PITCH, LEAST_BAND = 0.3, 0.4
+LEAST_PITCH, LEAST_BAND = 0.3, 0.6
 """Correlations below which nothing is done, of the low bands together and of each band."""
+LIKENESS_SHARES = (0.95, 0.95, 0.9, 0.8, 0.5, 0.0)
+"""A band counts as repeating at least as well as this share of how well the low bands together do: a band that a jump
+of phase has spoilt belongs to the same voice."""
 FULL_GAIN = 0.5
 """Share of the period before, to one of the sound, in a band that repeats exactly."""
+FEEDBACK = 0.5
+"""Share of the period before that is taken as it was played; the rest is taken as it was decoded."""
+ENERGY_MEMORY = 0.9
+"""Share that a block's energies keep, a block later, in the averages which make a band keep its energy."""
+LARGEST_LEVELLING = 1.2
+"""How far a block is brought to the level of the period before."""
 SILENCE_POWER = 1e-8
 ENERGY_FLOOR = 1e-10
 LARGEST_CORRECTION = 2.0
@@ -43,9 +57,10 @@ class PitchFilterState(NamedTuple):
     """Memory and scratch of one stream; not to be shared between streams or threads.
 
     Shape: taps ``[edges, ahead + 1]``, from the middle outwards; sound ``[past + packet + ahead]``; low ``[past +
-    packet]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past + packet]``; lag int64
-    ``[1]``, gains and corrections ``[edges + 1]``, as they were at the end of the last block; out ``[packet]``; ahead
-    ``[ahead]``, for the caller to fill.
+    packet]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past + packet]``; repeated, like
+    bands, what a period later is added to them; lag int64 ``[1]``, gains and corrections ``[edges + 1]``, as they
+    were at the end of the last block; energies ``[edges + 1, 2]``, averages before and after the comb; mixed
+    ``[block]``; out ``[packet]``; ahead ``[ahead]``, for the caller to fill.
     """
 
     taps: Float32Array
@@ -53,9 +68,12 @@ class PitchFilterState(NamedTuple):
     low: Float32Array
     coarse: Float32Array
     bands: Float32Array
+    repeated: Float32Array
     lag: NDArray[np.int64]
     gains: Float32Array
     corrections: Float32Array
+    energies: Float32Array
+    mixed: Float32Array
     out: Float32Array
     ahead: Float32Array
     block_samples: int
@@ -83,9 +101,12 @@ def make_pitch_filter(sample_rate_hz: int, packet_samples: int) -> PitchFilterSt
         low=np.zeros(past + packet_samples, np.float32),
         coarse=np.zeros((past + packet_samples) // COARSE_STEP, np.float32),
         bands=np.zeros((bands, past + packet_samples), np.float32),
+        repeated=np.zeros((bands, past + packet_samples), np.float32),
         lag=np.full(1, longest, np.int64),
         gains=np.zeros(bands, np.float32),
         corrections=np.ones(bands, np.float32),
+        energies=np.zeros((bands, 2), np.float32),
+        mixed=np.zeros(block, np.float32),
         out=np.zeros(packet_samples, np.float32),
         ahead=np.zeros(ahead, np.float32),
         block_samples=block,
@@ -109,6 +130,7 @@ def low_pass_taps(cycles_per_sample: float, half: int) -> Float32Array:
 def _take_in(state: PitchFilterState, samples: Float32Array, ahead: Float32Array) -> None:
     """Move the memory on by a packet, and split that into bands."""
     sound, low, coarse, bands, taps = state.sound, state.low, state.coarse, state.bands, state.taps
+    repeated = state.repeated
     packet, reach = len(samples), len(ahead)
     edges, past = len(taps), len(low) - len(samples)
     for i in range(past):
@@ -121,9 +143,10 @@ def _take_in(state: PitchFilterState, samples: Float32Array, ahead: Float32Array
     for i in range(reach):
         sound[past + packet + i] = ahead[i]
     for e in range(edges + 1):
-        band = bands[e]
+        band, played = bands[e], repeated[e]
         for i in range(past):
             band[i] = band[i + packet]
+            played[i] = played[i + packet]
         newest = band[past:]
         if e == edges:
             for i in range(packet):
@@ -195,30 +218,43 @@ def _comb(state: PitchFilterState, start: int, b: int, lag: int, gain: np.float3
 
     Shape: out ``[block]``.
     """
-    block = len(out)
-    band = state.bands[b]
+    block, mixed = len(out), state.mixed
     before_gain, before_lag = state.gains[b], state.lag[0]
-    here = band[start : start + block]
-    now, before = band[start - lag : start - lag + block], band[start - before_lag : start - before_lag + block]
+    here, repeated = state.bands[b][start : start + block], state.repeated[b]
+    newest = repeated[start : start + block]
+    # A period shorter than a block has some of this block a period before: that is repeated as decoded.
+    for i in range(block):
+        newest[i] = here[i]
+    now = repeated[start - lag : start - lag + block]
+    before = repeated[start - before_lag : start - before_lag + block]
     now_scale, before_scale = np.float32(1) / (1 + gain), np.float32(1) / (1 + before_gain)
     step = np.float32(1.0 / block)
-    was, came = np.float32(ENERGY_FLOOR * block), np.float32(ENERGY_FLOOR * block)
+    floor = np.float32(ENERGY_FLOOR * block)
+    was, came, a_period_ago = floor, floor, floor
     for i in range(block):
         share = step * np.float32(i + 1)
         x = here[i]
         y = (1 - share) * before_scale * (x + before_gain * before[i]) + share * now_scale * (x + gain * now[i])
         was += x * x
         came += y * y
+        a_period_ago += now[i] * now[i]
+        mixed[i] = y
+    energies = state.energies[b]
+    energies[0] = np.float32(ENERGY_MEMORY) * energies[0] + was
+    energies[1] = np.float32(ENERGY_MEMORY) * energies[1] + came
+    correction = np.float32(1)
     # What is left alone is left alone to the last bit.
-    idle = gain == 0 and before_gain == 0
-    correction = np.float32(1) if idle else np.sqrt(was / came)
-    correction = min(max(correction, np.float32(1.0 / LARGEST_CORRECTION)), np.float32(LARGEST_CORRECTION))
+    if gain > 0 or before_gain > 0:
+        levelling = (a_period_ago / came) ** (np.float32(0.5) * min(gain, before_gain, np.float32(1)))
+        levelling = min(max(levelling, np.float32(1.0 / LARGEST_LEVELLING)), np.float32(LARGEST_LEVELLING))
+        correction = levelling * np.sqrt(energies[0] / energies[1])
+        correction = min(max(correction, np.float32(1.0 / LARGEST_CORRECTION)), np.float32(LARGEST_CORRECTION))
     before_correction = state.corrections[b]
     for i in range(block):
         share = step * np.float32(i + 1)
-        x = here[i]
-        y = (1 - share) * before_scale * (x + before_gain * before[i]) + share * now_scale * (x + gain * now[i])
-        out[i] += (before_correction + share * (correction - before_correction)) * y
+        y = (before_correction + share * (correction - before_correction)) * mixed[i]
+        out[i] += y
+        newest[i] = np.float32(FEEDBACK) * y + np.float32(1 - FEEDBACK) * here[i]
     state.corrections[b] = correction
 
 
@@ -246,6 +282,7 @@ def filter_pitch(state: PitchFilterState, strength: float, samples: Float32Array
             gain = np.float32(0)
             if likeness > LEAST_PITCH:
                 repeats = likeness_at(state.bands[b], end - state.window_samples, end, lag)
+                repeats = max(repeats, LIKENESS_SHARES[b] * likeness)
                 gain = np.float32(strength * FULL_GAIN * max(repeats - LEAST_BAND, 0.0) / (1.0 - LEAST_BAND))
             changes = changes or gain > 0 or gains[b] > 0 or state.corrections[b] != 1
             _comb(state, start, b, lag, gain, here)

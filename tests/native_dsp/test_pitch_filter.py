@@ -10,10 +10,14 @@ from native_dsp.pitch_filter import (
     BAND_EDGES_HZ,
     COARSE_STEP,
     ENERGY_FLOOR,
+    ENERGY_MEMORY,
+    FEEDBACK,
     FULL_GAIN,
     LARGEST_CORRECTION,
+    LARGEST_LEVELLING,
     LEAST_BAND,
     LEAST_PITCH,
+    LIKENESS_SHARES,
     LONG_LAG_PENALTY,
     PITCH_EDGE,
     SILENCE_POWER,
@@ -81,8 +85,9 @@ def reference(sound: Sound, strength: float) -> NDArray[np.float64]:
         power = np.sum(here**2) * np.sum(there**2)
         return float(np.sum(here * there) / np.sqrt(power)) if power > 0 else 0.0
 
-    out = np.zeros_like(bands)
+    out, repeated = np.zeros_like(bands), np.zeros_like(bands)
     lag, gains, corrections = 410, np.zeros(len(bands)), np.ones(len(bands))
+    energies = np.zeros((len(bands), 2))
     share = np.arange(1, BLOCK + 1) / BLOCK
     for start in range(past, past + len(x), BLOCK):
         end, found, best = start + BLOCK, 0, 0.0
@@ -101,14 +106,22 @@ def reference(sound: Sound, strength: float) -> NDArray[np.float64]:
         for b, band in enumerate(bands):
             gain = 0.0
             if alike > LEAST_PITCH:
-                gain = strength * FULL_GAIN * max(likeness(band, end, now) - LEAST_BAND, 0.0) / (1 - LEAST_BAND)
-            here = band[start:end]
-            faded = (1 - share) * (here + gains[b] * band[start - lag : end - lag]) / (1 + gains[b])
-            faded = faded + share * (here + gain * band[start - now : end - now]) / (1 + gain)
-            floor = ENERGY_FLOOR * BLOCK
-            correction = np.sqrt((floor + np.sum(here**2)) / (floor + np.sum(faded**2)))
-            correction = np.clip(correction, 1 / LARGEST_CORRECTION, LARGEST_CORRECTION)
+                repeats = max(likeness(band, end, now), LIKENESS_SHARES[b] * alike)
+                gain = strength * FULL_GAIN * max(repeats - LEAST_BAND, 0.0) / (1 - LEAST_BAND)
+            here = repeated[b, start:end] = band[start:end]
+            faded = (1 - share) * (here + gains[b] * repeated[b, start - lag : end - lag]) / (1 + gains[b])
+            faded = faded + share * (here + gain * repeated[b, start - now : end - now]) / (1 + gain)
+            ago = repeated[b, start - now : end - now]
+            was, came, a_period_ago = ENERGY_FLOOR * BLOCK + np.sum([here**2, faded**2, ago**2], axis=1)
+            energies[b] = ENERGY_MEMORY * energies[b] + (was, came)
+            correction = 1.0
+            if max(gain, gains[b]) > 0:
+                levelling = (a_period_ago / came) ** (min(gain, gains[b], 1.0) / 2)
+                correction = np.clip(levelling, 1 / LARGEST_LEVELLING, LARGEST_LEVELLING)
+                correction *= np.sqrt(energies[b, 0] / energies[b, 1])
+                correction = np.clip(correction, 1 / LARGEST_CORRECTION, LARGEST_CORRECTION)
             out[b, start:end] = (corrections[b] + share * (correction - corrections[b])) * faded
+            repeated[b, start:end] = FEEDBACK * out[b, start:end] + (1 - FEEDBACK) * here
             gains[b], corrections[b] = gain, correction
         lag = now
     return np.asarray(out[:, past:].sum(axis=0))
@@ -132,6 +145,26 @@ def test_noise_between_harmonics_goes_and_the_voice_stays(pitch_hz: float) -> No
     assert decibels((filtered(clean) - clean)[steady]) < decibels(clean[steady]) - 45.0
     before = harmonicity(noisy[steady], clean[steady])
     assert harmonicity(filtered(noisy)[steady], clean[steady]) > before + 1.5
+
+
+@pytest.mark.parametrize("pitch_hz", [80.0, 120.0, 160.0])
+def test_a_voice_whose_packets_do_not_fit_together_flutters_less(pitch_hz: float) -> None:
+    """Every packet is off by some voice and some of its quadrature, as few bits leave it, and fades into the next."""
+    steady = voice(1.2, pitch_hz)
+    analytic = np.fft.ifft(np.fft.fft(steady) * (2.0 * (np.fft.fftfreq(len(steady)) > 0)))
+    off = 0.35 * np.random.default_rng(3).standard_normal((2, len(steady) // PACKET))
+    starts = PACKET * np.arange(off.shape[1])
+    corners = np.stack([starts, starts + PACKET - BLOCK], axis=1).ravel()
+    level, turned = (np.interp(np.arange(len(steady)), corners, np.repeat(values, 2)) for values in off)
+    broken = ((1.0 + level) * analytic.real + turned * analytic.imag).astype(np.float32)
+    assert fluctuation(filtered(broken, strength=2.0)) < 0.75 * fluctuation(broken)
+
+
+def fluctuation(sound: Sound) -> float:
+    """Decibels by which the power of the harmonics below 1 kHz varies, in windows of 20 ms, once it has settled."""
+    frames = np.lib.stride_tricks.sliding_window_view(sound[RATE_HZ // 4 :].astype(np.float64), WINDOW)[::BLOCK]
+    spectra = np.abs(np.fft.rfft(frames * np.hanning(WINDOW))) ** 2
+    return float(np.std(10 * np.log10(spectra[:, : int(1_000 * WINDOW / RATE_HZ)].sum(1))))
 
 
 def test_what_does_not_repeat_keeps_its_level_and_most_of_its_shape() -> None:
