@@ -37,9 +37,9 @@ LONG_LAG_PENALTY = 4.8
 """Per second of lag: two periods repeat as well as one."""
 LEAST_PITCH, LEAST_BAND = 0.3, 0.6
 """Correlations below which nothing is done, of the low bands together and of each band."""
-LIKENESS_SHARES = (0.95, 0.95, 0.9, 0.8, 0.5, 0.0)
-"""A band counts as repeating at least as well as this share of how well the low bands together do: a band that a jump
-of phase has spoilt belongs to the same voice."""
+LIKENESS_SHARES = (0.95, 0.95, 0.8, 0.0, 0.0, 0.0)
+"""A band below 1.8 kHz counts as repeating at least as well as this share of how well those bands together do: what a
+jump of phase has spoilt belongs to the same voice. Above, noise is no harmonic's, and ViSQOL hears it flattened."""
 FULL_GAIN = 0.5
 """Share of the period before, to one of the sound, in a band that repeats exactly."""
 FEEDBACK = 0.5
