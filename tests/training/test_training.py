@@ -26,7 +26,7 @@ from streamcodec.training.initialise import grow_from
 from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
 from streamcodec.training.loudness import LoudnessDistance
-from streamcodec.training.post_filter import PITCH_STRENGTHS, as_played
+from streamcodec.training.post_filter import as_played
 from streamcodec.training.release import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_level, latents_of
 from streamcodec.training.schedule import draw_conditions
 from streamcodec.training.structure import structure_distance
@@ -264,7 +264,7 @@ def test_training_hears_what_the_pitch_filter_lets_out(speech: NDArray[np.float3
     state, block = make_pitch_filter(24_000, 480), hoarse.detach()[0].numpy().copy().reshape(40, 480)
     for k in range(40):
         state.ahead[:] = block[k + 1, :24] if k < 39 else 0.0
-        filter_pitch(state, PITCH_STRENGTHS[0][1], block[k])
+        filter_pitch(state, 2.5, block[k])
     np.testing.assert_allclose(heard.detach()[0].numpy(), block.reshape(-1), atol=1e-6)
     pull = torch.randn_like(hoarse)
     (gradient,) = torch.autograd.grad((heard * pull).sum(), hoarse)
