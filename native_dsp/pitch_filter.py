@@ -60,7 +60,8 @@ class PitchFilterState(NamedTuple):
     packet]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past + packet]``; repeated, like
     bands, what a period later is added to them; lag int64 ``[1]``, gains and corrections ``[edges + 1]``, as they
     were at the end of the last block; energies ``[edges + 1, 2]``, averages before and after the comb; mixed
-    ``[block]``; out ``[packet]``; ahead ``[ahead]``, for the caller to fill.
+    ``[block]``; out ``[packet]``; ahead ``[ahead]``, for the caller to fill; lags int64 and likenesses ``[blocks]``,
+    what was found in the packet, which tells others where there is a voice.
     """
 
     taps: Float32Array
@@ -76,6 +77,8 @@ class PitchFilterState(NamedTuple):
     mixed: Float32Array
     out: Float32Array
     ahead: Float32Array
+    lags: NDArray[np.int64]
+    likenesses: Float32Array
     block_samples: int
     window_samples: int
     shortest_lag: int
@@ -109,6 +112,8 @@ def make_pitch_filter(sample_rate_hz: int, packet_samples: int) -> PitchFilterSt
         mixed=np.zeros(block, np.float32),
         out=np.zeros(packet_samples, np.float32),
         ahead=np.zeros(ahead, np.float32),
+        lags=np.full(packet_samples // block, longest, np.int64),
+        likenesses=np.zeros(packet_samples // block, np.float32),
         block_samples=block,
         window_samples=window,
         shortest_lag=shortest,
@@ -288,6 +293,8 @@ def filter_pitch(state: PitchFilterState, strength: float, samples: Float32Array
             _comb(state, start, b, lag, gain, here)
             gains[b] = gain
         state.lag[0] = lag
+        state.lags[(start - past) // block] = lag
+        state.likenesses[(start - past) // block] = likeness
         if changes:
             for i in range(block):
                 samples[start - past + i] = here[i]

@@ -12,10 +12,19 @@ from typing import Any
 
 import numpy as np
 
-from native_dsp import adaptive_bits, companding, fft, pitch_filter, range_coder, stft, voicing
+from native_dsp import adaptive_bits, companding, fft, level_filter, pitch_filter, range_coder, stft, voicing
 from native_dsp.windows import hann_periodic
 
-KERNEL_MODULES: tuple[ModuleType, ...] = (adaptive_bits, companding, fft, pitch_filter, range_coder, stft, voicing)
+KERNEL_MODULES: tuple[ModuleType, ...] = (
+    adaptive_bits,
+    companding,
+    fft,
+    level_filter,
+    pitch_filter,
+    range_coder,
+    stft,
+    voicing,
+)
 
 
 def compiled_signatures() -> dict[str, int]:
@@ -60,6 +69,12 @@ def _warm_up_companding() -> None:
 def _warm_up_pitch() -> None:
     packet = np.zeros(480, np.float32)
     pitch_filter.filter_pitch(pitch_filter.make_pitch_filter(24_000, packet.size), 1.0, packet)
+    weights = level_filter.no_level_weights()
+    levels = level_filter.make_level_filter(24_000, packet.size, 0)
+    pitch = pitch_filter.make_pitch_filter(24_000, packet.size)
+    level_filter.take_in(levels, packet)
+    level_filter.describe(levels, 0, pitch.likenesses, pitch.lags, 0.0)
+    level_filter.filter_levels(levels, weights, pitch.likenesses, pitch.lags, 0.0, packet)
     voicing.voicing(voicing.make_voicing(24_000, packet.size), packet)
 
 

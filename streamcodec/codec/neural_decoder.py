@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp import range_coder
+from native_dsp.level_filter import LevelFilterState, make_level_filter
 from native_dsp.pitch_filter import PitchFilterState, make_pitch_filter
 from native_dsp.stft import StftState
 from streamcodec.codec import entropy
@@ -40,6 +41,8 @@ class NeuralDecoderState:
     stft: StftState
     pitch: PitchFilterState
     pitch_strength: float
+    levels: LevelFilterState
+    fineness: float
     network: list[Float32Array]
     context: LatentContext
     background: Background
@@ -65,6 +68,7 @@ class NeuralDecoder:
         self._latents = self._stream.inputs["latents"].reshape(-1)
         self._level = self._stream.inputs["level"].reshape(-1)
         self._pitch_strengths = runtime.model.pitch_strengths
+        self._level_weights = runtime.level_weights
         self._hidden = np.zeros(config.entropy_hidden, np.int64)
         self._location = np.zeros(config.latents, np.int32)
         self._table = np.zeros(config.latents, np.int32)
@@ -77,6 +81,10 @@ class NeuralDecoder:
         self._stft = self._runtime.new_stft()
         self._pitch = make_pitch_filter(self._config.sample_rate_hz, self._config.packet_samples)
         self._pitch_strength = 0.0
+        self._levels = make_level_filter(
+            self._config.sample_rate_hz, self._config.packet_samples, self._level_weights.hidden_bias.size
+        )
+        self._fineness = 0.0
         self._stream.reset()
         self._context = LatentContext(self._config.latents)
         self._background = make_background(self._config.bins)
@@ -91,6 +99,8 @@ class NeuralDecoder:
             self._stft.copy(),
             self._pitch.copy(),
             self._pitch_strength,
+            self._levels.copy(),
+            self._fineness,
             self._stream.state(),
             self._context.copy(),
             self._background.copy(),
@@ -105,6 +115,8 @@ class NeuralDecoder:
         self._stft = state.stft.copy()
         self._pitch = state.pitch.copy()
         self._pitch_strength = state.pitch_strength
+        self._levels = state.levels.copy()
+        self._fineness = state.fineness
         self._stream.restore(state.network)
         self._context = state.context.copy()
         self._background = state.background.copy()
@@ -182,6 +194,7 @@ class NeuralDecoder:
         np.multiply(indices, self._steps[packet.level], out=self._latents)
         self._level[0] = packet.level
         self._pitch_strength = self._pitch_strengths[packet.level]
+        self._fineness = packet.level / max(self._config.levels - 1, 1)
         self._lost_in_a_row = 0
         self._in_silence = bool(packet.flags & PacketFlags.SILENCE)
         return True
@@ -212,10 +225,13 @@ class NeuralDecoder:
             self._background,
             self._stft,
             self._pitch,
+            self._levels,
+            self._level_weights,
             gain,
             noise_gain,
             self._in_silence,
             self._pitch_strength,
+            self._fineness,
             out,
         )
         return out

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.level_filter import LevelWeights
 from native_dsp.stft import StftState, make_stft
 from native_dsp.windows import low_delay_pair
 from streamcodec.codec.entropy import CONTEXT_PACKETS, EntropyTables, symbol_costs
@@ -24,6 +25,7 @@ class NeuralRuntime:
 
     model: ShippedModel
     tables: EntropyTables
+    level_weights: LevelWeights
     encoder: StepGraph
     decoder: StepGraph
     choice: Choice
@@ -48,7 +50,7 @@ def _load_runtime(name_or_folder: str, choice: Choice, threads: int) -> NeuralRu
     cost = symbol_costs(*(np.asarray(arrays[k], np.int32) for k in ("cumulative", "offset", "half_width")))
     tables = EntropyTables(**arrays, cost=cost)  # type: ignore[arg-type]
     encoder, decoder = open_graphs(choice, model, threads)
-    return NeuralRuntime(model, tables, encoder, decoder, choice)
+    return NeuralRuntime(model, tables, model.level_weights, encoder, decoder, choice)
 
 
 class LatentContext:

@@ -1,7 +1,7 @@
 """From what the decoder network gives out to sound, with background noise for gaps.
 
 One compiled call per packet: noise of the network's own, expansion, tracking of the background, concealment gains,
-inverse STFT, pitch filter.
+inverse STFT, pitch filter, level filter.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from native_dsp.companding import expand
 from native_dsp.jit import kernel
+from native_dsp.level_filter import LevelFilterState, LevelWeights, filter_levels
 from native_dsp.noise import COSINES, SINES, add_noise, make_noise_state
 from native_dsp.pitch_filter import PitchFilterState, filter_pitch
 from native_dsp.stft import StftState, synthesise
@@ -24,6 +25,8 @@ RISE_START = np.float32(1e-9)
 SMOOTHING = np.float32(0.2)
 START_POWER = 1e-6
 NOT_HEARD = -1.0
+LEAST_OVERLAP = 0.1
+"""Where overlap-add has less than this of what comes next, that is too little to tell the whole by."""
 
 
 class Background(NamedTuple):
@@ -67,12 +70,15 @@ def _render(
     background: Background,
     stft: StftState,
     pitch: PitchFilterState,
+    levels: LevelFilterState,
+    level_weights: LevelWeights,
     cosines: Float32Array,
     sines: Float32Array,
     gain: float,
     noise_gain: float,
     known_background: bool,
     pitch_strength: float,
+    fineness: float,
     out: Float32Array,
 ) -> None:
     bins = background.power.size
@@ -107,11 +113,14 @@ def _render(
         imaginary[0] = imaginary[bins - 1] = 0.0
         synthesise(stft, real, imaginary, out[h * hop : (h + 1) * hop])
     # Half of what comes next has been added up already; it says what the whole will be like.
-    ahead = pitch.ahead
     oldest = stft.analysis_window.size - stft.synthesis_window.size + hop
-    for i in range(ahead.size):
-        ahead[i] = stft.overlap[i] / (stft.analysis_window[oldest + i] * stft.synthesis_window[hop + i])
+    for i in range(levels.ahead.size):
+        half = stft.analysis_window[oldest + i] * stft.synthesis_window[hop + i]
+        levels.ahead[i] = stft.overlap[i] / max(half, np.float32(LEAST_OVERLAP))
+    for i in range(pitch.ahead.size):
+        pitch.ahead[i] = levels.ahead[i]
     filter_pitch(pitch, pitch_strength, out)
+    filter_levels(levels, level_weights, pitch.likenesses, pitch.lags, fineness, out)
     for i in range(out.size):
         out[i] = min(max(out[i], np.float32(-1.0)), np.float32(1.0))
 
@@ -121,18 +130,37 @@ def render(
     background: Background,
     stft: StftState,
     pitch: PitchFilterState,
+    levels: LevelFilterState,
+    level_weights: LevelWeights,
     gain: float,
     noise_gain: float,
     known_background: bool,
     pitch_strength: float,
+    fineness: float,
     out: Float32Array,
 ) -> None:
     """Sound of one packet from the network's output, which is used up.
 
     A ``gain`` of 1 plays what was decoded and lets the background be tracked (``known_background`` says that it is
     all there is to hear); less fades towards the background at ``noise_gain``. ``pitch_strength`` is that of the
-    pitch filter, 0 to leave it out.
+    pitch filter, 0 to leave it out (and the level filter with it, which asks it where voices are); ``fineness`` is
+    that of the rate level, 0 to 1.
 
     Shape: decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, within full scale.
     """
-    _render(decoded, background, stft, pitch, COSINES, SINES, gain, noise_gain, known_background, pitch_strength, out)
+    _render(
+        decoded,
+        background,
+        stft,
+        pitch,
+        levels,
+        level_weights,
+        COSINES,
+        SINES,
+        gain,
+        noise_gain,
+        known_background,
+        pitch_strength,
+        fineness,
+        out,
+    )

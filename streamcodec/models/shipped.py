@@ -1,6 +1,7 @@
 """Loader of shipped models; needs no torch.
 
-A model is a folder of ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors`` and ``model.json``.
+A model is a folder of ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors`` and ``model.json``, and of
+``levels.safetensors`` if its decoder has a level filter.
 """
 
 from __future__ import annotations
@@ -15,12 +16,15 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
+from native_dsp.level_filter import BLOCKS, INPUTS, LevelWeights, no_level_weights
 from streamcodec.errors import ModelError
 from streamcodec.models.config import NeuralConfig
 
 DEFAULT_MODEL = "speech-24k"
+LEVEL_WEIGHTS_FILE = "levels.safetensors"
 ROUNDING_BITS = 5.0
 """What the end of a payload costs on average over its information: the coder's ending, rounded up to a byte."""
 
@@ -55,6 +59,23 @@ class ShippedModel:
         """Strength of the decoder's pitch filter at each level, coarsest first; none where the model says nothing."""
         strengths = self.facts.get("pitch_strengths", [0.0] * self.config.levels)
         return tuple(float(strength) for strength in strengths)
+
+    @cached_property
+    def level_weights(self) -> LevelWeights:
+        """The network of the decoder's level filter, one without units if the model has none; raises ModelError."""
+        path = self.encoder_path.parent / LEVEL_WEIGHTS_FILE
+        if not path.exists():
+            return no_level_weights()
+        try:
+            found = {name: np.asarray(values, np.float32) for name, values in load_file(path).items()}
+            weights = LevelWeights(**found)
+            units = weights.hidden_bias.size
+            shapes = [values.shape for values in weights]
+        except (OSError, ValueError, TypeError, SafetensorError) as error:
+            raise ModelError(f"{path} holds no level filter ({error}); export the model again") from error
+        if shapes != [(INPUTS, units), (units,), (BLOCKS, units), (BLOCKS,)]:
+            raise ModelError(f"{path} is a level filter of another version, with shapes {shapes}; fit it again")
+        return weights
 
     def kbps_by_level(self, mode: str) -> tuple[float, ...]:
         """Mean payload rate of each level on speech in a packet mode, coarsest first, measured at export."""

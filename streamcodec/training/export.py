@@ -18,6 +18,7 @@ from streamcodec.codec import entropy as integer
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.onnx_weights import BLOCK_ZERO
+from streamcodec.models.shipped import LEVEL_WEIGHTS_FILE
 from streamcodec.models.step_modules import DecoderStep, EncoderStep
 from streamcodec.runtime.onnx_step import NEXT_STATE_PREFIX, STATE_PREFIX
 from streamcodec.training.balance import band_centres_hz
@@ -285,7 +286,9 @@ def export_decoder(
     balance_db: NDArray[np.float64] | None = None,
     gains: Tensor | None = None,
 ) -> None:
-    """Write ``decoder.onnx`` alone, into a folder that may hold a model already.
+    """Write ``decoder.onnx`` alone, into a folder that may hold a model already; a level filter there is removed.
+
+    That was fitted to another decoder: :mod:`~streamcodec.training.level_fit` makes one for this.
 
     ``balance_db`` is what :func:`~streamcodec.training.balance.measure_balance_db` found without it, to be undone.
     ``gains`` are those that the decoder was trained through, instead of both.
@@ -293,6 +296,7 @@ def export_decoder(
     if gains is None:
         gains = output_gains(codec.config, low_noise_gains, balance_db)
     _export_step(DecoderStep(codec.decoder, gains), folder / "decoder.onnx", int8)
+    (folder / LEVEL_WEIGHTS_FILE).unlink(missing_ok=True)
 
 
 def export_model(

@@ -1,0 +1,73 @@
+"""Fitting of the level filter, and whether the shipped one does what it was fitted for."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from safetensors.numpy import save_file
+
+from native_dsp.level_filter import BLOCKS, INPUTS, LEAK, LOWEST_BIN, TOP_BIN, LevelWeights
+from streamcodec.codec.neural_runtime import load_runtime
+from streamcodec.errors import ModelError
+from streamcodec.models.shipped import DEFAULT_MODEL, LEVEL_WEIGHTS_FILE, load_model
+from streamcodec.training.level_fit import LevelExamples, examples_of, fit
+
+BINS = TOP_BIN - LOWEST_BIN
+
+
+def left_over(examples: LevelExamples, weights: LevelWeights | None) -> float:
+    """Mean square of what is wanted, less what the network gives."""
+    wanted = np.clip(examples.wanted.astype(np.float64), -2.0, 2.0)
+    if weights is not None:
+        hidden = examples.inputs.astype(np.float64) @ weights.hidden + weights.hidden_bias
+        wanted = wanted - (np.maximum(hidden, LEAK * hidden) @ weights.out.T + weights.out_bias)
+    return float(np.average((wanted**2).mean(1), weights=examples.weight.astype(np.float64)))
+
+
+@pytest.mark.parametrize(("level", "share"), [(2, 0.85), (6, 0.95)])
+def test_the_shipped_filter_knows_levels_better_than_the_decoder(
+    speech: NDArray[np.float32], level: int, share: float
+) -> None:
+    runtime = load_runtime(DEFAULT_MODEL)
+    assert runtime.level_weights.hidden_bias.size > 0
+    examples = examples_of(runtime, speech[None], np.array([level]))
+    assert len(examples.inputs) > 20
+    assert left_over(examples, runtime.level_weights) < share * left_over(examples, None)
+
+
+def test_examples_are_of_voiced_packets_only(speech: NDArray[np.float32]) -> None:
+    runtime = load_runtime(DEFAULT_MODEL)
+    examples = examples_of(runtime, speech[None, :24_000], np.array([3]))
+    assert examples.inputs.shape == (len(examples.inputs), BINS, INPUTS)
+    assert examples.wanted.shape == (len(examples.inputs), BINS, BLOCKS)
+    assert examples.weight.shape == (len(examples.inputs), BLOCKS)
+    assert examples.weight.max(axis=1).min() > 0.0
+    silence = examples_of(runtime, np.zeros((1, 9_600), np.float32), np.array([3]))
+    assert silence.inputs.shape == (0, BINS, INPUTS)
+
+
+def test_fit_finds_what_inputs_tell() -> None:
+    random = np.random.default_rng(0)
+    inputs = random.standard_normal((600, BINS, INPUTS)).astype(np.float16)
+    wanted = (0.3 * inputs[..., :BLOCKS] - 0.3 * inputs[..., 5 : 5 + BLOCKS]).astype(np.float16)
+    examples = LevelExamples(inputs, wanted, np.ones((600, BLOCKS), np.float16))
+    weights, after, before = fit(examples, 24_000, steps=150)
+    assert before == pytest.approx(left_over(examples, None), rel=0.1)
+    assert after < 0.2 * before
+    assert left_over(examples, weights) < 0.2 * before
+
+
+def test_a_level_filter_of_another_shape_is_refused(tmp_path: Path) -> None:
+    model = load_model(DEFAULT_MODEL)
+    shutil.copytree(model.encoder_path.parent, tmp_path / "other")
+    wrong = model.level_weights._replace(out=np.zeros((BLOCKS + 1, model.level_weights.hidden_bias.size), np.float32))
+    save_file(wrong._asdict(), tmp_path / "other" / LEVEL_WEIGHTS_FILE)
+    with pytest.raises(ModelError, match="another version"):
+        _ = load_model(str(tmp_path / "other")).level_weights
+    (tmp_path / "other" / LEVEL_WEIGHTS_FILE).write_bytes(b"no such thing")
+    with pytest.raises(ModelError, match="no level filter"):
+        load_runtime(str(tmp_path / "other"))
