@@ -40,7 +40,7 @@ LARGEST_DIFFERENCE = 4.0
 """Nepers that the network hears of at most."""
 LARGEST_CHANGE = 0.92
 """Nepers, 8 dB."""
-NOT_VOICED, VOICED = 0.4, 0.6
+NOT_VOICED, VOICED = 0.3, 0.5
 """Likenesses of a block to the period before below which nothing is done, and from which all is."""
 FADE_SAMPLES = 60
 USUAL_LAG = 150.0

@@ -100,8 +100,8 @@ def reference(sound: Sound, weights: LevelWeights, likenesses: NDArray[np.float6
     taper = np.cos(np.pi * distance / (2 * (BLOCK + 1)))
     filters = [np.zeros(2 * BLOCK + 1)]
     for k in range(blocks // BLOCKS):
-        # Of the packet before, two blocks are measured anew once what comes after them is known. Of the blocks that are
-        # older than the sound there is only silence.
+        # Two blocks of the packet before are measured anew, now that what follows them is known.
+        # Of blocks older than the sound there is only silence.
         known = (k + 1) * PACKET + BLOCK
         seen = range(BLOCKS * k - PAST_BLOCKS, BLOCKS * (k + 1))
         picture = np.stack([levels(block, known) if block >= -2 else silence for block in seen])
