@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from native_dsp.fft import FftPlan, make_fft, rfft_inline
 from native_dsp.jit import kernel, unordered_kernel
 from native_dsp.state import copy_state
+from native_dsp.windows import hann_periodic
 
 Float32Array = NDArray[np.float32]
 
@@ -30,6 +31,8 @@ PAST_BLOCKS = 8
 FFT_SAMPLES = 512
 SMOOTHING_HZ = 100.0
 """Half the width of the triangle by which powers are averaged over frequency."""
+SPREAD = 2
+"""Bins to either side that the triangle reaches."""
 REACH = 4
 """How many bins to either side the network sees."""
 LOWEST_BIN, TOP_BIN = 6, 37
@@ -62,11 +65,11 @@ class LevelWeights(NamedTuple):
 class LevelFilterState(NamedTuple):
     """Memory, constants and scratch of one stream; not to be shared between streams or threads.
 
-    Shape: sound ``[FFT_SAMPLES + packet + FFT_SAMPLES / 2]``; levels ``[PAST_BLOCKS + BLOCKS, columns]``, log
-    amplitudes of the bins from 0 Hz on; excess ``[BLOCKS, bins]``, the gain of each bin less one; taps ``[2, half +
-    1]``, of the filters before and now, from the middle outwards; ahead ``[half]``, for the caller to fill; window
-    ``[FFT_SAMPLES]``; smoothing ``[columns, 5]``; cosines ``[bins, half + 1]``; share ``[bins]``; frame, real,
-    imaginary, power, changed, inputs, hidden, out: scratch.
+    Shape: sound ``[FFT_SAMPLES + packet + FFT_SAMPLES / 2]``; levels ``[PAST_BLOCKS + BLOCKS, COLUMNS]``, log
+    amplitudes of the bins from ``FIRST_BIN`` on; excess ``[BLOCKS, bins]``, the gain of each bin less one; taps ``[2,
+    half + 1]``, of the filters before and now, from the middle outwards; ahead ``[half]``, for the caller to fill;
+    window ``[FFT_SAMPLES]``; smoothing ``[2 * SPREAD + 1]``; cosines ``[bins, half + 1]``; share ``[bins]``; frame,
+    real, imaginary, power, changed, inputs, hidden, out: scratch.
     """
 
     sound: Float32Array
@@ -95,7 +98,8 @@ class LevelFilterState(NamedTuple):
 
 INPUTS = (PAST_BLOCKS + BLOCKS) * (2 * REACH + 1) + BLOCKS + 4
 """Levels around a bin, likeness of each block, lag, frequency, fineness of the rate level, loudness."""
-COLUMNS = TOP_BIN + REACH
+FIRST_BIN, COLUMNS = LOWEST_BIN - REACH, TOP_BIN - LOWEST_BIN + 2 * REACH
+"""The bins whose levels are measured: those that are changed, and what the network sees beside them."""
 
 
 def no_level_weights() -> LevelWeights:
@@ -108,24 +112,6 @@ def no_level_weights() -> LevelWeights:
     )
 
 
-def analysis_window() -> Float32Array:
-    """Hann window of unit energy around a block's middle."""
-    n = np.arange(FFT_SAMPLES) - FFT_SAMPLES // 2
-    window = 0.5 + 0.5 * np.cos(2.0 * np.pi * n / FFT_SAMPLES)
-    return np.asarray(window / np.sqrt(np.sum(window**2)), np.float32)
-
-
-def smoothing_weights(sample_rate_hz: int) -> Float32Array:
-    """Weights of two bins below to two above in the mean over frequency at each bin.
-
-    Shape: output ``[COLUMNS, 5]``.
-    """
-    offsets = np.arange(-2, 3)
-    weights = np.maximum(1.0 - np.abs(offsets) * (sample_rate_hz / FFT_SAMPLES) / SMOOTHING_HZ, 0.0)
-    there = (np.arange(COLUMNS)[:, None] + offsets >= 0) * weights
-    return np.asarray(there / there.sum(1, keepdims=True), np.float32)
-
-
 def make_level_filter(sample_rate_hz: int, packet_samples: int, hidden: int) -> LevelFilterState:
     """A stream that has heard silence, for a network of ``hidden`` units; with any, packets must be of 20 ms."""
     half = round(BLOCK_S * sample_rate_hz)
@@ -134,6 +120,9 @@ def make_level_filter(sample_rate_hz: int, packet_samples: int, hidden: int) -> 
     bins = np.arange(LOWEST_BIN, TOP_BIN)
     bins_hz = bins * (sample_rate_hz / FFT_SAMPLES)
     rise, fall = (bins_hz - FULL_FROM_HZ) / EDGE_HZ + 1.0, (FULL_TO_HZ - bins_hz) / EDGE_HZ + 1.0
+    window = hann_periodic(FFT_SAMPLES)
+    away_hz = np.abs(np.arange(-SPREAD, SPREAD + 1)) * (sample_rate_hz / FFT_SAMPLES)
+    triangle = np.maximum(1.0 - away_hz / SMOOTHING_HZ, 0.0)
     distance = np.arange(half + 1)
     taper = np.sqrt(0.5 + 0.5 * np.cos(np.pi * distance / (half + 1)))
     cosines = np.cos(2.0 * np.pi * np.outer(bins, distance) / FFT_SAMPLES) * (2.0 / FFT_SAMPLES) * taper
@@ -143,14 +132,14 @@ def make_level_filter(sample_rate_hz: int, packet_samples: int, hidden: int) -> 
         excess=np.zeros((BLOCKS, bins.size), np.float32),
         taps=np.zeros((2, half + 1), np.float32),
         ahead=np.zeros(half, np.float32),
-        window=analysis_window(),
-        smoothing=smoothing_weights(sample_rate_hz),
+        window=window / np.float32(np.sqrt(np.sum(np.square(window, dtype=np.float64)))),
+        smoothing=(triangle / triangle.sum()).astype(np.float32),
         cosines=cosines.astype(np.float32),
         share=np.clip(np.minimum(rise, fall), 0.0, 1.0).astype(np.float32),
         frame=np.zeros(FFT_SAMPLES, np.float32),
         real=np.zeros(FFT_SAMPLES // 2 + 1, np.float32),
         imaginary=np.zeros(FFT_SAMPLES // 2 + 1, np.float32),
-        power=np.zeros(COLUMNS + 4, np.float32),
+        power=np.zeros(COLUMNS + 2 * SPREAD, np.float32),
         changed=np.zeros(half, np.float32),
         inputs=np.zeros(INPUTS, np.float32),
         hidden=np.zeros(hidden, np.float32),
@@ -162,18 +151,18 @@ def make_level_filter(sample_rate_hz: int, packet_samples: int, hidden: int) -> 
 @kernel
 def _measure(state: LevelFilterState, start: int, row: int) -> None:
     """Levels of the bins in the window that begins at ``start``."""
-    frame, window, power, columns = state.frame, state.window, state.power, state.levels.shape[1]
+    frame, window, power, smoothing = state.frame, state.window, state.power, state.smoothing
     for i in range(len(frame)):
         frame[i] = state.sound[start + i] * window[i]
     rfft_inline(state.fft, frame, state.real, state.imaginary)
-    real, imaginary = state.real, state.imaginary
-    for k in range(columns + 2):
-        power[k + 2] = real[k] * real[k] + imaginary[k] * imaginary[k]
-    level, smoothing = state.levels[row], state.smoothing
-    for k in range(columns):
+    real, imaginary = state.real[FIRST_BIN - SPREAD :], state.imaginary[FIRST_BIN - SPREAD :]
+    for k in range(len(power)):
+        power[k] = real[k] * real[k] + imaginary[k] * imaginary[k]
+    level = state.levels[row]
+    for k in range(len(level)):
         mean = np.float32(POWER_FLOOR)
-        for o in range(5):
-            mean += smoothing[k, o] * power[k + o]
+        for o in range(len(smoothing)):
+            mean += smoothing[o] * power[k + o]
         level[k] = np.float32(0.5) * np.log(mean)
 
 
@@ -209,7 +198,7 @@ def describe(
     Shape: likenesses and lags ``[BLOCKS]``, as the pitch filter left them.
     """
     levels, inputs = state.levels, state.inputs
-    middle = LOWEST_BIN + i
+    middle = i + REACH
     loudness, lag = np.float32(0), np.float32(0)
     for j in range(BLOCKS):
         loudness += levels[PAST_BLOCKS + j, middle] * np.float32(1.0 / BLOCKS)
@@ -217,13 +206,13 @@ def describe(
     n = 0
     for row in range(PAST_BLOCKS + BLOCKS):
         for k in range(middle - REACH, middle + REACH + 1):
-            difference = levels[row, abs(k)] - loudness
+            difference = levels[row, k] - loudness
             inputs[n] = min(max(difference, np.float32(-LARGEST_DIFFERENCE)), np.float32(LARGEST_DIFFERENCE))
             n += 1
     for j in range(BLOCKS):
         inputs[n + j] = likenesses[j]
     inputs[n + BLOCKS] = np.log2(lag / np.float32(USUAL_LAG))
-    inputs[n + BLOCKS + 1] = np.float32(0.05) * np.float32(middle)
+    inputs[n + BLOCKS + 1] = np.float32(0.05) * np.float32(LOWEST_BIN + i)
     inputs[n + BLOCKS + 2] = np.float32(2) * np.float32(fineness)
     inputs[n + BLOCKS + 3] = np.float32(0.25) * loudness
 
@@ -317,7 +306,7 @@ def filter_levels(
         new = taps[now]
         for m in range(len(new)):
             new[m] = 0
-        if voiced and likenesses[j] > NOT_VOICED:
+        if likenesses[j] > NOT_VOICED:
             for i in range(bins):
                 gain, row = excess[j, i], cosines[i]
                 for m in range(len(new)):

@@ -68,10 +68,9 @@ def _warm_up_companding() -> None:
 
 def _warm_up_pitch() -> None:
     packet = np.zeros(480, np.float32)
-    pitch_filter.filter_pitch(pitch_filter.make_pitch_filter(24_000, packet.size), 1.0, packet)
-    weights = level_filter.no_level_weights()
-    levels = level_filter.make_level_filter(24_000, packet.size, 0)
     pitch = pitch_filter.make_pitch_filter(24_000, packet.size)
+    pitch_filter.filter_pitch(pitch, 1.0, packet)
+    weights, levels = level_filter.no_level_weights(), level_filter.make_level_filter(24_000, packet.size, 0)
     level_filter.take_in(levels, packet)
     level_filter.describe(levels, 0, pitch.likenesses, pitch.lags, 0.0)
     level_filter.filter_levels(levels, weights, pitch.likenesses, pitch.lags, 0.0, packet)

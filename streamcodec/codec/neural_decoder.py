@@ -40,9 +40,8 @@ class NeuralDecoderState:
 
     stft: StftState
     pitch: PitchFilterState
-    pitch_strength: float
     levels: LevelFilterState
-    fineness: float
+    last_level: int | None
     network: list[Float32Array]
     context: LatentContext
     background: Background
@@ -80,11 +79,10 @@ class NeuralDecoder:
         """Back to the start of a stream."""
         self._stft = self._runtime.new_stft()
         self._pitch = make_pitch_filter(self._config.sample_rate_hz, self._config.packet_samples)
-        self._pitch_strength = 0.0
         self._levels = make_level_filter(
             self._config.sample_rate_hz, self._config.packet_samples, self._level_weights.hidden_bias.size
         )
-        self._fineness = 0.0
+        self._last_level: int | None = None
         self._stream.reset()
         self._context = LatentContext(self._config.latents)
         self._background = make_background(self._config.bins)
@@ -98,9 +96,8 @@ class NeuralDecoder:
         return NeuralDecoderState(
             self._stft.copy(),
             self._pitch.copy(),
-            self._pitch_strength,
             self._levels.copy(),
-            self._fineness,
+            self._last_level,
             self._stream.state(),
             self._context.copy(),
             self._background.copy(),
@@ -114,9 +111,8 @@ class NeuralDecoder:
         """Continue from a copied state."""
         self._stft = state.stft.copy()
         self._pitch = state.pitch.copy()
-        self._pitch_strength = state.pitch_strength
         self._levels = state.levels.copy()
-        self._fineness = state.fineness
+        self._last_level = state.last_level
         self._stream.restore(state.network)
         self._context = state.context.copy()
         self._background = state.background.copy()
@@ -193,8 +189,7 @@ class NeuralDecoder:
             return False
         np.multiply(indices, self._steps[packet.level], out=self._latents)
         self._level[0] = packet.level
-        self._pitch_strength = self._pitch_strengths[packet.level]
-        self._fineness = packet.level / max(self._config.levels - 1, 1)
+        self._last_level = packet.level
         self._lost_in_a_row = 0
         self._in_silence = bool(packet.flags & PacketFlags.SILENCE)
         return True
@@ -220,6 +215,7 @@ class NeuralDecoder:
 
     def _synthesise(self, gain: float, noise_gain: float) -> Float32Array:
         out = np.empty(self._config.packet_samples, np.float32)
+        level = self._last_level
         render(
             self._decoded,
             self._background,
@@ -230,8 +226,8 @@ class NeuralDecoder:
             gain,
             noise_gain,
             self._in_silence,
-            self._pitch_strength,
-            self._fineness,
+            0.0 if level is None else self._pitch_strengths[level],
+            0.0 if level is None else self._config.fineness(level),
             out,
         )
         return out

@@ -90,6 +90,10 @@ class NeuralConfig:
         """Samples of sound carried by one packet."""
         return self.hop_samples * self.hops_per_packet
 
+    def fineness(self, level: int) -> float:
+        """Where a rate level stands between the coarsest, 0, and the finest, 1."""
+        return level / max(self.levels - 1, 1)
+
     @property
     def packets_per_second(self) -> float:
         """Packets per second of sound."""

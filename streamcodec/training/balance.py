@@ -8,10 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.codec.neural_decoder import NeuralDecoder
-from streamcodec.codec.neural_encoder import PacketCoder
-from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
-from streamcodec.codec.packet import Packet, PacketFlags, Tier
+from streamcodec.codec.neural_runtime import NeuralRuntime
 from streamcodec.models.spectrum import mel_matrix
+from streamcodec.training.release import packets_alone
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -70,11 +69,5 @@ def measure_balance_db(
 
 
 def _decoded(runtime: NeuralRuntime, latents: Float32Array, level: int) -> Float32Array:
-    coder, decoder = PacketCoder(runtime), NeuralDecoder(runtime)
-    context = LatentContext(runtime.model.config.latents)
-    sound = []
-    for k, packet in enumerate(latents):
-        context.forget()
-        payload = coder.code(packet[None], level, context)
-        sound.append(decoder.decode(Packet(Tier.NEURAL, k, k, level, PacketFlags.KEY, payload))[0])
-    return np.concatenate(sound)
+    decoder = NeuralDecoder(runtime)
+    return np.concatenate([decoder.decode(packet)[0] for packet in packets_alone(runtime, latents, level)])

@@ -30,6 +30,7 @@ from native_dsp.level_filter import (
     LEAK,
     LOWEST_BIN,
     PAST_BLOCKS,
+    REACH,
     TOP_BIN,
     LevelFilterState,
     LevelWeights,
@@ -39,13 +40,12 @@ from native_dsp.level_filter import (
     take_in,
 )
 from streamcodec.codec.neural_decoder import NeuralDecoder
-from streamcodec.codec.neural_encoder import PacketCoder
-from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime, load_runtime
-from streamcodec.codec.packet import Packet, PacketFlags, Tier
+from streamcodec.codec.neural_runtime import NeuralRuntime, load_runtime
 from streamcodec.models.shipped import DEFAULT_MODEL, LEVEL_WEIGHTS_FILE
 from streamcodec.models.spectrum import mel_density
 from streamcodec.training.data import SegmentSource
-from streamcodec.training.release import latents_of
+from streamcodec.training.learning_rate import WarmupCosine
+from streamcodec.training.release import latents_of, packets_alone
 
 Float32Array = NDArray[np.float32]
 LEVEL_PASSES = (2, 2, 3, 0, 1, 2, 3, 4, 6, 8, 11)
@@ -56,7 +56,8 @@ VOICED_FROM, VOICED_TO = 0.3, 0.6
 FARTHEST_NEPERS = 2.0
 """What is further off than that has other reasons."""
 BATCH_PACKETS = 256
-LEARNING_RATE = 2e-3
+SCHEDULE = WarmupCosine(peak=2e-3, final=0.0, warmup_steps=100)
+BINS = TOP_BIN - LOWEST_BIN
 
 
 @dataclass(frozen=True)
@@ -88,16 +89,14 @@ def examples_of(runtime: NeuralRuntime, segments: Float32Array, levels: NDArray[
 def _examples_of_one(runtime: NeuralRuntime, segment: Float32Array, level: int) -> LevelExamples:
     config = runtime.model.config
     runtime = replace(runtime, level_weights=no_level_weights())
-    coder, decoder, context = PacketCoder(runtime), NeuralDecoder(runtime), LatentContext(config.latents)
+    decoder = NeuralDecoder(runtime)
     seen = make_level_filter(config.sample_rate_hz, config.packet_samples, 0)
     true = make_level_filter(config.sample_rate_hz, config.packet_samples, 0)
     late = np.concatenate([np.zeros(config.overlap_samples, np.float32), segment])
     inputs, found, weight, wanted = [], [], [], []
-    fineness = level / (config.levels - 1)
-    for k, latents in enumerate(latents_of(runtime, [segment])[0]):
-        context.forget()
-        payload = coder.code(latents[None], level, context)
-        sound, _ = decoder.decode(Packet(Tier.NEURAL, k, k, level, PacketFlags.KEY, payload))
+    fineness = config.fineness(level)
+    for k, packet in enumerate(packets_alone(runtime, latents_of(runtime, [segment])[0], level)):
+        sound, _ = decoder.decode(packet)
         state = decoder.state()
         seen.ahead[:] = state.levels.ahead
         take_in(seen, sound)
@@ -111,24 +110,17 @@ def _examples_of_one(runtime: NeuralRuntime, segment: Float32Array, level: int) 
         wanted.append(_levels(true, PAST_BLOCKS - BLOCKS))
     # The first packets have no past, the last one has no future.
     used = [k for k in range(2, len(inputs) - 1) if weight[k].any()]
-    if not used:
-        return LevelExamples(*(np.zeros((0, *shape), np.float16) for shape in _shapes()))
     return LevelExamples(
-        np.stack([inputs[k] for k in used]).astype(np.float16),
-        np.stack([wanted[k + 1] - found[k] for k in used]).astype(np.float16),
-        np.stack([weight[k] for k in used]).astype(np.float16),
+        np.array([inputs[k] for k in used], np.float16).reshape(-1, BINS, INPUTS),
+        np.array([wanted[k + 1] - found[k] for k in used], np.float16).reshape(-1, BINS, BLOCKS),
+        np.array([weight[k] for k in used], np.float16).reshape(-1, BLOCKS),
     )
-
-
-def _shapes() -> tuple[tuple[int, ...], ...]:
-    bins = TOP_BIN - LOWEST_BIN
-    return (bins, INPUTS), (bins, BLOCKS), (BLOCKS,)
 
 
 def _inputs(
     state: LevelFilterState, likenesses: Float32Array, lags: NDArray[np.int64], fineness: float
 ) -> Float32Array:
-    rows = np.zeros((TOP_BIN - LOWEST_BIN, INPUTS), np.float32)
+    rows = np.zeros((BINS, INPUTS), np.float32)
     for i in range(len(rows)):
         describe(state, i, likenesses, lags, fineness)
         rows[i] = state.inputs
@@ -137,7 +129,7 @@ def _inputs(
 
 def _levels(state: LevelFilterState, first_row: int) -> Float32Array:
     """Shape: output ``[bins, BLOCKS]``."""
-    return np.array(state.levels[first_row : first_row + BLOCKS, LOWEST_BIN:TOP_BIN].T, np.float32)
+    return np.array(state.levels[first_row : first_row + BLOCKS, REACH:-REACH].T, np.float32)
 
 
 class LevelNetwork(nn.Module):
@@ -166,20 +158,17 @@ class LevelNetwork(nn.Module):
 def fit(
     examples: LevelExamples, sample_rate_hz: int, steps: int, hidden: int = 48, seed: int = 0
 ) -> tuple[LevelWeights, float, float]:
-    """Fit the network; also the mean square it leaves in the end, and what there was without it.
-
-    The learning rate falls along a cosine.
-    """
+    """Fit the network; also the mean square it leaves in the end, and what there was without it."""
     torch.manual_seed(seed)
     network = LevelNetwork(hidden)
-    optimiser = torch.optim.Adam(network.parameters(), LEARNING_RATE)
+    optimiser = torch.optim.Adam(network.parameters())
     bins_hz = torch.arange(LOWEST_BIN, TOP_BIN) * (sample_rate_hz / FFT_SAMPLES)
     by_ear = mel_density(bins_hz)[None, :, None]
     random = np.random.default_rng(seed)
     before = after = 0.0
     for step in track(range(steps), "fitting"):
         for group in optimiser.param_groups:
-            group["lr"] = LEARNING_RATE * (0.5 + 0.5 * np.cos(np.pi * step / steps)) * min(1.0, (step + 1) / 100)
+            group["lr"] = SCHEDULE.rate(step, step / steps, ())
         drawn = random.integers(0, len(examples.inputs), BATCH_PACKETS)
         inputs, wanted, weight = (
             torch.from_numpy(array[drawn].astype(np.float32))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from streamcodec.codec.neural_encoder import DEFAULT_KEY_PERIOD_S, LatentAnalysis, PacketCoder
 from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
+from streamcodec.codec.packet import Packet, PacketFlags, Tier
 from streamcodec.models.codec import NeuralCodec, context_available
 from streamcodec.models.entropy import bits
 from streamcodec.training.data import AUDIO_SUFFIXES, DatasetError
@@ -44,6 +45,17 @@ def latents_of(runtime: NeuralRuntime, clips: Sequence[NDArray[np.float32]]) -> 
         blocks = clip[: clip.size // samples * samples].reshape(-1, samples)
         found.append(np.stack([analysis.step(block).copy() for block in blocks]))
     return found
+
+
+def packets_alone(runtime: NeuralRuntime, latents: NDArray[np.float32], level: int) -> Iterator[Packet]:
+    """Packets of one level that decode without each other.
+
+    Shape: latents ``[packets, latents]``.
+    """
+    coder, context = PacketCoder(runtime), LatentContext(runtime.model.config.latents)
+    for k, packet in enumerate(latents):
+        context.forget()
+        yield Packet(Tier.NEURAL, k, k, level, PacketFlags.KEY, coder.code(packet[None], level, context))
 
 
 def key_packets(mode: str, packets: int, packets_per_second: float) -> NDArray[np.bool_]:
