@@ -1,10 +1,9 @@
 """Level filter after the pitch filter: what a voice's bands flutter by from packet to packet is taken back.
 
 Few bits leave the levels of single bands off by several decibels, by other ones in every packet and where two packets
-meet. Much of that can be told from the decoded sound itself: from the levels of the same band before, of its
-neighbours, and of the rest of the packet. A small network, the same for every band, has learnt from decoded and
-original speech what the level is likely to have been (``streamcodec.training.level_fit``); voiced blocks are brought
-there by a filter of linear phase.
+meet. Half of that can be told from the decoded sound, and from what the decoder meant it to be: a small network has
+learnt from decoded and original speech what the levels are likely to have been (``native_dsp.level_network``). Voiced
+blocks are brought there by filters of linear phase.
 
 It adds no delay: the packet is there as a whole, and for the 5 ms after it stands the half of them that overlap-add
 has.
@@ -19,47 +18,41 @@ from numpy.typing import NDArray
 
 from native_dsp.fft import FftPlan, make_fft, rfft_inline
 from native_dsp.jit import kernel, unordered_kernel
+from native_dsp.level_network import (
+    BINS,
+    BLOCKS,
+    COLUMNS,
+    LOWEST_BIN,
+    PAST_BLOCKS,
+    REACH,
+    TOP_BIN,
+    LevelQuestion,
+    LevelWeights,
+    ask_of_bin,
+    ask_of_packet,
+    describe_bins,
+    describe_packet,
+)
 from native_dsp.state import copy_state
 from native_dsp.windows import hann_periodic
 
 Float32Array = NDArray[np.float32]
 
 BLOCK_S = 0.005
-BLOCKS = 4
-"""Blocks in a packet: the network has a level for each."""
-PAST_BLOCKS = 8
 FFT_SAMPLES = 512
 SMOOTHING_HZ = 100.0
 """Half the width of the triangle by which powers are averaged over frequency."""
 SPREAD = 2
 """Bins to either side that the triangle reaches."""
-REACH = 4
-"""How many bins to either side the network sees."""
-LOWEST_BIN, TOP_BIN = 6, 37
+FIRST_BIN = LOWEST_BIN - REACH
 FULL_FROM_HZ, FULL_TO_HZ, EDGE_HZ = 350.0, 1_600.0, 100.0
 """Between these frequencies levels are changed, less and less over what is beyond."""
 POWER_FLOOR = 1e-7
-LARGEST_DIFFERENCE = 4.0
-"""Nepers that the network hears of at most."""
 LARGEST_CHANGE = 0.92
 """Nepers, 8 dB."""
-NOT_VOICED, VOICED = 0.3, 0.5
+NOT_VOICED, VOICED = 0.15, 0.35
 """Likenesses of a block to the period before below which nothing is done, and from which all is."""
 FADE_SAMPLES = 60
-USUAL_LAG = 150.0
-LEAK = 0.1
-
-
-class LevelWeights(NamedTuple):
-    """The network's weights; without hidden units there is no network, and nothing is changed.
-
-    Shape: hidden ``[inputs, hidden]``, hidden_bias ``[hidden]``, out ``[BLOCKS, hidden]``, out_bias ``[BLOCKS]``.
-    """
-
-    hidden: Float32Array
-    hidden_bias: Float32Array
-    out: Float32Array
-    out_bias: Float32Array
 
 
 class LevelFilterState(NamedTuple):
@@ -69,7 +62,7 @@ class LevelFilterState(NamedTuple):
     amplitudes of the bins from ``FIRST_BIN`` on; excess ``[BLOCKS, bins]``, the gain of each bin less one; taps ``[2,
     half + 1]``, of the filters before and now, from the middle outwards; ahead ``[half]``, for the caller to fill;
     window ``[FFT_SAMPLES]``; smoothing ``[2 * SPREAD + 1]``; cosines ``[bins, half + 1]``; share ``[bins]``; frame,
-    real, imaginary, power, changed, inputs, hidden, out: scratch.
+    real, imaginary, power, changed: scratch.
     """
 
     sound: Float32Array
@@ -86,9 +79,7 @@ class LevelFilterState(NamedTuple):
     imaginary: Float32Array
     power: Float32Array
     changed: Float32Array
-    inputs: Float32Array
-    hidden: Float32Array
-    out: Float32Array
+    question: LevelQuestion
     fft: FftPlan
 
     def copy(self) -> LevelFilterState:
@@ -96,26 +87,10 @@ class LevelFilterState(NamedTuple):
         return copy_state(self)
 
 
-INPUTS = (PAST_BLOCKS + BLOCKS) * (2 * REACH + 1) + BLOCKS + 4
-"""Levels around a bin, likeness of each block, lag, frequency, fineness of the rate level, loudness."""
-FIRST_BIN, COLUMNS = LOWEST_BIN - REACH, TOP_BIN - LOWEST_BIN + 2 * REACH
-"""The bins whose levels are measured: those that are changed, and what the network sees beside them."""
-
-
-def no_level_weights() -> LevelWeights:
-    """Weights of a model that has none."""
-    return LevelWeights(
-        np.zeros((INPUTS, 0), np.float32),
-        np.zeros(0, np.float32),
-        np.zeros((BLOCKS, 0), np.float32),
-        np.zeros(BLOCKS, np.float32),
-    )
-
-
-def make_level_filter(sample_rate_hz: int, packet_samples: int, hidden: int) -> LevelFilterState:
-    """A stream that has heard silence, for a network of ``hidden`` units; with any, packets must be of 20 ms."""
+def make_level_filter(sample_rate_hz: int, packet_samples: int, question: LevelQuestion) -> LevelFilterState:
+    """A stream that has heard silence; with a network to be asked, packets must be of 20 ms, or ValueError."""
     half = round(BLOCK_S * sample_rate_hz)
-    if hidden and packet_samples != BLOCKS * half:
+    if question.hidden.size and packet_samples != BLOCKS * half:
         raise ValueError(f"packets must be of {BLOCKS} blocks of {half} samples, got {packet_samples} samples")
     bins = np.arange(LOWEST_BIN, TOP_BIN)
     bins_hz = bins * (sample_rate_hz / FFT_SAMPLES)
@@ -141,9 +116,7 @@ def make_level_filter(sample_rate_hz: int, packet_samples: int, hidden: int) -> 
         imaginary=np.zeros(FFT_SAMPLES // 2 + 1, np.float32),
         power=np.zeros(COLUMNS + 2 * SPREAD, np.float32),
         changed=np.zeros(half, np.float32),
-        inputs=np.zeros(INPUTS, np.float32),
-        hidden=np.zeros(hidden, np.float32),
-        out=np.zeros(BLOCKS, np.float32),
+        question=question,
         fft=make_fft(FFT_SAMPLES),
     )
 
@@ -190,53 +163,6 @@ def take_in(state: LevelFilterState, samples: Float32Array) -> None:
 
 
 @unordered_kernel
-def describe(
-    state: LevelFilterState, i: int, likenesses: Float32Array, lags: NDArray[np.int64], fineness: float
-) -> None:
-    """What the network is told of the ``i``-th bin: ``state.inputs``.
-
-    Shape: likenesses and lags ``[BLOCKS]``, as the pitch filter left them.
-    """
-    levels, inputs = state.levels, state.inputs
-    middle = i + REACH
-    loudness, lag = np.float32(0), np.float32(0)
-    for j in range(BLOCKS):
-        loudness += levels[PAST_BLOCKS + j, middle] * np.float32(1.0 / BLOCKS)
-        lag += np.float32(lags[j]) * np.float32(1.0 / BLOCKS)
-    n = 0
-    for row in range(PAST_BLOCKS + BLOCKS):
-        for k in range(middle - REACH, middle + REACH + 1):
-            difference = levels[row, k] - loudness
-            inputs[n] = min(max(difference, np.float32(-LARGEST_DIFFERENCE)), np.float32(LARGEST_DIFFERENCE))
-            n += 1
-    for j in range(BLOCKS):
-        inputs[n + j] = likenesses[j]
-    inputs[n + BLOCKS] = np.log2(lag / np.float32(USUAL_LAG))
-    inputs[n + BLOCKS + 1] = np.float32(0.05) * np.float32(LOWEST_BIN + i)
-    inputs[n + BLOCKS + 2] = np.float32(2) * np.float32(fineness)
-    inputs[n + BLOCKS + 3] = np.float32(0.25) * loudness
-
-
-@unordered_kernel
-def _ask_network(state: LevelFilterState, weights: LevelWeights) -> None:
-    """Nepers by which each block of a bin should change: ``state.out``."""
-    inputs, hidden, out = state.inputs, state.hidden, state.out
-    for q in range(len(hidden)):
-        hidden[q] = weights.hidden_bias[q]
-    for n in range(len(inputs)):
-        x, row = inputs[n], weights.hidden[n]
-        for q in range(len(hidden)):
-            hidden[q] += x * row[q]
-    for q in range(len(hidden)):
-        hidden[q] = max(hidden[q], np.float32(LEAK) * hidden[q])
-    for j in range(BLOCKS):
-        total, row = weights.out_bias[j], weights.out[j]
-        for q in range(len(hidden)):
-            total += hidden[q] * row[q]
-        out[j] = total
-
-
-@unordered_kernel
 def _convolve(sound: Float32Array, middle: int, taps: Float32Array, out: Float32Array) -> None:
     """What a symmetric filter makes of the sound from ``middle`` on.
 
@@ -278,27 +204,29 @@ def filter_levels(
 ) -> None:
     """Filter one packet in place; the state goes on. Packets without a voice pass unchanged.
 
-    ``state.ahead`` has to hold the best guess at what comes next; ``fineness`` is 0 at the coarsest rate level and 1
-    at the finest.
+    ``state.ahead`` has to hold the best guess at what comes next, and ``state.question`` what the decoder meant
+    (:func:`~native_dsp.level_network.note_meant`); ``fineness`` is 0 at the coarsest rate level and 1 at the finest.
 
     Shape: likenesses and lags ``[BLOCKS]``, as the pitch filter left them; samples ``[packet]``.
     """
     if len(weights.hidden_bias) == 0:
         return
     take_in(state, samples)
-    excess, taps, cosines = state.excess, state.taps, state.cosines
-    bins, size = excess.shape[1], len(samples) // BLOCKS
+    excess, taps, cosines, question = state.excess, state.taps, state.cosines, state.question
+    size = len(samples) // BLOCKS
     voiced = False
     for j in range(BLOCKS):
         voiced = voiced or likenesses[j] > NOT_VOICED
     if voiced:
-        for i in range(bins):
-            describe(state, i, likenesses, lags, fineness)
-            _ask_network(state, weights)
+        describe_packet(question)
+        ask_of_packet(question, weights)
+        describe_bins(state.levels, likenesses, lags, fineness, question.inputs)
+        for i in range(BINS):
+            ask_of_bin(question, weights, i)
             for j in range(BLOCKS):
                 share = min(max((likenesses[j] - NOT_VOICED) / (VOICED - NOT_VOICED), 0.0), 1.0)
                 change = min(
-                    max(np.float32(share) * state.out[j], np.float32(-LARGEST_CHANGE)), np.float32(LARGEST_CHANGE)
+                    max(np.float32(share) * question.out[j], np.float32(-LARGEST_CHANGE)), np.float32(LARGEST_CHANGE)
                 )
                 excess[j, i] = np.exp(state.share[i] * change) - np.float32(1)
     for j in range(BLOCKS):
@@ -307,7 +235,7 @@ def filter_levels(
         for m in range(len(new)):
             new[m] = 0
         if likenesses[j] > NOT_VOICED:
-            for i in range(bins):
+            for i in range(BINS):
                 gain, row = excess[j, i], cosines[i]
                 for m in range(len(new)):
                     new[m] += gain * row[m]

@@ -12,7 +12,17 @@ from typing import Any
 
 import numpy as np
 
-from native_dsp import adaptive_bits, companding, fft, level_filter, pitch_filter, range_coder, stft, voicing
+from native_dsp import (
+    adaptive_bits,
+    companding,
+    fft,
+    level_filter,
+    level_network,
+    pitch_filter,
+    range_coder,
+    stft,
+    voicing,
+)
 from native_dsp.windows import hann_periodic
 
 KERNEL_MODULES: tuple[ModuleType, ...] = (
@@ -20,6 +30,7 @@ KERNEL_MODULES: tuple[ModuleType, ...] = (
     companding,
     fft,
     level_filter,
+    level_network,
     pitch_filter,
     range_coder,
     stft,
@@ -70,9 +81,13 @@ def _warm_up_pitch() -> None:
     packet = np.zeros(480, np.float32)
     pitch = pitch_filter.make_pitch_filter(24_000, packet.size)
     pitch_filter.filter_pitch(pitch, 1.0, packet)
-    weights, levels = level_filter.no_level_weights(), level_filter.make_level_filter(24_000, packet.size, 0)
+    weights = level_network.no_level_weights()
+    question = level_network.make_level_question(2, 257, weights)
+    levels = level_filter.make_level_filter(24_000, packet.size, question)
     level_filter.take_in(levels, packet)
-    level_filter.describe(levels, 0, pitch.likenesses, pitch.lags, 0.0)
+    level_network.note_meant(question, 0, np.zeros(3 * 257, np.float32))
+    level_network.describe_packet(question)
+    level_network.describe_bins(levels.levels, pitch.likenesses, pitch.lags, 0.0, question.inputs)
     level_filter.filter_levels(levels, weights, pitch.likenesses, pitch.lags, 0.0, packet)
     voicing.voicing(voicing.make_voicing(24_000, packet.size), packet)
 

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from native_dsp import range_coder
 from native_dsp.level_filter import LevelFilterState, make_level_filter
+from native_dsp.level_network import make_level_question
 from native_dsp.pitch_filter import PitchFilterState, make_pitch_filter
 from native_dsp.stft import StftState
 from streamcodec.codec import entropy
@@ -79,9 +80,8 @@ class NeuralDecoder:
         """Back to the start of a stream."""
         self._stft = self._runtime.new_stft()
         self._pitch = make_pitch_filter(self._config.sample_rate_hz, self._config.packet_samples)
-        self._levels = make_level_filter(
-            self._config.sample_rate_hz, self._config.packet_samples, self._level_weights.hidden_bias.size
-        )
+        question = make_level_question(self._config.hops_per_packet, self._config.bins, self._level_weights)
+        self._levels = make_level_filter(self._config.sample_rate_hz, self._config.packet_samples, question)
         self._last_level: int | None = None
         self._stream.reset()
         self._context = LatentContext(self._config.latents)

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.level_filter import LevelWeights
+from native_dsp.level_network import LevelWeights
 from native_dsp.stft import StftState, make_stft
 from native_dsp.windows import low_delay_pair
 from streamcodec.codec.entropy import CONTEXT_PACKETS, EntropyTables, symbol_costs

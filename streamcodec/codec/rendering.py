@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from native_dsp.companding import expand
 from native_dsp.jit import kernel
-from native_dsp.level_filter import LevelFilterState, LevelWeights, filter_levels
+from native_dsp.level_filter import LevelFilterState, filter_levels
+from native_dsp.level_network import LevelWeights, note_meant
 from native_dsp.noise import COSINES, SINES, add_noise, make_noise_state
 from native_dsp.pitch_filter import PitchFilterState, filter_pitch
 from native_dsp.stft import StftState, synthesise
@@ -86,6 +87,7 @@ def _render(
     real, imaginary, spectrum = background.real, background.imaginary, background.spectrum
     for h in range(decoded.shape[0]):
         frame = decoded[h]
+        note_meant(levels.question, h, frame)
         add_noise(frame[: 2 * bins], frame[2 * bins :], background.random, cosines, sines)
         expand(frame[: 2 * bins], real, imaginary)
         if gain == 1.0:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from native_dsp.level_filter import BLOCKS, INPUTS, LevelWeights, no_level_weights
+from native_dsp.level_network import LevelWeights, level_weight_shapes, no_level_weights
 from streamcodec.errors import ModelError
 from streamcodec.models.config import NeuralConfig
 
@@ -69,11 +69,11 @@ class ShippedModel:
         try:
             found = {name: np.asarray(values, np.float32) for name, values in load_file(path).items()}
             weights = LevelWeights(**found)
-            units = weights.hidden_bias.size
             shapes = [values.shape for values in weights]
+            wanted = level_weight_shapes(weights.hidden_bias.size, weights.packet_hidden_bias.size)
         except (OSError, ValueError, TypeError, SafetensorError) as error:
             raise ModelError(f"{path} holds no level filter ({error}); export the model again") from error
-        if shapes != [(INPUTS, units), (units,), (BLOCKS, units), (BLOCKS,)]:
+        if shapes != wanted:
             raise ModelError(f"{path} is a level filter of another version, with shapes {shapes}; fit it again")
         return weights
 

@@ -5,15 +5,15 @@ Example::
     python -m streamcodec.training.level_fit cache/13fd49414edfa774 --model speech-24k --out levels.safetensors
 
 ``cache`` is what :func:`~streamcodec.training.data.build_cache` made. Segments are coded at levels from coarse to
-fine, in packets that decode alone, by the codec as it is used; what the filter would see is noted where there is a
-voice, and by how many nepers each bin's level in each block of 5 ms is off. The network is then fitted to that by
-least squares, low frequencies weighted as the ear does.
+fine, in packets that decode alone and of which a few are lost, by the codec as it is used; what the filter would see
+is noted where there is a voice, and by how many nepers each bin's level in each block of 5 ms is off. The network is
+then fitted to that by least squares, low frequencies weighted as the ear does.
 """
 
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 
 import numpy as np
@@ -23,21 +23,22 @@ from rich.progress import track
 from safetensors.numpy import save_file
 from torch import nn
 
-from native_dsp.level_filter import (
+from native_dsp.level_filter import FFT_SAMPLES, LevelFilterState, make_level_filter, take_in
+from native_dsp.level_network import (
+    BINS,
     BLOCKS,
-    FFT_SAMPLES,
     INPUTS,
     LEAK,
     LOWEST_BIN,
+    PACKET_INPUTS,
     PAST_BLOCKS,
     REACH,
     TOP_BIN,
-    LevelFilterState,
     LevelWeights,
-    describe,
-    make_level_filter,
+    describe_bins,
+    describe_packet,
+    make_level_question,
     no_level_weights,
-    take_in,
 )
 from streamcodec.codec.neural_decoder import NeuralDecoder
 from streamcodec.codec.neural_runtime import NeuralRuntime, load_runtime
@@ -51,80 +52,101 @@ Float32Array = NDArray[np.float32]
 LEVEL_PASSES = (2, 2, 3, 0, 1, 2, 3, 4, 6, 8, 11)
 """Levels that each segment in turn is coded at."""
 SEGMENT_PACKETS = 100
-VOICED_FROM, VOICED_TO = 0.3, 0.6
+LOST_SHARE = 0.06
+VOICED_FROM, VOICED_TO = 0.15, 0.45
 """Likenesses between which a packet comes to count."""
 FARTHEST_NEPERS = 2.0
 """What is further off than that has other reasons."""
-BATCH_PACKETS = 256
+BATCH_PACKETS = 128
 SCHEDULE = WarmupCosine(peak=2e-3, final=0.0, warmup_steps=100)
-BINS = TOP_BIN - LOWEST_BIN
 
 
 @dataclass(frozen=True)
 class LevelExamples:
     """What the filter sees, and what it should say.
 
-    Shape: inputs float16 ``[packets, bins, INPUTS]``; wanted float16 ``[packets, bins, BLOCKS]``, nepers; weight
-    float16 ``[packets, BLOCKS]``.
+    Shape: levels float16 ``[packets, PAST_BLOCKS + BLOCKS, COLUMNS]``; likenesses, lags ``[packets, BLOCKS]``;
+    fineness ``[packets]``; packet_inputs float16 ``[packets, PACKET_INPUTS]``; wanted float16 ``[packets, BINS,
+    BLOCKS]``, nepers; weight ``[packets, BLOCKS]``.
     """
 
-    inputs: NDArray[np.float16]
+    levels: NDArray[np.float16]
+    likenesses: Float32Array
+    lags: NDArray[np.int64]
+    fineness: Float32Array
+    packet_inputs: NDArray[np.float16]
     wanted: NDArray[np.float16]
-    weight: NDArray[np.float16]
+    weight: Float32Array
+
+    def inputs(self, rows: NDArray[np.int64]) -> Float32Array:
+        """What the network is told of each bin of some packets.
+
+        Shape: ``[n]`` -> ``[n, BINS, INPUTS]``.
+        """
+        described = np.empty((len(rows), BINS, INPUTS), np.float32)
+        for row, told in zip(rows, described, strict=True):
+            levels = self.levels[row].astype(np.float32)
+            describe_bins(levels, self.likenesses[row], self.lags[row], float(self.fineness[row]), told)
+        return described
 
 
-def examples_of(runtime: NeuralRuntime, segments: Float32Array, levels: NDArray[np.int64]) -> LevelExamples:
+def examples_of(
+    runtime: NeuralRuntime, segments: Float32Array, levels: NDArray[np.int64], seed: int = 0
+) -> LevelExamples:
     """Code segments at one level each, and note what a level filter would have to do.
 
     Shape: segments ``[n, samples]``, levels ``[n]``.
     """
-    parts = [_examples_of_one(runtime, *pair) for pair in track(list(zip(segments, levels, strict=True)), "coding")]
+    random = np.random.default_rng(seed)
+    pairs = list(zip(segments, levels, strict=True))
+    parts = [_examples_of_one(runtime, segment, level, random) for segment, level in track(pairs, "coding")]
     return LevelExamples(
-        np.concatenate([part.inputs for part in parts]),
-        np.concatenate([part.wanted for part in parts]),
-        np.concatenate([part.weight for part in parts]),
+        **{
+            field.name: np.concatenate([getattr(part, field.name) for part in parts])
+            for field in fields(LevelExamples)
+        }
     )
 
 
-def _examples_of_one(runtime: NeuralRuntime, segment: Float32Array, level: int) -> LevelExamples:
+def _examples_of_one(
+    runtime: NeuralRuntime, segment: Float32Array, level: int, random: np.random.Generator
+) -> LevelExamples:
     config = runtime.model.config
     runtime = replace(runtime, level_weights=no_level_weights())
     decoder = NeuralDecoder(runtime)
-    seen = make_level_filter(config.sample_rate_hz, config.packet_samples, 0)
-    true = make_level_filter(config.sample_rate_hz, config.packet_samples, 0)
+    question = make_level_question(config.hops_per_packet, config.bins, runtime.level_weights)
+    seen = make_level_filter(config.sample_rate_hz, config.packet_samples, question)
+    true = seen.copy()
     late = np.concatenate([np.zeros(config.overlap_samples, np.float32), segment])
-    inputs, found, weight, wanted = [], [], [], []
     fineness = config.fineness(level)
+    levels, likenesses, lags, packet_inputs, found, wanted = [], [], [], [], [], []
     for k, packet in enumerate(packets_alone(runtime, latents_of(runtime, [segment])[0], level)):
-        sound, _ = decoder.decode(packet)
+        sound, _ = decoder.decode(packet if k == 0 or random.random() >= LOST_SHARE else None)
         state = decoder.state()
         seen.ahead[:] = state.levels.ahead
         take_in(seen, sound)
-        inputs.append(_inputs(seen, state.pitch.likenesses, state.pitch.lags, fineness))
+        describe_packet(state.levels.question)
+        levels.append(seen.levels.astype(np.float16))
+        likenesses.append(state.pitch.likenesses)
+        lags.append(state.pitch.lags)
+        packet_inputs.append(state.levels.question.packet_inputs.astype(np.float16))
         found.append(_levels(seen, PAST_BLOCKS))
-        spread = (state.pitch.likenesses - VOICED_FROM) / (VOICED_TO - VOICED_FROM)
-        weight.append(np.clip(spread, 0.0, 1.0))
         start = k * config.packet_samples
         take_in(true, late[start : start + config.packet_samples])
         # A packet later, all that its windows reach is known.
         wanted.append(_levels(true, PAST_BLOCKS - BLOCKS))
+    weight = np.clip((np.array(likenesses) - VOICED_FROM) / (VOICED_TO - VOICED_FROM), 0.0, 1.0).astype(np.float32)
     # The first packets have no past, the last one has no future.
-    used = [k for k in range(2, len(inputs) - 1) if weight[k].any()]
+    used = np.array([k for k in range(2, len(levels) - 1) if weight[k].any()], np.int64)
     return LevelExamples(
-        np.array([inputs[k] for k in used], np.float16).reshape(-1, BINS, INPUTS),
-        np.array([wanted[k + 1] - found[k] for k in used], np.float16).reshape(-1, BINS, BLOCKS),
-        np.array([weight[k] for k in used], np.float16).reshape(-1, BLOCKS),
+        np.array(levels)[used],
+        np.array(likenesses)[used],
+        np.array(lags)[used],
+        np.full(used.size, fineness, np.float32),
+        np.array(packet_inputs)[used],
+        (np.array(wanted)[used + 1] - np.array(found)[used]).astype(np.float16),
+        weight[used],
     )
-
-
-def _inputs(
-    state: LevelFilterState, likenesses: Float32Array, lags: NDArray[np.int64], fineness: float
-) -> Float32Array:
-    rows = np.zeros((BINS, INPUTS), np.float32)
-    for i in range(len(rows)):
-        describe(state, i, likenesses, lags, fineness)
-        rows[i] = state.inputs
-    return rows
 
 
 def _levels(state: LevelFilterState, first_row: int) -> Float32Array:
@@ -133,34 +155,50 @@ def _levels(state: LevelFilterState, first_row: int) -> Float32Array:
 
 
 class LevelNetwork(nn.Module):
-    """One hidden layer, the same for every bin.
+    """One hidden layer for each bin, the same for all, and one for the packet; what they say is added.
 
-    Shape: ``[..., INPUTS]`` -> ``[..., BLOCKS]``, nepers.
+    Shape: ``[packets, BINS, INPUTS]``, ``[packets, PACKET_INPUTS]`` -> ``[packets, BINS, BLOCKS]``, nepers.
     """
 
-    def __init__(self, hidden: int) -> None:
+    def __init__(self, hidden: int, packet_hidden: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(INPUTS, hidden)
         self.out = nn.Linear(hidden, BLOCKS)
-        nn.init.zeros_(self.out.weight)
-        nn.init.zeros_(self.out.bias)
+        self.packet_hidden = nn.Linear(PACKET_INPUTS, packet_hidden)
+        self.packet_out = nn.Linear(packet_hidden, BINS * BLOCKS, bias=False)
+        for last in (self.out.weight, self.out.bias, self.packet_out.weight):
+            nn.init.zeros_(last)
 
-    def forward(self, inputs: torch.Tensor) -> torch.Tensor:
-        result: torch.Tensor = self.out(nn.functional.leaky_relu(self.hidden(inputs), LEAK))
-        return result
+    def forward(self, inputs: torch.Tensor, packet_inputs: torch.Tensor) -> torch.Tensor:
+        of_bins: torch.Tensor = self.out(nn.functional.leaky_relu(self.hidden(inputs), LEAK))
+        of_packet: torch.Tensor = self.packet_out(nn.functional.leaky_relu(self.packet_hidden(packet_inputs), LEAK))
+        return of_bins + of_packet.reshape(of_bins.shape)
 
     def weights(self) -> LevelWeights:
         """As the filter reads them."""
-        arrays = (self.hidden.weight.T, self.hidden.bias, self.out.weight, self.out.bias)
+        arrays = (
+            self.hidden.weight.T,
+            self.hidden.bias,
+            self.out.weight,
+            self.out.bias,
+            self.packet_hidden.weight.T,
+            self.packet_hidden.bias,
+            self.packet_out.weight.T,
+        )
         return LevelWeights(*(np.ascontiguousarray(array.detach().numpy()) for array in arrays))
 
 
 def fit(
-    examples: LevelExamples, sample_rate_hz: int, steps: int, hidden: int = 48, seed: int = 0
+    examples: LevelExamples,
+    sample_rate_hz: int,
+    steps: int,
+    hidden: int = 32,
+    packet_hidden: int = 96,
+    seed: int = 0,
 ) -> tuple[LevelWeights, float, float]:
     """Fit the network; also the mean square it leaves in the end, and what there was without it."""
     torch.manual_seed(seed)
-    network = LevelNetwork(hidden)
+    network = LevelNetwork(hidden, packet_hidden)
     optimiser = torch.optim.Adam(network.parameters())
     bins_hz = torch.arange(LOWEST_BIN, TOP_BIN) * (sample_rate_hz / FFT_SAMPLES)
     by_ear = mel_density(bins_hz)[None, :, None]
@@ -169,14 +207,15 @@ def fit(
     for step in track(range(steps), "fitting"):
         for group in optimiser.param_groups:
             group["lr"] = SCHEDULE.rate(step, step / steps, ())
-        drawn = random.integers(0, len(examples.inputs), BATCH_PACKETS)
-        inputs, wanted, weight = (
+        drawn = random.integers(0, len(examples.levels), BATCH_PACKETS)
+        inputs = torch.from_numpy(examples.inputs(drawn))
+        packet_inputs, wanted, weight = (
             torch.from_numpy(array[drawn].astype(np.float32))
-            for array in (examples.inputs, examples.wanted, examples.weight)
+            for array in (examples.packet_inputs, examples.wanted, examples.weight)
         )
         wanted = wanted.clamp(-FARTHEST_NEPERS, FARTHEST_NEPERS)
         scale = by_ear * weight[:, None, :]
-        loss = ((network(inputs) - wanted) ** 2 * scale).sum() / scale.sum()
+        loss = ((network(inputs, packet_inputs) - wanted) ** 2 * scale).sum() / scale.sum()
         optimiser.zero_grad()
         loss.backward()
         optimiser.step()
@@ -193,8 +232,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("cache", type=Path)
     parser.add_argument("--model", default=DEFAULT_MODEL)
-    parser.add_argument("--segments", type=int, default=1_000, help="of 2 s")
-    parser.add_argument("--steps", type=int, default=25_000)
+    parser.add_argument("--segments", type=int, default=5_000, help="of 2 s")
+    parser.add_argument("--steps", type=int, default=40_000)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--out", type=Path, default=Path(LEVEL_WEIGHTS_FILE))
     arguments = parser.parse_args()
@@ -204,10 +243,10 @@ def main() -> None:
     source = SegmentSource(arguments.cache, segment_samples, config.sample_rate_hz, arguments.seed)
     segments, _ = source.batch(0, arguments.segments)
     levels = np.asarray(LEVEL_PASSES)[np.arange(len(segments)) % len(LEVEL_PASSES)]
-    examples = examples_of(runtime, segments, levels)
+    examples = examples_of(runtime, segments, levels, arguments.seed)
     weights, after, before = fit(examples, config.sample_rate_hz, arguments.steps, seed=arguments.seed)
-    save_file(weights._asdict(), arguments.out)
-    print(f"{len(examples.inputs)} packets, mean square {before:.3f} to {after:.3f} nepers, {arguments.out}")
+    save_file({name: array.astype(np.float16) for name, array in weights._asdict().items()}, arguments.out)
+    print(f"{len(examples.levels)} packets, mean square {before:.3f} to {after:.3f} nepers, {arguments.out}")
 
 
 if __name__ == "__main__":

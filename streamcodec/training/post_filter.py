@@ -9,7 +9,7 @@ from torch import Tensor
 from native_dsp.pitch_filter import filter_pitch, make_pitch_filter
 from streamcodec.training.schedule import LevelCurve, by_level
 
-PITCH_STRENGTHS: LevelCurve = ((0.0, 2.5), (0.2, 2.5), (0.27, 1.4), (0.33, 1.2), (0.45, 0.7), (1.0, 0.6))
+PITCH_STRENGTHS: LevelCurve = ((0.0, 4.0), (0.2, 4.0), (0.27, 1.4), (0.33, 1.2), (0.45, 0.7), (1.0, 0.6))
 """Strength of the pitch filter after the decoder by fineness."""
 
 

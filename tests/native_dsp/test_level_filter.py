@@ -7,31 +7,42 @@ import pytest
 from numpy.typing import NDArray
 
 from native_dsp.level_filter import (
-    BLOCKS,
     EDGE_HZ,
     FADE_SAMPLES,
     FFT_SAMPLES,
     FULL_FROM_HZ,
     FULL_TO_HZ,
-    INPUTS,
     LARGEST_CHANGE,
-    LARGEST_DIFFERENCE,
-    LOWEST_BIN,
     NOT_VOICED,
-    PAST_BLOCKS,
     POWER_FLOOR,
-    REACH,
     SMOOTHING_HZ,
-    TOP_BIN,
     VOICED,
-    LevelWeights,
+    LevelFilterState,
     filter_levels,
     make_level_filter,
+)
+from native_dsp.level_network import (
+    BINS,
+    BLOCKS,
+    HOPS,
+    LARGEST_DIFFERENCE,
+    LOWEST_BIN,
+    MEANT_BINS,
+    MEANT_FLOOR,
+    MEANT_MIDDLE,
+    PAST_BLOCKS,
+    REACH,
+    TOP_BIN,
+    LevelWeights,
+    level_weight_shapes,
+    make_level_question,
     no_level_weights,
+    note_meant,
 )
 
 RATE_HZ, PACKET, BLOCK = 24_000, 480, 120
-HIDDEN = 5
+DECODER_BINS = 257
+HIDDEN, PACKET_HIDDEN = 5, 3
 Sound = NDArray[np.float32]
 
 
@@ -41,24 +52,41 @@ def noise(samples: int, level: float = 0.1, seed: int = 0) -> Sound:
 
 def some_weights(seed: int = 1) -> LevelWeights:
     random = np.random.default_rng(seed)
-    shapes = ((INPUTS, HIDDEN), (HIDDEN,), (BLOCKS, HIDDEN), (BLOCKS,))
-    return LevelWeights(*((0.2 * random.standard_normal(shape)).astype(np.float32) for shape in shapes))
+    shapes = level_weight_shapes(HIDDEN, PACKET_HIDDEN)
+    return LevelWeights(*((0.15 * random.standard_normal(shape)).astype(np.float32) for shape in shapes))
 
 
 def asking_for(nepers: float) -> LevelWeights:
     """A network that says the same of whatever it is shown."""
     weights = some_weights()
-    return weights._replace(out=np.zeros_like(weights.out), out_bias=np.full(BLOCKS, nepers, np.float32))
+    return weights._replace(
+        out=np.zeros_like(weights.out),
+        out_bias=np.full(BLOCKS, nepers, np.float32),
+        packet_out=np.zeros_like(weights.packet_out),
+    )
+
+
+def new_filter(weights: LevelWeights) -> LevelFilterState:
+    return make_level_filter(RATE_HZ, PACKET, make_level_question(HOPS, DECODER_BINS, weights))
+
+
+def meant_by(packet: int) -> NDArray[np.float32]:
+    """What a decoder might give out for a packet: ``[HOPS, 3 * bins]``, the noise never negative."""
+    decoded = noise(HOPS * 3 * DECODER_BINS, 0.5, seed=100 + packet).reshape(HOPS, 3, DECODER_BINS)
+    decoded[:, 2] = np.abs(decoded[:, 2])
+    return decoded.reshape(HOPS, -1)
 
 
 def filtered(sound: Sound, weights: LevelWeights, likenesses: NDArray[np.float64], fineness: float = 0.2) -> Sound:
     """The whole sound, packet by packet, with the true future as what comes next; one likeness for each block."""
-    state = make_level_filter(RATE_HZ, PACKET, weights.hidden_bias.size)
+    state = new_filter(weights)
     out = np.array(sound, np.float32)
     longer = np.concatenate([sound, np.zeros(PACKET, np.float32)])
     for k in range(len(sound) // PACKET):
         here = slice(k * PACKET, (k + 1) * PACKET)
         state.ahead[:] = longer[here.stop : here.stop + state.ahead.size]
+        for hop, decoded in enumerate(meant_by(k)):
+            note_meant(state.question, hop, decoded)
         alike = likenesses[BLOCKS * k : BLOCKS * (k + 1)].astype(np.float32)
         filter_levels(state, weights, alike, np.full(BLOCKS, 130 + k), fineness, out[here])
     return out
@@ -70,6 +98,10 @@ def voiced(sound: Sound, likeness: float = 1.0) -> NDArray[np.float64]:
 
 def decibels(x: NDArray[np.floating]) -> float:
     return float(10 * np.log10(np.mean(np.square(x, dtype=np.float64)) + 1e-30))
+
+
+def leaky(x: NDArray[np.floating]) -> NDArray[np.floating]:
+    return np.where(x > 0, x, 0.1 * x)
 
 
 def reference(sound: Sound, weights: LevelWeights, likenesses: NDArray[np.float64], fineness: float) -> Sound:
@@ -105,6 +137,10 @@ def reference(sound: Sound, weights: LevelWeights, likenesses: NDArray[np.float6
         known = (k + 1) * PACKET + BLOCK
         seen = range(BLOCKS * k - PAST_BLOCKS, BLOCKS * (k + 1))
         picture = np.stack([levels(block, known) if block >= -2 else silence for block in seen])
+        real, imaginary, gain = meant_by(k).reshape(HOPS, 3, -1)[..., :MEANT_BINS].transpose(1, 0, 2)
+        amplitudes = np.sqrt(real.astype(np.float64) ** 2 + imaginary**2 + MEANT_FLOOR**2)
+        meant = np.log(np.concatenate([amplitudes, gain + MEANT_FLOOR], axis=1)) + MEANT_MIDDLE
+        of_packet = leaky(meant.ravel() @ weights.packet_hidden + weights.packet_hidden_bias) @ weights.packet_out
         changes = np.zeros((BLOCKS, len(bins)))
         for i, middle in enumerate(bins):
             loudness = picture[PAST_BLOCKS:, middle].mean()
@@ -113,7 +149,7 @@ def reference(sound: Sound, weights: LevelWeights, likenesses: NDArray[np.float6
             alike = likenesses[BLOCKS * k : BLOCKS * (k + 1)]
             more = [*alike, np.log2((130 + k) / 150), middle / 20, 2 * fineness, loudness / 4]
             hidden = np.concatenate([near, more]) @ weights.hidden + weights.hidden_bias
-            asked = weights.out @ np.where(hidden > 0, hidden, 0.1 * hidden) + weights.out_bias
+            asked = weights.out @ leaky(hidden) + weights.out_bias + of_packet.reshape(BINS, BLOCKS)[i]
             certain = np.clip((alike - NOT_VOICED) / (VOICED - NOT_VOICED), 0, 1)
             changes[:, i] = share[i] * np.clip(certain * asked, -LARGEST_CHANGE, LARGEST_CHANGE)
         waves = np.cos(2 * np.pi * np.outer(distance, bins) / FFT_SAMPLES)
@@ -196,7 +232,7 @@ def test_any_level_is_survived(level: float) -> None:
 def test_a_copy_goes_its_own_way() -> None:
     sound, alike, lags = noise(3 * PACKET), np.ones(BLOCKS, np.float32), np.full(BLOCKS, 130)
     weights = some_weights()
-    states = [make_level_filter(RATE_HZ, PACKET, HIDDEN) for _ in range(2)]
+    states = [new_filter(weights) for _ in range(2)]
     for state in states:
         filter_levels(state, weights, alike, lags, 0.2, sound[:PACKET].copy())
     twin = states[0].copy()
@@ -209,4 +245,11 @@ def test_a_copy_goes_its_own_way() -> None:
 
 def test_packets_are_of_20_ms() -> None:
     with pytest.raises(ValueError, match="4 blocks of 120"):
-        make_level_filter(RATE_HZ, 240, HIDDEN)
+        make_level_filter(RATE_HZ, 240, make_level_question(HOPS, DECODER_BINS, some_weights()))
+
+
+@pytest.mark.parametrize(("hops", "bins"), [(1, DECODER_BINS), (HOPS, MEANT_BINS - 1)])
+def test_a_decoder_of_another_kind_is_refused(hops: int, bins: int) -> None:
+    make_level_question(hops, bins, no_level_weights())
+    with pytest.raises(ValueError, match=f"2 hops of {MEANT_BINS} bins or more"):
+        make_level_question(hops, bins, some_weights())

@@ -264,7 +264,7 @@ def test_training_hears_what_the_pitch_filter_lets_out(speech: NDArray[np.float3
     state, block = make_pitch_filter(24_000, 480), hoarse.detach()[0].numpy().copy().reshape(40, 480)
     for k in range(40):
         state.ahead[:] = block[k + 1, :24] if k < 39 else 0.0
-        filter_pitch(state, 2.5, block[k])
+        filter_pitch(state, 4.0, block[k])
     np.testing.assert_allclose(heard.detach()[0].numpy(), block.reshape(-1), atol=1e-6)
     pull = torch.randn_like(hoarse)
     (gradient,) = torch.autograd.grad((heard * pull).sum(), hoarse)
