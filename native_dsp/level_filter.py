@@ -28,8 +28,7 @@ from native_dsp.level_network import (
     TOP_BIN,
     LevelQuestion,
     LevelWeights,
-    ask_of_bin,
-    ask_of_packet,
+    ask,
     describe_bins,
     describe_packet,
 )
@@ -219,14 +218,14 @@ def filter_levels(
         voiced = voiced or likenesses[j] > NOT_VOICED
     if voiced:
         describe_packet(question)
-        ask_of_packet(question, weights)
         describe_bins(state.levels, likenesses, lags, fineness, question.inputs)
+        ask(question, weights)
         for i in range(BINS):
-            ask_of_bin(question, weights, i)
             for j in range(BLOCKS):
                 share = min(max((likenesses[j] - NOT_VOICED) / (VOICED - NOT_VOICED), 0.0), 1.0)
                 change = min(
-                    max(np.float32(share) * question.out[j], np.float32(-LARGEST_CHANGE)), np.float32(LARGEST_CHANGE)
+                    max(np.float32(share) * question.answer[i, j], np.float32(-LARGEST_CHANGE)),
+                    np.float32(LARGEST_CHANGE),
                 )
                 excess[j, i] = np.exp(state.share[i] * change) - np.float32(1)
     for j in range(BLOCKS):

@@ -62,7 +62,7 @@ class LevelQuestion(NamedTuple):
     """What the network is asked about, and room for the answer; of one stream.
 
     Shape: meant ``[HOPS, 3, MEANT_BINS]``, what the decoder gave out; packet_inputs ``[PACKET_INPUTS]``, inputs
-    ``[BINS, INPUTS]``; packet_hidden, hidden; of_packet ``[BINS, BLOCKS]`` and out ``[BLOCKS]``, nepers.
+    ``[BINS, INPUTS]``; packet_hidden, hidden; answer ``[BINS, BLOCKS]``, nepers.
     """
 
     meant: Float32Array
@@ -70,8 +70,7 @@ class LevelQuestion(NamedTuple):
     inputs: Float32Array
     packet_hidden: Float32Array
     hidden: Float32Array
-    of_packet: Float32Array
-    out: Float32Array
+    answer: Float32Array
 
 
 def level_weight_shapes(hidden: int, packet_hidden: int) -> list[tuple[int, ...]]:
@@ -96,8 +95,7 @@ def make_level_question(hops: int, bins: int, weights: LevelWeights) -> LevelQue
         inputs=np.zeros((BINS, INPUTS), np.float32),
         packet_hidden=np.zeros(packet_hidden, np.float32),
         hidden=np.zeros(hidden, np.float32),
-        of_packet=np.zeros((BINS, BLOCKS), np.float32),
-        out=np.zeros(BLOCKS, np.float32),
+        answer=np.zeros((BINS, BLOCKS), np.float32),
     )
 
 
@@ -180,9 +178,9 @@ def _hidden_units(inputs: Float32Array, weights: Float32Array, bias: Float32Arra
 
 
 @unordered_kernel
-def ask_of_packet(question: LevelQuestion, weights: LevelWeights) -> None:
-    """The whole packet's part of what :func:`ask_of_bin` answers, for all bins at once: ``question.of_packet``."""
-    hidden, answer = question.packet_hidden, question.of_packet.ravel()
+def ask(question: LevelQuestion, weights: LevelWeights) -> None:
+    """Nepers by which each block of each bin should change, from what has been described: ``question.answer``."""
+    hidden, answer = question.packet_hidden, question.answer.ravel()
     _hidden_units(question.packet_inputs, weights.packet_hidden, weights.packet_hidden_bias, hidden)
     for n in range(len(answer)):
         answer[n] = 0
@@ -190,15 +188,11 @@ def ask_of_packet(question: LevelQuestion, weights: LevelWeights) -> None:
         unit, row = hidden[q], weights.packet_out[q]
         for n in range(len(answer)):
             answer[n] += unit * row[n]
-
-
-@unordered_kernel
-def ask_of_bin(question: LevelQuestion, weights: LevelWeights, i: int) -> None:
-    """Nepers by which each block of the ``i``-th bin should change: ``question.out``."""
-    hidden, out = question.hidden, question.out
-    _hidden_units(question.inputs[i], weights.hidden, weights.hidden_bias, hidden)
-    for j in range(BLOCKS):
-        total, row = weights.out_bias[j] + question.of_packet[i, j], weights.out[j]
-        for q in range(len(hidden)):
-            total += hidden[q] * row[q]
-        out[j] = total
+    hidden = question.hidden
+    for i in range(BINS):
+        _hidden_units(question.inputs[i], weights.hidden, weights.hidden_bias, hidden)
+        for j in range(BLOCKS):
+            total, row = weights.out_bias[j] + question.answer[i, j], weights.out[j]
+            for q in range(len(hidden)):
+                total += hidden[q] * row[q]
+            question.answer[i, j] = total

@@ -23,7 +23,7 @@ from rich.progress import track
 from safetensors.numpy import save_file
 from torch import nn
 
-from native_dsp.level_filter import FFT_SAMPLES, LevelFilterState, make_level_filter, take_in
+from native_dsp.level_filter import FFT_SAMPLES, take_in
 from native_dsp.level_network import (
     BINS,
     BLOCKS,
@@ -37,7 +37,6 @@ from native_dsp.level_network import (
     LevelWeights,
     describe_bins,
     describe_packet,
-    make_level_question,
     no_level_weights,
 )
 from streamcodec.codec.neural_decoder import NeuralDecoder
@@ -67,7 +66,7 @@ class LevelExamples:
 
     Shape: levels float16 ``[packets, PAST_BLOCKS + BLOCKS, COLUMNS]``; likenesses, lags ``[packets, BLOCKS]``;
     fineness ``[packets]``; packet_inputs float16 ``[packets, PACKET_INPUTS]``; wanted float16 ``[packets, BINS,
-    BLOCKS]``, nepers; weight ``[packets, BLOCKS]``.
+    BLOCKS]``, nepers.
     """
 
     levels: NDArray[np.float16]
@@ -76,7 +75,15 @@ class LevelExamples:
     fineness: Float32Array
     packet_inputs: NDArray[np.float16]
     wanted: NDArray[np.float16]
-    weight: Float32Array
+
+    @property
+    def weight(self) -> Float32Array:
+        """How much each block counts.
+
+        Shape: output ``[packets, BLOCKS]``.
+        """
+        spread = (self.likenesses - VOICED_FROM) / (VOICED_TO - VOICED_FROM)
+        return np.asarray(np.clip(spread, 0.0, 1.0), np.float32)
 
     def inputs(self, rows: NDArray[np.int64]) -> Float32Array:
         """What the network is told of each bin of some packets.
@@ -114,44 +121,45 @@ def _examples_of_one(
     config = runtime.model.config
     runtime = replace(runtime, level_weights=no_level_weights())
     decoder = NeuralDecoder(runtime)
-    question = make_level_question(config.hops_per_packet, config.bins, runtime.level_weights)
-    seen = make_level_filter(config.sample_rate_hz, config.packet_samples, question)
-    true = seen.copy()
+    seen, true = decoder.state().levels, decoder.state().levels
     late = np.concatenate([np.zeros(config.overlap_samples, np.float32), segment])
     fineness = config.fineness(level)
-    levels, likenesses, lags, packet_inputs, found, wanted = [], [], [], [], [], []
+    levels, likenesses, lags, packet_inputs, true_levels = [], [], [], [], []
     for k, packet in enumerate(packets_alone(runtime, latents_of(runtime, [segment])[0], level)):
         sound, _ = decoder.decode(packet if k == 0 or random.random() >= LOST_SHARE else None)
         state = decoder.state()
         seen.ahead[:] = state.levels.ahead
         take_in(seen, sound)
-        describe_packet(state.levels.question)
-        levels.append(seen.levels.astype(np.float16))
+        levels.append(seen.levels.copy())
         likenesses.append(state.pitch.likenesses)
         lags.append(state.pitch.lags)
-        packet_inputs.append(state.levels.question.packet_inputs.astype(np.float16))
-        found.append(_levels(seen, PAST_BLOCKS))
+        describe_packet(state.levels.question)
+        packet_inputs.append(state.levels.question.packet_inputs)
         start = k * config.packet_samples
         take_in(true, late[start : start + config.packet_samples])
-        # A packet later, all that its windows reach is known.
-        wanted.append(_levels(true, PAST_BLOCKS - BLOCKS))
-    weight = np.clip((np.array(likenesses) - VOICED_FROM) / (VOICED_TO - VOICED_FROM), 0.0, 1.0).astype(np.float32)
+        true_levels.append(true.levels.copy())
     # The first packets have no past, the last one has no future.
-    used = np.array([k for k in range(2, len(levels) - 1) if weight[k].any()], np.int64)
+    used = np.array([k for k in range(2, len(levels) - 1) if (likenesses[k] > VOICED_FROM).any()], np.int64)
+    found = _bins_of(np.array(levels)[used], PAST_BLOCKS)
+    # A packet later, all that its windows reach is known.
+    wanted = _bins_of(np.array(true_levels)[used + 1], PAST_BLOCKS - BLOCKS)
     return LevelExamples(
-        np.array(levels)[used],
+        np.array(levels, np.float16)[used],
         np.array(likenesses)[used],
         np.array(lags)[used],
         np.full(used.size, fineness, np.float32),
-        np.array(packet_inputs)[used],
-        (np.array(wanted)[used + 1] - np.array(found)[used]).astype(np.float16),
-        weight[used],
+        np.array(packet_inputs, np.float16)[used],
+        (wanted - found).astype(np.float16),
     )
 
 
-def _levels(state: LevelFilterState, first_row: int) -> Float32Array:
-    """Shape: output ``[bins, BLOCKS]``."""
-    return np.array(state.levels[first_row : first_row + BLOCKS, REACH:-REACH].T, np.float32)
+def _bins_of(levels: Float32Array, first_row: int) -> Float32Array:
+    """A packet's worth of measured levels, of those bins that are changed.
+
+    Shape: ``[packets, PAST_BLOCKS + BLOCKS, COLUMNS]`` -> ``[packets, BINS, BLOCKS]``.
+    """
+    rows = levels[:, first_row : first_row + BLOCKS, REACH:-REACH]
+    return np.ascontiguousarray(rows.transpose(0, 2, 1))
 
 
 class LevelNetwork(nn.Module):
@@ -203,6 +211,7 @@ def fit(
     bins_hz = torch.arange(LOWEST_BIN, TOP_BIN) * (sample_rate_hz / FFT_SAMPLES)
     by_ear = mel_density(bins_hz)[None, :, None]
     random = np.random.default_rng(seed)
+    weights = examples.weight
     before = after = 0.0
     for step in track(range(steps), "fitting"):
         for group in optimiser.param_groups:
@@ -211,7 +220,7 @@ def fit(
         inputs = torch.from_numpy(examples.inputs(drawn))
         packet_inputs, wanted, weight = (
             torch.from_numpy(array[drawn].astype(np.float32))
-            for array in (examples.packet_inputs, examples.wanted, examples.weight)
+            for array in (examples.packet_inputs, examples.wanted, weights)
         )
         wanted = wanted.clamp(-FARTHEST_NEPERS, FARTHEST_NEPERS)
         scale = by_ear * weight[:, None, :]

@@ -78,7 +78,6 @@ def test_fit_finds_what_inputs_tell() -> None:
         np.zeros(packets, np.float32),
         packet_inputs.astype(np.float16),
         np.repeat(wanted[..., None], BLOCKS, axis=2).astype(np.float16),
-        np.ones((packets, BLOCKS), np.float32),
     )
     weights, after, before = fit(examples, 24_000, steps=300)
     assert before == pytest.approx(left_over(examples, None), rel=0.1)
