@@ -19,6 +19,7 @@ from native_dsp import (
     level_filter,
     level_network,
     pitch_filter,
+    polyphase,
     range_coder,
     stft,
     voicing,
@@ -32,6 +33,7 @@ KERNEL_MODULES: tuple[ModuleType, ...] = (
     level_filter,
     level_network,
     pitch_filter,
+    polyphase,
     range_coder,
     stft,
     voicing,
@@ -53,6 +55,7 @@ def warm_up(fft_samples: Iterable[int] = (512,)) -> None:
     for size in fft_samples:
         _warm_up_transform(size)
     _warm_up_companding()
+    _warm_up_resampling()
     _warm_up_pitch()
     _warm_up_coders()
 
@@ -75,6 +78,11 @@ def _warm_up_companding() -> None:
     re, im, companded = np.zeros(2, np.float32), np.zeros(2, np.float32), np.zeros(4, np.float32)
     companding.compand(re, im, companded)
     companding.expand(companded, re, im)
+
+
+def _warm_up_resampling() -> None:
+    state = polyphase.make_polyphase(48_000, 24_000, 2, 0.0005, 50.0)
+    polyphase.resample_block(state, np.zeros(2, np.float32), np.zeros(1, np.float32))
 
 
 def _warm_up_pitch() -> None:

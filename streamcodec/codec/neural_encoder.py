@@ -340,7 +340,7 @@ class NeuralEncoder:
         else:
             level = 0 if silent else self._rate.choose_level(self._voiced_share())
             payload = self._coder.code(latents, level, self._context)
-        self._rate.spent(8.0 * len(payload))
+        self._rate.spent(8.0 * len(payload), None if silent or self._constrained else level)
         self._recent.append(latents.copy())
         return EncodedBlock(level, flags, payload)
 

@@ -106,7 +106,7 @@ class NeuralTierEncoder:
         self.frames = settings.frames
         self.block_samples = self.frames * (rate_hz // FRAMES_PER_SECOND)
         self._resampler = BlockResampler(
-            rate_hz, runtime.model.config.sample_rate_hz, FRAMES_PER_SECOND, prime_input=True
+            rate_hz, runtime.model.config.sample_rate_hz, FRAMES_PER_SECOND, delay_hz=rate_hz
         )
         self._engine = NeuralEncoder(
             runtime,
@@ -219,7 +219,7 @@ class NeuralTierDecoder:
         self._restorer = None if settings.restorer is None else _checked(Restorer(settings.restorer), config)
         lag_samples = config.overlap_samples + (0 if self._restorer is None else self._restorer.delay_samples)
         self._lag_samples = round(lag_samples / config.sample_rate_hz * rate_hz)
-        self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, FRAMES_PER_SECOND, prime_input=False)
+        self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, FRAMES_PER_SECOND, delay_hz=rate_hz)
         self._engine = NeuralDecoder(runtime, stream=shared.row if shared else None)
 
     @property

@@ -14,7 +14,7 @@ from streamcodec.errors import BitrateError
 
 MIN_BITRATE_BPS = 1_000
 MAX_BITRATE_BPS = 24_000
-SHORTEST_HORIZON_S, LONGEST_HORIZON_S = 0.55, 3.0
+SHORTEST_HORIZON_S, LONGEST_HORIZON_S = 1.0, 3.0
 """Time to spend unspent bits in: shorter keeps the average closer, longer the quality steadier."""
 HORIZON_GROWTH = 0.05
 """The horizon is this share of what has run: the longer that is, the less unspent bits matter to the average."""
@@ -22,6 +22,13 @@ CREDIT_S = 0.1
 """Bits a stream may spend in advance, since most end in a pause that leaves some unspent."""
 RESERVE_S = 4.0
 """Bits saved in pauses may be spent for this long at the target rate, not more."""
+
+BELIEF_S = 2.0
+"""For as long a new stream counts as having cost what streams usually do."""
+COST_MEMORY_S = 20.0
+"""After this time what packets have cost counts for a third."""
+LARGEST_SURPRISE = 1.3
+"""Streams are believed to cost so much more or less than usual; what is beyond (silence) is no voice's nature."""
 
 VOICED_LEAD = ((3_000.0, 2.0), (6_000.0, 1.0), (12_000.0, 0.0))
 """Levels that voiced packets lie above others, by bitrate. A voice's harmonics tell of every bit that they lack;
@@ -41,6 +48,9 @@ NEARBY = tuple(0.02 * step for step in range(1, 6))
 class RateControl:
     """Average rate: a bank of unspent bits steers a fractional level, dithered between neighbours.
 
+    What levels cost is learnt as the stream goes: a voice that takes more bits than usual is no surprise for long, so
+    the bank has only its ups and downs to even out, and may take its time.
+
     Voiced packets get finer levels than others, most at low rates. Where what comes is known (see
     :mod:`streamcodec.codec.look_ahead`), one fractional level is held instead of what the bank says.
 
@@ -51,6 +61,10 @@ class RateControl:
     packets_per_second: float
     bitrate_bps: float
     bank_bits: float = field(init=False)
+    coded_bits: float = field(init=False)
+    """What packets have cost, the older the less."""
+    usual_bits: float = field(init=False)
+    """What packets of their levels usually cost, likewise."""
     dither: float = 0.0
     elapsed_s: float = 0.0
     held: float | None = None
@@ -60,6 +74,7 @@ class RateControl:
 
     def __post_init__(self) -> None:
         self.bank_bits = CREDIT_S * self.bitrate_bps
+        self.coded_bits = self.usual_bits = BELIEF_S * self.bitrate_bps
         self.voiced_lead = voiced_lead(self.bitrate_bps)
 
     def set_bitrate(self, bitrate_bps: float) -> None:
@@ -79,10 +94,15 @@ class RateControl:
     def _affordable(self) -> float:
         horizon_s = min(max(SHORTEST_HORIZON_S, HORIZON_GROWTH * self.elapsed_s), LONGEST_HORIZON_S)
         wanted_bps = self.bitrate_bps + self.bank_bits / horizon_s
-        return level_for_kbps(self.kbps_by_level, wanted_bps / 1000.0)
+        surprise = min(max(self.coded_bits / self.usual_bits, 1.0 / LARGEST_SURPRISE), LARGEST_SURPRISE)
+        return level_for_kbps(self.kbps_by_level, wanted_bps / surprise / 1000.0)
 
-    def spent(self, bits: float) -> None:
-        """Account for a packet of ``bits``."""
+    def spent(self, bits: float, level: int | None = None) -> None:
+        """Account for a packet of ``bits``, coded at a level; None for what says nothing of its level's cost."""
+        if level is not None:
+            kept = 1.0 - 1.0 / (COST_MEMORY_S * self.packets_per_second)
+            self.coded_bits = kept * self.coded_bits + bits
+            self.usual_bits = kept * self.usual_bits + 1000.0 * self.kbps_by_level[level] / self.packets_per_second
         self.elapsed_s += 1.0 / self.packets_per_second
         limit = RESERVE_S * self.bitrate_bps
         self.bank_bits += self.bitrate_bps / self.packets_per_second - bits

@@ -88,6 +88,37 @@ def test_control_settles_on_the_asked_rate() -> None:
     assert abs(np.mean(bits) * 50 / 3_000 - 1) < 0.02
 
 
+def test_a_voice_that_costs_more_is_learnt_and_not_paid_for_by_debt() -> None:
+    """A stream that costs a quarter more than usual is as little in debt in the end as a usual one."""
+
+    def debt_bits(cost: float) -> float:
+        control = RateControl((1.0, 1.5, 2.25, 3.4, 5.0, 7.6), 50.0, 3_000.0)
+        banks = []
+        for _ in range(2_000):
+            level = control.choose_level()
+            control.spent(cost * 20.0 * control.kbps_by_level[level], level)
+            banks.append(control.bank_bits)
+        return -float(np.mean(banks[-500:]))
+
+    assert debt_bits(1.25) == pytest.approx(debt_bits(1.0), abs=60)
+
+
+def test_silence_teaches_nothing_beyond_what_voices_are_like() -> None:
+    """After a minute of it the first speech may take what was saved, and a little more, not everything at once."""
+    table = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+    control = RateControl(table, 50.0, 3_000.0)
+    for _ in range(3_000):
+        control.spent(8.0, control.choose_level())
+    first = control.choose_level()
+    assert table[first] <= 2 * 1.3 * (1 + 4 / 3) * 3.0
+    bits = []
+    for _ in range(500):
+        level = control.choose_level()
+        bits.append(20.0 * table[level])
+        control.spent(bits[-1], level)
+    assert np.mean(bits[200:]) * 50 == pytest.approx(3_000, rel=0.15)
+
+
 def test_levels_are_steadier_the_longer_a_stream_runs() -> None:
     control = RateControl((1.0, 2.0, 4.0, 8.0, 16.0), 50.0, 4_000.0)
     levels, bits = [], []

@@ -1,0 +1,54 @@
+"""Resampling of 20 ms, block by block: compiled kernel, libsamplerate, scipy. Compare within one run.
+
+    pytest bench/native_dsp/bench_polyphase.py --benchmark-columns=min,median --benchmark-sort=min
+
+The kernel delays as much as libsamplerate's ``sinc_fastest`` and passes more of the band; scipy's ``upfirdn`` is given
+the kernel's filter and carries nothing from block to block.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+import samplerate
+from pytest_benchmark.fixture import BenchmarkFixture
+
+from native_dsp.polyphase import low_pass, make_polyphase, resample_block
+
+RATES_HZ = [(48_000, 24_000), (24_000, 48_000), (44_100, 24_000), (16_000, 24_000)]
+HALF_FILTER_PERIODS, ATTENUATION_DB = 20, 50.0
+
+pytestmark = [pytest.mark.benchmark(group="polyphase"), pytest.mark.parametrize(("in_hz", "out_hz"), RATES_HZ)]
+
+
+def delay_s(in_hz: int, out_hz: int) -> float:
+    """That of the kernel, whole samples of the output."""
+    return math.ceil(HALF_FILTER_PERIODS * out_hz / min(in_hz, out_hz)) / out_hz
+
+
+def block_of(rate_hz: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(rate_hz // 50).astype(np.float32)
+
+
+def test_compiled(benchmark: BenchmarkFixture, in_hz: int, out_hz: int) -> None:
+    block, out = block_of(in_hz), np.empty(out_hz // 50, np.float32)
+    state = make_polyphase(in_hz, out_hz, block.size, delay_s(in_hz, out_hz), ATTENUATION_DB)
+    resample_block(state, block, out)
+    benchmark(resample_block, state, block, out)
+
+
+@pytest.mark.parametrize("converter", ["sinc_fastest", "sinc_medium"])
+def test_libsamplerate(benchmark: BenchmarkFixture, in_hz: int, out_hz: int, converter: str) -> None:
+    block = block_of(in_hz)
+    benchmark(samplerate.Resampler(converter, channels=1).process, block, out_hz / in_hz)
+
+
+def test_scipy(benchmark: BenchmarkFixture, in_hz: int, out_hz: int) -> None:
+    signal = pytest.importorskip("scipy.signal")
+    common = math.gcd(in_hz, out_hz)
+    up, down = out_hz // common, in_hz // common
+    half = round(delay_s(in_hz, out_hz) * in_hz * up)
+    taps = low_pass(half, in_hz * up, min(in_hz, out_hz) / 2, ATTENUATION_DB).astype(np.float32)
+    benchmark(signal.upfirdn, taps, block_of(in_hz), up, down)
