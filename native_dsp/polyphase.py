@@ -1,11 +1,11 @@
-"""Streaming resampling by a ratio of whole numbers: a polyphase filter of linear phase, its delay known to the sample.
+"""Streaming resampling by a ratio of whole numbers: a polyphase filter of linear phase, its delay known exactly.
 
 As in Crochiere and Rabiner, "Multirate digital signal processing" (1983), chapter 3: the sound with zeros put in
-between, as many as bring it to a rate that both rates divide, goes through a low-pass filter of which only the samples
-that are wanted are worked out, and only from what is not zero. The filter is a sinc under a Kaiser window, which has
-nearly the narrowest transition for its length and attenuation (Kaiser, "Nonrecursive digital filter design using the
-I0-sinh window function", 1974): a short delay and a wide band, of which libraries' converters of the same delay spend
-a good part on 100 dB.
+between, as many as bring it to a rate that both rates divide, goes through a low-pass filter, of which only the
+samples that are wanted are worked out, and only from what is not zero. The filter is a sinc under a Kaiser window,
+which has nearly the narrowest transition for its length and attenuation (Kaiser, "Nonrecursive digital filter design
+using the I0-sinh window function", 1974): a short delay and a wide band, of which libraries' converters of the same
+delay spend a good part on 100 dB.
 """
 
 from __future__ import annotations

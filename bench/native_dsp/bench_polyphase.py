@@ -2,8 +2,8 @@
 
     pytest bench/native_dsp/bench_polyphase.py --benchmark-columns=min,median --benchmark-sort=min
 
-The kernel delays as much as libsamplerate's ``sinc_fastest`` and passes more of the band; scipy's ``upfirdn`` is given
-the kernel's filter and carries nothing from block to block.
+The kernel delays as much as libsamplerate's ``sinc_fastest`` and passes more of the band; scipy's ``upfirdn`` is
+given the kernel's filter and carries nothing from block to block.
 """
 
 from __future__ import annotations

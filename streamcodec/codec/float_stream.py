@@ -17,6 +17,8 @@ from streamcodec.models.shipped import DEFAULT_MODEL
 
 Float32Array = NDArray[np.float32]
 UNKNOWN_PACKET_MS = 20.0
+_CONVERTER = "sinc_medium"
+"""90 % of the lower rate's band, where ``sinc_fastest`` has 80; half a millisecond later at 48 kHz."""
 
 
 class FloatEncoder:
@@ -87,7 +89,7 @@ class FloatDecoder:
             rate_hz, tier=form.tier, channels=form.channels, bits_per_sample=form.bits_per_sample
         )
         if rate_hz != self.sample_rate_hz:
-            self._resampler = samplerate.Resampler("sinc_fastest", channels=self.channels)
+            self._resampler = samplerate.Resampler(_CONVERTER, channels=self.channels)
 
     def _with_channels(self, sound: Float32Array) -> Float32Array:
         if self.channels == 1:

@@ -33,7 +33,7 @@ def bundled_speech(rate_hz: int) -> Float32Array:
         samples, stored_hz = soundfile.read(file, dtype="float32", always_2d=True)
     sound = samples.mean(axis=1)
     if stored_hz != rate_hz:
-        sound = samplerate.resample(sound, rate_hz / stored_hz, "sinc_fastest")
+        sound = samplerate.resample(sound, rate_hz / stored_hz, "sinc_best")
     return np.ascontiguousarray(sound, np.float32)
 
 
