@@ -26,18 +26,12 @@ from native_dsp import (
 )
 from native_dsp.windows import hann_periodic
 
-KERNEL_MODULES: tuple[ModuleType, ...] = (
-    adaptive_bits,
-    companding,
-    fft,
-    level_filter,
-    level_network,
-    pitch_filter,
-    polyphase,
-    range_coder,
-    stft,
-    voicing,
+KERNEL_MODULES: tuple[ModuleType, ...] = tuple(
+    member
+    for member in tuple(globals().values())
+    if isinstance(member, ModuleType) and member.__name__.startswith("native_dsp.")
 )
+"""The modules imported above, whose kernels are warmed up below."""
 
 
 def compiled_signatures() -> dict[str, int]:

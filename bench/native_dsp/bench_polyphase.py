@@ -15,7 +15,7 @@ import pytest
 import samplerate
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from native_dsp.polyphase import low_pass, make_polyphase, resample_block
+from native_dsp.polyphase import PolyphaseState, make_polyphase, resample_block
 
 RATES_HZ = [(48_000, 24_000), (24_000, 48_000), (44_100, 24_000), (16_000, 24_000)]
 HALF_FILTER_PERIODS, ATTENUATION_DB = 20, 50.0
@@ -23,9 +23,10 @@ HALF_FILTER_PERIODS, ATTENUATION_DB = 20, 50.0
 pytestmark = [pytest.mark.benchmark(group="polyphase"), pytest.mark.parametrize(("in_hz", "out_hz"), RATES_HZ)]
 
 
-def delay_s(in_hz: int, out_hz: int) -> float:
-    """That of the kernel, whole samples of the output."""
-    return math.ceil(HALF_FILTER_PERIODS * out_hz / min(in_hz, out_hz)) / out_hz
+def compiled(in_hz: int, out_hz: int) -> PolyphaseState:
+    """The kernel, its delay whole samples of the output."""
+    delay_s = math.ceil(HALF_FILTER_PERIODS * out_hz / min(in_hz, out_hz)) / out_hz
+    return make_polyphase(in_hz, out_hz, in_hz // 50, delay_s, ATTENUATION_DB)
 
 
 def block_of(rate_hz: int) -> np.ndarray:
@@ -33,8 +34,7 @@ def block_of(rate_hz: int) -> np.ndarray:
 
 
 def test_compiled(benchmark: BenchmarkFixture, in_hz: int, out_hz: int) -> None:
-    block, out = block_of(in_hz), np.empty(out_hz // 50, np.float32)
-    state = make_polyphase(in_hz, out_hz, block.size, delay_s(in_hz, out_hz), ATTENUATION_DB)
+    state, block, out = compiled(in_hz, out_hz), block_of(in_hz), np.empty(out_hz // 50, np.float32)
     resample_block(state, block, out)
     benchmark(resample_block, state, block, out)
 
@@ -47,8 +47,6 @@ def test_libsamplerate(benchmark: BenchmarkFixture, in_hz: int, out_hz: int, con
 
 def test_scipy(benchmark: BenchmarkFixture, in_hz: int, out_hz: int) -> None:
     signal = pytest.importorskip("scipy.signal")
-    common = math.gcd(in_hz, out_hz)
-    up, down = out_hz // common, in_hz // common
-    half = round(delay_s(in_hz, out_hz) * in_hz * up)
-    taps = low_pass(half, in_hz * up, min(in_hz, out_hz) / 2, ATTENUATION_DB).astype(np.float32)
-    benchmark(signal.upfirdn, taps, block_of(in_hz), up, down)
+    state = compiled(in_hz, out_hz)
+    taps = state.taps[:, ::-1].T.ravel()
+    benchmark(signal.upfirdn, taps, block_of(in_hz), len(state.taps), state.down)

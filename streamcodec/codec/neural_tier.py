@@ -55,6 +55,10 @@ def _run_once(runtime: NeuralRuntime) -> None:
     assert encoded is not None
     for packet in (Packet(Tier.NEURAL, 0, 0, encoded.level, encoded.flags, encoded.payload), None):
         decoder.decode(packet)
+    # One kernel for all rates: a stream at another may come to a pool when others are under way.
+    rate_hz = runtime.model.config.sample_rate_hz
+    halving = BlockResampler(rate_hz, rate_hz // 2, FRAMES_PER_SECOND, rate_hz)
+    halving.process(np.zeros(rate_hz // FRAMES_PER_SECOND, np.float32))
 
 
 def _check_channels(channels: int) -> None:

@@ -30,10 +30,7 @@ class BlockResampler:
         if in_hz != out_hz:
             self.delay_samples = math.ceil(_HALF_FILTER_PERIODS * delay_hz / min(in_hz, out_hz))
             delay_s = self.delay_samples / delay_hz
-            block_samples = in_hz // blocks_per_second
-            self._filter = make_polyphase(in_hz, out_hz, block_samples, delay_s, _ATTENUATION_DB)
-            # Compiles the kernel, or loads it, before sound flows; silence changes nothing.
-            self.process(np.zeros(block_samples, np.float32))
+            self._filter = make_polyphase(in_hz, out_hz, in_hz // blocks_per_second, delay_s, _ATTENUATION_DB)
 
     def reset(self) -> None:
         """Back to the start of a stream."""

@@ -39,15 +39,12 @@ from native_dsp.level_network import (
     no_level_weights,
     note_meant,
 )
+from tests.native_dsp.test_pitch_filter import decibels, noise
 
 RATE_HZ, PACKET, BLOCK = 24_000, 480, 120
 DECODER_BINS = 257
 HIDDEN, PACKET_HIDDEN = 5, 3
 Sound = NDArray[np.float32]
-
-
-def noise(samples: int, level: float = 0.1, seed: int = 0) -> Sound:
-    return (level * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
 def some_weights(seed: int = 1) -> LevelWeights:
@@ -94,10 +91,6 @@ def filtered(sound: Sound, weights: LevelWeights, likenesses: NDArray[np.float64
 
 def voiced(sound: Sound, likeness: float = 1.0) -> NDArray[np.float64]:
     return np.full(len(sound) // BLOCK, likeness)
-
-
-def decibels(x: NDArray[np.floating]) -> float:
-    return float(10 * np.log10(np.mean(np.square(x, dtype=np.float64)) + 1e-30))
 
 
 def leaky(x: NDArray[np.floating]) -> NDArray[np.floating]:

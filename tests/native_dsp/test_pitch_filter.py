@@ -49,11 +49,11 @@ def voice(seconds: float, pitch_hz: float) -> Sound:
     return (0.1 * np.sum(partials, axis=0)).astype(np.float32)
 
 
-def noise(samples: int, level: float, seed: int = 0) -> Sound:
+def noise(samples: int, level: float = 0.1, seed: int = 0) -> Sound:
     return (level * np.random.default_rng(seed).standard_normal(samples)).astype(np.float32)
 
 
-def decibels(x: Sound) -> float:
+def decibels(x: NDArray[np.floating]) -> float:
     return float(10 * np.log10(np.mean(np.square(x, dtype=np.float64)) + 1e-30))
 
 

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from native_dsp.polyphase import PolyphaseState, low_pass, make_polyphase, resample_block
-from tests.native_dsp.test_pitch_filter import noise
+from tests.native_dsp.test_pitch_filter import decibels, noise
 
 RATES_HZ = [(16_000, 24_000), (24_000, 16_000), (44_100, 24_000), (24_000, 44_100), (48_000, 24_000), (24_000, 8_000)]
 Sound = NDArray[np.float32]
@@ -32,10 +32,6 @@ def resampled(sound: Sound, in_hz: int, out_hz: int, block_s: float = 0.02, atte
 def tone(hz: float, rate_hz: int, seconds: float = 0.5, delay_s: float = 0.0) -> Sound:
     t = np.arange(round(seconds * rate_hz)) / rate_hz - delay_s
     return np.sin(2 * np.pi * hz * t).astype(np.float32)
-
-
-def decibels(x: Sound) -> float:
-    return float(10 * np.log10(np.mean(np.square(x, dtype=np.float64)) + 1e-30))
 
 
 @pytest.mark.parametrize(("in_hz", "out_hz"), RATES_HZ)
