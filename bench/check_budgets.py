@@ -89,7 +89,7 @@ def confirmed(first: Sequence[Verdict], second: Sequence[Verdict]) -> list[Verdi
 
 def measure(rounds: int, slow_down: Mapping[str, float]) -> list[Round]:
     """Time the codec on this machine, calibration and codec taking turns."""
-    from streamcodec.measure.link import Link, run_by_stage
+    from streamcodec.evaluation.latency.link import Link, run_by_stage
     from streamcodec.models.shipped import DEFAULT_MODEL
 
     link = Link(24_000, 6_000, "independent", DEFAULT_MODEL)
@@ -112,8 +112,8 @@ class Calibration:
     """A fixed piece of work: products with 20 MB of weights, as many as the networks', transforms and calls."""
 
     def __init__(self) -> None:
-        from native_dsp.fft import make_fft, rfft
         from native_dsp.jit import kernel
+        from native_dsp.transforms.fft import make_fft, rfft
 
         @kernel
         def product(weights: np.ndarray, x: np.ndarray, out: np.ndarray) -> None:

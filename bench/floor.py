@@ -19,7 +19,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
-from streamcodec.measure.link import FRAMES_PER_PACKET
+from streamcodec.evaluation.latency.link import FRAMES_PER_PACKET
 from streamcodec.models.shipped import DEFAULT_MODEL, load_model
 
 REPEATS = 200

@@ -27,7 +27,7 @@ async def main(server: str, room: str, spoken: str, heard: str) -> None:
     """Talk to the end of ``spoken``, write what the others say to ``heard``."""
     encoder = StreamEncoder(RATE_HZ)
     config = CallConfig(RoomConfig(ClientConfig(server, room)))
-    async with Call(config, encoder, lambda: StreamDecoder(RATE_HZ), encoder.coarser) as call:
+    async with Call(config, encoder, lambda: StreamDecoder(RATE_HZ), encoder.encode_redundant) as call:
         while not call.peers:
             await asyncio.sleep(0.02)
         recorder = MediaRecorder(heard)

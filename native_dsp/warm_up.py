@@ -12,19 +12,10 @@ from typing import Any
 
 import numpy as np
 
-from native_dsp import (
-    adaptive_bits,
-    companding,
-    fft,
-    level_filter,
-    level_network,
-    pitch_filter,
-    polyphase,
-    range_coder,
-    stft,
-    voicing,
-)
-from native_dsp.windows import hann_periodic
+from native_dsp.coding import adaptive_bits, range_coder
+from native_dsp.filters import envelope_filter, envelope_network, pitch_filter, voicing
+from native_dsp.transforms import companding, fft, polyphase, stft
+from native_dsp.transforms.windows import hann_periodic
 
 KERNEL_MODULES: tuple[ModuleType, ...] = tuple(
     member
@@ -83,14 +74,14 @@ def _warm_up_pitch() -> None:
     packet = np.zeros(480, np.float32)
     pitch = pitch_filter.make_pitch_filter(24_000, packet.size)
     pitch_filter.filter_pitch(pitch, 1.0, packet)
-    weights = level_network.no_level_weights()
-    question = level_network.make_level_question(level_network.HOPS, level_network.MEANT_BINS, weights)
-    levels = level_filter.make_level_filter(24_000, packet.size, question)
-    level_filter.take_in(levels, packet)
-    level_network.note_meant(question, 0, np.zeros(3 * level_network.MEANT_BINS, np.float32))
-    level_network.describe_packet(question)
-    level_network.describe_bins(levels.levels, pitch.likenesses, pitch.lags, 0.0, question.inputs)
-    level_filter.filter_levels(levels, weights, pitch.likenesses, pitch.lags, 0.0, packet)
+    weights = envelope_network.no_envelope_weights()
+    features = envelope_network.make_envelope_features(envelope_network.HOPS, envelope_network.STORED_BINS, weights)
+    levels = envelope_filter.make_envelope_filter(24_000, packet.size, features)
+    envelope_filter.take_in(levels, packet)
+    envelope_network.store_spectrum(features, 0, np.zeros(3 * envelope_network.STORED_BINS, np.float32))
+    envelope_network.describe_packet(features)
+    envelope_network.describe_bins(levels.levels, pitch.correlations, pitch.lags, 0.0, features.inputs)
+    envelope_filter.filter_envelope(levels, weights, pitch.correlations, pitch.lags, 0.0, packet)
     voicing.voicing(voicing.make_voicing(24_000, packet.size), packet)
 
 

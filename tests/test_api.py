@@ -35,7 +35,8 @@ def test_nothing_compiles_after_the_first_stream_is_made() -> None:
     code = """
 import numpy as np, streamcodec
 from native_dsp.warm_up import compiled_signatures
-from streamcodec.codec import entropy, rendering
+from streamcodec.codec.neural import entropy
+from streamcodec.codec.neural import synthesis as rendering
 def own():
     return [len(f.signatures) for m in (entropy, rendering) for f in vars(m).values() if hasattr(f, "signatures")]
 encoders = [streamcodec.StreamEncoder(r, mode=m) for r in (24000, 44100) for m in ("independent", "stream")]

@@ -14,7 +14,7 @@ ALLOWED = {
     "streamcodec.models": {"native_dsp", "streamcodec.errors"},
     "streamcodec.runtime": {"native_dsp", "streamcodec.models", "streamcodec.errors"},
     "streamcodec.codec": {"native_dsp", "streamcodec.models", "streamcodec.runtime", "streamcodec.errors"},
-    "streamcodec.measure": {
+    "streamcodec.evaluation.latency": {
         "native_dsp",
         "streamcodec.models",
         "streamcodec.runtime",
@@ -38,7 +38,7 @@ ALLOWED = {
         "streamcodec.errors",
     },
     "streamcodec.evaluation": {"native_dsp", "streamcodec.models", "streamcodec.codec", "streamcodec.errors"},
-    "streamcodec.experiments": {
+    "streamcodec.research.experiments": {
         "native_dsp",
         "streamcodec.models",
         "streamcodec.codec",
@@ -48,7 +48,7 @@ ALLOWED = {
         "streamcodec.errors",
     },
 }
-TORCH_FOLDERS = {"streamcodec.models", "streamcodec.training", "streamcodec.experiments"}
+TORCH_FOLDERS = {"streamcodec.models", "streamcodec.training", "streamcodec.research.experiments"}
 # The torch backend, and what loads it when it is chosen.
 TORCH_FILES = {"runtime/torch_step.py", "runtime/backend.py", "cli/train_command.py"}
 

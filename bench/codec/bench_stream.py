@@ -13,7 +13,7 @@ import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
 from bench.peers.codecs import streamcodec_pool
-from streamcodec.measure.link import Link, blocks_of, bundled_speech
+from streamcodec.evaluation.latency.link import Link, blocks_of, bundled_speech
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 ROUNDS = 2_000

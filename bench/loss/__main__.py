@@ -77,12 +77,12 @@ def systems(options: argparse.Namespace) -> list[System]:
     ways = {
         "nothing": (0, False),
         "concealment": (0, True),
-        "redundancy": (options.copies, False),
-        "both": (options.copies, True),
+        "redundancy": (options.redundancy, False),
+        "both": (options.redundancy, True),
     }
     own = [
-        System(f"streamcodec, {way}", OwnSystem(options.kbps, copies, concealment, DELAY_MS, options.model))
-        for way, (copies, concealment) in ways.items()
+        System(f"streamcodec, {way}", OwnSystem(options.kbps, redundancy, concealment, DELAY_MS, options.model))
+        for way, (redundancy, concealment) in ways.items()
     ]
     opus = [
         System(f"Opus {kbps:g} kbps{', in-band FEC' if fec else ''}", OpusSystem(options.libopus, kbps, fec))
@@ -129,7 +129,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "clips": len(clips),
                 "mean_burst_packets": MEAN_BURST_PACKETS,
                 "extra_delay_ms": DELAY_MS,
-                "copies": options.copies,
+                "copies": options.redundancy,
                 "kbps": options.kbps,
                 "opus": loaded(options.libopus).description,
             }

@@ -67,7 +67,7 @@ class OwnSystem:
     """streamcodec through its own sender, jitter buffer and playout, the playout delay held at ``delay_ms``."""
 
     kbps: float
-    copies: int | None
+    redundancy: int | None
     concealment: bool
     delay_ms: float
     model: str
@@ -83,8 +83,8 @@ class OwnSystem:
             encoder,
             decoder if self.concealment else ZerosForLost(decoder),
             LossyLink(LinkConfig(), losses),
-            coarser=encoder.coarser,
-            copies=self.copies,
+            encode_redundant=encoder.encode_redundant,
+            redundancy=self.redundancy,
             congestion=CongestionConfig(minimum_bps=rate_bps, start_bps=rate_bps, maximum_bps=rate_bps),
             jitter=JitterConfig(DelayConfig(self.delay_ms, self.delay_ms, self.delay_ms)),
         )

@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from native_dsp.companding import MAGNITUDE_FLOOR, compand, expand
+from native_dsp.transforms.companding import MAGNITUDE_FLOOR, compand, expand
 
 SPECTRA, BINS = 100, 257
 

@@ -13,7 +13,7 @@ import pytest
 import scipy.fft
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from native_dsp.fft import FftPlan, make_fft, rfft
+from native_dsp.transforms.fft import FftPlan, make_fft, rfft
 
 FRAMES = 16
 SIZES = pytest.mark.parametrize("size", [128, 256, 512, 1024, 2048, 4096])

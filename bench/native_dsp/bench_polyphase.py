@@ -15,7 +15,7 @@ import pytest
 import samplerate
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from native_dsp.polyphase import PolyphaseState, make_polyphase, resample_block
+from native_dsp.transforms.polyphase import PolyphaseState, make_polyphase, resample_block
 
 RATES_HZ = [(48_000, 24_000), (24_000, 48_000), (44_100, 24_000), (16_000, 24_000)]
 HALF_FILTER_PERIODS, ATTENUATION_DB = 20, 50.0

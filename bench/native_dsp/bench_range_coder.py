@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from native_dsp.adaptive_bits import decode_adaptive_bit, encode_adaptive_bit, make_models
-from native_dsp.range_coder import (
+from native_dsp.coding.adaptive_bits import decode_adaptive_bit, encode_adaptive_bit, make_models
+from native_dsp.coding.range_coder import (
     decode_symbol,
     decoder_init,
     encode_symbol,
@@ -21,7 +21,7 @@ from native_dsp.range_coder import (
     encoder_init,
     make_state,
 )
-from native_dsp.range_coder_reference import ReferenceEncoder
+from tests.reference.range_coder_reference import ReferenceEncoder
 
 SYMBOLS = 10_000
 BUFFER_BYTES = 40_000

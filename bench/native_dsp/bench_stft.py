@@ -16,8 +16,8 @@ import numpy as np
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from native_dsp.stft import StftState, analyse, make_stft, synthesise
-from native_dsp.windows import dual_window, hann_periodic, low_delay_pair
+from native_dsp.transforms.stft import StftState, analyse, make_stft, synthesise
+from native_dsp.transforms.windows import dual_window, hann_periodic, low_delay_pair
 
 FRAMES = 16
 

@@ -26,7 +26,7 @@ from streamcodec.net.call import Call, CallConfig
 from streamcodec.net.client import ClientConfig
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.media import MediaConfig
-from streamcodec.net.relay import Relay
+from streamcodec.net.relay.server import Relay
 from streamcodec.net.room import RoomConfig
 from streamcodec.net.time_scale import Samples
 
@@ -70,7 +70,7 @@ def config(url: str) -> CallConfig:
     """The relay alone, at a fixed rate."""
     fixed = CongestionConfig(minimum_bps=BITRATE_BPS, start_bps=BITRATE_BPS, maximum_bps=BITRATE_BPS)
     room = RoomConfig(ClientConfig(url, "bench"), webrtc=None)
-    return CallConfig(room, MediaConfig(RATE_HZ, congestion=fixed, copies=0))
+    return CallConfig(room, MediaConfig(RATE_HZ, congestion=fixed, redundancy=0))
 
 
 def call_on(url: str, model: str) -> Call:

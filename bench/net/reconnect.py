@@ -26,9 +26,9 @@ from contextlib import contextmanager
 import numpy as np
 
 from streamcodec.net.client import ClientConfig
-from streamcodec.net.cluster import NatsBackbone
-from streamcodec.net.relay import Relay
-from streamcodec.net.relay_config import RelayConfig
+from streamcodec.net.relay.cluster import NatsBackbone
+from streamcodec.net.relay.config import RelayConfig
+from streamcodec.net.relay.server import Relay
 from streamcodec.net.room import Room, RoomConfig
 
 BUDGET_S = 2.0

@@ -29,8 +29,8 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from streamcodec.net.relay import Relay
-from streamcodec.net.relay_config import RelayConfig
+from streamcodec.net.relay.config import RelayConfig
+from streamcodec.net.relay.server import Relay
 from streamcodec.net.signalling import EVERYONE, Join
 
 MAX_PARTICIPANTS = 1_000

@@ -2,5 +2,6 @@
 
     python -m bench.peers --json bench/results/peers_cpu.json
 
-Uses the public API, ``streamcodec.measure`` and ``streamcodec.evaluation``; never anything of the live path's inside.
+Uses the public API, ``streamcodec.evaluation.latency`` and ``streamcodec.evaluation``; never anything of the live
+path's inside.
 """

@@ -20,7 +20,7 @@ import numpy as np
 
 from bench.peers import codecs, transforms
 from bench.peers.peer import Peer, PeerUnavailable
-from streamcodec.measure.summary import summarise
+from streamcodec.evaluation.latency.summary import summarise
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.describe import describe_runtime
 

@@ -8,7 +8,7 @@ import types
 
 from bench.peers.peer import Peer, PeerUnavailable
 from streamcodec import StreamPool
-from streamcodec.measure.link import Link, blocks_of, bundled_speech
+from streamcodec.evaluation.latency.link import Link, blocks_of, bundled_speech
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 RATE_HZ = 24_000

@@ -6,8 +6,8 @@ import numba
 import numpy as np
 
 from bench.peers.peer import Peer, PeerUnavailable
-from native_dsp.stft import StftState, analyse, make_stft, synthesise
-from native_dsp.windows import low_delay_pair
+from native_dsp.transforms.stft import StftState, analyse, make_stft, synthesise
+from native_dsp.transforms.windows import low_delay_pair
 
 FFT, HOP, OVERLAP = 512, 240, 120
 FRAME_MS = 10.0

@@ -2,5 +2,5 @@
 
     python -m bench.pool --json bench/results/pool_cpu.json --plot bench/results/pool_cpu.png
 
-Uses ``streamcodec.measure`` alone.
+Uses ``streamcodec.evaluation.latency`` alone.
 """

@@ -15,8 +15,8 @@ from datetime import datetime, timezone
 from pathlib import Path
 from typing import Any
 
-from streamcodec.measure.pool import pool_times
-from streamcodec.measure.summary import summarise
+from streamcodec.evaluation.latency.pool import pool_times
+from streamcodec.evaluation.latency.summary import summarise
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import BACKENDS, Backend
 from streamcodec.runtime.describe import describe_runtime

@@ -4,7 +4,7 @@ Example::
 
     python -m bench.training --data data/train --validate data/dev/speech --steps 300
 
-Writes one small JSON per variant: settings, loss terms at the end of training, and metrics by rate level of the
+Writes one small JSON per variant: settings, loss terms at the end of training, and metrics by quality index of the
 averaged weights on the validation clips, each packet coded alone.
 """
 
@@ -59,7 +59,7 @@ class VariantTask(CodecTask):
 
 
 @torch.no_grad()
-def score_level(codec: NeuralCodec, clips: Sequence[Clip], level: int) -> Scores:
+def score_quality(codec: NeuralCodec, clips: Sequence[Clip], quality_index: int) -> Scores:
     """Mean rate and metrics of one level, packets coded alone."""
     c = codec.config
     rows: list[Scores] = []
@@ -67,12 +67,12 @@ def score_level(codec: NeuralCodec, clips: Sequence[Clip], level: int) -> Scores
         sound, rate_hz = clip.read()
         if rate_hz != c.sample_rate_hz:
             sound = soxr.resample(sound, rate_hz, c.sample_rate_hz)
-        packets = sound.size // c.packet_samples
-        x = torch.from_numpy(np.ascontiguousarray(sound[: packets * c.packet_samples]))[None]
+        packets = sound.size // c.frame_samples
+        x = torch.from_numpy(np.ascontiguousarray(sound[: packets * c.frame_samples]))[None]
         torch.manual_seed(0)
         out = codec(
             x,
-            torch.full((1, packets), level),
+            torch.full((1, packets), quality_index),
             context_available(1, packets, "independent"),
             torch.zeros(1, packets, dtype=torch.bool),
         )
@@ -82,9 +82,9 @@ def score_level(codec: NeuralCodec, clips: Sequence[Clip], level: int) -> Scores
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
 
-def at_rates(levels: Sequence[Scores], rates_kbps: Sequence[float]) -> list[Scores]:
+def at_rates(qualities: Sequence[Scores], rates_kbps: Sequence[float]) -> list[Scores]:
     """Scores at given rates, linear in the log of the rate between levels; none outside of what was measured."""
-    known = sorted(levels, key=lambda row: row["kbps"])
+    known = sorted(qualities, key=lambda row: row["kbps"])
     position = np.log([row["kbps"] for row in known])
     found = []
     for rate in rates_kbps:
@@ -121,9 +121,9 @@ def run_variant(
         loop.run(RunLimits(max_steps=options.steps, checkpoint_minutes=1e9), report)
         minutes = (time.monotonic() - began) / 60
         with loop.averaged():
-            levels = [
-                score_level(task.codec, clips, level)
-                for level in range(0, variant.model.levels, options.level_stride)
+            qualities = [
+                score_quality(task.codec, clips, quality_index)
+                for quality_index in range(0, variant.model.qualities, options.quality_stride)
             ]
     return {
         "variant": name,
@@ -135,8 +135,8 @@ def run_variant(
         "training": task.settings(),
         "clips": len(clips),
         "last_losses": rows[-1],
-        "levels": [_rounded(row) for row in levels],
-        "at_rates": [_rounded(row) for row in at_rates(levels, RATES_KBPS)],
+        "levels": [_rounded(row) for row in qualities],
+        "at_rates": [_rounded(row) for row in at_rates(qualities, RATES_KBPS)],
     }
 
 

@@ -111,8 +111,8 @@ class FiniteScalars(Stage):
     def forward(self, residual: Tensor) -> Tensor:
         scaled = self.down(residual)
         limit = (self.LEVELS - 1) / 2
-        levels = (torch.floor(scaled.detach()) + 0.5).clamp(-limit, limit)
-        inside: Tensor = self.up(scaled + (levels - scaled).detach())
+        qualities = (torch.floor(scaled.detach()) + 0.5).clamp(-limit, limit)
+        inside: Tensor = self.up(scaled + (qualities - scaled).detach())
         return inside
 
 
@@ -122,7 +122,7 @@ class ResidualCodec(NeuralCodec):
     def __init__(self, config: NeuralConfig, make_stage: Callable[[int], Stage]) -> None:
         super().__init__(config)
         self.stages = nn.ModuleList(make_stage(config.latents) for _ in range(MOST_STAGES))
-        ladder = torch.linspace(FEWEST_STAGES, MOST_STAGES, config.levels).round().long()
+        ladder = torch.linspace(FEWEST_STAGES, MOST_STAGES, config.qualities).round().long()
         self.register_buffer("stages_by_level", ladder, persistent=False)
 
     @torch.no_grad()
@@ -136,11 +136,11 @@ class ResidualCodec(NeuralCodec):
             stage.start(residual)
             residual = residual - stage(residual)
 
-    def code(self, latents: Tensor, level: Tensor, available: Tensor) -> CodedLatents:
+    def code(self, latents: Tensor, quality_index: Tensor, available: Tensor) -> CodedLatents:
         """As many stages as the level says; ``available`` makes no difference to indices that are written plainly."""
         with full_precision(latents):
             flat = latents.float().reshape(-1, latents.shape[-1])
-            wanted = self.get_buffer("stages_by_level")[level].reshape(-1, 1)
+            wanted = self.get_buffer("stages_by_level")[quality_index].reshape(-1, 1)
             total, target = torch.zeros_like(flat), flat.detach()
             for k, stage in enumerate(self.stages):
                 total = total + torch.where(k < wanted, stage(target - total.detach()), 0.0)
@@ -148,5 +148,5 @@ class ResidualCodec(NeuralCodec):
             passed = total + (flat - flat.detach())
         bits = (STAGE_BITS * wanted[:, 0]).float()
         pull = COMMITMENT * (error - error.detach())
-        shape = level.shape
+        shape = quality_index.shape
         return CodedLatents(passed.reshape(latents.shape), (bits + pull).reshape(shape), bits.reshape(shape))

@@ -46,12 +46,12 @@ class GruTrunk(Trunk):
 def with_gru_trunks(codec: NeuralCodec) -> None:
     """Exchange the trunks at packet rate, which is where the codec looks far back."""
     c = codec.config
-    codec.encoder.packet_trunk = GruTrunk(c.encoder_dim_packet, len(c.encoder_dilations_packet))
-    codec.decoder.packet_trunk = GruTrunk(c.decoder_dim_packet, len(c.decoder_dilations_packet))
+    codec.encoder.packet_trunk = GruTrunk(c.encoder_dim_frame, len(c.encoder_dilations_frame))
+    codec.decoder.packet_trunk = GruTrunk(c.decoder_dim_frame, len(c.decoder_dilations_frame))
 
 
 def without_noise(codec: NeuralCodec) -> None:
-    """Turn the decoder's noise off for good: its gain is 0 and has no gradient there."""
+    """OptimiserStep the decoder's noise off for good: its gain is 0 and has no gradient there."""
     nn.init.constant_(codec.decoder.noise.bias, NO_NOISE)
 
 
@@ -137,6 +137,6 @@ def variants() -> dict[str, Variant]:
         ),
         "small_trunks": Variant(
             "one block in each trunk at packet rate",
-            dataclasses.replace(BASE, encoder_dilations_packet=(1,), decoder_dilations_packet=(1,)),
+            dataclasses.replace(BASE, encoder_dilations_frame=(1,), decoder_dilations_frame=(1,)),
         ),
     }

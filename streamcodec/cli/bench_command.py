@@ -53,7 +53,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure, then print, store and draw."""
-    from streamcodec.measure.report import BenchOptions, measure
+    from streamcodec.evaluation.latency.report import BenchOptions, measure
 
     if options.plot is not None:
         need("matplotlib")
@@ -72,7 +72,7 @@ def run(options: argparse.Namespace) -> None:
     with progress_bar("measuring") as progress:
         report, times = measure(wanted, progress)
     if options.plot is not None:
-        from streamcodec.measure.plot import plot_histogram
+        from streamcodec.evaluation.latency.plot import plot_histogram
 
         plot_histogram(times, report, options.plot)
     if options.json == "-":

@@ -11,19 +11,19 @@ from typing import TYPE_CHECKING
 
 from streamcodec.cli.call_keys import HELP as KEYS_HELP
 from streamcodec.cli.call_keys import MicrophoneSwitch, keys
+from streamcodec.cli.call_runner import CallPlan, CallRunner
 from streamcodec.cli.call_screen import Screen
 from streamcodec.cli.call_sound import DeviceSink, DeviceSource, FileSink, FileSource, Sink, SoundFormat, Source
-from streamcodec.cli.call_stay import Plan, Stay
 from streamcodec.cli.common import (
     add_model_argument,
     add_redundancy_argument,
     add_tier_arguments,
     coding_options,
-    copies_of,
     device,
     need,
     positive,
     print_json,
+    redundancy_of,
 )
 from streamcodec.cli.network import add_room_arguments, room_config, run_network, stop_on_signals
 
@@ -108,7 +108,7 @@ def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> No
             source = source if sound.microphone is None else DeviceSource(sound.microphone)
             sink = sink if sound.loudspeaker is None else DeviceSink(sound.loudspeaker)
         wait_s = options.wait if spoken_file or heard_file else math.inf
-        plan = Plan(source, spoken, sink, heard, wait_s, options.seconds)
+        plan = CallPlan(source, spoken, sink, heard, wait_s, options.seconds)
         opened.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         run_network(_main(options, config, plan, encoder), options.server)
@@ -122,11 +122,11 @@ def _bitstream(options: argparse.Namespace) -> str:
 
 
 def _heard_format(options: argparse.Namespace, spoken: SoundFormat, from_file: bool) -> SoundFormat:
-    like = spoken if from_file else SoundFormat(FILE_RATE_HZ)
+    accepted = spoken if from_file else SoundFormat(FILE_RATE_HZ)
     return SoundFormat(
-        options.rate or like.sample_rate_hz,
-        options.channels or like.channels,
-        options.bits or (like.bits_per_sample if options.__dict__.get("tier") == "lossless" else 16),
+        options.rate or accepted.sample_rate_hz,
+        options.channels or accepted.channels,
+        options.bits or (accepted.bits_per_sample if options.__dict__.get("tier") == "lossless" else 16),
     )
 
 
@@ -150,16 +150,16 @@ def _no_voice(options: argparse.Namespace) -> FloatEncoder:
 
 
 def _warm_up(heard: SoundFormat) -> None:
-    from streamcodec.codec.float_stream import warm_up_exact_tiers
+    from streamcodec.codec.float_stream import warm_up_waveform_tiers
 
-    warm_up_exact_tiers(heard.sample_rate_hz)
+    warm_up_waveform_tiers(heard.sample_rate_hz)
 
 
 def _rates(encoder: FloatEncoder) -> CongestionConfig | None:
     """Bounds of the rate, the highest of which is what was asked for; None where quality was asked for instead."""
     from streamcodec import Tier
-    from streamcodec.codec.near_lossless_rate import TargetBitrate
-    from streamcodec.codec.near_lossless_tier import rate_target
+    from streamcodec.codec.near_lossless.rate import TargetBitrate
+    from streamcodec.codec.near_lossless.tier import rate_target
     from streamcodec.net.congestion import CongestionConfig
 
     settings, usual = encoder.encoder.settings, CongestionConfig()
@@ -171,10 +171,10 @@ def _rates(encoder: FloatEncoder) -> CongestionConfig | None:
         return None
     highest_bps = round(target.bitrate_bps)
     # There are no coarser copies of these packets, so nothing is kept back for them.
-    return CongestionConfig(max(1, highest_bps // 4), highest_bps, highest_bps, max_copies=0)
+    return CongestionConfig(max(1, highest_bps // 4), highest_bps, highest_bps, max_redundancy=0)
 
 
-async def _main(options: argparse.Namespace, config: RoomConfig, plan: Plan, encoder: FloatEncoder) -> None:
+async def _main(options: argparse.Namespace, config: RoomConfig, plan: CallPlan, encoder: FloatEncoder) -> None:
     from streamcodec.codec.bitstream import bitstreams_read
     from streamcodec.codec.float_stream import FloatDecoder
     from streamcodec.net.call import Call, CallConfig
@@ -182,15 +182,15 @@ async def _main(options: argparse.Namespace, config: RoomConfig, plan: Plan, enc
 
     stop = stop_on_signals()
     heard = plan.heard
-    copies = copies_of(options.redundancy) if plan.source is not None else 0
+    redundancy = redundancy_of(options.redundancy) if plan.source is not None else 0
     media = MediaConfig(
-        heard.sample_rate_hz, heard.channels, plan.spoken.sample_rate_hz, _rates(encoder), copies=copies
+        heard.sample_rate_hz, heard.channels, plan.spoken.sample_rate_hz, _rates(encoder), redundancy=redundancy
     )
     call = Call(
         CallConfig(config, media, bitstreams=bitstreams_read(options.model)),
         encoder,
         lambda: FloatDecoder(heard.sample_rate_hz, heard.channels, options.model),
-        encoder.coarser,
+        encoder.encode_redundant,
     )
     switch = MicrophoneSwitch(muted=plan.source is not None and options.push_to_talk)
 
@@ -201,16 +201,16 @@ async def _main(options: argparse.Namespace, config: RoomConfig, plan: Plan, enc
             switch.press(key, time.monotonic())
 
     screen = Screen(quiet=options.json)
-    stay = Stay(call, plan, stop, switch, screen)
+    runner = CallRunner(call, plan, stop, switch, screen)
     async with call:
         with keys(sys.stdin.fileno(), pressed) if _has_descriptor() else contextlib.nullcontext(False) as typed:
             screen.say(f"in room {options.room}; {KEYS_HELP if typed else 'Ctrl-C leaves'}")
             with screen:
-                await stay.run()
+                await runner.run()
     if options.json:
-        print_json(stay.figures())
+        print_json(runner.figures())
     else:
-        print(stay.summary())
+        print(runner.summary())
 
 
 def _has_descriptor() -> bool:

@@ -86,7 +86,7 @@ def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_redundancy_argument(parser: argparse.ArgumentParser, default: str) -> None:
-    """``--redundancy``; :func:`copies_of` says what it means."""
+    """``--redundancy``; :func:`redundancy_of` says what it means."""
     parser.add_argument(
         "--redundancy",
         type=redundancy,
@@ -108,7 +108,7 @@ def redundancy(text: str) -> int | str:
     raise argparse.ArgumentTypeError(f"must be auto, off or 0 to {MAX_REDUNDANT}, got {text}")
 
 
-def copies_of(choice: int | str) -> int | None:
+def redundancy_of(choice: int | str) -> int | None:
     """Copies in each packet; None where reports decide."""
     return choice if isinstance(choice, int) else {"auto": None, "off": 0}[choice]
 

@@ -29,8 +29,8 @@ def run(options: argparse.Namespace) -> None:
         need(module)
     from rich.console import Console
 
-    from streamcodec.experiments.registry import select
-    from streamcodec.experiments.runner import run_experiment, scale_named
+    from streamcodec.research.experiments.registry import select
+    from streamcodec.research.experiments.runner import run_experiment, scale_named
 
     scale = scale_named("full" if options.full else "default", options.steps)
     console = Console()

@@ -14,7 +14,7 @@ HELP = (
     "streamcodec export runs/mine/checkpoint.pt my-model --measure speech-folder",
 )
 
-GAP_LEVEL_STRIDE = 3
+GAP_QUALITY_STRIDE = 3
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -37,8 +37,8 @@ def run(options: argparse.Namespace) -> None:
     """Export, then measure the exported model and store what was found in it."""
     for module in ("torch", "onnx", "onnxscript"):
         need(module)
-    from streamcodec.codec.neural_runtime import load_runtime
-    from streamcodec.training.balance import measure_balance_db
+    from streamcodec.codec.neural.model import load_runtime
+    from streamcodec.training.band_gains import measure_band_gains_db
     from streamcodec.training.export import (
         export_decoder,
         export_model,
@@ -46,18 +46,18 @@ def run(options: argparse.Namespace) -> None:
         load_checkpoint,
         training_facts,
     )
-    from streamcodec.training.release import MODES, entropy_gaps, kbps_by_level, latents_of, read_speech
+    from streamcodec.training.release import MODES, entropy_gaps, kbps_by_quality, latents_of, read_speech
 
     codec = load_checkpoint(options.checkpoint, *options.average_with)
     gains = gains_of_training(options.checkpoint)
-    if gains is not None and options.balance:
+    if gains is not None and options.band_gains:
         raise StreamcodecError(
             f"{options.checkpoint} was trained through the output gains of the model it started from, which even out "
             "its bands already; leave out --balance"
         )
     clips = read_speech(options.measure, codec.config.sample_rate_hz)
-    others = read_speech(options.balance, codec.config.sample_rate_hz) if options.balance else []
-    placeholder = {mode: [1.0 + k for k in range(codec.config.levels)] for mode in MODES}
+    others = read_speech(options.band_gains, codec.config.sample_rate_hz) if options.band_gains else []
+    placeholder = {mode: [1.0 + k for k in range(codec.config.qualities)] for mode in MODES}
     facts: dict[str, object] = {
         "name": options.folder.name,
         "training": training_facts(options.checkpoint)
@@ -67,11 +67,11 @@ def run(options: argparse.Namespace) -> None:
     export_model(codec, options.folder, facts, options.int8, gains=gains)
     runtime = load_runtime(str(options.folder.resolve()))
     latents = latents_of(runtime, clips)
-    rates = kbps_by_level(runtime, latents)
-    gaps = entropy_gaps(codec, runtime, latents, range(0, codec.config.levels, GAP_LEVEL_STRIDE))
+    rates = kbps_by_quality(runtime, latents)
+    gaps = entropy_gaps(codec, runtime, latents, range(0, codec.config.qualities, GAP_QUALITY_STRIDE))
     if others:
-        found_db = measure_balance_db(runtime, others, latents_of(runtime, others))
-        export_decoder(codec, options.folder, options.int8, balance_db=found_db)
+        found_db = measure_band_gains_db(runtime, others, latents_of(runtime, others))
+        export_decoder(codec, options.folder, options.int8, band_gains_db=found_db)
     path = options.folder / "model.json"
     stored = json.loads(path.read_text())
     stored["kbps_by_level"] = rates

@@ -22,8 +22,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def describe(source: Path | IO[bytes]) -> dict[str, Any]:
     """Figures of a file; raises FileFormatError."""
-    from streamcodec.codec.container import FileReader
-    from streamcodec.codec.oneshot import decoder_for
+    from streamcodec.codec.files.container import FileReader
+    from streamcodec.codec.files.oneshot import decoder_for
     from streamcodec.codec.tiers import tier_name
 
     with source.open("rb") if isinstance(source, Path) else source as file:

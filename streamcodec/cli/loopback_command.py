@@ -12,11 +12,11 @@ from streamcodec.cli.common import (
     add_rate_arguments,
     add_redundancy_argument,
     add_scheduling_arguments,
-    copies_of,
     device,
     milliseconds,
     positive,
     print_json,
+    redundancy_of,
     scheduling_of,
     share,
 )
@@ -73,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
         mean_burst_packets=options.burst,
         jitter_ms=options.jitter,
         seed=options.seed,
-        copies=copies_of(options.redundancy),
+        redundancy=redundancy_of(options.redundancy),
         buffer_ms=options.buffer,
         allow_feedback=options.allow_feedback,
     )

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
                 m.name: {
                     "size_bytes": m.size_bytes,
                     "delay_ms": 1000 * m.config.delay_samples / m.config.sample_rate_hz,
-                    "kbps": [m.kbps_by_level("independent")[0], m.kbps_by_level("independent")[-1]],
+                    "kbps": [m.kbps_by_quality("independent")[0], m.kbps_by_quality("independent")[-1]],
                     "cost": m.facts.get("cost", {}),
                     "figures": m.facts.get("figures", {}),
                 }
@@ -38,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
         return
     table = Table("model", "kbps", "delay ms", "size MB", "p50 / p99 ms per 10 ms", "at 6 kbps on development speech")
     for m in models:
-        rates, cost = m.kbps_by_level("independent"), m.facts.get("cost", {})
+        rates, cost = m.kbps_by_quality("independent"), m.facts.get("cost", {})
         figures = ", ".join(f"{k} {v}" for k, v in m.facts.get("figures", {}).get("6", {}).items())
         table.add_row(
             m.name,

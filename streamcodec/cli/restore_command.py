@@ -24,7 +24,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Restore, then say what came out."""
-    from streamcodec.codec.restoration import Restorer, restore_file
+    from streamcodec.research.restoration import Restorer, restore_file
 
     restorer = Restorer(options.model)
     source = input_file(options.input)

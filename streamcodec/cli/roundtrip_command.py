@@ -147,7 +147,7 @@ def describe(
 def run(options: argparse.Namespace) -> None:
     """Do it and say what happened."""
     from streamcodec import StreamEncoder, Tier
-    from streamcodec.codec.sound_file import SoundReader, SoundWriter
+    from streamcodec.codec.files.sound_file import SoundReader, SoundWriter
     from streamcodec.codec.tiers import tier_of
 
     coding = coding_options(options)

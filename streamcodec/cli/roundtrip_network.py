@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec import Packet, StreamcodecError, StreamDecoder, StreamEncoder, Tier
-from streamcodec.cli.common import copies_of
+from streamcodec.cli.common import redundancy_of
 from streamcodec.cli.roundtrip_command import describe
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
@@ -78,8 +78,8 @@ def through_network(
             GilbertElliott(GilbertElliottConfig(options.loss, max(options.burst, 1.0)), options.seed),
             options.seed,
         ),
-        coarser=encoder.coarser,
-        copies=copies_of(options.redundancy),
+        encode_redundant=encoder.encode_redundant,
+        redundancy=redundancy_of(options.redundancy),
         congestion=CongestionConfig(minimum_bps=rate_bps, start_bps=rate_bps, maximum_bps=rate_bps),
         tail_ms=LONGEST_PLAYOUT_DELAY_MS,
     )

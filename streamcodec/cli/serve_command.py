@@ -66,10 +66,10 @@ def run(options: argparse.Namespace) -> None:
 
 
 async def _serve(options: argparse.Namespace) -> None:
-    from streamcodec.net.cluster import NatsBackbone
-    from streamcodec.net.relay import Relay
-    from streamcodec.net.relay_config import RelayConfig
-    from streamcodec.net.tokens import TokenSigner
+    from streamcodec.net.relay.cluster import NatsBackbone
+    from streamcodec.net.relay.config import RelayConfig
+    from streamcodec.net.relay.server import Relay
+    from streamcodec.net.relay.tokens import TokenSigner
 
     secret = read_secret(options.secret_file, SECRET_VARIABLE)
     config = RelayConfig(

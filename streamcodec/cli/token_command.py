@@ -25,8 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print it."""
     need("websockets")
+    from streamcodec.net.relay.tokens import TokenSigner
     from streamcodec.net.signalling import check_room
-    from streamcodec.net.tokens import TokenSigner
 
     secret = read_secret(options.secret_file, SECRET_VARIABLE)
     if secret is None:

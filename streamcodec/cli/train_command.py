@@ -100,7 +100,7 @@ def _train(started: CodecRun, options: argparse.Namespace) -> None:
     from streamcodec.training.loop import RunLimits
     from streamcodec.training.pictures import draw_curves, draw_samples
 
-    loop, first = started.loop, started.team.rank == 0
+    loop, first = started.loop, started.distributed.rank == 0
     console = Console(stderr=True, quiet=not first)
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=console)
     with bar:
@@ -129,7 +129,7 @@ def _train(started: CodecRun, options: argparse.Namespace) -> None:
             f"{options.out}: {loop.step} steps in {loop.minutes_done:.1f} minutes; checkpoint.pt, log.jsonl, "
             "curves.png and samples.png are there"
         )
-    started.team.leave()
+    started.distributed.leave()
 
 
 def _benchmark(asked: CodecRunOptions) -> None:

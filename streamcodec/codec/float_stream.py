@@ -30,7 +30,7 @@ class FloatEncoder:
         self._full_scale = np.float32(1 << (bits - 1)) if encoder.tier is Tier.LOSSLESS else None
         self.flush = encoder.flush
         self.set_bitrate = encoder.set_bitrate
-        self.coarser = encoder.coarser
+        self.encode_redundant = encoder.encode_redundant
 
     def push(self, samples: Float32Array) -> list[Packet]:
         """As :meth:`StreamEncoder.push`.
@@ -100,7 +100,7 @@ class FloatDecoder:
         return np.repeat(plane.mean(axis=1, dtype=np.float32, keepdims=True), self.channels, axis=1)
 
 
-def warm_up_exact_tiers(sample_rate_hz: int) -> None:
-    """Compile what the exact tiers need, so that a first packet of theirs does not stop the sound for it."""
+def warm_up_waveform_tiers(sample_rate_hz: int) -> None:
+    """Compile what the waveform tiers need, so that a first packet of theirs does not stop the sound for it."""
     for tier in (Tier.NEAR_LOSSLESS, Tier.LOSSLESS):
         StreamDecoder(sample_rate_hz, tier=tier)

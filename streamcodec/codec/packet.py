@@ -3,7 +3,7 @@
 Layout, big-endian::
 
     byte 0      version (high nibble), tier (low nibble)
-    byte 1      flags (high nibble), rate level (low nibble)
+    byte 1      flags (high nibble), quality index (low nibble)
     bytes 2-3   sequence number: counts frames sent, wraps at 65,536
     bytes 4-5   timestamp: media time of the first frame in frame durations, wraps at 65,536
     varint      payload length, then the payload
@@ -28,7 +28,7 @@ MIN_PACKET_BYTES = 10
 MAX_PAYLOAD_BYTES = 60_000
 MAX_REDUNDANT = 8
 MAX_FRAMES = 6
-MAX_LEVEL = 15
+MAX_QUALITY_INDEX = 15
 SEQUENCE_MODULUS = 1 << 16
 _CRC_SEED = 0xFFFF
 
@@ -59,7 +59,7 @@ class RedundantCopy:
 
     age: int
     """How many frame durations before the carrying packet's timestamp, 1 to 255."""
-    level: int
+    quality_index: int
     flags: PacketFlags
     payload: bytes
 
@@ -77,7 +77,7 @@ class Packet:
     tier: Tier
     sequence: int
     timestamp: int
-    level: int
+    quality_index: int
     flags: PacketFlags
     payload: bytes
     redundant: tuple[RedundantCopy, ...] = field(default=())
@@ -87,8 +87,8 @@ class Packet:
     def __post_init__(self) -> None:
         if not (0 <= self.sequence < SEQUENCE_MODULUS and 0 <= self.timestamp < SEQUENCE_MODULUS):
             raise PacketError(f"sequence and timestamp must be 0 to 65535, got {self.sequence} and {self.timestamp}")
-        if not 0 <= self.level <= MAX_LEVEL:
-            raise PacketError(f"level must be 0 to {MAX_LEVEL}, got {self.level}")
+        if not 0 <= self.quality_index <= MAX_QUALITY_INDEX:
+            raise PacketError(f"level must be 0 to {MAX_QUALITY_INDEX}, got {self.quality_index}")
         if len(self.payload) > MAX_PAYLOAD_BYTES:
             raise PacketError(f"payload must be at most {MAX_PAYLOAD_BYTES} bytes, got {len(self.payload)}")
         if len(self.redundant) > MAX_REDUNDANT:
@@ -126,14 +126,14 @@ class Packet:
             raise PacketError("one frame of a packet cannot be sent without the others: send the packet")
         out = bytearray()
         out.append(VERSION << 4 | self.tier)
-        out.append(int(self.flags) << 4 | self.level)
+        out.append(int(self.flags) << 4 | self.quality_index)
         out += self.sequence.to_bytes(2, "big")
         out += self.timestamp.to_bytes(2, "big")
         _append_chunk(out, self.payload)
         out.append((self.frames - 1) << 4 | len(self.redundant))
         for copy in self.redundant:
             out.append(copy.age)
-            out.append(int(copy.flags) << 4 | copy.level)
+            out.append(int(copy.flags) << 4 | copy.quality_index)
             _append_chunk(out, copy.payload)
         out += binascii.crc_hqx(bytes(out), _CRC_SEED).to_bytes(2, "big")
         return bytes(out)
@@ -162,23 +162,23 @@ class Packet:
             raise PacketError(f"packet claims {frames} frames, at most {MAX_FRAMES} are allowed")
         if count > MAX_REDUNDANT:
             raise PacketError(f"packet claims {count} redundant copies, at most {MAX_REDUNDANT} are allowed")
-        copies = []
+        redundancy = []
         for _ in range(count):
             if position + 2 > len(body):
                 raise PacketError("packet ends inside a redundant copy")
             age, mark = body[position], body[position + 1]
             chunk, position = _take_chunk(body, position + 2)
-            copies.append(RedundantCopy(age, mark & 15, _flags(mark >> 4), chunk))
+            redundancy.append(RedundantCopy(age, mark & 15, _flags(mark >> 4), chunk))
         if position != len(body):
             raise PacketError(f"packet has {len(body) - position} bytes more than its lengths account for")
         return cls(
             tier=tier,
             sequence=int.from_bytes(data[2:4], "big"),
             timestamp=int.from_bytes(data[4:6], "big"),
-            level=data[1] & 15,
+            quality_index=data[1] & 15,
             flags=_flags(data[1] >> 4),
             payload=payload,
-            redundant=tuple(copies),
+            redundant=tuple(redundancy),
             frames=frames,
         )
 

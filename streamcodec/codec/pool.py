@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamcodec.codec.neural_tier import NeuralTierDecoder, NeuralTierEncoder, SharedNetworks, ready_runtime
+from streamcodec.codec.neural.tier import NeuralTierDecoder, NeuralTierEncoder, SharedNetworks, ready_runtime
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder, frames_of
 from streamcodec.codec.tiers import DecoderSettings, EncoderSettings, PacketMode, Samples

@@ -14,9 +14,9 @@ from streamcodec.codec.tiers import (
     DecoderSettings,
     EncodedBlock,
     EncoderSettings,
-    ForesightedEncoder,
     PacketMode,
-    RecodingEncoder,
+    PlanningEncoder,
+    RedundantEncoder,
     Samples,
     TierDecoder,
     TierEncoder,
@@ -30,7 +30,7 @@ from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend
 
 if TYPE_CHECKING:
-    from streamcodec.codec.near_lossless import Optimise
+    from streamcodec.codec.near_lossless.engine import Optimise
 
 
 @dataclass
@@ -75,7 +75,7 @@ class StreamEncoder:
 
     ``mode="independent"`` makes every packet decodable alone (for lossy links); ``"stream"`` lets packets lean on
     earlier ones, with a key packet every ``key_period_s``, for files and reliable links. The neural tier's default is
-    ``"independent"``, the exact tiers' ``"stream"``.
+    ``"independent"``, the waveform tiers' ``"stream"``.
     Neural tier only: ``packet_ms`` (20, 40, ... 120; default 20) puts several frames of 20 ms into one packet, which
     takes fewer bits for the same quality, most at the lowest rates, and delays by as much;
     ``constrained`` keeps every packet within its share of ``bitrate_bps`` instead of meeting the rate
@@ -191,7 +191,7 @@ class StreamEncoder:
     def push(self, samples: object) -> list[Packet]:
         """Take any number of samples, return the packets they complete.
 
-        Shape: neural ``[n]`` or ``[n, channels]`` (downmixed), exact tiers ``[n, channels]`` (``[n]`` for one
+        Shape: neural ``[n]`` or ``[n, channels]`` (downmixed), waveform tiers ``[n, channels]`` (``[n]`` for one
         channel), n >= 0. float32, float64 (full scale 1.0) or int16; lossless: integers within ``bits_per_sample``.
         """
         blocks, rest = self._cut(samples)
@@ -214,32 +214,34 @@ class StreamEncoder:
         self._pending = self._coder.silence(0)
         return self._encode(blocks)
 
-    def hold_level(self, samples: object, worth_s: float, *, ends: bool = False) -> float:
+    def plan_constant_quality(self, samples: object, budget_s: float, *, ends: bool = False) -> float:
         """Neural tier: look ahead at what will be pushed next, and hold the level at which it meets the rate.
 
         A rate followed closely makes speech coarser and pauses finer; where the sound is known before, quality can
         be steady instead. The samples (and what :meth:`flush` adds, if the stream ``ends`` with them) may take
-        ``worth_s`` seconds' worth of the bitrate; returns how much of that they leave over. The other tiers do
+        ``budget_s`` seconds' worth of the bitrate; returns how much of that they leave over. The other tiers do
         nothing.
 
         Shape: as of :meth:`push`, which must get the same samples next.
         """
-        if not isinstance(self._coder, ForesightedEncoder):
+        if not isinstance(self._coder, PlanningEncoder):
             return 0.0
         blocks, rest = self._cut(samples)
-        return self._coder.hold_level([*blocks, *self._coder.closing_blocks(rest)] if ends else blocks, worth_s)
+        return self._coder.plan_constant_quality(
+            [*blocks, *self._coder.closing_blocks(rest)] if ends else blocks, budget_s
+        )
 
-    def coarser(self, packet: Packet) -> tuple[int, bytes] | None:
+    def encode_redundant(self, packet: Packet) -> tuple[int, bytes] | None:
         """(level, payload) of one of the last 8 packets at two thirds of its rate, to ride along with others.
 
-        The payload decodes alone. None for older packets, in stream mode and in the exact tiers. Packets to come are
-        not affected.
+        The payload decodes alone. None for older packets, in stream mode and in the waveform tiers. Packets to come
+        are not affected.
         """
-        if not isinstance(self._coder, RecodingEncoder):
+        if not isinstance(self._coder, RedundantEncoder):
             return None
         frames = self.settings.frames
         age = (self._sequence - packet.sequence) % SEQUENCE_MODULUS // frames - 1
-        return self._coder.recode(age, packet.level)
+        return self._coder.encode_redundant(age, packet.quality_index)
 
     def _encode(self, blocks: Iterable[Samples]) -> list[Packet]:
         packets = []
@@ -258,7 +260,9 @@ class StreamEncoder:
             return None
         sequence = self._sequence
         self._sequence = (sequence + frames) % SEQUENCE_MODULUS
-        return Packet(self.tier, sequence, timestamp, encoded.level, encoded.flags, encoded.payload, frames=frames)
+        return Packet(
+            self.tier, sequence, timestamp, encoded.quality_index, encoded.flags, encoded.payload, frames=frames
+        )
 
 
 class StreamDecoder:
@@ -341,7 +345,7 @@ class StreamDecoder:
     def flush(self) -> Samples:
         """What is still inside: the neural tier's tail of the last overlap and of the resampler.
 
-        Shape: output as of :meth:`push`; neural ``[delay_samples]``, exact tiers of length 0.
+        Shape: output as of :meth:`push`; neural ``[delay_samples]``, waveform tiers of length 0.
         """
         return self._coder.drain()
 

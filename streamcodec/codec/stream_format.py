@@ -36,7 +36,7 @@ def format_of(packet: Packet) -> StreamFormat | None:
 
 
 def _lossless(payload: bytes) -> StreamFormat | None:
-    from streamcodec.codec.lossless import FORMAT_BYTES, LosslessFormat, is_key_payload
+    from streamcodec.codec.lossless.engine import FORMAT_BYTES, LosslessFormat, is_key_payload
 
     if not is_key_payload(payload):
         return None
@@ -46,8 +46,8 @@ def _lossless(payload: bytes) -> StreamFormat | None:
 
 
 def _near_lossless(payload: bytes) -> StreamFormat | None:
-    from streamcodec.codec.near_lossless import is_key_payload
-    from streamcodec.codec.near_lossless_format import NearLosslessFormat
+    from streamcodec.codec.near_lossless.engine import is_key_payload
+    from streamcodec.codec.near_lossless.format import NearLosslessFormat
 
     if not is_key_payload(payload):
         return None

@@ -2,7 +2,7 @@
 
 A tier's coder takes blocks of the caller's samples and knows nothing of packets, files or odd pieces of sound: those
 are the work of ``stream.py``, the same for all tiers. Tiers are loaded when one is asked for, so that a neural stream
-neither imports nor compiles the exact tiers.
+neither imports nor compiles the waveform tiers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend
 
 if TYPE_CHECKING:
-    from streamcodec.codec.near_lossless import Optimise
+    from streamcodec.codec.near_lossless.engine import Optimise
 
 Samples = NDArray[Any]
 PacketMode = Literal["independent", "stream"]
@@ -88,7 +88,7 @@ class EncoderSettings:
             raise BitrateError("constrained and dtx are for the neural tier")
         if self.packet_ms is not None and self.tier is not Tier.NEURAL:
             raise AudioFormatError(
-                "packet_ms is for the neural tier: an exact tier's packets have a length of their own"
+                "packet_ms is for the neural tier: an waveform tier's packets have a length of their own"
             )
         if self.packet_ms is not None and self.packet_ms not in PACKET_MS_CHOICES:
             raise AudioFormatError(
@@ -102,7 +102,7 @@ class EncoderSettings:
         return 1 if self.packet_ms is None else self.packet_ms // FRAME_MS
 
     def key_period_blocks(self, block_samples: int) -> int:
-        """How many blocks there are from one key block of an exact tier to the next."""
+        """How many blocks there are from one key block of an waveform tier to the next."""
         if self.mode == "independent":
             return 1
         return max(1, round(self.key_period_s * self.sample_rate_hz / block_samples))
@@ -123,7 +123,7 @@ class DecoderSettings:
     def __post_init__(self) -> None:
         _check_backend(self.tier, self.backend)
         if self.restorer is not None and self.tier is not Tier.NEURAL:
-            raise AudioFormatError("a restorer is for the neural tier: the exact tiers need none")
+            raise AudioFormatError("a restorer is for the neural tier: the waveform tiers need none")
 
 
 def _check_backend(tier: Tier, backend: Backend) -> None:
@@ -135,7 +135,7 @@ class EncodedBlock(Protocol):
     """What became of one block of sound."""
 
     @property
-    def level(self) -> int:
+    def quality_index(self) -> int:
         """Rate level; 0 where a tier has none."""
 
     @property
@@ -184,21 +184,21 @@ class TierEncoder(Protocol):
 
 
 @runtime_checkable
-class RecodingEncoder(Protocol):
+class RedundantEncoder(Protocol):
     """A tier's encoder that can code what it coded a moment ago again, coarser."""
 
-    def recode(self, age: int, level: int) -> tuple[int, bytes] | None:
-        """(level, key payload) of the block coded ``age`` blocks ago, which was at ``level``; None if too old."""
+    def encode_redundant(self, age: int, quality_index: int) -> tuple[int, bytes] | None:
+        """(level, key payload) of the block coded ``age`` blocks ago, which was at ``quality_index``; None if too old."""
 
 
 @runtime_checkable
-class ForesightedEncoder(Protocol):
+class PlanningEncoder(Protocol):
     """A tier's encoder that can spread a rate over sound that it is shown before."""
 
-    def hold_level(self, blocks: Sequence[Samples], worth_s: float) -> float:
+    def plan_constant_quality(self, blocks: Sequence[Samples], budget_s: float) -> float:
         """Hold the finest level at which ``blocks``, which must come next, fit; returns the seconds' worth left over.
 
-        They may take ``worth_s`` seconds' worth of the bitrate.
+        They may take ``budget_s`` seconds' worth of the bitrate.
         """
 
 
@@ -238,14 +238,14 @@ class TierDecoder(Protocol):
 def make_tier_encoder(settings: EncoderSettings) -> TierEncoder:
     """The encoder of a tier, compiled and ready; raises AudioFormatError, BitrateError or ModelError."""
     if settings.tier is Tier.LOSSLESS:
-        from streamcodec.codec.lossless_tier import LosslessTierEncoder
+        from streamcodec.codec.lossless.tier import LosslessTierEncoder
 
         return LosslessTierEncoder(settings)
     if settings.tier is Tier.NEAR_LOSSLESS:
-        from streamcodec.codec.near_lossless_tier import NearLosslessTierEncoder
+        from streamcodec.codec.near_lossless.tier import NearLosslessTierEncoder
 
         return NearLosslessTierEncoder(settings)
-    from streamcodec.codec.neural_tier import NeuralTierEncoder
+    from streamcodec.codec.neural.tier import NeuralTierEncoder
 
     return NeuralTierEncoder(settings)
 
@@ -253,13 +253,13 @@ def make_tier_encoder(settings: EncoderSettings) -> TierEncoder:
 def make_tier_decoder(settings: DecoderSettings) -> TierDecoder:
     """The decoder of a tier, compiled and ready; raises AudioFormatError or ModelError."""
     if settings.tier is Tier.LOSSLESS:
-        from streamcodec.codec.lossless_tier import LosslessTierDecoder
+        from streamcodec.codec.lossless.tier import LosslessTierDecoder
 
         return LosslessTierDecoder(settings)
     if settings.tier is Tier.NEAR_LOSSLESS:
-        from streamcodec.codec.near_lossless_tier import NearLosslessTierDecoder
+        from streamcodec.codec.near_lossless.tier import NearLosslessTierDecoder
 
         return NearLosslessTierDecoder(settings)
-    from streamcodec.codec.neural_tier import NeuralTierDecoder
+    from streamcodec.codec.neural.tier import NeuralTierDecoder
 
     return NeuralTierDecoder(settings)

@@ -6,7 +6,7 @@ import functools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from streamcodec.codec.oneshot import FILE_PACKET_MS, EncodedAudio, decode_array, encode_array
+from streamcodec.codec.files.oneshot import FILE_PACKET_MS, EncodedAudio, decode_array, encode_array
 from streamcodec.codec.packet import Packet
 from streamcodec.codec.tiers import PacketMode
 from streamcodec.evaluation.systems import ArrayCodec, System

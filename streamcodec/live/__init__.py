@@ -2,7 +2,7 @@
 
 The path of a sample, in file names: ``devices`` -> ``engine`` (callback) -> ``ring_buffer`` -> ``engine`` (process:
 encode, ``net``'s lossy link and jitter buffer, decode, ``feedback_guard``) -> ``ring_buffer`` -> ``devices``.
-``loopback`` runs it all on its threads, woken by ``bell``, on a ``lasting_stream`` that outlives an underrun;
+``loopback`` runs it all on its threads, woken by ``wake_up``, on a ``lasting_stream`` that outlives an underrun;
 ``recorder`` writes a file, ``cost_window`` and ``meter`` say how it goes. ``sound_devices`` is microphone,
 loudspeaker or both, for calls, and ``call_meter`` a call's picture.
 

@@ -36,8 +36,8 @@ def call_meter(own: OwnVoice | None, peers: Iterable[PeerStats]) -> Table:
         sent = (
             f"payload {per_second * own.sender.payload_bytes:.1f} kbps, wire {per_second * own.sender.wire_bytes:.1f}"
         )
-        if own.sender.rate is not None and own.sender.rate.copies:
-            sent += f", {own.sender.rate.copies} copies"
+        if own.sender.rate is not None and own.sender.rate.redundancy:
+            sent += f", {own.sender.rate.redundancy} copies"
         mark = Text("MUTED", "bold red") if own.muted else _mark(own.talking)
         table.add_row(Text("you ") + mark, level_bar(_dbfs(own.level_rms)), sent)
     for peer in peers:

@@ -60,7 +60,7 @@ class LoopbackConfig:
     jitter_ms: float = 0.0
     """Extra delay of each packet on the simulated link, uniform between 0 and this."""
     seed: int = 0
-    copies: int | None = 0
+    redundancy: int | None = 0
     """Redundant copies in each packet; None follows reports of the receiver's, as in a call."""
     buffer_ms: float = 10.0
     """Sound held ready for a device that asks for two blocks at once; grows when that is too little."""
@@ -107,7 +107,7 @@ class LoopbackStats:
     cost: FrameCost
     packets: int
     lost: int
-    copies: int
+    redundancy: int
     """Redundant copies in each packet, at the moment."""
     recovered: int
     """Packets played from a copy in a later one."""
@@ -170,7 +170,7 @@ class LoopbackEngine:
         self._codec_ms = 1_000.0 * (encoder.delay_samples + decoder.delay_samples) / rate_hz
         # Equal bounds hold the rate where the user put it, whatever the reports.
         fixed_rate = CongestionConfig(config.bitrate_bps, config.bitrate_bps, config.bitrate_bps)
-        self._sender = MediaSender(encoder, encoder.coarser, fixed_rate, config.copies)
+        self._sender = MediaSender(encoder, encoder.encode_redundant, fixed_rate, config.redundancy)
         self._receiver = MediaReceiver(decoder, rate_hz, _jitter_config(config.jitter_ms))
         self._link = LossyLink(
             LinkConfig(delay_ms=0.0, jitter_ms=config.jitter_ms),
@@ -347,7 +347,7 @@ class LoopbackEngine:
             cost=self._costs.summary(),
             packets=sent.packets,
             lost=counts.lost,
-            copies=0 if sent.rate is None else sent.rate.copies,
+            redundancy=0 if sent.rate is None else sent.rate.redundancy,
             recovered=received.jitter.recovered,
             concealed=received.jitter.concealed,
             late=received.jitter.late,

@@ -9,13 +9,13 @@ from contextlib import ExitStack
 from pathlib import Path
 from types import TracebackType
 
-from streamcodec.live.bell import Bell
 from streamcodec.live.devices import Device, DuplexStream, open_duplex
 from streamcodec.live.engine import LoopbackConfig, LoopbackEngine, LoopbackStats
 from streamcodec.live.errors import DeviceError
 from streamcodec.live.lasting_stream import LastingStream
 from streamcodec.live.recorder import Recorder
 from streamcodec.live.ring_buffer import Samples
+from streamcodec.live.wake_up import WakeUp
 from streamcodec.runtime.scheduling import Scheduling
 
 SWITCH_INTERVAL_S = 0.0005
@@ -46,7 +46,7 @@ class Loopback:
         self._devices = (input_device, output_device)
         self._record = record
         self._scheduling = scheduling or Scheduling()
-        self._bell = Bell()
+        self._wake_up = WakeUp()
         self._running = False
         self._failure: Exception | None = None
         self._stream: LastingStream | None = None
@@ -106,13 +106,13 @@ class Loopback:
 
     def _on_block(self, captured: Samples, played: Samples) -> None:
         self.engine.callback(captured, played)
-        self._bell.ring()
+        self._wake_up.ring()
 
     def _run_codec(self) -> None:
         try:
             self._scheduling.apply()
             while self._running:
-                self._bell.wait(IDLE_S)
+                self._wake_up.wait(IDLE_S)
                 self.engine.process()
         except Exception as failure:  # handed to the thread that waits, which can say it to the user
             self._failure = failure

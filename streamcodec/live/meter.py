@@ -41,7 +41,7 @@ def meter(stats: LoopbackStats) -> Table:
     table.add_row(
         "packets",
         f"{stats.packets}, lost {stats.lost}, late {stats.late}, recovered {stats.recovered} "
-        f"({stats.copies} copies), concealed {stats.concealed}",
+        f"({stats.redundancy} copies), concealed {stats.concealed}",
     )
     table.add_row("drops", _drops(stats))
     if stats.guard is GuardState.MUTED:

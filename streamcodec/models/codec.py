@@ -8,9 +8,9 @@ import torch
 from torch import Tensor, nn
 
 from streamcodec.models.config import NeuralConfig
-from streamcodec.models.entropy import CONTEXT_PACKETS, EntropyModel, bits
+from streamcodec.models.entropy import CONTEXT_FRAMES, EntropyModel, bits
 from streamcodec.models.neural import Decoder, Encoder, add_noise, full_precision
-from streamcodec.models.quantizer import LevelQuantizer
+from streamcodec.models.quantizer import QualityQuantizer
 from streamcodec.models.spectrum import Spectrum
 
 
@@ -48,40 +48,40 @@ class NeuralCodec(nn.Module):
         self.config = config
         self.spectrum = Spectrum(config)
         self.encoder = Encoder(config)
-        self.quantizer = LevelQuantizer(config)
+        self.quantizer = QualityQuantizer(config)
         self.entropy = EntropyModel(config)
         self.decoder = Decoder(config)
 
     def forward(
-        self, samples: Tensor, level: Tensor, available: Tensor, lost: Tensor, gains: Tensor | None = None
+        self, samples: Tensor, quality_index: Tensor, available: Tensor, lost: Tensor, gains: Tensor | None = None
     ) -> CodecOutput:
         """Encode and decode whole packets from zero state, the decoder's output scaled by ``gains`` if there are any.
 
         Shape:
-            samples ``[batch, packets * packet_samples]``; level int64 ``[batch, packets]``;
-            available bool ``[batch, packets, CONTEXT_PACKETS]`` (context of the entropy model);
-            lost bool ``[batch, packets]`` (packets the decoder never sees); gains ``[levels + 1, 3 * bins]``.
+            samples ``[batch, packets * frame_samples]``; quality_index int64 ``[batch, packets]``;
+            available bool ``[batch, packets, CONTEXT_FRAMES]`` (context of the entropy model);
+            lost bool ``[batch, packets]`` (packets the decoder never sees); gains ``[qualities + 1, 3 * bins]``.
         """
         batch = samples.shape[0]
         companded = self.spectrum.compand(self.spectrum.analyse(samples))
         latents, _ = self.encoder(companded, self.encoder.initial_state(batch))
-        coded = self.code(latents, level, available)
+        coded = self.code(latents, quality_index, available)
         received = torch.where(lost[..., None], 0.0, coded.dequantized)
-        seen_level = torch.where(lost, self.config.levels, level)
-        decoded, _ = self.decoder(received, seen_level, self.decoder.initial_state(batch))
+        seen_quality = torch.where(lost, self.config.qualities, quality_index)
+        decoded, _ = self.decoder(received, seen_quality, self.decoder.initial_state(batch))
         if gains is not None:
-            decoded = decoded * gains[seen_level].repeat_interleave(self.config.hops_per_packet, dim=1)
+            decoded = decoded * gains[seen_quality].repeat_interleave(self.config.hops_per_frame, dim=1)
         return CodecOutput(self.render(decoded), self.render(decoded), coded.bits, coded.bits_hard)
 
-    def code(self, latents: Tensor, level: Tensor, available: Tensor) -> CodedLatents:
+    def code(self, latents: Tensor, quality_index: Tensor, available: Tensor) -> CodedLatents:
         """Quantize latents, and count the bits of their indices under the entropy model.
 
         Shape: latents ``[batch, packets, latents]``, level and available as for the whole codec.
         """
-        dequantized, noisy, indices = self.quantizer(latents, level)
-        step = self.quantizer.steps(level)
+        dequantized, noisy, indices = self.quantizer(latents, quality_index)
+        step = self.quantizer.steps(quality_index)
         with full_precision(dequantized):
-            location, log2_scale = self.entropy(dequantized, level, available)
+            location, log2_scale = self.entropy(dequantized, quality_index, available)
         log2_in_steps = log2_scale - torch.log2(step)
         soft = bits(noisy, location / step, log2_in_steps)
         with torch.no_grad():
@@ -99,11 +99,11 @@ class NeuralCodec(nn.Module):
 def context_available(batch: int, packets: int, mode: str) -> Tensor:
     """Availability mask of a coding mode: ``independent`` (no context) or ``stream`` (both previous packets).
 
-    Shape: output bool ``[batch, packets, CONTEXT_PACKETS]``.
+    Shape: output bool ``[batch, packets, CONTEXT_FRAMES]``.
     """
-    available = torch.zeros(batch, packets, CONTEXT_PACKETS, dtype=torch.bool)
+    available = torch.zeros(batch, packets, CONTEXT_FRAMES, dtype=torch.bool)
     if mode == "stream":
-        for age in range(1, CONTEXT_PACKETS + 1):
+        for age in range(1, CONTEXT_FRAMES + 1):
             available[:, age:, age - 1] = True
     elif mode != "independent":
         raise ValueError(f"mode must be 'independent' or 'stream', got {mode!r}")

@@ -34,7 +34,7 @@ class Framing(Protocol):
 
 @dataclass(frozen=True)
 class NeuralConfig:
-    """Shape of the neural codec: framing, trunk sizes, latents and rate levels.
+    """Shape of the neural codec: framing, trunk sizes, latents and quality indices.
 
     All sizes are in samples at ``sample_rate_hz`` unless the name says otherwise. The analysis window is
     ``fft_samples`` long and ends at the newest sample; the synthesis window covers only the newest
@@ -45,7 +45,7 @@ class NeuralConfig:
     hop_samples: int = 240
     overlap_samples: int = 120
     fft_samples: int = 512
-    hops_per_packet: int = 2
+    hops_per_frame: int = 2
     compand_power: float = 0.5
 
     mel_bands: int = 40
@@ -54,15 +54,15 @@ class NeuralConfig:
     envelope_groups: int = 6
     waveform_groups: int = 18
     entropy_hidden: int = 128
-    levels: int = 16
+    qualities: int = 16
 
     encoder_dim_hop: int = 256
     encoder_blocks_hop: int = 2
-    encoder_dim_packet: int = 320
-    encoder_dilations_packet: tuple[int, ...] = (1, 2, 4)
+    encoder_dim_frame: int = 320
+    encoder_dilations_frame: tuple[int, ...] = (1, 2, 4)
     encoder_expansion: int = 2
-    decoder_dim_packet: int = 320
-    decoder_dilations_packet: tuple[int, ...] = (1, 2, 4, 1)
+    decoder_dim_frame: int = 320
+    decoder_dilations_frame: tuple[int, ...] = (1, 2, 4, 1)
     decoder_dim_hop: int = 256
     decoder_blocks_hop: int = 3
     decoder_expansion: int = 3
@@ -86,23 +86,23 @@ class NeuralConfig:
         return (*envelope, *(self.envelope_latents + start for start in waveform))
 
     @property
-    def packet_samples(self) -> int:
+    def frame_samples(self) -> int:
         """Samples of sound carried by one packet."""
-        return self.hop_samples * self.hops_per_packet
+        return self.hop_samples * self.hops_per_frame
 
-    def fineness(self, level: int) -> float:
-        """Where a rate level stands between the coarsest, 0, and the finest, 1."""
-        return level / max(self.levels - 1, 1)
+    def quality(self, quality_index: int) -> float:
+        """Where a quality index stands between the coarsest, 0, and the finest, 1."""
+        return quality_index / max(self.qualities - 1, 1)
 
     @property
     def packets_per_second(self) -> float:
         """Packets per second of sound."""
-        return self.sample_rate_hz / self.packet_samples
+        return self.sample_rate_hz / self.frame_samples
 
     @property
     def delay_samples(self) -> int:
         """Algorithmic delay: one packet is collected, one overlap must complete."""
-        return self.packet_samples + self.overlap_samples
+        return self.frame_samples + self.overlap_samples
 
     def to_json(self) -> str:
         """Serialise to JSON text."""

@@ -2,8 +2,8 @@
 
 Latents are coded in groups. A small network per group predicts the location and scale of a logistic
 distribution for each latent of the group, from the groups already decoded in this packet, from the two
-previous packets where the mode allows it, and from the rate level. The shipped form of the same network runs in
-integer arithmetic (``streamcodec.codec.entropy``), so both ends of a line agree bit by bit on any machine.
+previous packets where the mode allows it, and from the quality index. The shipped form of the same network runs in
+integer arithmetic (``streamcodec.codec.neural.entropy``), so both ends of a line agree bit by bit on any machine.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from streamcodec.models.config import NeuralConfig
 
-CONTEXT_PACKETS = 2
+CONTEXT_FRAMES = 2
 INPUT_LIMIT = 24.0
 HIDDEN_LIMIT = 16.0
 LOG2_SCALE_MIN = -4.0
@@ -32,8 +32,8 @@ class EntropyModel(nn.Module):
     """Location and scale of every latent index, given what the decoder already knows.
 
     Shape:
-        dequantized: ``[batch, packets, latents]``; level: int64 ``[batch, packets]``;
-        available: bool ``[batch, packets, CONTEXT_PACKETS]``, which previous packets may be used.
+        dequantized: ``[batch, packets, latents]``; quality_index: int64 ``[batch, packets]``;
+        available: bool ``[batch, packets, CONTEXT_FRAMES]``, which previous packets may be used.
         returns location (in latent units) and log2 scale (in latent units), both like ``dequantized``.
     """
 
@@ -41,16 +41,16 @@ class EntropyModel(nn.Module):
         super().__init__()
         self.config = config
         self.groups = group_slices(config)
-        context = CONTEXT_PACKETS * config.latents
+        context = CONTEXT_FRAMES * config.latents
         self.hidden = nn.ModuleList(nn.Linear(context + group.start, config.entropy_hidden) for group in self.groups)
         self.bias = nn.ParameterList(
-            nn.Parameter(torch.zeros(config.levels, 2**CONTEXT_PACKETS, config.entropy_hidden)) for _ in self.groups
+            nn.Parameter(torch.zeros(config.qualities, 2**CONTEXT_FRAMES, config.entropy_hidden)) for _ in self.groups
         )
         self.out = nn.ModuleList(
             nn.Linear(config.entropy_hidden, 2 * (group.stop - group.start)) for group in self.groups
         )
         self.out_bias = nn.ParameterList(
-            nn.Parameter(torch.zeros(config.levels, 2**CONTEXT_PACKETS, 2 * (group.stop - group.start)))
+            nn.Parameter(torch.zeros(config.qualities, 2**CONTEXT_FRAMES, 2 * (group.stop - group.start)))
             for group in self.groups
         )
         for layer in self.out:
@@ -58,20 +58,20 @@ class EntropyModel(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, dequantized: Tensor, level: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, dequantized: Tensor, quality_index: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
         limited = dequantized.clamp(-INPUT_LIMIT, INPUT_LIMIT)
         history = []
-        for age in range(1, CONTEXT_PACKETS + 1):
+        for age in range(1, CONTEXT_FRAMES + 1):
             past = nn.functional.pad(limited, (0, 0, age, 0))[:, : limited.shape[1]]
             history.append(past * available[..., age - 1 : age])
         everything = torch.cat([*history, limited], dim=-1)
-        mask = (available.long() * torch.tensor([1, 2], device=level.device)).sum(-1)
+        mask = (available.long() * torch.tensor([1, 2], device=quality_index.device)).sum(-1)
         locations, scales = [], []
         for k, group in enumerate(self.groups):
-            known = everything[..., : CONTEXT_PACKETS * self.config.latents + group.start]
-            hidden = self.hidden[k](known) + self.bias[k][level, mask]
+            known = everything[..., : CONTEXT_FRAMES * self.config.latents + group.start]
+            hidden = self.hidden[k](known) + self.bias[k][quality_index, mask]
             hidden = hidden.clamp(0.0, HIDDEN_LIMIT)
-            out = self.out[k](hidden) + self.out_bias[k][level, mask]
+            out = self.out[k](hidden) + self.out_bias[k][quality_index, mask]
             location, log2_scale = out.chunk(2, dim=-1)
             locations.append(location)
             scales.append(log2_scale)

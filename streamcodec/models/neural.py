@@ -30,7 +30,7 @@ class Encoder(nn.Module):
     """Companded spectra of whole packets to scalar latents, in units of the quantizer's reference step.
 
     Shape:
-        companded: ``[batch, hops, 2 * bins]`` (hops a multiple of ``hops_per_packet``); state: list of tensors.
+        companded: ``[batch, hops, 2 * bins]`` (hops a multiple of ``hops_per_frame``); state: list of tensors.
         returns latents ``[batch, packets, latents]`` and the next state.
     """
 
@@ -42,15 +42,13 @@ class Encoder(nn.Module):
         features = 2 * c.bins + c.mel_bands
         self.enter = nn.Linear(features, c.encoder_dim_hop)
         self.hop_trunk = Trunk(c.encoder_dim_hop, (1,) * c.encoder_blocks_hop, c.kernel_size, c.encoder_expansion)
-        self.down = nn.Linear(c.hops_per_packet * c.encoder_dim_hop, c.encoder_dim_packet)
-        self.packet_trunk = Trunk(
-            c.encoder_dim_packet, c.encoder_dilations_packet, c.kernel_size, c.encoder_expansion
-        )
-        self.leave = nn.Linear(c.encoder_dim_packet, c.latents)
+        self.down = nn.Linear(c.hops_per_frame * c.encoder_dim_hop, c.encoder_dim_frame)
+        self.packet_trunk = Trunk(c.encoder_dim_frame, c.encoder_dilations_frame, c.kernel_size, c.encoder_expansion)
+        self.leave = nn.Linear(c.encoder_dim_frame, c.latents)
         nn.init.zeros_(self.leave.weight)
         nn.init.zeros_(self.leave.bias)
-        self.envelope_path = nn.Linear(c.hops_per_packet * c.mel_bands, c.envelope_latents)
-        self.waveform_path = nn.Linear(c.hops_per_packet * 2 * c.bins, c.waveform_latents, bias=False)
+        self.envelope_path = nn.Linear(c.hops_per_frame * c.mel_bands, c.envelope_latents)
+        self.waveform_path = nn.Linear(c.hops_per_frame * 2 * c.bins, c.waveform_latents, bias=False)
 
     def initial_state(self, batch: int) -> list[Tensor]:
         """Zero state for ``batch`` streams."""
@@ -69,7 +67,7 @@ class Encoder(nn.Module):
     def forward(self, companded: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         c = self.config
         batch, hops, _ = companded.shape
-        packets = hops // c.hops_per_packet
+        packets = hops // c.hops_per_frame
         envelope = self.envelope(companded)
         split = c.encoder_blocks_hop
         x = self.enter(torch.cat([companded, envelope], dim=-1))
@@ -88,25 +86,23 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Dequantized latents to companded spectra; ``level == levels`` means the packet was lost.
+    """Dequantized latents to companded spectra; ``quality_index == qualities`` means the packet was lost.
 
     Shape:
-        latents: ``[batch, packets, latents]`` (zeros where lost); level: int64 ``[batch, packets]``.
-        returns ``[batch, packets * hops_per_packet, 3 * bins]``: companded real and imaginary parts, and the gain
+        latents: ``[batch, packets, latents]`` (zeros where lost); quality_index: int64 ``[batch, packets]``.
+        returns ``[batch, packets * hops_per_frame, 3 * bins]``: companded real and imaginary parts, and the gain
         of the noise to be added to them (:func:`add_noise`); and the next state.
     """
 
     def __init__(self, config: NeuralConfig) -> None:
         super().__init__()
         c = self.config = config
-        self.level_embedding = nn.Embedding(c.levels + 1, c.decoder_dim_packet)
+        self.level_embedding = nn.Embedding(c.qualities + 1, c.decoder_dim_frame)
         nn.init.normal_(self.level_embedding.weight, std=0.02)
         self.register_buffer("input_scale", torch.ones(c.latents))
-        self.enter = nn.Linear(c.latents, c.decoder_dim_packet)
-        self.packet_trunk = Trunk(
-            c.decoder_dim_packet, c.decoder_dilations_packet, c.kernel_size, c.decoder_expansion
-        )
-        self.up = nn.Linear(c.decoder_dim_packet, c.hops_per_packet * c.decoder_dim_hop)
+        self.enter = nn.Linear(c.latents, c.decoder_dim_frame)
+        self.packet_trunk = Trunk(c.decoder_dim_frame, c.decoder_dilations_frame, c.kernel_size, c.decoder_expansion)
+        self.up = nn.Linear(c.decoder_dim_frame, c.hops_per_frame * c.decoder_dim_hop)
         self.hop_trunk = Trunk(c.decoder_dim_hop, (1,) * c.decoder_blocks_hop, c.kernel_size, c.decoder_expansion)
         self.norm = nn.LayerNorm(c.decoder_dim_hop)
         self.gain = nn.Linear(c.decoder_dim_hop, c.bins)
@@ -117,19 +113,19 @@ class Decoder(nn.Module):
         self.noise = nn.Linear(c.decoder_dim_hop, c.bins)
         nn.init.zeros_(self.noise.weight)
         nn.init.constant_(self.noise.bias, NOISE_START)
-        self.waveform_path = nn.Linear(c.waveform_latents, c.hops_per_packet * 2 * c.bins, bias=False)
+        self.waveform_path = nn.Linear(c.waveform_latents, c.hops_per_frame * 2 * c.bins, bias=False)
 
     def initial_state(self, batch: int) -> list[Tensor]:
         """Zero state for ``batch`` streams."""
         return self.packet_trunk.initial_state(batch) + self.hop_trunk.initial_state(batch)
 
-    def forward(self, latents: Tensor, level: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def forward(self, latents: Tensor, quality_index: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         c = self.config
         batch, packets, _ = latents.shape
-        hops = packets * c.hops_per_packet
-        split = len(c.decoder_dilations_packet)
+        hops = packets * c.hops_per_frame
+        split = len(c.decoder_dilations_frame)
         scale: Tensor = self.get_buffer("input_scale")
-        x = self.enter(latents * scale) + self.level_embedding(level)
+        x = self.enter(latents * scale) + self.level_embedding(quality_index)
         x, packet_state = self.packet_trunk(x, state[:split])
         x = self.up(x).reshape(batch, hops, c.decoder_dim_hop)
         x, hop_state = self.hop_trunk(x, state[split:])

@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.causal_trunk import Norm, Trunk
-from native_dsp.matrix_product import Matrix, pack
-from native_dsp.networks import DecoderWeights, EncoderWeights
+from native_dsp.networks.causal_trunk import Norm, Trunk
+from native_dsp.networks.codec_networks import DecoderWeights, EncoderWeights
+from native_dsp.networks.matrix_product import Matrix, pack
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.onnx_weights import IntegerMatrix, read_weights
 
@@ -25,14 +25,14 @@ Shapes = dict[str, tuple[int, ...]]
 def read_encoder(config: NeuralConfig, path: Path) -> EncoderWeights:
     """The encoder's weights; raises ModelError."""
     c = config
-    hop, packet, hops, spectrum = c.encoder_dim_hop, c.encoder_dim_packet, c.hops_per_packet, 2 * c.bins
+    hop, packet, hops, spectrum = c.encoder_dim_hop, c.encoder_dim_frame, c.hops_per_frame, 2 * c.bins
     hop_dilations = (1,) * c.encoder_blocks_hop
     shapes = {
         "encoder.mel": (c.bins, c.mel_bands),
         **_linear("encoder.enter", spectrum + c.mel_bands, hop),
         **_trunk_shapes("encoder.hop_trunk", c, hop, hop_dilations, c.encoder_expansion),
         **_linear("encoder.down", hops * hop, packet),
-        **_trunk_shapes("encoder.packet_trunk", c, packet, c.encoder_dilations_packet, c.encoder_expansion),
+        **_trunk_shapes("encoder.packet_trunk", c, packet, c.encoder_dilations_frame, c.encoder_expansion),
         **_linear("encoder.leave", packet, c.latents),
         **_linear("encoder.envelope_path", hops * c.mel_bands, c.envelope_latents),
         "encoder.waveform_path.weight": (c.waveform_latents, hops * spectrum),
@@ -43,7 +43,7 @@ def read_encoder(config: NeuralConfig, path: Path) -> EncoderWeights:
         enter=found.matrix("encoder.enter"),
         hop_trunk=found.trunk("encoder.hop_trunk", hop_dilations),
         down=found.matrix("encoder.down"),
-        packet_trunk=found.trunk("encoder.packet_trunk", c.encoder_dilations_packet),
+        packet_trunk=found.trunk("encoder.packet_trunk", c.encoder_dilations_frame),
         leave=found.matrix("encoder.leave"),
         envelope_path=found.matrix("encoder.envelope_path"),
         waveform_path=found.matrix("encoder.waveform_path"),
@@ -53,13 +53,13 @@ def read_encoder(config: NeuralConfig, path: Path) -> EncoderWeights:
 def read_decoder(config: NeuralConfig, path: Path) -> DecoderWeights:
     """The decoder's weights; raises ModelError."""
     c = config
-    hop, packet, hops, spectrum = c.decoder_dim_hop, c.decoder_dim_packet, c.hops_per_packet, 2 * c.bins
+    hop, packet, hops, spectrum = c.decoder_dim_hop, c.decoder_dim_frame, c.hops_per_frame, 2 * c.bins
     hop_dilations = (1,) * c.decoder_blocks_hop
     shapes = {
         "decoder.input_scale": (c.latents,),
-        "decoder.level_embedding.weight": (c.levels + 1, packet),
+        "decoder.level_embedding.weight": (c.qualities + 1, packet),
         **_linear("decoder.enter", c.latents, packet),
-        **_trunk_shapes("decoder.packet_trunk", c, packet, c.decoder_dilations_packet, c.decoder_expansion),
+        **_trunk_shapes("decoder.packet_trunk", c, packet, c.decoder_dilations_frame, c.decoder_expansion),
         **_linear("decoder.up", packet, hops * hop),
         **_trunk_shapes("decoder.hop_trunk", c, hop, hop_dilations, c.decoder_expansion),
         "decoder.norm.weight": (hop,),
@@ -68,14 +68,14 @@ def read_decoder(config: NeuralConfig, path: Path) -> DecoderWeights:
         **_linear("decoder.add", hop, spectrum),
         **_linear("decoder.noise", hop, c.bins),
         "decoder.waveform_path.weight": (hops * spectrum, c.waveform_latents),
-        "gains": (c.levels + 1, 3 * c.bins),
+        "gains": (c.qualities + 1, 3 * c.bins),
     }
     found = _Found(read_weights(path, shapes))
     return DecoderWeights(
         input_scale=found.array("decoder.input_scale"),
         level_embedding=found.array("decoder.level_embedding.weight"),
         enter=found.matrix("decoder.enter"),
-        packet_trunk=found.trunk("decoder.packet_trunk", c.decoder_dilations_packet),
+        packet_trunk=found.trunk("decoder.packet_trunk", c.decoder_dilations_frame),
         up=found.matrix("decoder.up"),
         hop_trunk=found.trunk("decoder.hop_trunk", hop_dilations),
         norm=found.norm("decoder.norm"),

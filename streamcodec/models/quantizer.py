@@ -1,4 +1,4 @@
-"""Scalar quantizer with one learned step per rate level and latent."""
+"""Scalar quantizer with one learned step per quality index and latent."""
 
 from __future__ import annotations
 
@@ -11,28 +11,28 @@ COARSEST_LOG2_STEP = 2.4
 FINEST_LOG2_STEP = -1.4
 
 
-class LevelQuantizer(nn.Module):
+class QualityQuantizer(nn.Module):
     """Uniform quantizer; level 0 is the coarsest.
 
-    Shape: latents ``[batch, packets, latents]``, level int64 ``[batch, packets]``.
+    Shape: latents ``[batch, packets, latents]``, quality_index int64 ``[batch, packets]``.
     """
 
     def __init__(self, config: NeuralConfig) -> None:
         super().__init__()
-        ladder = torch.linspace(COARSEST_LOG2_STEP, FINEST_LOG2_STEP, config.levels)
+        ladder = torch.linspace(COARSEST_LOG2_STEP, FINEST_LOG2_STEP, config.qualities)
         self.log2_step = nn.Parameter(ladder[:, None].repeat(1, config.latents))
 
-    def steps(self, level: Tensor) -> Tensor:
+    def steps(self, quality_index: Tensor) -> Tensor:
         """Step sizes: ``[batch, packets]`` -> ``[batch, packets, latents]``."""
-        return torch.exp2(self.log2_step[level])
+        return torch.exp2(self.log2_step[quality_index])
 
-    def forward(self, latents: Tensor, level: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, latents: Tensor, quality_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Quantize for training.
 
         Returns dequantized latents (rounded, straight-through gradient), the scaled latents with uniform
         noise in place of rounding (for the rate term), and the rounded indices (as floats).
         """
-        step = self.steps(level)
+        step = self.steps(quality_index)
         scaled = latents / step
         indices = torch.round(scaled.detach())
         hard = scaled + (indices - scaled.detach())

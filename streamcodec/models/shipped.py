@@ -1,7 +1,7 @@
 """Loader of shipped models; needs no torch.
 
 A model is a folder of ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors`` and ``model.json``, and of
-``levels.safetensors`` if its decoder has a level filter.
+``qualities.safetensors`` if its decoder has a spectral-envelope post-filter.
 """
 
 from __future__ import annotations
@@ -19,12 +19,12 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
-from native_dsp.level_network import LevelWeights, level_weight_shapes, no_level_weights
+from native_dsp.filters.envelope_network import EnvelopeWeights, envelope_weight_shapes, no_envelope_weights
 from streamcodec.errors import ModelError
 from streamcodec.models.config import NeuralConfig
 
 DEFAULT_MODEL = "speech-24k"
-LEVEL_WEIGHTS_FILE = "levels.safetensors"
+ENVELOPE_WEIGHTS_FILE = "levels.safetensors"
 ROUNDING_BITS = 5.0
 """What the end of a payload costs on average over its information: the coder's ending, rounded up to a byte."""
 
@@ -57,27 +57,31 @@ class ShippedModel:
     @cached_property
     def pitch_strengths(self) -> tuple[float, ...]:
         """Strength of the decoder's pitch filter at each level, coarsest first; none where the model says nothing."""
-        strengths = self.facts.get("pitch_strengths", [0.0] * self.config.levels)
+        strengths = self.facts.get("pitch_strengths", [0.0] * self.config.qualities)
         return tuple(float(strength) for strength in strengths)
 
     @cached_property
-    def level_weights(self) -> LevelWeights:
-        """The network of the decoder's level filter, one without units if the model has none; raises ModelError."""
-        path = self.encoder_path.parent / LEVEL_WEIGHTS_FILE
+    def envelope_weights(self) -> EnvelopeWeights:
+        """The network of the decoder's spectral-envelope post-filter, one without units if the model has none; raises ModelError."""
+        path = self.encoder_path.parent / ENVELOPE_WEIGHTS_FILE
         if not path.exists():
-            return no_level_weights()
+            return no_envelope_weights()
         try:
             found = {name: np.asarray(values, np.float32) for name, values in load_file(path).items()}
-            weights = LevelWeights(**found)
+            weights = EnvelopeWeights(**found)
             shapes = [values.shape for values in weights]
-            wanted = level_weight_shapes(weights.hidden_bias.size, weights.packet_hidden_bias.size)
+            wanted = envelope_weight_shapes(weights.hidden_bias.size, weights.packet_hidden_bias.size)
         except (OSError, ValueError, TypeError, SafetensorError) as error:
-            raise ModelError(f"{path} holds no level filter ({error}); export the model again") from error
+            raise ModelError(
+                f"{path} holds no spectral-envelope post-filter ({error}); export the model again"
+            ) from error
         if shapes != wanted:
-            raise ModelError(f"{path} is a level filter of another version, with shapes {shapes}; fit it again")
+            raise ModelError(
+                f"{path} is a spectral-envelope post-filter of another version, with shapes {shapes}; fit it again"
+            )
         return weights
 
-    def kbps_by_level(self, mode: str) -> tuple[float, ...]:
+    def kbps_by_quality(self, mode: str) -> tuple[float, ...]:
         """Mean payload rate of each level on speech in a packet mode, coarsest first, measured at export."""
         return tuple(float(v) for v in self.facts["kbps_by_level"][mode])
 
@@ -86,11 +90,11 @@ class ShippedModel:
 
         All but the first frame of a packet are coded as in a stream, and only one in ``frames`` ends on a whole byte.
         """
-        alone, leaning = self.kbps_by_level(mode), self.kbps_by_level("stream")
+        alone, inter_coded = self.kbps_by_quality(mode), self.kbps_by_quality("stream")
         saved_kbps = ROUNDING_BITS * self.config.packets_per_second / 1000.0
         share = (frames - 1) / frames
-        mixed = ((1 - share) * a + share * (b - saved_kbps) for a, b in zip(alone, leaning, strict=True))
-        return tuple(max(kbps, 0.1 + 0.01 * level) for level, kbps in enumerate(mixed))
+        mixed = ((1 - share) * a + share * (b - saved_kbps) for a, b in zip(alone, inter_coded, strict=True))
+        return tuple(max(kbps, 0.1 + 0.01 * quality_index) for quality_index, kbps in enumerate(mixed))
 
 
 def model_names() -> list[str]:

@@ -10,7 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from native_dsp.windows import low_delay_pair
+from native_dsp.transforms.windows import low_delay_pair
 from streamcodec.models.config import Framing
 
 MAGNITUDE_FLOOR = 1e-5

@@ -22,7 +22,7 @@ class EncoderStep(nn.Module):
     def inputs(self, batch: int) -> dict[str, Tensor]:
         """Inputs of zeros, by name."""
         c = self.encoder.config
-        return {"companded": torch.zeros(batch, c.hops_per_packet, 2 * c.bins)}
+        return {"companded": torch.zeros(batch, c.hops_per_frame, 2 * c.bins)}
 
     def initial_state(self, batch: int) -> list[Tensor]:
         """Zero state for ``batch`` streams."""
@@ -36,8 +36,8 @@ class EncoderStep(nn.Module):
 class DecoderStep(nn.Module):
     """Dequantized latents of one packet to what is rendered, scaled by the fixed gains of its level.
 
-    Shape: latents ``[batch, 1, latents]``, level int64 ``[batch, 1]``, states -> ``[batch, hops, 3 * bins]``, next
-    states; gains ``[levels + 1, 3 * bins]``.
+    Shape: latents ``[batch, 1, latents]``, quality_index int64 ``[batch, 1]``, states -> ``[batch, hops, 3 * bins]``,
+    next states; gains ``[qualities + 1, 3 * bins]``.
     """
 
     def __init__(self, decoder: Decoder, gains: Tensor) -> None:
@@ -54,11 +54,11 @@ class DecoderStep(nn.Module):
         """Zero state for ``batch`` streams."""
         return self.decoder.initial_state(batch)
 
-    def forward(self, latents: Tensor, level: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
-        decoded, after = self.decoder(latents, level, list(state))
+    def forward(self, latents: Tensor, quality_index: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
+        decoded, after = self.decoder(latents, quality_index, list(state))
         # One packet a step, so one row of gains serves all its hops.
         # embedding, not an index: the exporter then keeps the name of the constant.
-        return (decoded * nn.functional.embedding(level, self.get_buffer("gains")), *after)
+        return (decoded * nn.functional.embedding(quality_index, self.get_buffer("gains")), *after)
 
 
 def empty_encoder_step(config: NeuralConfig) -> EncoderStep:
@@ -68,4 +68,4 @@ def empty_encoder_step(config: NeuralConfig) -> EncoderStep:
 
 def empty_decoder_step(config: NeuralConfig) -> DecoderStep:
     """A decoder to load weights into."""
-    return DecoderStep(Decoder(config), torch.ones(config.levels + 1, 3 * config.bins))
+    return DecoderStep(Decoder(config), torch.ones(config.qualities + 1, 3 * config.bins))

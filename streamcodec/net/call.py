@@ -13,7 +13,7 @@ from streamcodec.net.codec_thread import CAPACITY_JOBS, CodecThread
 from streamcodec.net.jitter_buffer import JitterStats
 from streamcodec.net.media import OURSELVES, Media, MediaConfig
 from streamcodec.net.playout import Decoder, PlayoutStats
-from streamcodec.net.redundancy import Coarser
+from streamcodec.net.redundancy import RedundantForm
 from streamcodec.net.room import Room, RoomConfig
 from streamcodec.net.session import Encoder, ReceiverStats, SenderStats
 from streamcodec.net.signalling import PeerInfo
@@ -81,9 +81,9 @@ class Call:
     """``async with Call(config, encoder, make_decoder) as call``, then :meth:`push` and :meth:`pull`.
 
     ``encoder`` and the decoders that ``make_decoder`` makes run at the call's sample rate, one decoder for each peer.
-    ``coarser`` makes redundant copies (see :mod:`streamcodec.net.redundancy`). ``on_event`` hears who comes, leaves
-    and talks, on the event loop, and must not block. Everything that codes runs on a thread of the call's own, and
-    encoder and decoders belong to it; all methods belong to the event loop's thread, and none holds the loop up.
+    ``encode_redundant`` makes redundant copies (see :mod:`streamcodec.net.redundancy`). ``on_event`` hears who comes,
+    leaves and talks, on the event loop, and must not block. Everything that codes runs on a thread of the call's own,
+    and encoder and decoders belong to it; all methods belong to the event loop's thread, and none holds the loop up.
     ``clock_s`` is a monotonic clock. Set ``muted`` at any moment.
     """
 
@@ -92,7 +92,7 @@ class Call:
         config: CallConfig,
         encoder: Encoder,
         make_decoder: Callable[[], Decoder],
-        coarser: Coarser | None = None,
+        encode_redundant: RedundantForm | None = None,
         on_event: Callable[[CallEvent], None] = lambda event: None,
         *,
         clock_s: Callable[[], float] = time.monotonic,
@@ -102,7 +102,7 @@ class Call:
         """While set, silence is sent in place of what is pushed."""
         self._on_event = on_event
         self._clock_s = clock_s
-        self._media = Media(config.media, encoder, make_decoder, coarser)
+        self._media = Media(config.media, encoder, make_decoder, encode_redundant)
         self._stats = self._media.stats
         self._talking: set[str] = set()
         self._codec = CodecThread(config.queue_jobs)
@@ -214,7 +214,7 @@ class Call:
     def _note(self) -> None:
         """Let the other thread see how it goes: in one reference, to something that no longer changes."""
         self._stats = self._media.stats
-        changes = self._media.talk_changes()
+        changes = self._media.voice_activity_changes()
         if changes:
             self._codec.call_back(lambda: self._tell(changes))
 

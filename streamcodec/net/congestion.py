@@ -21,8 +21,8 @@ class CongestionConfig:
     minimum_bps: int = 1_500
     maximum_bps: int = 12_000
     start_bps: int = 6_000
-    max_copies: int = 3
-    copy_cost: float = 0.35
+    max_redundancy: int = 3
+    redundancy_cost: float = 0.35
     """Size of a coarser copy relative to its packet."""
     residual_loss: float = 0.01
     """Redundancy aims at losing no more than this after recovery."""
@@ -38,7 +38,7 @@ class CongestionConfig:
     hold_ms: float = 1_000.0
     """After a retreat, wait this long for its effect."""
     feedback_timeout_ms: float = 2_500.0
-    fewer_copies_after_ms: float = 5_000.0
+    less_redundancy_after_ms: float = 5_000.0
 
     def __post_init__(self) -> None:
         if not 0 < self.minimum_bps <= self.start_bps <= self.maximum_bps:
@@ -46,8 +46,8 @@ class CongestionConfig:
                 f"bitrates must satisfy 0 < minimum <= start <= maximum, "
                 f"got {self.minimum_bps}, {self.start_bps}, {self.maximum_bps}"
             )
-        if not 0 <= self.max_copies <= MAX_REDUNDANT:
-            raise BitrateError(f"max_copies must be 0 to {MAX_REDUNDANT}, got {self.max_copies}")
+        if not 0 <= self.max_redundancy <= MAX_REDUNDANT:
+            raise BitrateError(f"max_redundancy must be 0 to {MAX_REDUNDANT}, got {self.max_redundancy}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +55,7 @@ class SendRate:
     """What the sender should do: payload bits per second of the primaries, and copies of earlier packets in each."""
 
     bitrate_bps: int
-    copies: int
+    redundancy: int
 
 
 class CongestionController:
@@ -64,7 +64,7 @@ class CongestionController:
     def __init__(self, config: CongestionConfig | None = None) -> None:
         self.config = config or CongestionConfig()
         self._budget_bps = float(self.config.start_bps)
-        self._copies = 0
+        self._redundancy = 0
         self._fewer_since_ms: float | None = None
         self._loss = 0.0
         self._mean_loss = 0.0
@@ -77,11 +77,11 @@ class CongestionController:
     def rate(self) -> SendRate:
         """The budget, split between primaries and copies; redundancy gives way before the primaries do."""
         config = self.config
-        copies = self._copies
-        while copies and self._budget_bps / (1 + copies * config.copy_cost) < config.minimum_bps:
-            copies -= 1
-        bitrate_bps = self._budget_bps / (1 + copies * config.copy_cost)
-        return SendRate(round(min(max(bitrate_bps, config.minimum_bps), config.maximum_bps)), copies)
+        redundancy = self._redundancy
+        while redundancy and self._budget_bps / (1 + redundancy * config.redundancy_cost) < config.minimum_bps:
+            redundancy -= 1
+        bitrate_bps = self._budget_bps / (1 + redundancy * config.redundancy_cost)
+        return SendRate(round(min(max(bitrate_bps, config.minimum_bps), config.maximum_bps)), redundancy)
 
     def on_report(self, report: ReceiverReport, now_ms: float) -> SendRate:
         """Take a report that arrived at ``now_ms``; returns the new rate."""
@@ -94,12 +94,12 @@ class CongestionController:
         self._mean_loss += 0.1 * (report.loss - self._mean_loss)
         if report.mean_burst_packets >= 1.0:
             self._burst_packets += 0.2 * (report.mean_burst_packets - self._burst_packets)
-        before = self._copies
-        self._choose_copies(now_ms)
-        if self._copies > before and report.queue_ms < self.config.queue_ms:
+        before = self._redundancy
+        self._choose_redundancy(now_ms)
+        if self._redundancy > before and report.queue_ms < self.config.queue_ms:
             # Copies are small beside a datagram's headers, so where nothing queues they need not be saved up for.
-            cost = self.config.copy_cost
-            self._budget_bps *= (1 + self._copies * cost) / (1 + before * cost)
+            cost = self.config.redundancy_cost
+            self._budget_bps *= (1 + self._redundancy * cost) / (1 + before * cost)
         if self._congested(report):
             self._retreat(now_ms, self.config.retreat)
         elif self._mean_loss > self.config.heavy_loss:
@@ -115,7 +115,7 @@ class CongestionController:
         if last_ms is not None and not self._starved and now_ms - last_ms > self.config.feedback_timeout_ms:
             self._starved = True
             self._budget_bps = float(self.config.minimum_bps)
-            self._copies = 0
+            self._redundancy = 0
         return self.rate
 
     def _congested(self, report: ReceiverReport) -> bool:
@@ -130,10 +130,10 @@ class CongestionController:
 
     def _bound(self) -> None:
         config = self.config
-        highest_bps = config.maximum_bps * (1 + self._copies * config.copy_cost)
+        highest_bps = config.maximum_bps * (1 + self._redundancy * config.redundancy_cost)
         self._budget_bps = min(max(self._budget_bps, float(config.minimum_bps)), highest_bps)
 
-    def _choose_copies(self, now_ms: float) -> None:
+    def _choose_redundancy(self, now_ms: float) -> None:
         """The fewest copies that leave less than ``residual_loss``, if a lost packet's neighbour is lost as often.
 
         After a loss the next packet is lost with probability max(loss, 1 - 1/burst), so k copies leave
@@ -143,14 +143,14 @@ class CongestionController:
         again = max(self._loss, 1.0 - 1.0 / max(1.0, self._burst_packets))
         wanted = 0
         left = self._loss
-        while left > config.residual_loss and wanted < config.max_copies:
+        while left > config.residual_loss and wanted < config.max_redundancy:
             wanted += 1
             left *= again
-        if wanted >= self._copies:
-            self._copies = wanted
+        if wanted >= self._redundancy:
+            self._redundancy = wanted
             self._fewer_since_ms = None
         elif self._fewer_since_ms is None:
             self._fewer_since_ms = now_ms
-        elif now_ms - self._fewer_since_ms >= config.fewer_copies_after_ms:
-            self._copies -= 1
+        elif now_ms - self._fewer_since_ms >= config.less_redundancy_after_ms:
+            self._redundancy -= 1
             self._fewer_since_ms = now_ms

@@ -297,7 +297,7 @@ class JitterBuffer:
         self._make_room(unit)
         if self._state is _State.PRIMING and unit < self._next and not self._ended:
             self._next = unit
-        self._hold_copies(packet, unit, arrival_ms)
+        self._store_redundancy(packet, unit, arrival_ms)
         if unit < self._next:
             counts.late += 1
             return Arrival.LATE
@@ -309,20 +309,20 @@ class JitterBuffer:
         self._slots[unit] = _Slot(packet, sequence)
         return Arrival.HELD
 
-    def _hold_copies(self, packet: Packet, unit: int, arrival_ms: float) -> None:
+    def _store_redundancy(self, packet: Packet, unit: int, arrival_ms: float) -> None:
         for copy in packet.redundant:
             copied_unit = unit - copy.age
             self._time(copied_unit, arrival_ms, recovered=True)
             if copied_unit < self._next:
                 continue
             held = self._slots.get(copied_unit)
-            if held is not None and (held.sequence is not None or held.packet.level >= copy.level):
+            if held is not None and (held.sequence is not None or held.packet.quality_index >= copy.quality_index):
                 continue
             rebuilt = Packet(
                 tier=packet.tier,
                 sequence=(packet.sequence - copy.age) % SEQUENCE_MODULUS,
                 timestamp=copied_unit % SEQUENCE_MODULUS,
-                level=copy.level,
+                quality_index=copy.quality_index,
                 flags=copy.flags,
                 payload=copy.payload,
                 frames=packet.frames,

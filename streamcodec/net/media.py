@@ -15,10 +15,10 @@ from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.jitter_buffer import JitterConfig
 from streamcodec.net.mixer import Mixer
 from streamcodec.net.playout import Decoder
-from streamcodec.net.redundancy import Coarser
+from streamcodec.net.redundancy import RedundantForm
 from streamcodec.net.session import Encoder, MediaReceiver, MediaSender, ReceiverStats, SenderStats
-from streamcodec.net.talk import TalkDetector
 from streamcodec.net.time_scale import Samples
+from streamcodec.net.voice_activity import VoiceActivityDetector
 
 OURSELVES = ""
 """Stands for our own voice where a peer's identity would stand."""
@@ -36,7 +36,7 @@ class MediaConfig:
     congestion: CongestionConfig | None = field(default_factory=CongestionConfig)
     """None leaves the rate to the encoder."""
     jitter: JitterConfig = field(default_factory=JitterConfig)
-    copies: int | None = None
+    redundancy: int | None = None
     """Redundant copies in each packet; None follows the receivers' reports."""
 
 
@@ -59,21 +59,21 @@ class Media:
         config: MediaConfig,
         encoder: Encoder,
         make_decoder: Callable[[], Decoder],
-        coarser: Coarser | None = None,
+        encode_redundant: RedundantForm | None = None,
     ) -> None:
         self._config = config
         self._make_decoder = make_decoder
-        self._sender = MediaSender(encoder, coarser, config.congestion, config.copies)
+        self._sender = MediaSender(encoder, encode_redundant, config.congestion, config.redundancy)
         self._receivers: dict[str, MediaReceiver] = {}
         self._mixer = Mixer(config.sample_rate_hz, config.channels)
-        self._talk = TalkDetector(config.spoken_rate_hz or config.sample_rate_hz)
+        self._voice_activity = VoiceActivityDetector(config.spoken_rate_hz or config.sample_rate_hz)
         self._talking: frozenset[str] = frozenset()
 
     @property
     def stats(self) -> MediaStats:
         """A frozen snapshot."""
         receivers = {identity: receiver.stats for identity, receiver in self._receivers.items()}
-        return MediaStats(self._sender.stats, receivers, self._sender.round_trips_ms, self._talk.level_rms)
+        return MediaStats(self._sender.stats, receivers, self._sender.round_trips_ms, self._voice_activity.level_rms)
 
     def push(self, samples: Samples, *, muted: bool = False) -> list[bytes]:
         """Datagrams of the packets that these samples complete; of silence in their place while ``muted``.
@@ -82,7 +82,7 @@ class Media:
         """
         if muted:
             samples = np.zeros_like(samples)
-        self._talk.hear(samples)
+        self._voice_activity.hear(samples)
         return self._sender.push(samples)
 
     def flush(self) -> list[bytes]:
@@ -123,10 +123,10 @@ class Media:
         due = [(identity, receiver.report(now_ms)) for identity, receiver in self._receivers.items()]
         return [(identity, report) for identity, report in due if report is not None]
 
-    def talk_changes(self) -> list[tuple[str, bool]]:
+    def voice_activity_changes(self) -> list[tuple[str, bool]]:
         """(identity, whether talking) of everyone for whom it changed since the last call; see OURSELVES."""
         talking = {identity for identity, receiver in self._receivers.items() if receiver.talking}
-        if self._talk.talking:
+        if self._voice_activity.talking:
             talking.add(OURSELVES)
         before, self._talking = self._talking, frozenset(talking)
         return [(identity, identity in talking) for identity in sorted(before ^ talking)]

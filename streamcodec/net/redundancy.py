@@ -14,29 +14,31 @@ from streamcodec.codec.packet import MAX_REDUNDANT, SEQUENCE_MODULUS, Packet, Re
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.fragments import MAX_WHOLE_BYTES
 
-Coarser = Callable[[Packet], "tuple[int, bytes] | None"]
+RedundantForm = Callable[[Packet], "tuple[int, bytes] | None"]
 """Gives (level, payload) of a cheaper version of a packet just coded, or None where there is none."""
 
 
 class Redundancy:
-    """Attaches up to ``copies`` earlier packets' coarser payloads to each packet sent."""
+    """Attaches up to ``redundancy`` earlier packets' coarser payloads to each packet sent."""
 
-    def __init__(self, coarser: Coarser, copies: int = 0, *, max_packet_bytes: int = MAX_WHOLE_BYTES) -> None:
-        self._coarser = coarser
+    def __init__(
+        self, encode_redundant: RedundantForm, redundancy: int = 0, *, max_packet_bytes: int = MAX_WHOLE_BYTES
+    ) -> None:
+        self._encode_redundant = encode_redundant
         self._max_packet_bytes = max_packet_bytes
         self._recent: deque[tuple[int, RedundantCopy]] = deque(maxlen=MAX_REDUNDANT)
-        self.copies = copies
+        self.redundancy = redundancy
 
     @property
-    def copies(self) -> int:
+    def redundancy(self) -> int:
         """How many earlier packets ride along; may be changed at any time. Errors: outside 0 to 8."""
-        return self._copies
+        return self._redundancy
 
-    @copies.setter
-    def copies(self, copies: int) -> None:
-        if not 0 <= copies <= MAX_REDUNDANT:
-            raise StreamcodecError(f"copies must be 0 to {MAX_REDUNDANT}, got {copies}")
-        self._copies = copies
+    @redundancy.setter
+    def redundancy(self, redundancy: int) -> None:
+        if not 0 <= redundancy <= MAX_REDUNDANT:
+            raise StreamcodecError(f"redundancy must be 0 to {MAX_REDUNDANT}, got {redundancy}")
+        self._redundancy = redundancy
 
     def attach(self, packet: Packet) -> Packet:
         """The packet with copies of those before it, newest first, as many as fit the datagram."""
@@ -45,7 +47,7 @@ class Redundancy:
         for timestamp, copy in reversed(self._recent):
             age = (packet.timestamp - timestamp) % SEQUENCE_MODULUS
             cost_bytes = len(copy.payload) + 5
-            if len(chosen) == self._copies or age > self._copies * packet.frames or cost_bytes > room_bytes:
+            if len(chosen) == self._redundancy or age > self._redundancy * packet.frames or cost_bytes > room_bytes:
                 break
             if age == 0:
                 continue
@@ -59,7 +61,7 @@ class Redundancy:
         self._recent.clear()
 
     def _remember(self, packet: Packet) -> None:
-        coarse = self._coarser(packet)
+        coarse = self._encode_redundant(packet)
         if coarse is not None:
-            level, payload = coarse
-            self._recent.append((packet.timestamp, RedundantCopy(1, level, packet.flags, payload)))
+            quality_index, payload = coarse
+            self._recent.append((packet.timestamp, RedundantCopy(1, quality_index, packet.flags, payload)))

@@ -16,10 +16,10 @@ from streamcodec.net.congestion import CongestionConfig, CongestionController, S
 from streamcodec.net.fragments import Fragmenter, Reassembler, is_fragment, pieces_of
 from streamcodec.net.jitter_buffer import JitterBuffer, JitterConfig, JitterStats
 from streamcodec.net.playout import Decoder, Playout, PlayoutStats
-from streamcodec.net.redundancy import Coarser, Redundancy
+from streamcodec.net.redundancy import Redundancy, RedundantForm
 from streamcodec.net.report import REPORT_BYTES, ReceiverReport, ReceptionMonitor
-from streamcodec.net.talk import TalkDetector
 from streamcodec.net.time_scale import Samples
+from streamcodec.net.voice_activity import VoiceActivityDetector
 
 HEADER_BYTES = 90
 """IP, UDP, DTLS and SCTP around a datagram, roughly; what wire rates count beside the datagram."""
@@ -54,28 +54,28 @@ class SenderStats:
 class MediaSender:
     """Samples in, datagrams out, at the rate and redundancy that the receivers' reports allow.
 
-    With ``coarser`` None no copies are sent. ``congestion`` None leaves the rate to the encoder, for those that take
-    the bits they need. ``fixed_copies`` overrides what reports ask for. Where there are several receivers, the worst
-    path decides: the lowest rate and the most copies.
+    With ``encode_redundant`` None no redundancy are sent. ``congestion`` None leaves the rate to the encoder, for
+    those that take the bits they need. ``fixed_redundancy`` overrides what reports ask for. Where there are several
+    receivers, the worst path decides: the lowest rate and the most copies.
     """
 
     def __init__(
         self,
         encoder: Encoder,
-        coarser: Coarser | None = None,
+        encode_redundant: RedundantForm | None = None,
         congestion: CongestionConfig | None = None,
-        fixed_copies: int | None = None,
+        fixed_redundancy: int | None = None,
     ) -> None:
         self._encoder = encoder
-        self._redundancy = Redundancy(coarser or (lambda packet: None), fixed_copies or 0)
+        self._redundancy = Redundancy(encode_redundant or (lambda packet: None), fixed_redundancy or 0)
         self._fragmenter = Fragmenter()
         self._congestion = congestion
-        self._fixed_copies = fixed_copies
+        self._fixed_redundancy = fixed_redundancy
         self._controllers: dict[str, CongestionController] = {}
         self._round_trips_ms: dict[str, float] = {}
         self._rate: SendRate | None = None
         if congestion is not None:
-            self._rate = SendRate(congestion.start_bps, fixed_copies or 0)
+            self._rate = SendRate(congestion.start_bps, fixed_redundancy or 0)
             self._encoder.set_bitrate(self._rate.bitrate_bps)
         self._begun = False
         self._packets = self._datagrams = self._payload_bytes = self._datagram_bytes = 0
@@ -131,14 +131,14 @@ class MediaSender:
 
     def _apply(self, congestion: CongestionConfig) -> None:
         rates = [controller.rate for controller in self._controllers.values()]
-        copies = max((rate.copies for rate in rates), default=0)
-        if self._fixed_copies is not None:
-            copies = self._fixed_copies
+        redundancy = max((rate.redundancy for rate in rates), default=0)
+        if self._fixed_redundancy is not None:
+            redundancy = self._fixed_redundancy
         bitrate_bps = min((rate.bitrate_bps for rate in rates), default=congestion.start_bps)
         if self._rate is None or bitrate_bps != self._rate.bitrate_bps:
             self._encoder.set_bitrate(bitrate_bps)
-        self._redundancy.copies = copies
-        self._rate = SendRate(bitrate_bps, copies)
+        self._redundancy.redundancy = redundancy
+        self._rate = SendRate(bitrate_bps, redundancy)
 
     def _pack(self, packets: list[Packet]) -> list[bytes]:
         datagrams = [
@@ -184,7 +184,7 @@ class MediaReceiver:
         self._config = jitter or JitterConfig()
         self._format: StreamFormat | None = None
         self._reassembler = Reassembler()
-        self._talk = TalkDetector(sample_rate_hz)
+        self._voice_activity = VoiceActivityDetector(sample_rate_hz)
         self._damaged = 0
         self._start(self._config, exact=False)
 
@@ -201,15 +201,15 @@ class MediaReceiver:
             self._playout.stats,
             self._damaged,
             self._reassembler.incomplete,
-            self._talk.talking,
-            self._talk.level_rms,
+            self._voice_activity.talking,
+            self._voice_activity.level_rms,
             self._format,
         )
 
     @property
     def talking(self) -> bool:
         """Whether what is played now is somebody talking."""
-        return self._talk.talking
+        return self._voice_activity.talking
 
     def receive(self, datagram: bytes, now_ms: float) -> ReceiverReport | None:
         """Take a datagram; a report among them is returned, for the sender that it is about. Damage is counted."""
@@ -249,7 +249,7 @@ class MediaReceiver:
         Shape: ``[count]``, or ``[count, channels]`` for more than one.
         """
         samples = self._playout.pull(now_ms, count_samples)
-        self._talk.hear(samples)
+        self._voice_activity.hear(samples)
         return samples
 
     def report(self, now_ms: float) -> bytes | None:

@@ -13,7 +13,7 @@ from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.jitter_buffer import PACKET_MS, JitterConfig
 from streamcodec.net.lossy_link import LossyLink
 from streamcodec.net.playout import Decoder
-from streamcodec.net.redundancy import Coarser
+from streamcodec.net.redundancy import RedundantForm
 from streamcodec.net.report import ReceiverReport
 from streamcodec.net.session import Encoder, MediaReceiver, MediaSender, ReceiverStats, SenderStats
 from streamcodec.net.time_scale import Samples
@@ -45,18 +45,18 @@ def simulate_stream(
     decoder: Decoder,
     link: LossyLink,
     *,
-    coarser: Coarser | None = None,
-    copies: int | None = None,
+    encode_redundant: RedundantForm | None = None,
+    redundancy: int | None = None,
     congestion: CongestionConfig | None = None,
     jitter: JitterConfig | None = None,
     tail_ms: float = 500.0,
 ) -> SimulatedStream:
     """Send ``samples`` through ``link``, with reports coming back unharmed after 40 ms.
 
-    ``copies`` None lets the reports choose redundancy. ``congestion`` with equal minimum and maximum rates keeps the
-    bitrate fixed. Shape: ``samples`` ``[n]`` float32.
+    ``redundancy`` None lets the reports choose redundancy. ``congestion`` with equal minimum and maximum rates keeps
+    the bitrate fixed. Shape: ``samples`` ``[n]`` float32.
     """
-    sender = MediaSender(encoder, coarser, congestion, copies)
+    sender = MediaSender(encoder, encode_redundant, congestion, redundancy)
     receiver = MediaReceiver(decoder, sample_rate_hz, jitter)
     tick_ms = PACKET_MS / 2
     block = round(sample_rate_hz * tick_ms / 1_000.0)

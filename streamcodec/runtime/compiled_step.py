@@ -1,7 +1,7 @@
 """Networks stepped by kernels of this project's own: one compiled call for a network and all streams in step.
 
-The kernels are in ``native_dsp.networks``. What streams remember lies in one array per trunk, a row for each stream,
-and moves on where it lies.
+The kernels are in ``native_dsp.networks.codec_networks``. What streams remember lies in one array per trunk, a row
+for each stream, and moves on where it lies.
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from native_dsp import networks
-from native_dsp.causal_trunk import Trunk, history_frames
-from native_dsp.held import hold
+from native_dsp.kernel_arguments import bundle_arguments
+from native_dsp.networks import codec_networks as networks
+from native_dsp.networks.causal_trunk import Trunk, history_frames
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.packed_weights import read_decoder, read_encoder
 from streamcodec.runtime.step import Float32Array, Rows, StepGraph, StepStreams
@@ -40,14 +40,14 @@ class CompiledGraph(StepGraph):
     def encoder(cls, config: NeuralConfig, path: Path) -> CompiledGraph:
         """The encoder network."""
         weights = read_encoder(config, path)
-        trunks = [(weights.hop_trunk, config.hops_per_packet), (weights.packet_trunk, 1)]
+        trunks = [(weights.hop_trunk, config.hops_per_frame), (weights.packet_trunk, 1)]
         return cls(trunks, lambda graph, capacity: _EncoderStreams(graph, config, weights, capacity))
 
     @classmethod
     def decoder(cls, config: NeuralConfig, path: Path) -> CompiledGraph:
         """The decoder network."""
         weights = read_decoder(config, path)
-        trunks = [(weights.packet_trunk, 1), (weights.hop_trunk, config.hops_per_packet)]
+        trunks = [(weights.packet_trunk, 1), (weights.hop_trunk, config.hops_per_frame)]
         return cls(trunks, lambda graph, capacity: _DecoderStreams(graph, config, weights, capacity))
 
     def new_streams(self, capacity: int) -> StepStreams:
@@ -94,13 +94,15 @@ class _EncoderStreams(_CompiledStreams):
         self, graph: CompiledGraph, config: NeuralConfig, weights: networks.EncoderWeights, capacity: int
     ) -> None:
         super().__init__(graph, capacity)
-        companded = np.zeros((capacity, config.hops_per_packet, 2 * config.bins), np.float32)
+        companded = np.zeros((capacity, config.hops_per_frame, 2 * config.bins), np.float32)
         self.inputs: dict[str, Any] = {"companded": companded}
         self.output = np.zeros((capacity, 1, config.latents), np.float32)
-        scratch = networks.make_encoder_scratch(weights, config.hops_per_packet, capacity)
+        scratch = networks.make_encoder_scratch(weights, config.hops_per_frame, capacity)
         hop_history, packet_history = self._histories
-        held = hold(networks.EncoderStreams(weights, scratch, hop_history, packet_history, companded, self.output))
-        self._be_ready(partial(networks.step_encoder, held))
+        arguments = bundle_arguments(
+            networks.EncoderStreams(weights, scratch, hop_history, packet_history, companded, self.output)
+        )
+        self._be_ready(partial(networks.step_encoder, arguments))
 
 
 class _DecoderStreams(_CompiledStreams):
@@ -109,12 +111,14 @@ class _DecoderStreams(_CompiledStreams):
     ) -> None:
         super().__init__(graph, capacity)
         latents = np.zeros((capacity, 1, config.latents), np.float32)
-        level = np.zeros((capacity, 1), np.int64)
-        self.inputs: dict[str, Any] = {"latents": latents, "level": level}
-        self.output = np.zeros((capacity, config.hops_per_packet, 3 * config.bins), np.float32)
-        scratch = networks.make_decoder_scratch(weights, config.hops_per_packet, capacity)
+        quality_index = np.zeros((capacity, 1), np.int64)
+        self.inputs: dict[str, Any] = {"latents": latents, "level": quality_index}
+        self.output = np.zeros((capacity, config.hops_per_frame, 3 * config.bins), np.float32)
+        scratch = networks.make_decoder_scratch(weights, config.hops_per_frame, capacity)
         packet_history, hop_history = self._histories
-        held = hold(
-            networks.DecoderStreams(weights, scratch, packet_history, hop_history, latents, level, self.output)
+        arguments = bundle_arguments(
+            networks.DecoderStreams(
+                weights, scratch, packet_history, hop_history, latents, quality_index, self.output
+            )
         )
-        self._be_ready(partial(networks.step_decoder, held))
+        self._be_ready(partial(networks.step_decoder, arguments))

@@ -13,10 +13,10 @@ import torch
 from torch import Tensor, nn
 
 from streamcodec.models.discriminator import Discriminator, DiscriminatorConfig, Verdict
-from streamcodec.training.balancer import Balancer
 from streamcodec.training.learning_rate import Constant
+from streamcodec.training.loss_balancer import Balancer
 from streamcodec.training.sound_task import SoundPass, SoundTask
-from streamcodec.training.task import OptimiserConfig, Player, TrainingError, TrainingTask, Turn
+from streamcodec.training.task import OptimiserConfig, OptimiserStep, TrainedModule, TrainingError, TrainingTask
 
 JudgedT = TypeVar("JudgedT", bound=SoundTask)
 DISCRIMINATOR = "discriminator"
@@ -27,8 +27,8 @@ class AdversarialConfig:
     """Settings of the adversarial stage.
 
     The shares are norms of gradients at what the network gives out, as multiples of the reconstruction loss's
-    (:class:`~streamcodec.training.balancer.Balancer`). They grow from zero over ``ramp_steps`` after a head start of
-    the discriminator: a network that answers its first guesses keeps it from ever learning to tell.
+    (:class:`~streamcodec.training.loss_balancer.Balancer`). They grow from zero over ``ramp_steps`` after a head
+    start of the discriminator: a network that answers its first guesses keeps it from ever learning to tell.
     """
 
     discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
@@ -57,16 +57,17 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
         self.judged = judged
         self.config = config
         self.discriminator = Discriminator(config.discriminator, judged.sample_rate_hz).to(judged.device)
-        judge = Player(
+        judge = TrainedModule(
             self.discriminator,
             Constant(config.discriminator_learning_rate),
             OptimiserConfig(betas=(0.5, 0.9), weight_decay=0.0, gradient_clip=10.0),
         )
-        self.players = {**judged.players, DISCRIMINATOR: judge}
+        self.modules = {**judged.modules, DISCRIMINATOR: judge}
         self.identity = judged.identity
         self.sound_s_per_step = judged.sound_s_per_step
         self.balancer = Balancer(
-            {"adversarial": config.adversarial_share, "features": config.features_share}, team=judged.team
+            {"adversarial": config.adversarial_share, "features": config.features_share},
+            distributed=judged.distributed,
         )
         self.rounds = 0
 
@@ -82,22 +83,22 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
         """As without a judge."""
         return self.judged.validate()
 
-    def turns(self, step: int, progress: float) -> Iterator[Turn]:
+    def optimiser_steps(self, step: int, progress: float) -> Iterator[OptimiserStep]:
         """The network's turn; from ``from_progress`` on under the discriminator's eyes, then the discriminator's.
 
         While the discriminator has its head start, the turn is its alone.
         """
         if progress < self.config.from_progress:
-            yield from self.judged.turns(step, progress)
+            yield from self.judged.optimiser_steps(step, progress)
             return
         ahead = self.rounds < self.config.head_start_steps
         with torch.set_grad_enabled(not ahead):
             done = self.judged.sound_batch(step, progress)
         seen = self._judge(done)
         if not ahead:
-            yield self._network_turn(done, seen)
+            yield self._network_step(done, seen)
         # The graph of the verdicts serves the discriminator too: its weights have not moved since.
-        yield self._discriminator_turn(seen)
+        yield self._discriminator_step(seen)
         self.rounds += 1
 
     def end_head_start(self) -> None:
@@ -128,19 +129,19 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
             )
         return _Seen(original, draws)
 
-    def _network_turn(self, done: SoundPass, seen: _Seen) -> Turn:
+    def _network_step(self, done: SoundPass, seen: _Seen) -> OptimiserStep:
         others = {"adversarial": _mean([_lead(x.detach(), y) for x, y in seen.pairs()])}
         if self.config.features_share:
             others["features"] = self._feature_distance(seen)
         ramp = min(1.0, (self.rounds - self.config.head_start_steps) / self.config.ramp_steps)
         balanced = self.balancer.combine(done.distance, others, done.outputs, ramp)
         figures = {**done.figures, "loss": done.loss.detach(), **others}
-        return Turn(next(iter(self.players)), balanced + done.price, figures)
+        return OptimiserStep(next(iter(self.modules)), balanced + done.price, figures)
 
-    def _discriminator_turn(self, seen: _Seen) -> Turn:
+    def _discriminator_step(self, seen: _Seen) -> OptimiserStep:
         misjudged = _mean([_lead(y, x) for x, y in seen.pairs()])
         right = _mean([(x > y).float().mean() for x, y in seen.pairs()])
-        return Turn(DISCRIMINATOR, misjudged, {"right": right})
+        return OptimiserStep(DISCRIMINATOR, misjudged, {"right": right})
 
     def _feature_distance(self, seen: _Seen) -> Tensor:
         """Distance in every layer, relative to the original's features; of two draws the energy distance."""

@@ -16,7 +16,7 @@ CODEC = "codec"
 """Name of the codec among the players."""
 
 Checkpoint = dict[str, Any]
-"""``step``, ``minutes_done``, ``scores``, ``identity``, ``settings``, ``task`` and ``players``: by name ``weights``,
+"""``step``, ``minutes_done``, ``scores``, ``identity``, ``settings``, ``task`` and ``modules``: by name ``weights``,
 ``average`` (None without a moving average) and ``optimiser``."""
 
 

@@ -16,10 +16,10 @@ from streamcodec.training.adversarial_task import AdversarialConfig, Adversarial
 from streamcodec.training.checkpoint import read_checkpoint
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.data import build_cache
+from streamcodec.training.distributed import DistributedGroup, join_group
 from streamcodec.training.loop import CHECKPOINT, TrainingLoop
 from streamcodec.training.schedule import DECODER_STAGE, FINE_TUNING, TrainingConfig
 from streamcodec.training.task import TrainingError
-from streamcodec.training.team import Team, join_team
 from streamcodec.training.throughput import Option, benchmark, bfloat16_is_faster, codec_task_of, options_here
 
 Switch = Literal["auto", "on", "off"]
@@ -53,7 +53,7 @@ class CodecRun:
 
     loop: TrainingLoop
     codec_task: CodecTask
-    team: Team
+    distributed: DistributedGroup
 
 
 def choose_device(name: str) -> str:
@@ -91,7 +91,7 @@ def settings_of(options: CodecRunOptions) -> TrainingConfig:
 
 
 def make_task(
-    options: CodecRunOptions, cache: Path, device: str, team: Team | None = None
+    options: CodecRunOptions, cache: Path, device: str, distributed: DistributedGroup | None = None
 ) -> CodecTask | AdversarialTask[CodecTask]:
     """The task of the stage that is asked for."""
     codec_task = CodecTask(
@@ -100,7 +100,7 @@ def make_task(
         cache,
         device=device,
         start_from=options.start_from,
-        team=team,
+        distributed=distributed,
         decoder_only=options.decoder_only,
     )
     if options.adversarial_from is None:
@@ -121,18 +121,18 @@ def start_run(options: CodecRunOptions) -> CodecRun:
             "folder that holds a run, or --adversarial the progress to begin at, 0.7 for example"
         )
     device = choose_device(options.device)
-    team = join_team(torch.device(device))
-    cache = cache_of(options, team)
-    task = make_task(options, cache, device, team)
+    distributed = join_group(torch.device(device))
+    cache = cache_of(options, distributed)
+    task = make_task(options, cache, device, distributed)
     codec_task = codec_task_of(task)
     if options.bfloat16 == "auto":
         # A run that is resumed keeps its precision, or it would not go on exactly.
         kept = read_checkpoint(standing)["settings"].get("bfloat16") if standing.is_file() else None
-        bfloat16 = bool(team.agree(float(bfloat16_is_faster(task) if kept is None else kept)))
+        bfloat16 = bool(distributed.agree(float(bfloat16_is_faster(task) if kept is None else kept)))
     else:
         bfloat16 = options.bfloat16 == "on"
     codec_task.bfloat16 = bfloat16
-    return CodecRun(TrainingLoop(task, options.folder, options.seed, team), codec_task, team)
+    return CodecRun(TrainingLoop(task, options.folder, options.seed, distributed), codec_task, distributed)
 
 
 def time_options(asked: CodecRunOptions) -> Iterator[tuple[Option, float]]:
@@ -151,13 +151,13 @@ def time_options(asked: CodecRunOptions) -> Iterator[tuple[Option, float]]:
     return benchmark(task_of, options_here())
 
 
-def cache_of(options: CodecRunOptions, team: Team | None = None) -> Path:
+def cache_of(options: CodecRunOptions, distributed: DistributedGroup | None = None) -> Path:
     """The decoded sound of the run, built by one process while the others wait."""
     folder = options.cache or options.folder / "cache"
-    if team is not None and team.rank != 0:
-        team.wait()
+    if distributed is not None and distributed.rank != 0:
+        distributed.wait()
         return build_cache(list(options.data), folder, options.model.sample_rate_hz)
     cache = build_cache(list(options.data), folder, options.model.sample_rate_hz)
-    if team is not None:
-        team.wait()
+    if distributed is not None:
+        distributed.wait()
     return cache

@@ -14,6 +14,7 @@ from streamcodec.models.config import NeuralConfig
 from streamcodec.models.shipped import load_model
 from streamcodec.training.checkpoint import CODEC, read_checkpoint
 from streamcodec.training.data import BatchesAhead, SegmentSource
+from streamcodec.training.distributed import DistributedGroup
 from streamcodec.training.from_shipped import codec_of
 from streamcodec.training.initialise import grow_from, initialise_linear_paths
 from streamcodec.training.learning_rate import WarmupCosine
@@ -21,8 +22,7 @@ from streamcodec.training.losses import ReconstructionLoss, loss_weights
 from streamcodec.training.post_filter import as_played
 from streamcodec.training.schedule import TrainingConfig, draw_conditions, rate_weights
 from streamcodec.training.sound_task import SoundPass, SoundTask
-from streamcodec.training.task import Counted, OptimiserConfig, ParameterGroup, Player
-from streamcodec.training.team import Team
+from streamcodec.training.task import Counted, OptimiserConfig, ParameterGroup, TrainedModule
 
 
 class CodecTask(SoundTask):
@@ -42,7 +42,7 @@ class CodecTask(SoundTask):
         compile_model: bool = False,
         start_from: Path | str | None = None,
         bfloat16: bool = False,
-        team: Team | None = None,
+        distributed: DistributedGroup | None = None,
         decoder_only: bool = False,
     ) -> None:
         self.config = config
@@ -51,7 +51,7 @@ class CodecTask(SoundTask):
         self.device = torch.device(device)
         self.bfloat16 = bfloat16
         self._start_from = start_from
-        self.team = team or Team()
+        self.distributed = distributed or DistributedGroup()
         torch.manual_seed(config.seed)
         self.codec = self.make_codec(model_config).to(self.device)
         if decoder_only:
@@ -60,25 +60,27 @@ class CodecTask(SoundTask):
         self.gains: Tensor | None = None
         """What the decoder's output is scaled by as it is played, where a shipped model says so."""
         self.loss = ReconstructionLoss(model_config.sample_rate_hz, config.repulsion, by_ear=True).to(self.device)
-        segment = config.segment_packets * model_config.packet_samples
+        segment = config.segment_packets * model_config.frame_samples
         self.source = SegmentSource(cache, segment, model_config.sample_rate_hz, config.seed)
-        self._batches = BatchesAhead(self.source, self.team.size) if self.device.type == "cuda" else self.source
+        self._batches = (
+            BatchesAhead(self.source, self.distributed.size) if self.device.type == "cuda" else self.source
+        )
         self.sound_s_per_step = config.batch_segments * config.segment_packets / model_config.packets_per_second
         self.identity = {"model_config": model_config.to_json()}
-        self.players = {CODEC: self._player()}
+        self.modules = {CODEC: self._module()}
         self._forward = torch.compile(self.codec) if compile_model else self.codec
 
     def make_codec(self, model_config: NeuralConfig) -> NeuralCodec:
         """The networks, before their start values are set; a place for experiments to exchange some."""
         return NeuralCodec(model_config)
 
-    def _player(self) -> Player:
+    def _module(self) -> TrainedModule:
         config, codec = self.config, self.codec
         encoder, entropy, steps = (list(m.parameters()) for m in (codec.encoder, codec.entropy, codec.quantizer))
         # The decoder, and whatever an experiment has added.
         apart = {id(p) for p in (*encoder, *entropy, *steps)}
         others = [p for p in codec.parameters() if id(p) not in apart]
-        return Player(
+        return TrainedModule(
             codec,
             WarmupCosine(config.learning_rate, config.final_learning_rate, config.warmup_steps),
             OptimiserConfig(weight_decay=config.weight_decay, gradient_clip=config.gradient_clip),
@@ -125,27 +127,28 @@ class CodecTask(SoundTask):
     def sound_batch(self, step: int, progress: float) -> SoundPass:
         """Draw the batch of a step, code it under random conditions, and score it."""
         config, model = self.config, self.codec.config
-        own_step = step * self.team.size + self.team.rank
+        own_step = step * self.distributed.size + self.distributed.rank
         samples, bandwidth = self._batches.batch(own_step, config.batch_segments)
         x = torch.from_numpy(samples).to(self.device)
         generator = torch.Generator().manual_seed(config.seed * 1_000_003 + own_step)
-        conditions = draw_conditions(model, x.shape[0], config.segment_packets, generator, config.level_shares)
-        level = conditions.level.to(self.device)
+        conditions = draw_conditions(model, x.shape[0], config.segment_packets, generator, config.quality_shares)
+        quality_index = conditions.quality_index.to(self.device)
         with torch.autocast(self.device.type, torch.bfloat16, enabled=self.bfloat16):
             out: CodecOutput = self._forward(
-                x, level, conditions.available.to(self.device), conditions.lost.to(self.device), self.gains
+                x, quality_index, conditions.available.to(self.device), conditions.lost.to(self.device), self.gains
             )
         lag = model.overlap_samples
         first, second = (
-            as_played(draw, level, model.levels, model.sample_rate_hz) for draw in (out.samples, out.second)
+            as_played(draw, quality_index, model.qualities, model.sample_rate_hz)
+            for draw in (out.samples, out.second)
         )
         original, draws = x[:, :-lag], (first[:, lag:], second[:, lag:])
         band = torch.from_numpy(bandwidth).to(self.device)
-        fineness = level.float().mean(1) / (model.levels - 1)
-        weights = loss_weights(fineness, progress, config.late_losses_from)
+        quality = quality_index.float().mean(1) / (model.qualities - 1)
+        weights = loss_weights(quality, progress, config.late_losses_from)
         distance, parts = self.loss(*draws, original, band, weights)
         to_kbps = model.packets_per_second / 1000.0
-        price = rate_weights(config, model.levels, step).to(self.device)[level]
+        price = rate_weights(config, model.qualities, step).to(self.device)[quality_index]
         return SoundPass(
             original=original,
             draws=draws,
@@ -153,11 +156,11 @@ class CodecTask(SoundTask):
             bandwidth_hz=band,
             distance=distance.mean(),
             price=(price * out.packet_bits * to_kbps).mean(),
-            figures={**parts, "kbps": _by_level(out.packet_bits_hard * to_kbps, level, model.levels)},
+            figures={**parts, "kbps": _by_quality(out.packet_bits_hard * to_kbps, quality_index, model.qualities)},
         )
 
 
-def _by_level(kbps: Tensor, level: Tensor, levels: int) -> Counted:
-    flat = level.flatten()
-    total = torch.zeros(levels, device=kbps.device).scatter_add_(0, flat, kbps.detach().flatten().float())
-    return Counted(total, torch.bincount(flat, minlength=levels).float())
+def _by_quality(kbps: Tensor, quality_index: Tensor, qualities: int) -> Counted:
+    flat = quality_index.flatten()
+    total = torch.zeros(qualities, device=kbps.device).scatter_add_(0, flat, kbps.detach().flatten().float())
+    return Counted(total, torch.bincount(flat, minlength=qualities).float())

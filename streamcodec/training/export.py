@@ -14,24 +14,24 @@ from onnx import TensorProto, helper, numpy_helper
 from safetensors.numpy import save_file
 from torch import Tensor, nn
 
-from streamcodec.codec import entropy as integer
+from streamcodec.codec.neural import entropy as integer
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.onnx_weights import BLOCK_ZERO
-from streamcodec.models.shipped import LEVEL_WEIGHTS_FILE
+from streamcodec.models.shipped import ENVELOPE_WEIGHTS_FILE
 from streamcodec.models.step_modules import DecoderStep, EncoderStep
 from streamcodec.runtime.onnx_step import NEXT_STATE_PREFIX, STATE_PREFIX
-from streamcodec.training.balance import band_centres_hz
+from streamcodec.training.band_gains import band_centres_hz
 from streamcodec.training.checkpoint import CODEC, read_checkpoint
 from streamcodec.training.post_filter import PITCH_STRENGTHS
-from streamcodec.training.schedule import LevelCurve, by_level
+from streamcodec.training.schedule import QualityCurve, by_quality
 from streamcodec.training.task import TrainingError
 
 HALF_FROM_VALUES = 2048
 INT8_FROM_VALUES = 1 << 17
 LOW_NOISE_GAINS = ((0.0, 0.85), (0.35, 0.85), (0.53, 0.8), (1.0, 0.8))
-"""Gain of the decoder's noise below ``NOISE_RAMP_HZ`` by fineness of the rate level, 0 coarsest to 1 finest."""
-MOST_BALANCE_DB = 4.0
+"""Gain of the decoder's noise below ``NOISE_RAMP_HZ`` by fineness of the quality index, 0 coarsest to 1 finest."""
+LARGEST_BAND_GAIN_DB = 4.0
 """What is further off than this is not a matter of balance."""
 NOISE_RAMP_HZ = (3_000.0, 5_000.0)
 INT8_BLOCK = 64
@@ -64,39 +64,39 @@ def training_facts(path: Path) -> dict[str, object]:
 def gains_of_training(path: Path) -> Tensor | None:
     """The output gains that a checkpoint's decoder was trained through; None where it was trained without.
 
-    Shape: ``[levels + 1, 3 * bins]``.
+    Shape: ``[qualities + 1, 3 * bins]``.
     """
     gains = read_checkpoint(path)["task"].get("gains")
     return gains if isinstance(gains, Tensor) else None
 
 
 def output_gains(
-    config: NeuralConfig, low_noise_gains: LevelCurve, balance_db: NDArray[np.float64] | None = None
+    config: NeuralConfig, low_noise_gains: QualityCurve, band_gains_db: NDArray[np.float64] | None = None
 ) -> Tensor:
     """What a decoder's output is scaled by at each level: its noise at low frequencies, and what is too quiet.
 
     Trained on a distribution, the decoder draws as much noise as the original has; between the harmonics of a voice
     a little less is closer to the waveform and no duller, most of all at coarse levels (figures in
-    ``docs/training-log.md``). Where bands then come out louder or quieter than they were (``balance_db``), sound and
-    noise are scaled alike to undo it.
+    ``docs/training-log.md``). Where bands then come out louder or quieter than they were (``band_gains_db``), sound
+    and noise are scaled alike to undo it.
 
-    Shape: balance ``[levels, BANDS]`` -> ``[levels + 1, 3 * bins]``; the last row is the decoder's level for a lost
-    packet.
+    Shape: balance ``[qualities, BANDS]`` -> ``[qualities + 1, 3 * bins]``; the last row is the decoder's level for a
+    lost packet.
     """
     bins_hz = torch.arange(config.bins) * (config.sample_rate_hz / config.fft_samples)
     start_hz, end_hz = NOISE_RAMP_HZ
     rise = ((bins_hz - start_hz) / (end_hz - start_hz)).clamp(0.0, 1.0)
-    drawn = torch.from_numpy(by_level(low_noise_gains, config.levels))
+    drawn = torch.from_numpy(by_quality(low_noise_gains, config.qualities))
     low = torch.cat([drawn, drawn[:1]]).float()[:, None]
     noise = low + (1.0 - low) * rise
-    gains = torch.cat([torch.ones(config.levels + 1, 2 * config.bins), noise], dim=1)
-    if balance_db is not None:
+    gains = torch.cat([torch.ones(config.qualities + 1, 2 * config.bins), noise], dim=1)
+    if band_gains_db is not None:
         centres_hz = band_centres_hz(config.sample_rate_hz)
-        by_bin_db = np.stack([np.interp(bins_hz.numpy(), centres_hz, row) for row in balance_db])
-        by_bin_db = by_bin_db.clip(-MOST_BALANCE_DB, MOST_BALANCE_DB)
+        by_bin_db = np.stack([np.interp(bins_hz.numpy(), centres_hz, row) for row in band_gains_db])
+        by_bin_db = by_bin_db.clip(-LARGEST_BAND_GAIN_DB, LARGEST_BAND_GAIN_DB)
         # The decoder's output is companded: amplitudes are its squares.
         even = torch.from_numpy(10.0 ** (-by_bin_db / 40.0)).float()
-        gains[: config.levels] *= even.repeat(1, 3)
+        gains[: config.qualities] *= even.repeat(1, 3)
     return gains
 
 
@@ -216,7 +216,7 @@ def _multiply_in_int8(model: onnx.ModelProto) -> None:
                 N=columns,
                 bits=8,
                 block_size=INT8_BLOCK,
-                accuracy_level=4,
+                accuracy_quality=4,
             )
         )
         unused.update((name, f"{name}_cast"))
@@ -242,11 +242,11 @@ def entropy_tables(codec: NeuralCodec) -> dict[str, NDArray[np.generic]]:
     config, model = codec.config, codec.entropy
     groups = len(model.groups)
     widest = max(g.stop - g.start for g in model.groups)
-    masks = 1 << integer.CONTEXT_PACKETS
-    hidden = np.zeros((groups, config.entropy_hidden, (integer.CONTEXT_PACKETS + 1) * config.latents), np.int16)
-    hidden_bias = np.zeros((config.levels, masks, groups, config.entropy_hidden), np.int16)
+    masks = 1 << integer.CONTEXT_FRAMES
+    hidden = np.zeros((groups, config.entropy_hidden, (integer.CONTEXT_FRAMES + 1) * config.latents), np.int16)
+    hidden_bias = np.zeros((config.qualities, masks, groups, config.entropy_hidden), np.int16)
     out = np.zeros((groups, 2 * widest, config.entropy_hidden), np.int16)
-    out_bias = np.zeros((config.levels, masks, groups, 2 * widest), np.int32)
+    out_bias = np.zeros((config.qualities, masks, groups, 2 * widest), np.int32)
     for g in range(groups):
         first, last = model.hidden[g], model.out[g]
         assert isinstance(first, nn.Linear)
@@ -282,21 +282,21 @@ def export_decoder(
     codec: NeuralCodec,
     folder: Path,
     int8: bool = False,
-    low_noise_gains: LevelCurve = LOW_NOISE_GAINS,
-    balance_db: NDArray[np.float64] | None = None,
+    low_noise_gains: QualityCurve = LOW_NOISE_GAINS,
+    band_gains_db: NDArray[np.float64] | None = None,
     gains: Tensor | None = None,
 ) -> None:
-    """Write ``decoder.onnx`` alone, into a folder that may hold a model already; a level filter there is removed.
+    """Write ``decoder.onnx`` alone, into a folder that may hold a model already; a spectral-envelope post-filter there is removed.
 
     That was fitted to another decoder: :mod:`~streamcodec.training.level_fit` makes one for this.
 
-    ``balance_db`` is what :func:`~streamcodec.training.balance.measure_balance_db` found without it, to be undone.
-    ``gains`` are those that the decoder was trained through, instead of both.
+    ``band_gains_db`` is what :func:`~streamcodec.training.band_gains.measure_band_gains_db` found without it, to be
+    undone. ``gains`` are those that the decoder was trained through, instead of both.
     """
     if gains is None:
-        gains = output_gains(codec.config, low_noise_gains, balance_db)
+        gains = output_gains(codec.config, low_noise_gains, band_gains_db)
     _export_step(DecoderStep(codec.decoder, gains), folder / "decoder.onnx", int8)
-    (folder / LEVEL_WEIGHTS_FILE).unlink(missing_ok=True)
+    (folder / ENVELOPE_WEIGHTS_FILE).unlink(missing_ok=True)
 
 
 def export_model(
@@ -304,8 +304,8 @@ def export_model(
     folder: Path,
     facts: dict[str, object],
     int8: bool = False,
-    low_noise_gains: LevelCurve = LOW_NOISE_GAINS,
-    pitch_strengths: LevelCurve = PITCH_STRENGTHS,
+    low_noise_gains: QualityCurve = LOW_NOISE_GAINS,
+    pitch_strengths: QualityCurve = PITCH_STRENGTHS,
     gains: Tensor | None = None,
 ) -> None:
     """Write ``encoder.onnx``, ``decoder.onnx``, ``entropy.safetensors`` and ``model.json`` into ``folder``.
@@ -324,7 +324,7 @@ def export_model(
             {
                 "config": json.loads(config.to_json()),
                 "low_noise_gains": low_noise_gains,
-                "pitch_strengths": by_level(pitch_strengths, config.levels).round(3).tolist(),
+                "pitch_strengths": by_quality(pitch_strengths, config.qualities).round(3).tolist(),
                 **facts,
             },
             indent=1,

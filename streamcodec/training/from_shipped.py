@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from streamcodec.codec import entropy as integer
+from streamcodec.codec.neural import entropy as integer
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.shipped import ShippedModel
 from streamcodec.models.step_modules import DecoderStep, EncoderStep
@@ -18,10 +18,10 @@ def codec_of(model: ShippedModel) -> tuple[NeuralCodec, Tensor]:
 
     Raises ModelError where the model's files do not hold what they should.
 
-    Shape: gains ``[levels + 1, 3 * bins]``.
+    Shape: gains ``[qualities + 1, 3 * bins]``.
     """
     codec = NeuralCodec(model.config)
-    gains = torch.ones(model.config.levels + 1, 3 * model.config.bins)
+    gains = torch.ones(model.config.qualities + 1, 3 * model.config.bins)
     load_weights(EncoderStep(codec.encoder), model.encoder_path)
     load_weights(DecoderStep(codec.decoder, gains), model.decoder_path)
     _fill_entropy_model(codec, model)

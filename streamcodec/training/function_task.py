@@ -8,7 +8,7 @@ from typing import TypeVar
 from torch import Tensor, nn
 
 from streamcodec.training.learning_rate import Schedule
-from streamcodec.training.task import Figures, OptimiserConfig, Player, TrainingTask, Turn
+from streamcodec.training.task import Figures, OptimiserConfig, OptimiserStep, TrainedModule, TrainingTask
 
 Batch = TypeVar("Batch")
 MODEL = "model"
@@ -36,7 +36,7 @@ class FunctionTask(TrainingTask):
         sound_s_per_step: float = 0.0,
     ) -> None:
         chosen = optimiser or OptimiserConfig()
-        self.players = {MODEL: Player(module, schedule, chosen, average_decay=average_decay)}
+        self.modules = {MODEL: TrainedModule(module, schedule, chosen, average_decay=average_decay)}
         self.identity = {"shape": shape or repr(module)}
         self._settings = dict(settings or {})
         self.sound_s_per_step = sound_s_per_step
@@ -47,10 +47,10 @@ class FunctionTask(TrainingTask):
         """Those given."""
         return self._settings
 
-    def turns(self, step: int, progress: float) -> Iterator[Turn]:
+    def optimiser_steps(self, step: int, progress: float) -> Iterator[OptimiserStep]:
         """One turn of the one player."""
         loss, figures = self._step_loss(step)
-        yield Turn(MODEL, loss, figures)
+        yield OptimiserStep(MODEL, loss, figures)
 
     def validate(self) -> float | None:
         """The validation function's score."""

@@ -38,7 +38,7 @@ def initialise_linear_paths(codec: NeuralCodec, samples: Tensor) -> dict[str, fl
     Shape: samples ``[segments, samples]``, whole packets.
     """
     config = codec.config
-    hops = config.hops_per_packet
+    hops = config.hops_per_frame
     companded = codec.spectrum.compand(codec.spectrum.analyse(samples))[:, 2 * hops :]
     envelope = codec.encoder.envelope(companded)
     frames = companded.reshape(-1, hops * 2 * config.bins)

@@ -17,38 +17,38 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from native_dsp.mdct import make_mdct, mdct_forward
-from streamcodec.codec.learnt_coefficients import LEARNT_PATH, LearntModels, fresh_models, save_learnt
-from streamcodec.codec.near_lossless_format import (
+from native_dsp.transforms.mdct import make_mdct, mdct_forward
+from streamcodec.codec.near_lossless.format import (
     FULL_SCALE,
     SMALLEST_STEP_LOG2,
     STEPS_PER_OCTAVE,
     NearLosslessFormat,
     default_block_samples,
 )
-from streamcodec.codec.near_lossless_spectra import Layout, SpectrumContexts
+from streamcodec.codec.near_lossless.learnt_coefficients import LEARNT_PATH, LearntModels, fresh_models, save_learnt
+from streamcodec.codec.near_lossless.spectra import Layout, SpectrumContexts
 
 SECONDS = 4.0
 # Steps in 16-bit units, relative to a clip's root mean square: about 10 to 50 dB of signal-to-noise ratio.
 RELATIVE_STEPS = (2.0, 0.5, 0.12, 0.03)
-# Step indexes of levelled streams, whose steps follow the level by themselves: about 16 to 96 kbps.
-LEVELLED_INDEXES = (140, 125, 110, 85)
+# Step indexes of shaped streams, whose steps follow the level by themselves: about 16 to 96 kbps.
+SHAPED_INDEXES = (140, 125, 110, 85)
 
 
 def learn_clip(models: LearntModels, samples: NDArray[np.float32], sample_rate_hz: int, kind: int) -> None:
-    """Let the models code one mono clip, plain and levelled, chained and as key blocks, at step ``kind`` of four."""
+    """Let the models code one mono clip, plain and shaped, chained and as key blocks, at step ``kind`` of four."""
     length = default_block_samples(sample_rate_hz)
     form = NearLosslessFormat(sample_rate_hz, 1, length)
     blocks = samples[: len(samples) // length * length].reshape(-1, length) * np.float32(FULL_SCALE)
     step_log2 = np.log2(max(RELATIVE_STEPS[kind] * float(np.sqrt(np.mean(blocks**2))), 2.0**-6))
     plain_index = max(round(STEPS_PER_OCTAVE * (step_log2 - SMALLEST_STEP_LOG2)), 0)
-    for levelled, index in ((False, plain_index), (True, LEVELLED_INDEXES[kind])):
-        layout = Layout.of(form, levelled)
+    for shaped, index in ((False, plain_index), (True, SHAPED_INDEXES[kind])):
+        layout = Layout.of(form, shaped)
         for key in (False, True):
             contexts = SpectrumContexts.fresh(layout)
-            mixer = models.levelled if levelled else models.plain
+            mixer = models.shaped if shaped else models.plain
             contexts.coefficients = contexts.coefficients._replace(mixer=mixer)
-            contexts.levels = contexts.levels._replace(mixer=models.levels)
+            contexts.energies = contexts.energies._replace(mixer=models.energies)
             transform = make_mdct(length, layout.overlap_samples)
             spectrum = np.zeros((1, length), np.float32)
             for number, block in enumerate(blocks):

@@ -1,4 +1,4 @@
-"""Fit the decoder's level filter: a small network, from how decoded speech differs from its original.
+"""Fit the decoder's spectral-envelope post-filter: a small network, from how decoded speech differs from its original.
 
 Example::
 
@@ -23,8 +23,8 @@ from rich.progress import track
 from safetensors.numpy import save_file
 from torch import nn
 
-from native_dsp.level_filter import FFT_SAMPLES, take_in
-from native_dsp.level_network import (
+from native_dsp.filters.envelope_filter import FFT_SAMPLES, take_in
+from native_dsp.filters.envelope_network import (
     BINS,
     BLOCKS,
     INPUTS,
@@ -34,21 +34,21 @@ from native_dsp.level_network import (
     PAST_BLOCKS,
     REACH,
     TOP_BIN,
-    LevelWeights,
+    EnvelopeWeights,
     describe_bins,
     describe_packet,
-    no_level_weights,
+    no_envelope_weights,
 )
-from streamcodec.codec.neural_decoder import NeuralDecoder
-from streamcodec.codec.neural_runtime import NeuralRuntime, load_runtime
-from streamcodec.models.shipped import DEFAULT_MODEL, LEVEL_WEIGHTS_FILE
+from streamcodec.codec.neural.decoder import NeuralDecoder
+from streamcodec.codec.neural.model import NeuralModel, load_runtime
+from streamcodec.models.shipped import DEFAULT_MODEL, ENVELOPE_WEIGHTS_FILE
 from streamcodec.models.spectrum import mel_density
 from streamcodec.training.data import SegmentSource
 from streamcodec.training.learning_rate import WarmupCosine
-from streamcodec.training.release import latents_of, packets_alone
+from streamcodec.training.release import independent_packets, latents_of
 
 Float32Array = NDArray[np.float32]
-LEVEL_PASSES = (2, 2, 3, 0, 1, 2, 3, 4, 6, 8, 11)
+ENVELOPE_PASSES = (2, 2, 3, 0, 1, 2, 3, 4, 6, 8, 11)
 """Levels that each segment in turn is coded at."""
 SEGMENT_PACKETS = 100
 LOST_SHARE = 0.06
@@ -61,18 +61,18 @@ SCHEDULE = WarmupCosine(peak=2e-3, final=0.0, warmup_steps=100)
 
 
 @dataclass(frozen=True)
-class LevelExamples:
+class EnvelopeExamples:
     """What the filter sees, and what it should say.
 
-    Shape: levels float16 ``[packets, PAST_BLOCKS + BLOCKS, COLUMNS]``; likenesses, lags ``[packets, BLOCKS]``;
+    Shape: levels float16 ``[packets, PAST_BLOCKS + BLOCKS, COLUMNS]``; correlations, lags ``[packets, BLOCKS]``;
     fineness ``[packets]``; packet_inputs float16 ``[packets, PACKET_INPUTS]``; wanted float16 ``[packets, BINS,
     BLOCKS]``, nepers.
     """
 
     levels: NDArray[np.float16]
-    likenesses: Float32Array
+    correlations: Float32Array
     lags: NDArray[np.int64]
-    fineness: Float32Array
+    quality: Float32Array
     packet_inputs: NDArray[np.float16]
     wanted: NDArray[np.float16]
 
@@ -82,7 +82,7 @@ class LevelExamples:
 
         Shape: output ``[packets, BLOCKS]``.
         """
-        spread = (self.likenesses - VOICED_FROM) / (VOICED_TO - VOICED_FROM)
+        spread = (self.correlations - VOICED_FROM) / (VOICED_TO - VOICED_FROM)
         return np.asarray(np.clip(spread, 0.0, 1.0), np.float32)
 
     def inputs(self, rows: NDArray[np.int64]) -> Float32Array:
@@ -93,61 +93,61 @@ class LevelExamples:
         described = np.empty((len(rows), BINS, INPUTS), np.float32)
         for row, told in zip(rows, described, strict=True):
             levels = self.levels[row].astype(np.float32)
-            describe_bins(levels, self.likenesses[row], self.lags[row], float(self.fineness[row]), told)
+            describe_bins(levels, self.correlations[row], self.lags[row], float(self.quality[row]), told)
         return described
 
 
 def examples_of(
-    runtime: NeuralRuntime, segments: Float32Array, levels: NDArray[np.int64], seed: int = 0
-) -> LevelExamples:
-    """Code segments at one level each, and note what a level filter would have to do.
+    runtime: NeuralModel, segments: Float32Array, levels: NDArray[np.int64], seed: int = 0
+) -> EnvelopeExamples:
+    """Code segments at one level each, and note what a spectral-envelope post-filter would have to do.
 
     Shape: segments ``[n, samples]``, levels ``[n]``.
     """
     random = np.random.default_rng(seed)
     pairs = list(zip(segments, levels, strict=True))
     parts = [_examples_of_one(runtime, segment, level, random) for segment, level in track(pairs, "coding")]
-    return LevelExamples(
+    return EnvelopeExamples(
         **{
             field.name: np.concatenate([getattr(part, field.name) for part in parts])
-            for field in fields(LevelExamples)
+            for field in fields(EnvelopeExamples)
         }
     )
 
 
 def _examples_of_one(
-    runtime: NeuralRuntime, segment: Float32Array, level: int, random: np.random.Generator
-) -> LevelExamples:
+    runtime: NeuralModel, segment: Float32Array, level: int, random: np.random.Generator
+) -> EnvelopeExamples:
     config = runtime.model.config
-    runtime = replace(runtime, level_weights=no_level_weights())
+    runtime = replace(runtime, envelope_weights=no_envelope_weights())
     decoder = NeuralDecoder(runtime)
-    seen, true = decoder.state().levels, decoder.state().levels
+    seen, true = decoder.state().envelope, decoder.state().envelope
     late = np.concatenate([np.zeros(config.overlap_samples, np.float32), segment])
-    fineness = config.fineness(level)
-    levels, likenesses, lags, packet_inputs, true_levels = [], [], [], [], []
-    for k, packet in enumerate(packets_alone(runtime, latents_of(runtime, [segment])[0], level)):
+    quality = config.quality(level)
+    levels, correlations, lags, packet_inputs, true_energies = [], [], [], [], []
+    for k, packet in enumerate(independent_packets(runtime, latents_of(runtime, [segment])[0], level)):
         sound, _ = decoder.decode(packet if k == 0 or random.random() >= LOST_SHARE else None)
         state = decoder.state()
-        seen.ahead[:] = state.levels.ahead
+        seen.ahead[:] = state.envelope.ahead
         take_in(seen, sound)
         levels.append(seen.levels.copy())
-        likenesses.append(state.pitch.likenesses)
+        correlations.append(state.pitch.correlations)
         lags.append(state.pitch.lags)
-        describe_packet(state.levels.question)
-        packet_inputs.append(state.levels.question.packet_inputs)
-        start = k * config.packet_samples
-        take_in(true, late[start : start + config.packet_samples])
-        true_levels.append(true.levels.copy())
+        describe_packet(state.envelope.features)
+        packet_inputs.append(state.envelope.features.packet_inputs)
+        start = k * config.frame_samples
+        take_in(true, late[start : start + config.frame_samples])
+        true_energies.append(true.levels.copy())
     # The first packets have no past, the last one has no future.
-    used = np.array([k for k in range(2, len(levels) - 1) if (likenesses[k] > VOICED_FROM).any()], np.int64)
+    used = np.array([k for k in range(2, len(levels) - 1) if (correlations[k] > VOICED_FROM).any()], np.int64)
     found = _bins_of(np.array(levels)[used], PAST_BLOCKS)
     # A packet later, all that its windows reach is known.
-    wanted = _bins_of(np.array(true_levels)[used + 1], PAST_BLOCKS - BLOCKS)
-    return LevelExamples(
+    wanted = _bins_of(np.array(true_energies)[used + 1], PAST_BLOCKS - BLOCKS)
+    return EnvelopeExamples(
         np.array(levels, np.float16)[used],
-        np.array(likenesses)[used],
+        np.array(correlations)[used],
         np.array(lags)[used],
-        np.full(used.size, fineness, np.float32),
+        np.full(used.size, quality, np.float32),
         np.array(packet_inputs, np.float16)[used],
         (wanted - found).astype(np.float16),
     )
@@ -162,7 +162,7 @@ def _bins_of(levels: Float32Array, first_row: int) -> Float32Array:
     return np.ascontiguousarray(rows.transpose(0, 2, 1))
 
 
-class LevelNetwork(nn.Module):
+class EnvelopeNetwork(nn.Module):
     """One hidden layer for each bin, the same for all, and one for the packet; what they say is added.
 
     Shape: ``[packets, BINS, INPUTS]``, ``[packets, PACKET_INPUTS]`` -> ``[packets, BINS, BLOCKS]``, nepers.
@@ -182,7 +182,7 @@ class LevelNetwork(nn.Module):
         of_packet: torch.Tensor = self.packet_out(nn.functional.leaky_relu(self.packet_hidden(packet_inputs), LEAK))
         return of_bins + of_packet.reshape(of_bins.shape)
 
-    def weights(self) -> LevelWeights:
+    def weights(self) -> EnvelopeWeights:
         """As the filter reads them."""
         arrays = (
             self.hidden.weight.T,
@@ -193,20 +193,20 @@ class LevelNetwork(nn.Module):
             self.packet_hidden.bias,
             self.packet_out.weight.T,
         )
-        return LevelWeights(*(np.ascontiguousarray(array.detach().numpy()) for array in arrays))
+        return EnvelopeWeights(*(np.ascontiguousarray(array.detach().numpy()) for array in arrays))
 
 
 def fit(
-    examples: LevelExamples,
+    examples: EnvelopeExamples,
     sample_rate_hz: int,
     steps: int,
     hidden: int = 32,
     packet_hidden: int = 96,
     seed: int = 0,
-) -> tuple[LevelWeights, float, float]:
+) -> tuple[EnvelopeWeights, float, float]:
     """Fit the network; also the mean square it leaves in the end, and what there was without it."""
     torch.manual_seed(seed)
-    network = LevelNetwork(hidden, packet_hidden)
+    network = EnvelopeNetwork(hidden, packet_hidden)
     optimiser = torch.optim.Adam(network.parameters())
     bins_hz = torch.arange(LOWEST_BIN, TOP_BIN) * (sample_rate_hz / FFT_SAMPLES)
     by_ear = mel_density(bins_hz)[None, :, None]
@@ -244,14 +244,14 @@ def main() -> None:
     parser.add_argument("--segments", type=int, default=5_000, help="of 2 s")
     parser.add_argument("--steps", type=int, default=40_000)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--out", type=Path, default=Path(LEVEL_WEIGHTS_FILE))
+    parser.add_argument("--out", type=Path, default=Path(ENVELOPE_WEIGHTS_FILE))
     arguments = parser.parse_args()
     runtime = load_runtime(arguments.model)
     config = runtime.model.config
-    segment_samples = SEGMENT_PACKETS * config.packet_samples
+    segment_samples = SEGMENT_PACKETS * config.frame_samples
     source = SegmentSource(arguments.cache, segment_samples, config.sample_rate_hz, arguments.seed)
     segments, _ = source.batch(0, arguments.segments)
-    levels = np.asarray(LEVEL_PASSES)[np.arange(len(segments)) % len(LEVEL_PASSES)]
+    levels = np.asarray(ENVELOPE_PASSES)[np.arange(len(segments)) % len(ENVELOPE_PASSES)]
     examples = examples_of(runtime, segments, levels, arguments.seed)
     weights, after, before = fit(examples, config.sample_rate_hz, arguments.steps, seed=arguments.seed)
     save_file({name: array.astype(np.float16) for name, array in weights._asdict().items()}, arguments.out)

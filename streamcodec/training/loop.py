@@ -16,9 +16,9 @@ import torch
 from torch import Tensor
 
 from streamcodec.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
+from streamcodec.training.distributed import DistributedGroup
 from streamcodec.training.learning_rate import validations_since_best
-from streamcodec.training.task import Counted, Figures, Player, TrainingError, TrainingTask, Turn
-from streamcodec.training.team import Team
+from streamcodec.training.task import Counted, Figures, OptimiserStep, TrainedModule, TrainingError, TrainingTask
 
 Report = Callable[[dict[str, object]], None]
 CHECKPOINT = "checkpoint.pt"
@@ -42,50 +42,50 @@ class RunLimits:
     log_steps: int = 25
 
 
-class _Seat:
+class _OptimiserState:
     """A player with its optimiser and averaged weights."""
 
-    def __init__(self, player: Player) -> None:
-        self.player = player
-        self.optimiser = player.make_optimiser()
+    def __init__(self, module: TrainedModule) -> None:
+        self.module = module
+        self.optimiser = module.make_optimiser()
         self.parameters = [p for group in self.optimiser.param_groups for p in group["params"]]
         self.average: dict[str, Tensor] | None = None
         self.start_average()
 
     def start_average(self) -> None:
         """Begin the moving average at the present weights."""
-        if self.player.average_decay is not None:
-            self.average = {k: v.detach().clone() for k, v in self.player.module.state_dict().items()}
+        if self.module.average_decay is not None:
+            self.average = {k: v.detach().clone() for k, v in self.module.module.state_dict().items()}
 
-    def move(self, loss: Tensor, rate: float, team: Team) -> Tensor:
+    def move(self, loss: Tensor, rate: float, distributed: DistributedGroup) -> Tensor:
         """One optimiser step, none if the gradient is not finite; returns the gradient's norm."""
         for group in self.optimiser.param_groups:
             group["lr"] = group["scale"] * rate
         self.optimiser.zero_grad(set_to_none=True)
         loss.backward(inputs=self.parameters)  # type: ignore[no-untyped-call]
-        team.average_gradients(self.parameters)
-        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.player.optimiser.gradient_clip)
+        distributed.average_gradients(self.parameters)
+        norm = torch.nn.utils.clip_grad_norm_(self.parameters, self.module.optimiser.gradient_clip)
         if torch.isfinite(norm):
             self.optimiser.step()
         return norm
 
     def update_average(self, steps_done: int) -> None:
         """Let the averaged weights follow; early on faster, so that they forget the start."""
-        if self.average is None or self.player.average_decay is None:
+        if self.average is None or self.module.average_decay is None:
             return
-        decay = min(self.player.average_decay, (1 + steps_done) / (10 + steps_done))
+        decay = min(self.module.average_decay, (1 + steps_done) / (10 + steps_done))
         names = [k for k, v in self.average.items() if v.dtype.is_floating_point]
-        current = self.player.module.state_dict()
+        current = self.module.module.state_dict()
         torch._foreach_lerp_([self.average[k] for k in names], [current[k] for k in names], 1 - decay)
 
     def state(self) -> dict[str, Any]:
         """For the checkpoint."""
-        weights = self.player.module.state_dict()
+        weights = self.module.module.state_dict()
         return {"weights": weights, "average": self.average, "optimiser": self.optimiser.state_dict()}
 
     def load_state(self, state: dict[str, Any]) -> None:
         """Take back what :meth:`state` gave."""
-        self.player.module.load_state_dict(state["weights"])
+        self.module.module.load_state_dict(state["weights"])
         self.optimiser.load_state_dict(state["optimiser"])
         if self.average is not None:
             self.average = state["average"] or {k: v.clone() for k, v in state["weights"].items()}
@@ -128,12 +128,14 @@ class TrainingLoop:
     Raises TrainingError if the folder holds a run of other networks.
     """
 
-    def __init__(self, task: TrainingTask, run_folder: Path, seed: int = 1, team: Team | None = None) -> None:
+    def __init__(
+        self, task: TrainingTask, run_folder: Path, seed: int = 1, distributed: DistributedGroup | None = None
+    ) -> None:
         self.task = task
         self.folder = run_folder
         self.seed = seed
-        self.team = team or Team()
-        self.seats = {name: _Seat(player) for name, player in task.players.items()}
+        self.distributed = distributed or DistributedGroup()
+        self.optimiser_states = {name: _OptimiserState(module) for name, module in task.modules.items()}
         self.step = 0
         self.minutes_done = 0.0
         self.scores: list[float] = []
@@ -142,9 +144,9 @@ class TrainingLoop:
             self._restore(read_checkpoint(self.folder / CHECKPOINT, _device_of(task)))
         else:
             found = task.prepare()
-            for seat in self.seats.values():
-                self.team.same_for_all(seat.player.module.state_dict().values())
-                seat.start_average()
+            for optimiser_state in self.optimiser_states.values():
+                self.distributed.same_for_all(optimiser_state.module.module.state_dict().values())
+                optimiser_state.start_average()
             if found:
                 self._append({"step": 0, **found})
 
@@ -155,24 +157,24 @@ class TrainingLoop:
     def train_step(self, progress: float) -> Figures:
         """One step of every player; returns the figures of the step."""
         # Seeded step by step, a run needs no generator's state to go on exactly where it stood.
-        torch.manual_seed((self.seed * 1_000_003 + self.step) * 1_009 + self.team.rank)
+        torch.manual_seed((self.seed * 1_000_003 + self.step) * 1_009 + self.distributed.rank)
         figures: dict[str, float | Tensor | Counted] = {}
         moved = []
-        for turn in self.task.turns(self.step, progress):
-            seat = self.seats[turn.player]
-            rate = seat.player.schedule.rate(self.step, progress, self.scores)
-            norm = seat.move(turn.loss, rate, self.team)
-            moved.append(seat)
-            figures.update(self._named(turn, norm))
+        for optimiser_step in self.task.optimiser_steps(self.step, progress):
+            optimiser_state = self.optimiser_states[optimiser_step.module]
+            rate = optimiser_state.module.schedule.rate(self.step, progress, self.scores)
+            norm = optimiser_state.move(optimiser_step.loss, rate, self.distributed)
+            moved.append(optimiser_state)
+            figures.update(self._named(optimiser_step, norm))
         self.step += 1
-        for seat in moved:
-            seat.update_average(self.step)
+        for optimiser_state in moved:
+            optimiser_state.update_average(self.step)
         return figures
 
-    def _named(self, turn: Turn, norm: Tensor) -> Figures:
+    def _named(self, optimiser_step: OptimiserStep, norm: Tensor) -> Figures:
         """The figures of a turn; the first player's plain, the others' under their name."""
-        prefix = "" if turn.player == next(iter(self.seats)) else f"{turn.player}_"
-        figures = {"loss": turn.loss.detach(), "grad_norm": norm, **turn.figures}
+        prefix = "" if optimiser_step.module == next(iter(self.optimiser_states)) else f"{optimiser_step.module}_"
+        figures = {"loss": optimiser_step.loss.detach(), "grad_norm": norm, **optimiser_step.figures}
         return {prefix + name: value for name, value in figures.items()}
 
     def run(self, limits: RunLimits, report: Report | None = None) -> None:
@@ -185,7 +187,7 @@ class TrainingLoop:
             progress = self.minutes_done / limits.minutes
             if limits.max_steps is not None:
                 progress = max(progress, self.step / limits.max_steps)
-            progress = self.team.agree(progress)
+            progress = self.distributed.agree(progress)
             if progress >= 1.0:
                 break
             window.add(self.train_step(progress))
@@ -212,7 +214,7 @@ class TrainingLoop:
             score = self.task.validate()
         if score is None:
             return None
-        score = self.team.agree(score)
+        score = self.distributed.agree(score)
         best = score < min(self.scores, default=math.inf)
         self.scores.append(score)
         self._append({"step": self.step, "validation": score})
@@ -223,19 +225,22 @@ class TrainingLoop:
     @contextmanager
     def averaged(self) -> Iterator[None]:
         """Within, every player that keeps averaged weights has them in place and is in evaluation mode."""
-        seats = list(self.seats.values())
-        current = [{k: v.clone() for k, v in seat.player.module.state_dict().items()} for seat in seats]
-        modes = [seat.player.module.training for seat in seats]
-        for seat in seats:
-            seat.player.module.eval()
-            if seat.average is not None:
-                seat.player.module.load_state_dict(seat.average)
+        optimiser_states = list(self.optimiser_states.values())
+        current = [
+            {k: v.clone() for k, v in optimiser_state.module.module.state_dict().items()}
+            for optimiser_state in optimiser_states
+        ]
+        modes = [optimiser_state.module.module.training for optimiser_state in optimiser_states]
+        for optimiser_state in optimiser_states:
+            optimiser_state.module.module.eval()
+            if optimiser_state.average is not None:
+                optimiser_state.module.module.load_state_dict(optimiser_state.average)
         try:
             yield
         finally:
-            for seat, weights, mode in zip(seats, current, modes, strict=True):
-                seat.player.module.load_state_dict(weights)
-                seat.player.module.train(mode)
+            for optimiser_state, weights, mode in zip(optimiser_states, current, modes, strict=True):
+                optimiser_state.module.module.load_state_dict(weights)
+                optimiser_state.module.module.train(mode)
 
     def _log(self, progress: float, window: _Window, seconds: float, report: Report | None) -> None:
         """Append the means of the steps in ``window`` to the log."""
@@ -245,20 +250,20 @@ class TrainingLoop:
             "progress": round(progress, 4),
             **window.means(),
         }
-        sound_s = window.steps * self.task.sound_s_per_step * self.team.size
+        sound_s = window.steps * self.task.sound_s_per_step * self.distributed.size
         if sound_s:
             entry["audio_s_per_s"] = round(sound_s / seconds, 2)
         self._append(entry)
-        if report is not None and self.team.rank == 0:
+        if report is not None and self.distributed.rank == 0:
             report(entry)
 
     def _append(self, row: dict[str, object]) -> None:
-        if self.team.rank == 0:
+        if self.distributed.rank == 0:
             with (self.folder / LOG).open("a") as handle:
                 handle.write(json.dumps(row) + "\n")
 
     def _write(self, name: str) -> None:
-        if self.team.rank != 0:
+        if self.distributed.rank != 0:
             return
         checkpoint: Checkpoint = {
             "step": self.step,
@@ -267,22 +272,22 @@ class TrainingLoop:
             "identity": dict(self.task.identity),
             "settings": self.task.settings(),
             "task": self.task.state(),
-            "players": {name: seat.state() for name, seat in self.seats.items()},
+            "players": {name: optimiser_state.state() for name, optimiser_state in self.optimiser_states.items()},
         }
         write_checkpoint(checkpoint, self.folder / name)
 
     def _restore(self, stored: Checkpoint) -> None:
         if stored["identity"] != dict(self.task.identity):
             raise TrainingError(f"{self.folder} holds a run of another model configuration; choose another --out")
-        for name, seat in self.seats.items():
+        for name, optimiser_state in self.optimiser_states.items():
             if name in stored["players"]:
-                seat.load_state(stored["players"][name])
-            self.team.same_for_all(seat.player.module.state_dict().values())
+                optimiser_state.load_state(stored["players"][name])
+            self.distributed.same_for_all(optimiser_state.module.module.state_dict().values())
         self.step = stored["step"]
         self.minutes_done = stored["minutes_done"]
         self.scores = list(stored["scores"])
         self.task.load_state(stored["task"])
-        if self.team.rank == 0:
+        if self.distributed.rank == 0:
             self._forget_later_rows()
 
     def _forget_later_rows(self) -> None:
@@ -295,4 +300,4 @@ class TrainingLoop:
 
 
 def _device_of(task: TrainingTask) -> torch.device:
-    return next(next(iter(task.players.values())).module.parameters()).device
+    return next(next(iter(task.modules.values())).module.parameters()).device

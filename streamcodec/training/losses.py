@@ -46,8 +46,8 @@ Shape: by name ``[batch]``.
 """
 
 
-def loss_weights(fineness: Tensor, progress: float, late_from: float = 0.5) -> LossWeights:
-    """Waveform-led weights until the linear path has taken hold, then weights by rate level.
+def loss_weights(quality: Tensor, progress: float, late_from: float = 0.5) -> LossWeights:
+    """Waveform-led weights until the linear path has taken hold, then weights by quality index.
 
     Few bits cannot describe a waveform, so coarse levels end on the spectral envelope alone; fine levels keep
     being asked for phase. The late weights hold from progress ``late_from`` on.
@@ -58,7 +58,7 @@ def loss_weights(fineness: Tensor, progress: float, late_from: float = 0.5) -> L
     late_share = 1.0 if progress >= late_from else max(progress - ramp_from, 0.0) / (late_from - ramp_from)
     weights = {}
     for name, (early, coarse, fine) in WEIGHT_COURSES.items():
-        late = coarse + (fine - coarse) * fineness
+        late = coarse + (fine - coarse) * quality
         weights[name] = early + (late - early) * late_share
     return weights
 

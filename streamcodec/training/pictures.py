@@ -36,8 +36,8 @@ def draw_curves(folder: Path) -> None:
     kbps = np.array([row["kbps"] for row in rows], dtype=float)
     kbps[kbps == 0] = np.nan
     colours = pyplot.get_cmap("viridis")(np.linspace(0, 1, kbps.shape[1]))
-    for level in range(kbps.shape[1]):
-        right.semilogy(steps, kbps[:, level], color=colours[level], linewidth=0.7)
+    for quality_index in range(kbps.shape[1]):
+        right.semilogy(steps, kbps[:, quality_index], color=colours[quality_index], linewidth=0.7)
     right.set(xlabel="step", title="kbps of each level, coarse (dark) to fine (bright)")
     figure.savefig(folder / "curves.png", dpi=90)
     pyplot.close(figure)
@@ -51,13 +51,13 @@ def draw_samples(task: CodecTask, path: Path, segments: int = 3) -> None:
     config = task.codec.config
     samples, _ = task.source.batch(step=2**30, size=segments)
     x = torch.from_numpy(samples).to(task.device)
-    packets = x.shape[1] // config.packet_samples
-    levels = (config.levels - 1, config.levels // 2, 0)
+    packets = x.shape[1] // config.frame_samples
+    qualities = (config.qualities - 1, config.qualities // 2, 0)
     rows = [("original", samples)]
-    for value in levels:
-        level = torch.full((segments, packets), value, device=task.device)
+    for value in qualities:
+        quality_index = torch.full((segments, packets), value, device=task.device)
         available = context_available(segments, packets, "independent").to(task.device)
-        out = task.codec(x, level, available, torch.zeros_like(level, dtype=torch.bool))
+        out = task.codec(x, quality_index, available, torch.zeros_like(quality_index, dtype=torch.bool))
         kbps = float(out.packet_bits_hard.mean()) * config.packets_per_second / 1000
         rows.append((f"level {value}, {kbps:.1f} kbps", out.samples.cpu().numpy()))
     figure, axes = pyplot.subplots(

@@ -12,8 +12,8 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
-from streamcodec.codec.neural_encoder import DEFAULT_KEY_PERIOD_S, LatentAnalysis, PacketCoder
-from streamcodec.codec.neural_runtime import LatentContext, NeuralRuntime
+from streamcodec.codec.neural.encoder import DEFAULT_KEY_PERIOD_S, LatentAnalysis, PacketCoder
+from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.packet import Packet, PacketFlags, Tier
 from streamcodec.models.codec import NeuralCodec, context_available
 from streamcodec.models.entropy import bits
@@ -33,12 +33,12 @@ def read_speech(folder: Path, sample_rate_hz: int) -> list[NDArray[np.float32]]:
     return clips
 
 
-def latents_of(runtime: NeuralRuntime, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
+def latents_of(runtime: NeuralModel, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     """What the shipped encoder makes of each clip.
 
     Shape: clips ``[n]`` at the model's rate -> ``[packets, latents]`` each.
     """
-    samples = runtime.model.config.packet_samples
+    samples = runtime.model.config.frame_samples
     found = []
     for clip in clips:
         analysis = LatentAnalysis(runtime)
@@ -47,7 +47,7 @@ def latents_of(runtime: NeuralRuntime, clips: Sequence[NDArray[np.float32]]) -> 
     return found
 
 
-def packets_alone(runtime: NeuralRuntime, latents: NDArray[np.float32], level: int) -> Iterator[Packet]:
+def independent_packets(runtime: NeuralModel, latents: NDArray[np.float32], quality_index: int) -> Iterator[Packet]:
     """Packets of one level that decode without each other.
 
     Shape: latents ``[packets, latents]``.
@@ -55,7 +55,9 @@ def packets_alone(runtime: NeuralRuntime, latents: NDArray[np.float32], level: i
     coder, context = PacketCoder(runtime), LatentContext(runtime.model.config.latents)
     for k, packet in enumerate(latents):
         context.forget()
-        yield Packet(Tier.NEURAL, k, k, level, PacketFlags.KEY, coder.code(packet[None], level, context))
+        yield Packet(
+            Tier.NEURAL, k, k, quality_index, PacketFlags.KEY, coder.code(packet[None], quality_index, context)
+        )
 
 
 def key_packets(mode: str, packets: int, packets_per_second: float) -> NDArray[np.bool_]:
@@ -68,13 +70,16 @@ def key_packets(mode: str, packets: int, packets_per_second: float) -> NDArray[n
     return keys
 
 
-def kbps_by_level(runtime: NeuralRuntime, latents: Sequence[NDArray[np.float32]]) -> dict[str, list[float]]:
+def kbps_by_quality(runtime: NeuralModel, latents: Sequence[NDArray[np.float32]]) -> dict[str, list[float]]:
     """Mean payload rate of every level in both packet modes, whole bytes per packet.
 
     Shape: latents as :func:`latents_of` gives them.
     """
-    levels = range(runtime.model.config.levels)
-    rates = {mode: [coded_kbps(runtime, latents, level, mode).whole_bytes for level in levels] for mode in MODES}
+    qualities = range(runtime.model.config.qualities)
+    rates = {
+        mode: [coded_kbps(runtime, latents, quality_index, mode).whole_bytes for quality_index in qualities]
+        for mode in MODES
+    }
     return {mode: [round(float(v), 3) for v in np.maximum.accumulate(rates[mode])] for mode in MODES}
 
 
@@ -86,7 +91,9 @@ class CodedRate:
     whole_bytes: float
 
 
-def coded_kbps(runtime: NeuralRuntime, latents: Sequence[NDArray[np.float32]], level: int, mode: str) -> CodedRate:
+def coded_kbps(
+    runtime: NeuralModel, latents: Sequence[NDArray[np.float32]], quality_index: int, mode: str
+) -> CodedRate:
     """Code every packet at one level."""
     config, coder = runtime.model.config, PacketCoder(runtime)
     predicted = coded = 0.0
@@ -95,33 +102,35 @@ def coded_kbps(runtime: NeuralRuntime, latents: Sequence[NDArray[np.float32]], l
         for key, packet in zip(key_packets(mode, len(clip), config.packets_per_second), clip, strict=True):
             if key:
                 context.forget()
-            predicted += coder.cost_bits(packet[None], level, context)
-            coded += 8 * len(coder.code(packet[None], level, context))
+            predicted += coder.cost_bits(packet[None], quality_index, context)
+            coded += 8 * len(coder.code(packet[None], quality_index, context))
     scale = config.packets_per_second / 1000.0 / sum(len(clip) for clip in latents)
     return CodedRate(predicted * scale, coded * scale)
 
 
 @torch.no_grad()
-def cross_entropy_kbps(codec: NeuralCodec, latents: Sequence[NDArray[np.float32]], level: int, mode: str) -> float:
+def cross_entropy_kbps(
+    codec: NeuralCodec, latents: Sequence[NDArray[np.float32]], quality_index: int, mode: str
+) -> float:
     """What the float entropy model says that the same packets hold: the rate that training lowers."""
     bits_in_all = 0.0
     for clip in latents:
         packets = len(clip)
-        levels = torch.full((1, packets), level)
-        dequantized, _, indices = codec.quantizer(torch.from_numpy(clip)[None], levels)
+        qualities = torch.full((1, packets), quality_index)
+        dequantized, _, indices = codec.quantizer(torch.from_numpy(clip)[None], qualities)
         available = context_available(1, packets, mode)
         for k in np.flatnonzero(key_packets(mode, packets, codec.config.packets_per_second)):
             for age in range(available.shape[-1]):
                 available[0, k : k + age + 1, age] = False
-        step = codec.quantizer.steps(levels)
-        location, log2_scale = codec.entropy(dequantized, levels, available)
+        step = codec.quantizer.steps(qualities)
+        location, log2_scale = codec.entropy(dequantized, qualities, available)
         bits_in_all += float(bits(indices, location / step, log2_scale - torch.log2(step)).sum())
     packets_in_all = sum(len(clip) for clip in latents)
     return bits_in_all * codec.config.packets_per_second / 1000.0 / packets_in_all
 
 
 def entropy_gaps(
-    codec: NeuralCodec, runtime: NeuralRuntime, latents: Sequence[NDArray[np.float32]], levels: Sequence[int]
+    codec: NeuralCodec, runtime: NeuralModel, latents: Sequence[NDArray[np.float32]], qualities: Sequence[int]
 ) -> list[dict[str, float | str]]:
     """How much the integer tables, and then whole bytes, add to the cross-entropy of the float model.
 
@@ -129,14 +138,14 @@ def entropy_gaps(
     the rows of stream mode is the share of the independent packets' bytes that context saves.
     """
     rows: list[dict[str, float | str]] = []
-    for level in levels:
-        alone = coded_kbps(runtime, latents, level, "independent").whole_bytes
+    for quality_index in qualities:
+        alone = coded_kbps(runtime, latents, quality_index, "independent").whole_bytes
         for mode in MODES:
-            coded = coded_kbps(runtime, latents, level, mode)
+            coded = coded_kbps(runtime, latents, quality_index, mode)
             row: dict[str, float | str] = {
-                "level": level,
+                "level": quality_index,
                 "mode": mode,
-                "cross_entropy_kbps": round(cross_entropy_kbps(codec, latents, level, mode), 3),
+                "cross_entropy_kbps": round(cross_entropy_kbps(codec, latents, quality_index, mode), 3),
                 "tables_kbps": round(coded.tables, 3),
                 "bytes_kbps": round(coded.whole_bytes, 3),
             }

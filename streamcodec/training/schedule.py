@@ -13,14 +13,14 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from streamcodec.models.config import NeuralConfig
-from streamcodec.models.entropy import CONTEXT_PACKETS
+from streamcodec.models.entropy import CONTEXT_FRAMES
 
-LevelCurve = Sequence[tuple[float, float]]
+QualityCurve = Sequence[tuple[float, float]]
 """(fineness, value) pairs, interpolated; fineness runs from 0, the coarsest level, to 1, the finest."""
 
-LEVEL_SHARES = ((0.0, 1.5), (0.12, 3.0), (0.4, 2.0), (0.6, 1.0), (0.75, 0.4), (1.0, 0.4))
+QUALITY_SHARES = ((0.0, 1.5), (0.12, 3.0), (0.4, 2.0), (0.6, 1.0), (0.75, 0.4), (1.0, 0.4))
 """How often a fineness (0 coarsest to 1 finest) is drawn: most at the levels of calls of 2 to 10 kbps."""
-COARSE_LEVEL_SHARES = ((0.0, 1.0), (0.13, 3.0), (0.27, 1.5), (0.4, 0.7), (0.5, 0.3), (1.0, 0.3))
+LOW_QUALITY_SHARES = ((0.0, 1.0), (0.13, 3.0), (0.27, 1.5), (0.4, 0.7), (0.5, 0.3), (1.0, 0.3))
 """The same, most at 2 to 6 kbps, where a decoder has to make up the most."""
 
 
@@ -44,7 +44,7 @@ class TrainingConfig:
     """Progress at which the final loss weights hold; 0 where a run starts from trained weights."""
     repulsion: float = 1.0
     """Weight of the distance between two draws in the energy distance; below 1, draws are less noisy than sound."""
-    level_shares: LevelCurve = LEVEL_SHARES
+    quality_shares: QualityCurve = QUALITY_SHARES
     """How often each fineness is drawn."""
     seed: int = 1
 
@@ -58,34 +58,34 @@ FINE_TUNING = TrainingConfig(
     repulsion=0.9,
 )
 """Settings for an adversarial stage, which starts from trained weights."""
-DECODER_STAGE = dataclasses.replace(FINE_TUNING, learning_rate=2e-4, level_shares=COARSE_LEVEL_SHARES)
+DECODER_STAGE = dataclasses.replace(FINE_TUNING, learning_rate=2e-4, quality_shares=LOW_QUALITY_SHARES)
 """Settings for the same where the decoder alone is trained."""
 
 
-def rate_weights(config: TrainingConfig, levels: int, step: int) -> Tensor:
+def rate_weights(config: TrainingConfig, qualities: int, step: int) -> Tensor:
     """Price of one kbps at each level, coarse to fine, warmed up.
 
-    Shape: output ``[levels]``.
+    Shape: output ``[qualities]``.
     """
-    ladder = torch.logspace(math.log10(config.rate_weight_coarse), math.log10(config.rate_weight_fine), levels)
+    ladder = torch.logspace(math.log10(config.rate_weight_coarse), math.log10(config.rate_weight_fine), qualities)
     return ladder * min(1.0, (step + 1) / config.rate_warmup_steps)
 
 
-def by_level(curve: LevelCurve, levels: int) -> NDArray[np.float64]:
-    """Values of a curve over fineness at each rate level.
+def by_quality(curve: QualityCurve, qualities: int) -> NDArray[np.float64]:
+    """Values of a curve over fineness at each quality index.
 
-    Shape: output ``[levels]``.
+    Shape: output ``[qualities]``.
     """
-    fineness, values = zip(*curve, strict=True)
-    return np.asarray(np.interp(np.linspace(0.0, 1.0, levels), fineness, values), np.float64)
+    quality, values = zip(*curve, strict=True)
+    return np.asarray(np.interp(np.linspace(0.0, 1.0, qualities), quality, values), np.float64)
 
 
-def level_shares(levels: int, curve: LevelCurve = LEVEL_SHARES) -> Tensor:
-    """Shares of the rate levels in training.
+def quality_shares(qualities: int, curve: QualityCurve = QUALITY_SHARES) -> Tensor:
+    """Shares of the quality indices in training.
 
-    Shape: output ``[levels]``, sum 1.
+    Shape: output ``[qualities]``, sum 1.
     """
-    drawn = torch.from_numpy(by_level(curve, levels))
+    drawn = torch.from_numpy(by_quality(curve, qualities))
     return drawn / drawn.sum()
 
 
@@ -93,7 +93,7 @@ def level_shares(levels: int, curve: LevelCurve = LEVEL_SHARES) -> Tensor:
 class Conditions:
     """Rate levels, entropy contexts and losses drawn for one batch."""
 
-    level: Tensor
+    quality_index: Tensor
     available: Tensor
     lost: Tensor
 
@@ -103,16 +103,18 @@ def draw_conditions(
     batch: int,
     packets: int,
     generator: torch.Generator,
-    level_curve: LevelCurve = LEVEL_SHARES,
+    quality_curve: QualityCurve = QUALITY_SHARES,
 ) -> Conditions:
     """Random coding conditions: mostly one level per segment, contexts of every kind, some bursts of loss."""
-    shares = level_shares(model.levels, level_curve)
-    level = torch.multinomial(shares, batch, replacement=True, generator=generator)[:, None].repeat(1, packets)
+    shares = quality_shares(model.qualities, quality_curve)
+    quality_index = torch.multinomial(shares, batch, replacement=True, generator=generator)[:, None].repeat(
+        1, packets
+    )
     for row in range(batch):
         if torch.rand((), generator=generator) < 0.2:
             cut = int(torch.randint(1, packets, (), generator=generator))
-            level[row, cut:] = torch.multinomial(shares, 1, generator=generator)[0]
-    available = torch.zeros(batch, packets, CONTEXT_PACKETS, dtype=torch.bool)
+            quality_index[row, cut:] = torch.multinomial(shares, 1, generator=generator)[0]
+    available = torch.zeros(batch, packets, CONTEXT_FRAMES, dtype=torch.bool)
     style = torch.rand(batch, generator=generator)
     for row in range(batch):
         if style[row] < 0.5:
@@ -134,4 +136,4 @@ def draw_conditions(
                     lost[row, position : position + burst] = True
                     position += burst
                 position += 1
-    return Conditions(level, available, lost)
+    return Conditions(quality_index, available, lost)

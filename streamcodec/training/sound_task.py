@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from streamcodec.training.task import Figures, TrainingTask, Turn
-from streamcodec.training.team import Team
+from streamcodec.training.distributed import DistributedGroup
+from streamcodec.training.task import Figures, OptimiserStep, TrainingTask
 
 
 @dataclass
@@ -46,13 +46,13 @@ class SoundTask(TrainingTask):
     sample_rate_hz: int
     device: torch.device
     bfloat16: bool = False
-    team: Team
+    distributed: DistributedGroup
 
     @abstractmethod
     def sound_batch(self, step: int, progress: float) -> SoundPass:
         """Draw the batch of a step, let the network make sound of it, and score that."""
 
-    def turns(self, step: int, progress: float) -> Iterator[Turn]:
+    def optimiser_steps(self, step: int, progress: float) -> Iterator[OptimiserStep]:
         """The turn of the player that makes the sound."""
         done = self.sound_batch(step, progress)
-        yield Turn(next(iter(self.players)), done.loss, done.figures)
+        yield OptimiserStep(next(iter(self.modules)), done.loss, done.figures)

@@ -38,7 +38,7 @@ class ParameterGroup:
 
 
 @dataclass(frozen=True)
-class Player:
+class TrainedModule:
     """One network that one optimiser moves to lower one loss.
 
     An autoencoder is one player; an adversarial stage has two. ``average_decay`` keeps an exponential moving
@@ -61,7 +61,7 @@ class Player:
 
 @dataclass
 class Counted:
-    """A figure by case (a rate level, say) that each step yields for some of the cases.
+    """A figure by case (a quality index, say) that each step yields for some of the cases.
 
     Shape: ``[cases]`` each; the log shows ``total / count`` over its steps.
     """
@@ -74,10 +74,10 @@ Figures = Mapping[str, float | Tensor | Counted]
 
 
 @dataclass
-class Turn:
-    """The loop is to lower ``loss`` with the parameters of ``player``, then to ask for the next turn."""
+class OptimiserStep:
+    """The loop is to lower ``loss`` with the parameters of ``module``, then to ask for the next turn."""
 
-    player: str
+    module: str
     loss: Tensor
     figures: Figures
 
@@ -89,7 +89,7 @@ class TrainingTask(ABC):
     each step: a resumed run then equals an unbroken one, bit by bit.
     """
 
-    players: Mapping[str, Player]
+    modules: Mapping[str, TrainedModule]
     """By name, in the order of the checkpoint."""
     identity: Mapping[str, str]
     """What a checkpoint must have in common with this task to be resumed: the shape of the networks."""
@@ -97,7 +97,7 @@ class TrainingTask(ABC):
     """Seconds of sound in one batch, for the throughput in the log."""
 
     @abstractmethod
-    def turns(self, step: int, progress: float) -> Iterator[Turn]:
+    def optimiser_steps(self, step: int, progress: float) -> Iterator[OptimiserStep]:
         """One step: a turn for each player that is to move, each taken before the next is computed.
 
         ``progress`` goes from 0 to 1 over the run.

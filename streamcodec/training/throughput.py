@@ -36,16 +36,16 @@ def audio_s_per_s(task: TrainingTask, steps: int = TIMED_STEPS) -> float:
     if isinstance(task, AdversarialTask):
         task.end_head_start()
     parameters = {
-        name: [p for p in player.module.parameters() if p.requires_grad] for name, player in task.players.items()
+        name: [p for p in module.module.parameters() if p.requires_grad] for name, module in task.modules.items()
     }
     on_gpu = next(iter(parameters.values()))[0].is_cuda
     fastest_s = float("inf")
     # The first step allocates and tunes, the others count.
     for step in range(1 + steps):
         began = time.perf_counter()
-        for turn in task.turns(step, progress=1.0):
-            turn.loss.backward(inputs=parameters[turn.player])  # type: ignore[no-untyped-call]
-        for parameter in (p for of_player in parameters.values() for p in of_player):
+        for optimiser_step in task.optimiser_steps(step, progress=1.0):
+            optimiser_step.loss.backward(inputs=parameters[optimiser_step.module])  # type: ignore[no-untyped-call]
+        for parameter in (p for of_module in parameters.values() for p in of_module):
             parameter.grad = None
         if on_gpu:
             torch.cuda.synchronize()

@@ -43,7 +43,7 @@ def test_a_held_space_bar_opens_the_microphone_and_nothing_more() -> None:
     switch.press(" ", 1.0)
     assert not switch.muted(1.7)
     assert switch.muted(1.9)
-    # Held: the keyboard repeats after 0.6 s, then every 40 ms, and stops at 13.0 s.
+    # KernelArguments: the keyboard repeats after 0.6 s, then every 40 ms, and stops at 13.0 s.
     switch.press(" ", 10.0)
     times = [10.6 + 0.04 * index for index in range(61)]
     for at_s in times:

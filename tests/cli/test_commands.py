@@ -69,7 +69,7 @@ def test_roundtrip_with_loss(tmp_path: Path, speech_file: Path, capsys: pytest.C
     assert clean["lost"] == clean["concealed"] == 0
 
 
-def likeness(original: NDArray[np.float64], heard: NDArray[np.float64]) -> float:
+def similarity(original: NDArray[np.float64], heard: NDArray[np.float64]) -> float:
     """Highest correlation at any lag: a receiver may shift what it plays by some tens of milliseconds."""
     correlation = np.abs(scipy.signal.correlate(heard, original, method="fft")).max()
     return float(correlation / (np.linalg.norm(heard) * np.linalg.norm(original)))
@@ -85,7 +85,7 @@ def test_roundtrip_redundancy_saves_packets(
         heard, _ = soundfile.read(out)
         original, rate_hz = soundfile.read(speech_file)
         assert heard.size == original.size
-        return figures, likeness(original[-rate_hz:], heard[-rate_hz:])
+        return figures, similarity(original[-rate_hz:], heard[-rate_hz:])
 
     lossy = ("--loss", "0.1", "--burst", "1.5")
     bare, _ = through(*lossy, "--redundancy", "off")

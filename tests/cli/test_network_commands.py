@@ -61,7 +61,7 @@ def token_file(secrets: Path, room: str, capsys: pytest.CaptureFixture[str]) -> 
     return str(secrets / "token")
 
 
-def likeness(sound: NDArray[np.float64], heard: NDArray[np.float64]) -> float:
+def similarity(sound: NDArray[np.float64], heard: NDArray[np.float64]) -> float:
     """Highest correlation at any lag."""
     size = len(sound) + len(heard)
     correlation = np.fft.irfft(np.fft.rfft(heard, size) * np.conj(np.fft.rfft(sound, size)), size)
@@ -90,7 +90,7 @@ def test_two_processes_talk(relay: str, secrets: Path, speech_file: Path, capsys
         assert 2.0 < figures["sent"]["payload_kbps"] < 7.0 < figures["sent"]["wire_kbps"]
         heard, heard_hz = soundfile.read(secrets / f"{name}-heard.wav")
         assert heard_hz == rate_hz
-        assert likeness(voices[other], heard) > 0.3 > likeness(voices[name], heard)
+        assert similarity(voices[other], heard) > 0.3 > similarity(voices[name], heard)
 
 
 def test_one_way_ends_with_the_sender(
@@ -169,7 +169,7 @@ def test_exact_tiers_go_one_way(
         if tier == "lossless":
             assert packets_found(sound, played, rate_hz // 50) > 20
         else:
-            assert likeness(sound[:, 0].astype(float), played[:, 0].astype(float)) > 0.5
+            assert similarity(sound[:, 0].astype(float), played[:, 0].astype(float)) > 0.5
 
 
 def test_a_wrong_token_is_refused_in_one_line(

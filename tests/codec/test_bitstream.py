@@ -12,7 +12,7 @@ import pytest
 from streamcodec import FileFormatError, Tier, decode_file, encode_file
 from streamcodec.cli import main
 from streamcodec.codec.bitstream import bitstream_of, bitstreams_read
-from streamcodec.codec.container import MAGIC, FileReader
+from streamcodec.codec.files.container import MAGIC, FileReader
 from streamcodec.codec.tiers import tier_name
 from streamcodec.models.shipped import load_model
 
@@ -65,7 +65,7 @@ def test_fingerprint_follows_what_payloads_depend_on() -> None:
     changed = np.array(table)
     changed.flat[0] += 1
     assert replace(model, entropy={**tables, name: changed}).fingerprint != model.fingerprint
-    assert replace(model, config=replace(model.config, levels=15)).fingerprint != model.fingerprint
+    assert replace(model, config=replace(model.config, qualities=15)).fingerprint != model.fingerprint
     assert replace(model, encoder_path=Path("another")).fingerprint == model.fingerprint
     assert bitstreams_read() == {bitstream_of(tier) for tier in Tier}
     assert len(bitstreams_read()) == 3

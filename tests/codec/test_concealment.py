@@ -40,27 +40,27 @@ def voiced() -> list[Packet]:
 
 def test_the_first_packets_of_a_loss_go_on_and_then_it_decays(voiced: list[Packet]) -> None:
     clean = rms(decode(voiced, set())[30:])
-    levels = np.array([rms(row) / clean for row in decode(voiced, set(range(40, 60)))[40:60]])
+    qualities = np.array([rms(row) / clean for row in decode(voiced, set(range(40, 60)))[40:60]])
     # Something like speech for 60 ms, a tenth of its level or less after 200 ms, and never louder than before.
-    assert levels[:3].min() > 0.2
-    assert levels.max() < 1.3
-    assert levels[10:].max() < 0.1
-    assert (np.diff(levels[3:9]) < 0.02).all()
+    assert qualities[:3].min() > 0.2
+    assert qualities.max() < 1.3
+    assert qualities[10:].max() < 0.1
+    assert (np.diff(qualities[3:9]) < 0.02).all()
 
 
 def test_behind_a_long_loss_there_is_the_background_that_was_there_before() -> None:
     """Noise of two levels, three seconds each: what fills a long gap follows the quieter moments heard last."""
     rng = np.random.default_rng(1)
     filled = {}
-    for level in (0.002, 0.02):
-        noise = rng.normal(0, level, 3 * RATE_HZ).astype(np.float32)
+    for quality_index in (0.002, 0.02):
+        noise = rng.normal(0, quality_index, 3 * RATE_HZ).astype(np.float32)
         packets = StreamEncoder(RATE_HZ, 12_000).push(noise)
         decoder = StreamDecoder(RATE_HZ)
         heard = rms(np.concatenate([decoder.push(packet) for packet in packets])[RATE_HZ:])
         gap = np.concatenate([decoder.push(None) for _ in range(60)])[RATE_HZ // 2 :]
-        filled[level] = rms(gap)
+        filled[quality_index] = rms(gap)
         # The quietest of what was heard, so below it; but there, and steady.
-        assert 0.1 * heard < filled[level] < 1.5 * heard
+        assert 0.1 * heard < filled[quality_index] < 1.5 * heard
         thirds = [rms(part) for part in np.array_split(gap, 3)]
         assert max(thirds) < 1.6 * min(thirds)
     assert filled[0.02] > 4 * filled[0.002]
@@ -88,9 +88,9 @@ def test_the_way_into_a_loss_and_back_makes_no_click(speech: Float32Array, lengt
 def test_one_hop_after_a_loss_the_sound_is_what_was_sent_again(voiced: list[Packet]) -> None:
     """The overlap of a hop fades from what was made up to what is decoded, which a few packets later is the same."""
     clean, lossy = decode(voiced, set()), decode(voiced, {40, 41})
-    level = rms(clean[30:])
-    before = rms(lossy[42] - clean[42]) / level
-    after = rms(lossy[50:60] - clean[50:60]) / level
+    quality_index = rms(clean[30:])
+    before = rms(lossy[42] - clean[42]) / quality_index
+    after = rms(lossy[50:60] - clean[50:60]) / quality_index
     assert before < 1.0
     assert after < 0.35
     assert rms(lossy[42][HOP:]) / rms(clean[42][HOP:]) == pytest.approx(1.0, abs=0.45)

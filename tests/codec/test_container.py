@@ -13,7 +13,7 @@ import pytest
 import soundfile
 
 from streamcodec import FileFormatError, Packet, PacketFlags, Tier, decode_file, encode_file
-from streamcodec.codec.container import FileHeader, FileReader, FileWriter, TimedPacket
+from streamcodec.codec.files.container import FileHeader, FileReader, FileWriter, TimedPacket
 
 HEADER = FileHeader(Tier.NEURAL, 24_000, 1, 50.0, 20, "speech-24k", {"title": "a title"})
 

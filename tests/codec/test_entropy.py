@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from native_dsp import range_coder
+from native_dsp.coding import range_coder
 from streamcodec import StreamEncoder
-from streamcodec.codec import entropy
-from streamcodec.codec.neural_decoder import NeuralDecoder
-from streamcodec.codec.neural_encoder import LatentAnalysis, PacketCoder
-from streamcodec.codec.neural_runtime import LatentContext, load_runtime
+from streamcodec.codec.neural import entropy
+from streamcodec.codec.neural.decoder import NeuralDecoder
+from streamcodec.codec.neural.encoder import LatentAnalysis, PacketCoder
+from streamcodec.codec.neural.model import LatentContext, load_runtime
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 Float32Array = NDArray[np.float32]
@@ -50,20 +50,21 @@ def test_any_latents_come_back_as_their_indices(spread: float) -> None:
     ours, count = LatentContext(config.latents), 0
     for k in range(40):
         latents = (spread * rng.standard_normal(config.latents)).astype(np.float32)
-        level = int(rng.integers(config.levels))
+        quality_index = int(rng.integers(config.qualities))
         key = k % 7 == 0
         if key:
             ours.forget()
-        payload = coder.code(latents[None], level, ours)
-        expected = ours.known[: config.latents]
+        payload = coder.code(latents[None], quality_index, ours)
+        expected = ours.values[: config.latents]
         flags = PacketFlags.KEY if key else PacketFlags.NONE
         if len(payload) > 900:
             continue
         count += 1
-        indices = decoder.indices_of(Packet(Tier.NEURAL, k, k, level, flags, payload))
+        indices = decoder.indices_of(Packet(Tier.NEURAL, k, k, quality_index, flags, payload))
         assert indices is not None
         limited = [
-            entropy.clamp_latent(int(i), int(s)) for i, s in zip(indices, runtime.tables.step[level], strict=True)
+            entropy.clamp_latent(int(i), int(s))
+            for i, s in zip(indices, runtime.tables.step[quality_index], strict=True)
         ]
         np.testing.assert_array_equal(limited, expected)
     assert count > 10
@@ -74,12 +75,12 @@ def test_a_packet_that_leans_on_none_is_blind_to_those_before() -> None:
     coder, rng = PacketCoder(runtime), np.random.default_rng(2)
     latents = (2.0 * rng.standard_normal((1, runtime.model.config.latents))).astype(np.float32)
     empty, full = (LatentContext(latents.size) for _ in range(2))
-    full.known[:] = rng.integers(-1_000, 1_000, full.known.size)
+    full.values[:] = rng.integers(-1_000, 1_000, full.values.size)
     assert coder.cost_bits(latents, 6, full) == coder.cost_bits(latents, 6, empty)
     assert coder.code(latents, 6, full) == coder.code(latents, 6, empty)
     # The packet after leans on this one alone, and then they matter.
-    leaning = coder.code(latents, 6, empty)
-    assert leaning != coder.code(latents, 6, LatentContext(latents.size))
+    inter_coded = coder.code(latents, 6, empty)
+    assert inter_coded != coder.code(latents, 6, LatentContext(latents.size))
 
 
 def test_real_size_is_within_two_percent_of_the_cross_entropy(speech: Float32Array) -> None:
@@ -102,8 +103,8 @@ def test_real_size_is_within_two_percent_of_the_cross_entropy(speech: Float32Arr
 CHILD = """
 import sys, json
 from streamcodec import Packet
-from streamcodec.codec.neural_decoder import NeuralDecoder
-from streamcodec.codec.neural_runtime import load_runtime
+from streamcodec.codec.neural.decoder import NeuralDecoder
+from streamcodec.codec.neural.model import load_runtime
 decoder = NeuralDecoder(load_runtime("speech-24k"))
 out = []
 for line in sys.stdin:
@@ -133,16 +134,16 @@ def test_decoding_arbitrary_bytes_in_bulk_is_harmless() -> None:
     runtime = load_runtime(DEFAULT_MODEL)
     config = runtime.model.config
     rng = np.random.default_rng(9)
-    known = np.zeros((entropy.CONTEXT_PACKETS + 1) * config.latents, np.int32)
+    values = np.zeros((entropy.CONTEXT_FRAMES + 1) * config.latents, np.int32)
     hidden = np.zeros(config.entropy_hidden, np.int64)
     location, table = (np.zeros(config.latents, np.int32) for _ in range(2))
     indices = np.zeros((2, config.latents), np.int32)
     state = range_coder.make_state()
     noise = rng.integers(0, 256, (20_000, 40), dtype=np.uint8)
-    for row, length, level in zip(
-        noise, rng.integers(0, 41, 20_000), rng.integers(0, config.levels, 20_000), strict=True
+    for row, length, quality_index in zip(
+        noise, rng.integers(0, 41, 20_000), rng.integers(0, config.qualities, 20_000), strict=True
     ):
         entropy.read_indices(
-            runtime.tables, int(level), 0, known, hidden, location, table, state, row, int(length), indices
+            runtime.tables, int(quality_index), 0, values, hidden, location, table, state, row, int(length), indices
         )
         assert np.abs(indices).max() <= 1 << 17

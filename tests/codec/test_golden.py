@@ -10,8 +10,8 @@ from pathlib import Path
 import numpy as np
 
 from streamcodec import Packet, StreamDecoder
-from streamcodec.codec.neural_decoder import NeuralDecoder
-from streamcodec.codec.neural_runtime import load_runtime
+from streamcodec.codec.neural.decoder import NeuralDecoder
+from streamcodec.codec.neural.model import load_runtime
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 

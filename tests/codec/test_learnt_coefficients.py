@@ -7,10 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from native_dsp.bit_mixing import Mixer
-from native_dsp.coefficient_coder import encode_coefficients, make_coefficient_coder
-from native_dsp.range_coder import encoder_finish, encoder_init, make_state
-from streamcodec.codec import learnt_coefficients as module
+from native_dsp.coding.bit_mixing import Mixer
+from native_dsp.coding.coefficient_coder import encode_coefficients, make_coefficient_coder
+from native_dsp.coding.range_coder import encoder_finish, encoder_init, make_state
+from streamcodec.codec.near_lossless import learnt_coefficients as module
 from streamcodec.training.learn_coefficients import learn_clip
 
 

@@ -10,10 +10,10 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcodec import AudioFormatError, Packet, PacketError, StreamDecoder, StreamEncoder
-from streamcodec.codec.entropy import STEP_BITS
-from streamcodec.codec.neural_decoder import NeuralDecoder
-from streamcodec.codec.neural_encoder import LatentAnalysis
-from streamcodec.codec.neural_runtime import load_runtime
+from streamcodec.codec.neural.decoder import NeuralDecoder
+from streamcodec.codec.neural.encoder import LatentAnalysis
+from streamcodec.codec.neural.entropy import STEP_BITS
+from streamcodec.codec.neural.model import load_runtime
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 Float32Array = NDArray[np.float32]
@@ -38,16 +38,16 @@ def test_every_frame_of_a_packet_carries_its_own_latents(speech: Float32Array, p
             latents = analysis.step(speech[480 * frame.timestamp : 480 * (frame.timestamp + 1)])
             indices = decoder.indices_of(frame)
             assert indices is not None
-            assert np.abs(indices - latents / steps[packet.level]).max() <= 0.501
+            assert np.abs(indices - latents / steps[packet.quality_index]).max() <= 0.501
 
 
 def test_longer_packets_buy_finer_levels_at_the_same_rate(speech: Float32Array) -> None:
-    levels, rates = [], []
+    qualities, rates = [], []
     for packet_ms in (20, 60):
         packets = encode(speech, packet_ms)
-        levels.append(np.mean([p.level for p in packets]))
+        qualities.append(np.mean([p.quality_index for p in packets]))
         rates.append(8 * sum(len(p.payload) for p in packets) * 24_000 / speech.size)
-    assert levels[1] > levels[0] + 0.1
+    assert qualities[1] > qualities[0] + 0.1
     assert rates[1] < 1.05 * rates[0]
 
 
@@ -86,13 +86,13 @@ def test_coarser_copies_hold_as_many_frames(speech: Float32Array) -> None:
     encoder, decoder = StreamEncoder(24_000, 9_000, packet_ms=60), NeuralDecoder(load_runtime(DEFAULT_MODEL))
     packets = encoder.push(speech[:48_000])
     for packet in packets[-8:]:
-        copy = encoder.coarser(packet)
+        copy = encoder.encode_redundant(packet)
         assert copy is not None
-        level, payload = copy
+        quality_index, payload = copy
         assert len(payload) < len(packet.payload)
-        rebuilt = dataclasses.replace(packet, level=level, payload=payload)
+        rebuilt = dataclasses.replace(packet, quality_index=quality_index, payload=payload)
         assert all(decoder.indices_of(frame) is not None for frame in rebuilt.each_frame())
-    assert encoder.coarser(packets[-9]) is None
+    assert encoder.encode_redundant(packets[-9]) is None
 
 
 def test_constrained_packets_keep_to_their_share(speech: Float32Array) -> None:

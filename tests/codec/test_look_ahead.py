@@ -11,17 +11,17 @@ import soundfile
 from numpy.typing import NDArray
 
 from streamcodec import StreamDecoder, StreamEncoder, decode_array, encode_array, encode_file
-from streamcodec.codec import look_ahead
-from streamcodec.codec.container import FileReader
-from streamcodec.codec.look_ahead import encode_steadily
+from streamcodec.codec.files import look_ahead
+from streamcodec.codec.files.container import FileReader
+from streamcodec.codec.files.look_ahead import encode_steadily
+from streamcodec.codec.neural.rate_control import highest_position_within
 from streamcodec.codec.packet import Packet
-from streamcodec.codec.rate_control import finest_position_within
 
 Float32Array = NDArray[np.float32]
 
 
-def levels_of(packets: list[Packet]) -> list[int]:
-    return [packet.level for packet in packets]
+def quality_indices_of(packets: list[Packet]) -> list[int]:
+    return [packet.quality_index for packet in packets]
 
 
 @pytest.mark.parametrize("mode", ["independent", "stream"])
@@ -36,7 +36,7 @@ def test_one_level_is_held_or_two_neighbours_take_turns(speech_file: Path) -> No
     """At a rate at which voiced packets get no lead."""
     speech, rate_hz = soundfile.read(speech_file, dtype="float32")
     steady, running = (
-        levels_of([t.packet for t in encode_array(speech, rate_hz, 12_000, look_ahead=ahead).packets])
+        quality_indices_of([t.packet for t in encode_array(speech, rate_hz, 12_000, look_ahead=ahead).packets])
         for ahead in (True, False)
     )
     assert max(steady) - min(steady) <= 1
@@ -49,7 +49,7 @@ def test_one_level_is_held_or_two_neighbours_take_turns(speech_file: Path) -> No
 def test_looking_ahead_changes_the_levels_and_nothing_else(speech: Float32Array) -> None:
     plain, ahead = (StreamEncoder(48_000, 6_000, mode="stream", packet_ms=40) for _ in range(2))
     assert plain.push(speech[:1_000]) == ahead.push(speech[:1_000])
-    ahead.hold_level(speech[1_000:], 1.5)
+    ahead.plan_constant_quality(speech[1_000:], 1.5)
     # The second one alone knows the level; an encoder told nothing but that must give the same packets.
     plain._coder._engine._rate.held = ahead._coder._engine._rate.held  # type: ignore[attr-defined]
     assert plain.push(speech[1_000:]) == ahead.push(speech[1_000:])
@@ -57,7 +57,7 @@ def test_looking_ahead_changes_the_levels_and_nothing_else(speech: Float32Array)
 
 def test_what_is_left_over_is_what_the_packets_did_not_take(speech: Float32Array) -> None:
     encoder = StreamEncoder(24_000, 5_000, packet_ms=20)
-    left_s = encoder.hold_level(speech, 2.2, ends=True)
+    left_s = encoder.plan_constant_quality(speech, 2.2, ends=True)
     taken_bits = 8 * sum(len(p.payload) for p in [*encoder.push(speech), *encoder.flush()])
     assert left_s == pytest.approx(2.2 - taken_bits / 5_000, abs=1e-9)
     assert 0.0 <= left_s < 0.02
@@ -65,7 +65,7 @@ def test_what_is_left_over_is_what_the_packets_did_not_take(speech: Float32Array
 
 def test_a_new_bitrate_ends_the_holding(speech: Float32Array) -> None:
     encoder = StreamEncoder(24_000, 3_000)
-    encoder.hold_level(speech, 2.0)
+    encoder.plan_constant_quality(speech, 2.0)
     encoder.push(speech)
     encoder.set_bitrate(12_000)
     later = encoder.push(np.tile(speech, 3))[50:]
@@ -86,8 +86,8 @@ def test_a_long_sound_is_coded_in_stretches_however_it_comes(
     assert [t.packet for t in whole.packets] == list(in_pieces)
     assert 0.98 < whole.payload_bps / 4_000 <= 1.0
     # Each stretch has a level of its own: 33 packets of 60 ms in 2 s.
-    stretches = [levels_of([t.packet for t in whole.packets])[start : start + 33] for start in (1, 34, 68)]
-    held = [np.mean(levels) for levels in stretches]
+    stretches = [quality_indices_of([t.packet for t in whole.packets])[start : start + 33] for start in (1, 34, 68)]
+    held = [np.mean(qualities) for qualities in stretches]
     assert any(abs(after - before) > 0.2 for before, after in pairwise(held)), held
     decoded = decode_array(whole)
     assert decoded.size == sound.size
@@ -117,7 +117,7 @@ def test_nothing_and_too_little_bitrate_are_no_trouble() -> None:
     assert decode_array(empty).size == 0
     noise = np.random.default_rng(1).standard_normal(24_000).astype(np.float32)
     coarsest = encode_array(noise, 24_000, 1_000, look_ahead=True)
-    assert set(levels_of([t.packet for t in coarsest.packets])) == {0}
+    assert set(quality_indices_of([t.packet for t in coarsest.packets])) == {0}
     decoder = StreamDecoder(24_000)
     assert all(decoder.push(t.packet).size == 480 for t in coarsest.packets)
 
@@ -130,11 +130,11 @@ def test_the_exact_tiers_look_nowhere(speech: Float32Array) -> None:
 
 
 def test_finest_position_is_the_last_that_fits() -> None:
-    position, cost = finest_position_within(100.0, 16, lambda p: 20.0 * p)
+    position, cost = highest_position_within(100.0, 16, lambda p: 20.0 * p)
     assert cost <= 100.0
     assert position == pytest.approx(5.0, abs=0.02)
-    assert finest_position_within(1.0, 16, lambda p: 2.0 + p) == (0.0, 2.0)
-    position, _ = finest_position_within(1e9, 16, lambda p: p)
+    assert highest_position_within(1.0, 16, lambda p: 2.0 + p) == (0.0, 2.0)
+    position, _ = highest_position_within(1e9, 16, lambda p: p)
     assert position == pytest.approx(15.0, abs=0.02)
 
 
@@ -143,6 +143,6 @@ def test_a_cost_that_goes_up_and_down_does_not_end_the_search_early() -> None:
     def bits(position: float) -> float:
         return 100.0 * position + (20.0 if 4.90 < position < 4.95 else 0.0)
 
-    position, cost = finest_position_within(500.0, 16, bits)
+    position, cost = highest_position_within(500.0, 16, bits)
     assert cost == bits(position)
     assert 0.99 * 500.0 < cost <= 500.0

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from streamcodec.codec.lossless import LosslessDecoder, LosslessEncoder, is_key_payload
+from streamcodec.codec.lossless.engine import LosslessDecoder, LosslessEncoder, is_key_payload
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
 from streamcodec.errors import AudioFormatError, DamagedPayload
 
@@ -167,7 +167,7 @@ def test_another_process_decodes() -> None:
     script = textwrap.dedent(
         """
         import hashlib, sys
-        from streamcodec.codec.lossless import LosslessDecoder
+        from streamcodec.codec.lossless.engine import LosslessDecoder
         decoder, digest = LosslessDecoder(), hashlib.sha256()
         for line in sys.stdin:
             digest.update(decoder.decode(bytes.fromhex(line.strip())).astype("<i4").tobytes())

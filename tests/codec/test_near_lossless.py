@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from streamcodec.codec.near_lossless import (
+from streamcodec.codec.near_lossless.engine import (
     NearLosslessDecoder,
     NearLosslessEncoder,
     decode_signal,
@@ -17,9 +17,9 @@ from streamcodec.codec.near_lossless import (
     is_key_payload,
     step_for_bytes,
 )
-from streamcodec.codec.near_lossless_format import STEP_INDEXES, NearLosslessFormat, default_block_samples
-from streamcodec.codec.near_lossless_rate import FixedStep, TargetBitrate, TargetSnr
-from streamcodec.codec.near_lossless_spectra import Layout, SpectrumContexts
+from streamcodec.codec.near_lossless.format import STEP_INDEXES, NearLosslessFormat, default_block_samples
+from streamcodec.codec.near_lossless.rate import FixedStep, TargetBitrate, TargetSnr
+from streamcodec.codec.near_lossless.spectra import Layout, SpectrumContexts
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
 
@@ -165,10 +165,10 @@ def test_every_block_a_key_block_loses_only_itself() -> None:
     assert decoder.concealed_blocks == 1
 
 
-@pytest.mark.parametrize("levelled", [False, True])
+@pytest.mark.parametrize("shaped", [False, True])
 @pytest.mark.parametrize("chained", [False, True])
-def test_restarted_contexts_are_as_new(levelled: bool, chained: bool) -> None:
-    layout = Layout.of(NearLosslessFormat(RATE_HZ, 2, 256), levelled)
+def test_restarted_contexts_are_as_new(shaped: bool, chained: bool) -> None:
+    layout = Layout.of(NearLosslessFormat(RATE_HZ, 2, 256), shaped)
     used, new = SpectrumContexts.fresh(layout), SpectrumContexts.fresh(layout)
     spectra = np.random.default_rng(3).laplace(0, 3000, (4, 2, 256)).astype(np.float32)
     for number, block in enumerate(spectra):
@@ -177,7 +177,7 @@ def test_restarted_contexts_are_as_new(levelled: bool, chained: bool) -> None:
     moved = np.flatnonzero(used.coefficients.mixer.counters != new.coefficients.mixer.counters)
     assert (moved[-1] >= len(new.coefficients.mixer.counters) // 2) == chained
     used.restart()
-    for ours, fresh in ((used.coefficients, new.coefficients), (used.levels, new.levels)):
+    for ours, fresh in ((used.coefficients, new.coefficients), (used.energies, new.energies)):
         np.testing.assert_array_equal(ours.mixer.counters, fresh.mixer.counters)
         np.testing.assert_array_equal(ours.mixer.weights, fresh.mixer.weights)
         for name in ("last", "before", "mean"):
@@ -206,9 +206,9 @@ def test_concealment_fades_out() -> None:
     encoder, decoder = NearLosslessEncoder(RATE_HZ, 1, FixedStep(150)), NearLosslessDecoder()
     for block in music()[: 256 * 8].reshape(8, 256, 1):
         decoder.decode(encoder.encode(block))
-    levels = [float(np.std(decoder.decode(None))) for _ in range(20)]
-    assert levels[1] > 0.01
-    assert levels[-1] < 0.01 * levels[1]
+    energies = [float(np.std(decoder.decode(None))) for _ in range(20)]
+    assert energies[1] > 0.01
+    assert energies[-1] < 0.01 * energies[1]
 
 
 def test_before_the_first_key_block_there_is_one_typed_error() -> None:

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from streamcodec import Packet, PacketError, PacketFlags, RedundantCopy, Tier
 
 flags = st.integers(0, 7).map(PacketFlags)
-copies = st.builds(RedundantCopy, st.integers(1, 255), st.integers(0, 15), flags, st.binary(max_size=300))
+redundancy = st.builds(RedundantCopy, st.integers(1, 255), st.integers(0, 15), flags, st.binary(max_size=300))
 packets = st.builds(
     Packet,
     st.sampled_from(Tier),
@@ -21,7 +21,7 @@ packets = st.builds(
     st.integers(0, 15),
     flags,
     st.binary(max_size=20_000),
-    st.lists(copies, max_size=8).map(tuple),
+    st.lists(redundancy, max_size=8).map(tuple),
 )
 
 
@@ -41,14 +41,14 @@ def test_header_is_ten_bytes() -> None:
         {"sequence": -1},
         {"sequence": 65_536},
         {"timestamp": 70_000},
-        {"level": 16},
+        {"quality_index": 16},
         {"payload": bytes(70_000)},
         {"redundant": tuple(RedundantCopy(1, 0, PacketFlags.NONE, b"") for _ in range(9))},
     ],
 )
 def test_fields_out_of_range_are_refused(bad: dict[str, object]) -> None:
     fields: dict[str, object] = {
-        "tier": Tier.NEURAL, "sequence": 0, "timestamp": 0, "level": 0, "flags": PacketFlags.KEY, "payload": b"",
+        "tier": Tier.NEURAL, "sequence": 0, "timestamp": 0, "quality_index": 0, "flags": PacketFlags.KEY, "payload": b"",
     }  # fmt: skip
     with pytest.raises(PacketError):
         Packet(**{**fields, **bad})  # type: ignore[arg-type]

@@ -11,7 +11,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from streamcodec import StreamDecoder, StreamEncoder, encode_array
-from streamcodec.codec.rate_control import RateControl, finest_within, level_for_kbps
+from streamcodec.codec.neural.rate_control import RateControl, highest_quality_within, quality_index_for_kbps
 
 Float32Array = NDArray[np.float32]
 
@@ -66,24 +66,24 @@ def test_stream_mode_is_cheaper_at_the_same_level(speech: Float32Array) -> None:
     from streamcodec.models.shipped import load_model
 
     model = load_model()
-    pairs = list(zip(model.kbps_by_level("stream"), model.kbps_by_level("independent"), strict=True))
+    pairs = list(zip(model.kbps_by_quality("stream"), model.kbps_by_quality("independent"), strict=True))
     assert all(stream < independent for stream, independent in pairs)
 
 
 def test_bank_stays_bounded_over_endless_silence() -> None:
     control = RateControl((1.0, 2.0, 4.0, 8.0), 50.0, 3_000.0)
     for _ in range(10_000):
-        control.choose_level()
+        control.choose_quality_index()
         control.spent(0.0)
-    assert control.bank_bits <= 4 * 3_000.0
+    assert control.reservoir_bits <= 4 * 3_000.0
 
 
 def test_control_settles_on_the_asked_rate() -> None:
     control = RateControl((1.0, 2.0, 4.0, 8.0), 50.0, 3_000.0)
     bits = [0.0]
     for _ in range(2_000):
-        level = control.choose_level()
-        bits.append(1.3 * (20.0, 40.0, 80.0, 160.0)[level])
+        quality_index = control.choose_quality_index()
+        bits.append(1.3 * (20.0, 40.0, 80.0, 160.0)[quality_index])
         control.spent(bits[-1])
     assert abs(np.mean(bits) * 50 / 3_000 - 1) < 0.02
 
@@ -93,12 +93,12 @@ def test_a_voice_that_costs_more_is_learnt_and_not_paid_for_by_debt() -> None:
 
     def debt_bits(cost: float) -> float:
         control = RateControl((1.0, 1.5, 2.25, 3.4, 5.0, 7.6), 50.0, 3_000.0)
-        banks = []
+        reservoirs = []
         for _ in range(2_000):
-            level = control.choose_level()
-            control.spent(cost * 20.0 * control.kbps_by_level[level], level)
-            banks.append(control.bank_bits)
-        return -float(np.mean(banks[-500:]))
+            quality_index = control.choose_quality_index()
+            control.spent(cost * 20.0 * control.kbps_by_quality[quality_index], quality_index)
+            reservoirs.append(control.reservoir_bits)
+        return -float(np.mean(reservoirs[-500:]))
 
     assert debt_bits(1.25) == pytest.approx(debt_bits(1.0), abs=60)
 
@@ -108,27 +108,27 @@ def test_silence_teaches_nothing_beyond_what_voices_are_like() -> None:
     table = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
     control = RateControl(table, 50.0, 3_000.0)
     for _ in range(3_000):
-        control.spent(8.0, control.choose_level())
-    first = control.choose_level()
+        control.spent(8.0, control.choose_quality_index())
+    first = control.choose_quality_index()
     assert table[first] <= 2 * 1.3 * (1 + 4 / 3) * 3.0
     bits = []
     for _ in range(500):
-        level = control.choose_level()
-        bits.append(20.0 * table[level])
-        control.spent(bits[-1], level)
+        quality_index = control.choose_quality_index()
+        bits.append(20.0 * table[quality_index])
+        control.spent(bits[-1], quality_index)
     assert np.mean(bits[200:]) * 50 == pytest.approx(3_000, rel=0.15)
 
 
 def test_levels_are_steadier_the_longer_a_stream_runs() -> None:
     control = RateControl((1.0, 2.0, 4.0, 8.0, 16.0), 50.0, 4_000.0)
-    levels, bits = [], []
+    qualities, bits = [], []
     for k in range(6_000):
-        level = control.choose_level()
+        quality_index = control.choose_quality_index()
         # A second of speech that takes twice the usual bits, a second of pause that takes hardly any.
-        bits.append((20.0, 40.0, 80.0, 160.0, 320.0)[level] * (2.0 if k // 50 % 2 else 0.2))
+        bits.append((20.0, 40.0, 80.0, 160.0, 320.0)[quality_index] * (2.0 if k // 50 % 2 else 0.2))
         control.spent(bits[-1])
-        levels.append(level)
-    first, last = np.std(levels[200:600]), np.std(levels[-400:])
+        qualities.append(quality_index)
+    first, last = np.std(qualities[200:600]), np.std(qualities[-400:])
     assert last < 0.7 * first
     assert np.mean(bits[-1_000:]) * 50 / 4_000 == pytest.approx(1.0, abs=0.03)
 
@@ -136,26 +136,26 @@ def test_levels_are_steadier_the_longer_a_stream_runs() -> None:
 def test_voiced_packets_get_finer_levels_at_the_same_rate() -> None:
     """Two levels finer at low rates, less at high ones; what they take is taken from the others."""
 
-    def levels(bitrate_bps: float) -> tuple[float, float, float]:
+    def qualities(bitrate_bps: float) -> tuple[float, float, float]:
         control = RateControl((1.0, 1.5, 2.25, 3.4, 5.0, 7.6, 11.4, 17.0), 50.0, bitrate_bps)
         voiced, others, bits = [], [], []
         for k in range(2_000):
             is_voiced = k // 20 % 2 == 0
-            level = control.choose_level(float(is_voiced))
-            (voiced if is_voiced else others).append(level)
-            bits.append(20.0 * 1.5**level)
+            quality_index = control.choose_quality_index(float(is_voiced))
+            (voiced if is_voiced else others).append(quality_index)
+            bits.append(20.0 * 1.5**quality_index)
             control.spent(bits[-1])
         return float(np.mean(voiced)), float(np.mean(others)), float(np.mean(bits)) * 50
 
-    leads = []
+    quality_offsets = []
     for bitrate_bps in (2_500.0, 6_000.0, 12_000.0):
-        voiced, others, found_bps = levels(bitrate_bps)
+        voiced, others, found_bps = qualities(bitrate_bps)
         assert found_bps == pytest.approx(bitrate_bps, rel=0.03)
-        leads.append(voiced - others)
+        quality_offsets.append(voiced - others)
     # What voiced packets cost more is missing at once, which takes a part of the lead back.
-    assert leads[0] > leads[1] > 0.3
-    assert leads[2] == pytest.approx(0, abs=0.05)
-    assert 1.0 < leads[0] < 2.0
+    assert quality_offsets[0] > quality_offsets[1] > 0.3
+    assert quality_offsets[2] == pytest.approx(0, abs=0.05)
+    assert 1.0 < quality_offsets[0] < 2.0
 
 
 @pytest.mark.parametrize("packet_ms", [20, 60])
@@ -166,26 +166,28 @@ def test_a_voice_is_coded_finer_than_hiss(packet_ms: int, monkeypatch: pytest.Mo
     hiss = np.std(voice) * np.random.default_rng(1).standard_normal(n.size)
     sound = np.concatenate([0.05 * voice, 0.05 * hiss] * 12).astype(np.float32)
 
-    def lead() -> float:
-        levels = np.array([p.level for p in StreamEncoder(24_000, 3_000, packet_ms=packet_ms).push(sound)])
+    def quality_offset() -> float:
+        qualities = np.array([p.quality_index for p in StreamEncoder(24_000, 3_000, packet_ms=packet_ms).push(sound)])
         # Of each turn the packets that hold nothing of the one before, after the first turns.
-        turns = levels.reshape(-1, 240 // packet_ms)[4:, 1:].mean(1)
+        turns = qualities.reshape(-1, 240 // packet_ms)[4:, 1:].mean(1)
         return float(np.mean(turns[0::2]) - np.mean(turns[1::2]))
 
-    led = lead()
-    monkeypatch.setattr("streamcodec.codec.rate_control.VOICED_LEAD", ((1_000.0, 0.0), (24_000.0, 0.0)))
-    assert led > lead() + 1.0
+    led = quality_offset()
+    monkeypatch.setattr(
+        "streamcodec.codec.neural.rate_control.VOICED_QUALITY_OFFSET", ((1_000.0, 0.0), (24_000.0, 0.0))
+    )
+    assert led > quality_offset() + 1.0
 
 
 def test_finest_within_agrees_with_search() -> None:
     costs = [3, 5, 8, 8, 13, 21]
     for budget in range(25):
         expected = max((k for k, c in enumerate(costs) if c <= budget), default=None)
-        assert finest_within(budget, len(costs), lambda k: costs[k]) == expected
+        assert highest_quality_within(budget, len(costs), lambda k: costs[k]) == expected
 
 
 def test_level_for_kbps_inverts_the_table() -> None:
     table = (1.0, 2.0, 4.0, 8.0)
-    assert [level_for_kbps(table, v) for v in table] == pytest.approx([0, 1, 2, 3])
-    assert level_for_kbps(table, 0.5) == pytest.approx(-1)
-    assert level_for_kbps(table, 16.0) == pytest.approx(4)
+    assert [quality_index_for_kbps(table, v) for v in table] == pytest.approx([0, 1, 2, 3])
+    assert quality_index_for_kbps(table, 0.5) == pytest.approx(-1)
+    assert quality_index_for_kbps(table, 16.0) == pytest.approx(4)

@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy import signal
 
-from streamcodec.codec.resample import BlockResampler
+from streamcodec.codec.neural.resample import BlockResampler
 
 INSIDE_HZ, BLOCKS_PER_S = 24_000, 50
 RATES_HZ = [8_000, 16_000, 22_050, 32_000, 44_100, 48_000]

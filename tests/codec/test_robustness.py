@@ -21,7 +21,7 @@ from streamcodec import (
     decode_array,
     encode_array,
 )
-from tests.traced_memory import traced_stretches
+from tests.helpers.traced_memory import traced_stretches
 
 Float32Array = NDArray[np.float32]
 N = 4_800
@@ -160,7 +160,7 @@ def test_garbage_never_raises_out_of_a_decoder(speech: Float32Array) -> None:
         if kind == 0:
             data: Packet | bytes | None = rng.randbytes(rng.randrange(80))
         elif kind == 1:
-            data = replace(packet, payload=rng.randbytes(rng.randrange(60)), level=rng.randrange(16))
+            data = replace(packet, payload=rng.randbytes(rng.randrange(60)), quality_index=rng.randrange(16))
         elif kind == 2:
             whole = bytearray(packet.to_bytes())
             whole[rng.randrange(len(whole))] ^= 1 << rng.randrange(8)

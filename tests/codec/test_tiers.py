@@ -30,7 +30,7 @@ from streamcodec import (
     encode_file,
     transcode_file,
 )
-from streamcodec.codec.container import FileHeader, FileReader
+from streamcodec.codec.files.container import FileHeader, FileReader
 
 Samples = NDArray[np.generic]
 EXACT = ("lossless", "near-lossless")

@@ -14,7 +14,7 @@ import scipy.signal
 import soundfile
 from numpy.typing import NDArray
 
-from tests.live.pulse import pulse_room, what_is_missing
+from tests.helpers.pulse import pulse_room, what_is_missing
 
 pytest.importorskip("aiortc")
 pytestmark = [
@@ -34,7 +34,7 @@ def loudness(sound: NDArray[np.float64], rate_hz: int) -> NDArray[np.float64]:
     return np.asarray(level - level.mean())
 
 
-def likeness(sound: NDArray[np.float64], rate_hz: int, heard: NDArray[np.float64], heard_hz: int) -> float:
+def similarity(sound: NDArray[np.float64], rate_hz: int, heard: NDArray[np.float64], heard_hz: int) -> float:
     """Highest correlation of loudness at any lag: the receiver stretches sound, so waveforms drift apart."""
     spoken, played = loudness(sound, rate_hz), loudness(heard, heard_hz)
     return float(
@@ -85,6 +85,6 @@ def test_somebody_at_devices_talks_with_somebody_at_files(tmp_path: Path, speech
     played, played_hz = soundfile.read(ear)
     at_ear = played[:, 1], played_hz
     for name, other, (sound, heard_hz) in (("lips", "file", at_file), ("file", "lips", at_ear)):
-        wanted, unwanted = (likeness(voices[who], rate_hz, sound, heard_hz) for who in (name, other))
+        wanted, unwanted = (similarity(voices[who], rate_hz, sound, heard_hz) for who in (name, other))
         # Loudness of any two voices has something in common at some lag.
         assert wanted > max(0.5, 1.3 * unwanted), (name, wanted, unwanted)

@@ -12,9 +12,9 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcodec.live import LoopbackConfig, LoopbackEngine
-from streamcodec.live.bell import Bell
 from streamcodec.live.sound_devices import Loudspeaker, Microphone, SoundDevices
-from tests.traced_memory import traced_stretches
+from streamcodec.live.wake_up import WakeUp
+from tests.helpers.traced_memory import traced_stretches
 
 Samples = NDArray[np.float32]
 Callback = Callable[[Samples, Samples], None]
@@ -24,11 +24,11 @@ CALLBACKS = 5_000
 
 def loopback(*, record: bool) -> Callback:
     engine = LoopbackEngine(LoopbackConfig(), record=record)
-    bell = Bell()
+    wake_up = WakeUp()
 
     def on_block(captured: Samples, played: Samples) -> None:
         engine.callback(captured, played)
-        bell.ring()
+        wake_up.ring()
 
     return on_block
 

@@ -17,7 +17,7 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.live import LoopbackConfig, LoopbackEngine
 from streamcodec.live.feedback_guard import GuardState
 from streamcodec.live.recorder import Recorder
-from tests.live.fake_device import delay_ms, play_through
+from tests.helpers.fake_device import delay_ms, play_through
 
 Samples = NDArray[np.float32]
 
@@ -82,23 +82,23 @@ def test_a_lossy_link_is_counted_and_concealed_the_same_each_time(talk: Samples)
     assert not np.array_equal(played, play_through(other, talk))
 
 
-@pytest.mark.parametrize("copies", [2, None])
-def test_copies_recover_what_is_lost_at_the_price_of_delay(talk: Samples, copies: int | None) -> None:
+@pytest.mark.parametrize("redundancy", [2, None])
+def test_copies_recover_what_is_lost_at_the_price_of_delay(talk: Samples, redundancy: int | None) -> None:
     """A fixed number of copies, or as many as the receiver's reports ask for: the machinery of calls."""
     lossy = LoopbackConfig(loss=0.15, mean_burst_packets=1.5, seed=5)
-    bare, redundant = LoopbackEngine(lossy), LoopbackEngine(replace(lossy, copies=copies))
+    bare, redundant = LoopbackEngine(lossy), LoopbackEngine(replace(lossy, redundancy=redundancy))
     sound = np.tile(talk, 4)
     play_through(bare, sound)
     play_through(redundant, sound)
-    without, with_copies = bare.stats(), redundant.stats()
-    assert (without.copies, without.recovered) == (0, 0)
-    assert with_copies.copies >= 1
-    assert with_copies.lost == without.lost
-    assert with_copies.recovered > 0.4 * with_copies.lost
-    assert with_copies.concealed < 0.6 * without.concealed
-    assert 15.0 < with_copies.jitter_depth_ms < 120.0
-    assert with_copies.wire_bps > without.wire_bps
-    assert with_copies.payload_bps == pytest.approx(6_000, rel=0.15)
+    without, with_redundancy = bare.stats(), redundant.stats()
+    assert (without.redundancy, without.recovered) == (0, 0)
+    assert with_redundancy.redundancy >= 1
+    assert with_redundancy.lost == without.lost
+    assert with_redundancy.recovered > 0.4 * with_redundancy.lost
+    assert with_redundancy.concealed < 0.6 * without.concealed
+    assert 15.0 < with_redundancy.jitter_depth_ms < 120.0
+    assert with_redundancy.wire_bps > without.wire_bps
+    assert with_redundancy.payload_bps == pytest.approx(6_000, rel=0.15)
 
 
 def test_jitter_is_bought_off_with_delay(talk: Samples) -> None:

@@ -8,7 +8,7 @@ import pytest
 
 from streamcodec.live import DeviceError, lasting_stream
 from streamcodec.live.lasting_stream import MOST_REOPENINGS, LastingStream
-from tests.live.fake_stream import FakeStream, look_until
+from tests.helpers.fake_stream import FakeStream, look_until
 
 
 class Device:

@@ -17,8 +17,8 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from tests.live.fake_device import delay_ms
-from tests.live.pulse import pulse_room, wait_for, what_is_missing
+from tests.helpers.fake_device import delay_ms
+from tests.helpers.pulse import pulse_room, wait_for, what_is_missing
 
 RATE_HZ = 48_000
 CHIRPS = 4

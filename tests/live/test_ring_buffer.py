@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 from streamcodec.errors import AudioFormatError
-from streamcodec.live.bell import Bell
 from streamcodec.live.ring_buffer import RingBuffer, Samples
-from tests.traced_memory import traced_stretches
+from streamcodec.live.wake_up import WakeUp
+from tests.helpers.traced_memory import traced_stretches
 
 
 def counting(start: int, count: int) -> Samples:
@@ -110,15 +110,15 @@ def test_reading_and_writing_make_no_arrays() -> None:
 
 
 def test_a_bell_counts_once_and_never_blocks_who_rings() -> None:
-    bell = Bell()
-    assert not bell.wait(0.0)
-    bell.ring()
-    bell.ring()
-    assert bell.wait(0.0)
-    assert not bell.wait(0.0)
+    wake_up = WakeUp()
+    assert not wake_up.wait(0.0)
+    wake_up.ring()
+    wake_up.ring()
+    assert wake_up.wait(0.0)
+    assert not wake_up.wait(0.0)
     woken = threading.Event()
-    waiter = threading.Thread(target=lambda: bell.wait(10.0) and woken.set())
+    waiter = threading.Thread(target=lambda: wake_up.wait(10.0) and woken.set())
     waiter.start()
-    bell.ring()
+    wake_up.ring()
     assert woken.wait(5.0)
     waiter.join(5.0)

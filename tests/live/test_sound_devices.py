@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcodec.live import DeviceError, SoundDevices, lasting_stream, sound_devices
-from tests.live.fake_stream import FakeStream, look_until
+from tests.helpers.fake_stream import FakeStream, look_until
 
 Samples = NDArray[np.float32]
 RATE_HZ = 48_000

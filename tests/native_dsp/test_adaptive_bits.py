@@ -9,15 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from native_dsp.adaptive_bits import (
+from native_dsp.coding.adaptive_bits import (
     adapt,
     decode_adaptive_bit,
     encode_adaptive_bit,
     make_models,
     probability,
 )
-from native_dsp.mixing_reference import ReferenceModel
-from native_dsp.range_coder import decoder_init, encoded_length_256, encoder_finish, encoder_init, make_state
+from native_dsp.coding.range_coder import decoder_init, encoded_length_256, encoder_finish, encoder_init, make_state
+from tests.reference.mixing_reference import ReferenceModel
 
 
 @settings(max_examples=100, deadline=None)

@@ -5,16 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from native_dsp.coefficient_coder import (
+from native_dsp.coding.coefficient_coder import (
     HIGHEST_HINT,
     LARGEST,
     decode_coefficients,
     encode_coefficients,
     make_coefficient_coder,
 )
-from native_dsp.range_coder import decoder_init, encoder_finish, encoder_init, make_state
-from native_dsp.range_coder_reference import ReferenceEncoder
-from native_dsp.spectrum_reference import ReferenceCoefficients
+from native_dsp.coding.range_coder import decoder_init, encoder_finish, encoder_init, make_state
+from tests.reference.range_coder_reference import ReferenceEncoder
+from tests.reference.spectrum_reference import ReferenceCoefficients
 
 
 def coded_bytes(blocks: np.ndarray, key_every: int = 0, reference: ReferenceCoefficients | None = None) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from native_dsp.companding import compand, compand_reference, expand, expand_reference
+from native_dsp.transforms.companding import compand, compand_reference, expand, expand_reference
 
 BINS = 257
 

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.fft
 
-from native_dsp.fft import irfft, irfft_reference, make_fft, rfft, rfft_reference
+from native_dsp.transforms.fft import irfft, irfft_reference, make_fft, rfft, rfft_reference
 
 SIZES = [16, 32, 64, 128, 256, 512, 1024, 2048, 4096, 8192]
 

@@ -6,14 +6,15 @@ import numba
 import numpy as np
 import pytest
 
-from native_dsp import bit_mixing, nlms
-from native_dsp.backward_prediction import INTERVAL, TAPS, backward_predict, backward_refresh, make_backward
+from native_dsp.coding import bit_mixing
+from native_dsp.coding.lossless_block import EAGER_SAMPLES, decode_samples, encode_samples, make_lossless_state
+from native_dsp.coding.range_coder import make_state
+from native_dsp.filters import nlms
+from native_dsp.filters.backward_prediction import INTERVAL, TAPS, backward_predict, backward_refresh, make_backward
 from native_dsp.integer_math import bit_length
-from native_dsp.lossless_block import EAGER_SAMPLES, decode_samples, encode_samples, make_lossless_state
-from native_dsp.lossless_reference import ReferenceBackward, ReferenceLossless, ReferenceNlms
-from native_dsp.mixing_reference import ReferenceMixer
-from native_dsp.range_coder import make_state
 from native_dsp.state import copy_state
+from tests.reference.lossless_reference import ReferenceBackward, ReferenceLossless, ReferenceNlms
+from tests.reference.mixing_reference import ReferenceMixer
 
 
 @numba.njit

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from native_dsp.dct4 import dct4, dct4_reference, make_dct4
-from native_dsp.mdct import make_mdct, mdct_backward, mdct_forward, mdct_reference
-from native_dsp.windows import flat_power_complementary
+from native_dsp.transforms.dct4 import dct4, dct4_reference, make_dct4
+from native_dsp.transforms.mdct import make_mdct, mdct_backward, mdct_forward, mdct_reference
+from native_dsp.transforms.windows import flat_power_complementary
 
 
 @pytest.mark.parametrize(("size", "overlap"), [(64, 0), (512, 0), (512, 128), (2048, 2)])

@@ -14,9 +14,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from native_dsp import elementary
 from native_dsp.jit import kernel
-from native_dsp.matrix_product import KINDS, make_workspace, multiply, pack
+from native_dsp.networks import elementary
+from native_dsp.networks.matrix_product import KINDS, make_workspace, multiply, pack
 
 Float32Array = NDArray[np.float32]
 
@@ -62,7 +62,7 @@ def test_silence_and_not_a_number_stay_in_their_row() -> None:
 
 PRODUCTS = """
 import numpy as np
-from native_dsp.matrix_product import KINDS, make_workspace, multiply, pack
+from native_dsp.networks.matrix_product import KINDS, make_workspace, multiply, pack
 
 random = np.random.default_rng(1)
 x = random.standard_normal((7, 50)).astype(np.float32)

@@ -6,9 +6,10 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from native_dsp.pitch_filter import (
+from native_dsp.filters.pitch_filter import (
     BAND_EDGES_HZ,
     COARSE_STEP,
+    CORRELATION_SHARES,
     ENERGY_FLOOR,
     ENERGY_MEMORY,
     FEEDBACK,
@@ -17,7 +18,6 @@ from native_dsp.pitch_filter import (
     LARGEST_LEVELLING,
     LEAST_BAND,
     LEAST_PITCH,
-    LIKENESS_SHARES,
     LONG_LAG_PENALTY,
     PITCH_EDGE,
     SILENCE_POWER,
@@ -79,7 +79,7 @@ def reference(sound: Sound, strength: float) -> NDArray[np.float64]:
     bands = np.pad(bands, ((0, 0), (past, 0)))
     low = np.pad(lows[PITCH_EDGE], (past, 0))
 
-    def likeness(signal: NDArray[np.float64], end: int, lag: int, step: int = 1) -> float:
+    def correlation(signal: NDArray[np.float64], end: int, lag: int, step: int = 1) -> float:
         here = signal[end - WINDOW : end : step]
         there = signal[end - WINDOW - lag : end - lag : step]
         power = np.sum(here**2) * np.sum(there**2)
@@ -96,17 +96,17 @@ def reference(sound: Sound, strength: float) -> NDArray[np.float64]:
         power = np.sum(low[coarse_end - WINDOW : coarse_end : COARSE_STEP] ** 2)
         if power >= SILENCE_POWER * WINDOW / COARSE_STEP:
             for k in range(57 // COARSE_STEP, 410 // COARSE_STEP + 1):
-                like = likeness(low, coarse_end, COARSE_STEP * k, COARSE_STEP)
+                like = correlation(low, coarse_end, COARSE_STEP * k, COARSE_STEP)
                 like *= 1 - LONG_LAG_PENALTY * COARSE_STEP * k / RATE_HZ
                 best, found = max((best, found), (like, COARSE_STEP * k), key=lambda pair: pair[0])
         now, alike = lag, 0.0
         if found:
             for near in range(max(found - 2, 57), min(found + 2, 410) + 1):
-                alike, now = max((alike, now), (likeness(low, end, near), near), key=lambda pair: pair[0])
+                alike, now = max((alike, now), (correlation(low, end, near), near), key=lambda pair: pair[0])
         for b, band in enumerate(bands):
             gain = 0.0
             if alike > LEAST_PITCH:
-                repeats = max(likeness(band, end, now), LIKENESS_SHARES[b] * alike)
+                repeats = max(correlation(band, end, now), CORRELATION_SHARES[b] * alike)
                 gain = strength * FULL_GAIN * max(repeats - LEAST_BAND, 0.0) / (1 - LEAST_BAND)
             here = repeated[b, start:end] = band[start:end]
             faded = (1 - share) * (here + gains[b] * repeated[b, start - lag : end - lag]) / (1 + gains[b])

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from native_dsp.elias_gamma import LONGEST_BITS, decode_gamma, encode_gamma
-from native_dsp.range_coder import (
+from native_dsp.coding.elias_gamma import LONGEST_BITS, decode_gamma, encode_gamma
+from native_dsp.coding.range_coder import (
     FAULT,
     LOW,
     RANGE,
@@ -33,7 +33,7 @@ from native_dsp.range_coder import (
     log2_256,
     make_state,
 )
-from native_dsp.range_coder_reference import ReferenceDecoder, ReferenceEncoder
+from tests.reference.range_coder_reference import ReferenceDecoder, ReferenceEncoder
 
 BITS = 16
 

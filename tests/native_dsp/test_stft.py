@@ -11,7 +11,7 @@ import scipy.signal
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from native_dsp.stft import (
+from native_dsp.transforms.stft import (
     StftState,
     analyse,
     analyse_frames,
@@ -19,7 +19,7 @@ from native_dsp.stft import (
     synthesise,
     synthesise_frames,
 )
-from native_dsp.windows import dual_window, hann_periodic, low_delay_pair
+from native_dsp.transforms.windows import dual_window, hann_periodic, low_delay_pair
 
 FFT, HOP, OVERLAP = 512, 240, 120
 

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
-from native_dsp.table_coder import TABLE_BITS, RowTables, cumulative_frequencies, read_rows, write_rows
+from native_dsp.coding.table_coder import TABLE_BITS, RowTables, cumulative_frequencies, read_rows, write_rows
 
 
 def tables(rows: int) -> RowTables:

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from native_dsp.pitch_filter import BAND_EDGES_HZ, COARSE_STEP, PITCH_EDGE, low_pass_taps
-from native_dsp.voicing import make_voicing, voicing
+from native_dsp.filters.pitch_filter import BAND_EDGES_HZ, COARSE_STEP, PITCH_EDGE, low_pass_taps
+from native_dsp.filters.voicing import make_voicing, voicing
 from tests.native_dsp.test_pitch_filter import noise, voice
 
 RATE_HZ, PACKET = 24_000, 480

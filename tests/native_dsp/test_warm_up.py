@@ -13,8 +13,7 @@ import pytest
 
 import native_dsp
 from native_dsp import jit, warm_up
-from native_dsp.companding import compand, expand
-from native_dsp.range_coder import (
+from native_dsp.coding.range_coder import (
     decode_symbol,
     decoder_init,
     encode_symbol,
@@ -22,8 +21,9 @@ from native_dsp.range_coder import (
     encoder_init,
     make_state,
 )
-from native_dsp.stft import analyse, analyse_frames, make_stft, synthesise, synthesise_frames
-from native_dsp.windows import low_delay_pair
+from native_dsp.transforms.companding import compand, expand
+from native_dsp.transforms.stft import analyse, analyse_frames, make_stft, synthesise, synthesise_frames
+from native_dsp.transforms.windows import low_delay_pair
 
 REPORT = """
 import json

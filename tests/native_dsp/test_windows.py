@@ -7,7 +7,7 @@ import pytest
 from scipy.signal import get_window
 from scipy.signal.windows import cosine
 
-from native_dsp.windows import (
+from native_dsp.transforms.windows import (
     dual_window,
     flat_power_complementary,
     hann_periodic,

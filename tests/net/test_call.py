@@ -20,27 +20,27 @@ from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.media import MediaConfig
 from streamcodec.net.mixer import KNEE, Mixer
-from streamcodec.net.relay import Relay
+from streamcodec.net.relay.server import Relay
 from streamcodec.net.room import RoomConfig
 from streamcodec.net.session import MediaReceiver, MediaSender
 from streamcodec.net.simulate import SimulatedStream, simulate_stream
 from streamcodec.net.time_scale import Samples
-from tests.net.fake_codec import PACKET_SAMPLES, RATE_HZ, FakeDecoder, FakeEncoder, coarser
+from tests.helpers.fake_codec import PACKET_SAMPLES, RATE_HZ, FakeDecoder, FakeEncoder, encode_redundant
 from tests.net.test_relay import run, until
 
 CONGESTION = CongestionConfig(minimum_bps=4_000, maximum_bps=32_000, start_bps=16_000)
 
 
-def tone(samples: int, hertz: float = 200.0, level: float = 0.3, start: int = 0) -> Samples:
-    return np.asarray(level * np.sin(2 * np.pi * hertz * (start + np.arange(samples)) / RATE_HZ), np.float32)
+def tone(samples: int, hertz: float = 200.0, quality_index: float = 0.3, start: int = 0) -> Samples:
+    return np.asarray(quality_index * np.sin(2 * np.pi * hertz * (start + np.arange(samples)) / RATE_HZ), np.float32)
 
 
 class End:
     """One side of a simulated call."""
 
-    def __init__(self, fixed_copies: int | None = None) -> None:
+    def __init__(self, fixed_redundancy: int | None = None) -> None:
         self.encoder = FakeEncoder()
-        self.sender = MediaSender(self.encoder, coarser, CONGESTION, fixed_copies)
+        self.sender = MediaSender(self.encoder, encode_redundant, CONGESTION, fixed_redundancy)
         self.receiver = MediaReceiver(FakeDecoder(), RATE_HZ)
         self.heard: list[Samples] = []
 
@@ -80,22 +80,22 @@ def test_two_ends_hear_each_other_and_measure_the_way() -> None:
         assert stats.jitter.concealed == stats.jitter.lost == stats.damaged == 0
         assert stats.talking
         assert end.sender.round_trips_ms["other"] == pytest.approx(80.0, abs=21.0)
-        assert end.sender.stats.rate.copies == 0
+        assert end.sender.stats.rate.redundancy == 0
         assert end.sender.stats.rate.bitrate_bps > 16_000
         assert float(np.abs(np.concatenate(end.heard)[RATE_HZ:]).max()) == pytest.approx(0.3, abs=0.02)
     assert ann.encoder.bitrates_bps[-1] == ann.sender.stats.rate.bitrate_bps
 
 
 def test_redundancy_follows_the_reports_and_pays() -> None:
-    def concealed(fixed_copies: int | None) -> tuple[float, End]:
-        ann, bob = End(fixed_copies), End(fixed_copies)
+    def concealed(fixed_redundancy: int | None) -> tuple[float, End]:
+        ann, bob = End(fixed_redundancy), End(fixed_redundancy)
         loss = GilbertElliott(GilbertElliottConfig(0.1, 1.5), seed=4)
         converse(ann, bob, LossyLink(LinkConfig(), loss, seed=1), LossyLink(LinkConfig()), 60.0)
         return bob.receiver.stats.jitter.concealed / 3_000, ann
 
     without, _ = concealed(0)
     with_reports, ann = concealed(None)
-    assert ann.sender.stats.rate.copies >= 2
+    assert ann.sender.stats.rate.redundancy >= 2
     assert without > 0.08
     assert with_reports < 0.3 * without
 
@@ -104,11 +104,18 @@ def test_a_simulated_stream_comes_through_and_repeats_exactly() -> None:
     sound = tone(4 * RATE_HZ)
     fixed = CongestionConfig(minimum_bps=16_000, start_bps=16_000, maximum_bps=16_000)
 
-    def simulate(rate: float, copies: int | None) -> SimulatedStream:
+    def simulate(rate: float, redundancy: int | None) -> SimulatedStream:
         loss = GilbertElliott(GilbertElliottConfig(rate, 1.5), seed=2)
         link = LossyLink(LinkConfig(delay_ms=20.0, jitter_ms=10.0), loss, seed=3)
         return simulate_stream(
-            sound, RATE_HZ, FakeEncoder(), FakeDecoder(), link, coarser=coarser, copies=copies, congestion=fixed
+            sound,
+            RATE_HZ,
+            FakeEncoder(),
+            FakeDecoder(),
+            link,
+            encode_redundant=encode_redundant,
+            redundancy=redundancy,
+            congestion=fixed,
         )
 
     clean = simulate(0.0, 0)
@@ -129,12 +136,19 @@ def test_a_simulated_stream_comes_through_and_repeats_exactly() -> None:
 def test_long_packets_come_through_and_are_mended_whole(speech: NDArray[np.float32]) -> None:
     fixed = CongestionConfig(minimum_bps=6_000, start_bps=6_000, maximum_bps=6_000)
 
-    def simulate(rate: float, copies: int) -> SimulatedStream:
+    def simulate(rate: float, redundancy: int) -> SimulatedStream:
         encoder, decoder = StreamEncoder(24_000, 6_000, packet_ms=60), StreamDecoder(24_000)
         loss = GilbertElliott(GilbertElliottConfig(rate, 1.0), seed=2)
         link = LossyLink(LinkConfig(delay_ms=20.0, jitter_ms=10.0), loss, seed=3)
         return simulate_stream(
-            speech, 24_000, encoder, decoder, link, coarser=encoder.coarser, copies=copies, congestion=fixed
+            speech,
+            24_000,
+            encoder,
+            decoder,
+            link,
+            encode_redundant=encoder.encode_redundant,
+            redundancy=redundancy,
+            congestion=fixed,
         )
 
     clean, mended, bare = simulate(0.0, 0), simulate(0.15, 1), simulate(0.15, 0)
@@ -156,7 +170,7 @@ def test_damage_is_counted_and_a_receiver_survives_it() -> None:
 
 
 def test_a_receiver_who_leaves_no_longer_holds_the_rate_down() -> None:
-    sender = MediaSender(FakeEncoder(), coarser, CONGESTION)
+    sender = MediaSender(FakeEncoder(), encode_redundant, CONGESTION)
     good, bad = End(), End()
     converse(good, bad, LossyLink(LinkConfig()), LossyLink(LinkConfig()), 3.0)
     for index in range(30):
@@ -203,7 +217,7 @@ def test_three_people_in_a_call_over_the_relay() -> None:
     """Everybody hears the sum of the others; somebody mutes; somebody leaves."""
 
     def call(relay: Relay, name: str) -> Call:
-        return Call(config(relay.url, name), FakeEncoder(), FakeDecoder, coarser)
+        return Call(config(relay.url, name), FakeEncoder(), FakeDecoder, encode_redundant)
 
     async def test() -> None:
         async with Relay() as relay, call(relay, "Ann") as ann, call(relay, "Bob") as bob:
@@ -267,8 +281,8 @@ def test_the_event_loop_never_waits_for_the_codec() -> None:
         async with Relay() as relay:
             settings = replace(settings, room=config(relay.url, "Ann").room)
             async with (
-                Call(settings, slow, FakeDecoder, coarser) as ann,
-                Call(config(relay.url, "Bob"), FakeEncoder(), FakeDecoder, coarser) as bob,
+                Call(settings, slow, FakeDecoder, encode_redundant) as ann,
+                Call(config(relay.url, "Bob"), FakeEncoder(), FakeDecoder, encode_redundant) as bob,
             ):
                 await until(lambda: len(ann.peers) == len(bob.peers) == 1)
                 try:

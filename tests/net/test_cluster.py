@@ -15,9 +15,9 @@ from pathlib import Path
 import pytest
 
 from streamcodec.net.client import JoinError
-from streamcodec.net.cluster import ClusterConfig, ClusterError, Member, NatsBackbone, Snapshot
-from streamcodec.net.relay import Relay
-from streamcodec.net.relay_config import RelayConfig
+from streamcodec.net.relay.cluster import ClusterConfig, ClusterError, Member, NatsBackbone, Snapshot
+from streamcodec.net.relay.config import RelayConfig
+from streamcodec.net.relay.server import Relay
 from streamcodec.net.signalling import PeerInfo, PeerLeft, Signal
 from tests.net.test_relay import Seat, free_port, raw, run, until
 from tests.net.test_room import Guest
@@ -248,7 +248,7 @@ def test_a_relay_killed_in_the_middle_of_a_call() -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tests.net.relay_process",
+            "tests.helpers.relay_process",
             url,
             "127.0.0.1",
             cwd=ROOT,

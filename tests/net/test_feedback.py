@@ -14,7 +14,7 @@ from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer, JitterStats
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig, LossModel, NoLoss
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.report import REPORT_BYTES, ReceiverReport, ReceptionMonitor
-from tests.net.simulation import packet
+from tests.helpers.simulation import packet
 
 REPORT = ReceiverReport(
     loss=51 / 255,
@@ -115,7 +115,7 @@ class Call:
         end_ms = self.now_ms + 1_000.0 * seconds
         while self.now_ms < end_ms:
             rate = self.controller.rate
-            payload_bytes = rate.bitrate_bps / 400.0 * (1 + rate.copies * CONFIG.copy_cost)
+            payload_bytes = rate.bitrate_bps / 400.0 * (1 + rate.redundancy * CONFIG.redundancy_cost)
             out = replace(packet(self.index), payload=bytes(round(payload_bytes)))
             self.link.send(out.to_bytes(), self.now_ms)
             self.index += 1
@@ -179,11 +179,11 @@ def test_a_lossy_path_gets_redundancy_and_keeps_its_rate() -> None:
     call = Call(link(loss=GilbertElliott(GilbertElliottConfig(0.1, 2.0), seed=3), jitter_ms=10.0))
     call.run(30.0)
     rate = call.controller.rate
-    assert rate.copies == 3
+    assert rate.redundancy == 3
     assert rate.bitrate_bps > 30_000
     call.link.loss = NoLoss()
     call.run(60.0)
-    assert call.controller.rate.copies == 0
+    assert call.controller.rate.redundancy == 0
 
 
 def test_without_feedback_little_is_sent() -> None:
@@ -208,7 +208,7 @@ def test_heavy_loss_is_congestion_whatever_the_delay() -> None:
 def test_copies_come_at_once_where_nothing_queues_and_cost_the_primaries_nothing() -> None:
     controller = CongestionController(CONFIG)
     lossy = replace(REPORT, queue_ms=0.0, queue_growth_ms_per_s=0.0, loss=0.2, mean_burst_packets=3.0)
-    assert controller.on_report(lossy, 0.0).copies >= 2
+    assert controller.on_report(lossy, 0.0).redundancy >= 2
     assert controller.rate.bitrate_bps >= CONFIG.start_bps
 
 
@@ -216,10 +216,10 @@ def test_redundancy_gives_way_before_the_primaries_do() -> None:
     controller = CongestionController(replace(CONFIG, start_bps=2_200))
     queued = replace(REPORT, queue_ms=40.0, queue_growth_ms_per_s=0.0, loss=0.2, mean_burst_packets=3.0)
     controller.on_report(queued, 0.0)
-    assert controller.rate.copies == 0
+    assert controller.rate.redundancy == 0
     assert controller.rate.bitrate_bps >= 2_200
     assert math.isfinite(controller.rate.bitrate_bps)
     with pytest.raises(BitrateError, match="minimum <= start"):
         CongestionConfig(minimum_bps=9_000)
-    with pytest.raises(BitrateError, match="max_copies"):
-        CongestionConfig(max_copies=9)
+    with pytest.raises(BitrateError, match="max_redundancy"):
+        CongestionConfig(max_redundancy=9)

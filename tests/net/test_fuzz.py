@@ -19,14 +19,15 @@ from streamcodec import StreamEncoder
 from streamcodec.codec.float_stream import FloatDecoder
 from streamcodec.codec.packet import Packet, PacketFlags, Tier
 from streamcodec.errors import StreamcodecError
-from streamcodec.net.cluster import Member, Snapshot
 from streamcodec.net.e2e import RoomCipher
 from streamcodec.net.fragments import MAX_PIECE_BYTES, MAX_PIECES, Fragmenter, Reassembler
 from streamcodec.net.jitter_buffer import JitterBuffer
 from streamcodec.net.media import Media, MediaConfig
-from streamcodec.net.relay import Relay
-from streamcodec.net.relay_config import RelayConfig
-from streamcodec.net.relay_connection import RelayConnection
+from streamcodec.net.relay.cluster import Member, Snapshot
+from streamcodec.net.relay.config import RelayConfig
+from streamcodec.net.relay.connection import RelayConnection
+from streamcodec.net.relay.server import Relay
+from streamcodec.net.relay.tokens import TokenSigner
 from streamcodec.net.report import ReceiverReport
 from streamcodec.net.signalling import (
     Failure,
@@ -40,10 +41,9 @@ from streamcodec.net.signalling import (
     parse_relay_message,
     parse_signal,
 )
-from streamcodec.net.tokens import TokenSigner
 from streamcodec.net.webrtc import DirectLine, WebRtcConfig
-from tests.net.fake_codec import FakeEncoder
-from tests.net.simulation import packet
+from tests.helpers.fake_codec import FakeEncoder
+from tests.helpers.simulation import packet
 from tests.net.test_feedback import REPORT
 
 CASES = 100_000
@@ -105,7 +105,7 @@ RELAY_SEEDS = texts(
     Signal(1, {"x": [1, 2.5, None]}),
     Failure("busy", "later"),
 )
-PACKET_SEEDS = [packet(index, copies=index % 4).to_bytes() for index in (3, 300, 65_535)]
+PACKET_SEEDS = [packet(index, redundancy=index % 4).to_bytes() for index in (3, 300, 65_535)]
 
 
 def test_packets_and_the_jitter_buffer_behind_them() -> None:

@@ -23,13 +23,13 @@ from streamcodec.net.jitter_buffer import (
     Wait,
     extend,
 )
-from tests.net.simulation import Receiver, packet, run
+from tests.helpers.simulation import Receiver, packet, run
 
 WRAP = 65536
 
 
 def units(buffer: JitterBuffer) -> list[int]:
-    """Held units without the wrap offset; a rebuilt copy is negative."""
+    """KernelArguments units without the wrap offset; a rebuilt copy is negative."""
     return [-(unit - WRAP) if rebuilt else unit - WRAP for unit, rebuilt in buffer.contents]
 
 
@@ -43,11 +43,11 @@ def played(decision: object) -> bytes:
     return decision.packet.payload
 
 
-def primed(count: int = 2, copies: int = 0) -> tuple[JitterBuffer, float]:
+def primed(count: int = 2, redundancy: int = 0) -> tuple[JitterBuffer, float]:
     """A buffer that has just played packet 0 of ``count`` that arrived 20 ms apart; and the time."""
     buffer = JitterBuffer()
     for index in range(count):
-        buffer.put(packet(index, copies=copies), index * 20.0)
+        buffer.put(packet(index, redundancy=redundancy), index * 20.0)
     now_ms = max((count - 1) * 20.0, 40.0)
     assert played(buffer.get(now_ms)) == b"p0"
     return buffer, now_ms
@@ -114,13 +114,13 @@ def test_a_packet_after_its_turn_is_late_and_no_longer_lost() -> None:
 
 def test_a_redundant_copy_fills_a_hole() -> None:
     buffer, _ = primed(2)
-    buffer.put(packet(3, copies=2), 60.0)
+    buffer.put(packet(3, redundancy=2), 60.0)
     assert units(buffer) == [1, -2, 3]
     assert played(buffer.get(60.0)) == b"p1"
     decision = buffer.get(80.0)
     assert isinstance(decision, Play)
     assert decision.recovered
-    assert (decision.packet.payload, decision.packet.level, decision.packet.timestamp) == (b"c2", 2, 2)
+    assert (decision.packet.payload, decision.packet.quality_index, decision.packet.timestamp) == (b"c2", 2, 2)
     assert played(buffer.get(100.0)) == b"p3"
     stats = buffer.stats
     assert (stats.lost, stats.recovered, stats.concealed) == (1, 1, 0)
@@ -128,11 +128,11 @@ def test_a_redundant_copy_fills_a_hole() -> None:
 
 def test_the_primary_replaces_its_copy() -> None:
     buffer, _ = primed(2)
-    buffer.put(packet(3, copies=1), 60.0)
+    buffer.put(packet(3, redundancy=1), 60.0)
     assert units(buffer) == [1, -2, 3]
     assert buffer.put(packet(2), 61.0) is Arrival.HELD
     assert units(buffer) == [1, 2, 3]
-    buffer.put(packet(4, copies=2), 80.0)
+    buffer.put(packet(4, redundancy=2), 80.0)
     assert units(buffer) == [1, 2, 3, 4]
     assert [played(buffer.get(60.0 + 20 * i)) for i in range(4)] == [b"p1", b"p2", b"p3", b"p4"]
     assert buffer.stats.recovered == 0
@@ -292,8 +292,8 @@ def test_without_jitter_the_delay_stays_near_the_minimum() -> None:
 
 
 @pytest.mark.parametrize("seed", range(6))
-@pytest.mark.parametrize("copies", [0, 2])
-def test_after_a_stall_the_depth_is_back_within_two_seconds(copies: int, seed: int) -> None:
+@pytest.mark.parametrize("redundancy", [0, 2])
+def test_after_a_stall_the_depth_is_back_within_two_seconds(redundancy: int, seed: int) -> None:
     """5 % loss and 30 ms of jitter all along; the network stalls for 300 ms at t = 20 s."""
     rng = random.Random(seed)
     stall_ends = 1_015
@@ -311,7 +311,7 @@ def test_after_a_stall_the_depth_is_back_within_two_seconds(copies: int, seed: i
         stats = receiver.buffer.stats
         watched.append((now_ms, stats.depth_ms, stats.target_ms))
 
-    run(receiver, 1_300, delay_ms=delay_ms, make=lambda i: packet(i, copies=copies), each_tick=watch)
+    run(receiver, 1_300, delay_ms=delay_ms, make=lambda i: packet(i, redundancy=redundancy), each_tick=watch)
     end_ms = (stall_ends + 1) * PACKET_MS + 50.0
     before_ms = max(target_ms for now_ms, _, target_ms in watched if 15_000 <= now_ms < 20_000)
     assert max(depth_ms for now_ms, depth_ms, _ in watched if now_ms < end_ms + 500) > 250.0
@@ -390,7 +390,7 @@ def test_every_packet_is_accounted_for(seed: int, rate: float, jitter_ms: float)
         return rng.uniform(0.0, jitter_ms)
 
     first = rng.randrange(WRAP)
-    run(receiver, 200, delay_ms=delay_ms, first=first, make=lambda i: packet(i, copies=rng.randrange(3)))
+    run(receiver, 200, delay_ms=delay_ms, first=first, make=lambda i: packet(i, redundancy=rng.randrange(3)))
     stats = receiver.buffer.stats
     assert stats.received == sent
     assert accounted(receiver.buffer)

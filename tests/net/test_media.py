@@ -15,7 +15,7 @@ from streamcodec.codec.float_stream import FloatDecoder, FloatEncoder
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.media import OURSELVES, Media, MediaConfig
 from streamcodec.net.time_scale import Samples
-from tests.net.fake_codec import PACKET_SAMPLES, RATE_HZ, FakeDecoder, FakeEncoder
+from tests.helpers.fake_codec import PACKET_SAMPLES, RATE_HZ, FakeDecoder, FakeEncoder
 
 Lost = Callable[[int, int], bool]
 TICK_MS = 10.0
@@ -24,7 +24,7 @@ TICK_MS = 10.0
 def media(rate_hz: int, heard_channels: int = 1, **coding: Any) -> Media:
     tier = coding.pop("tier", "neural")
     encoder = FloatEncoder(StreamEncoder(rate_hz, tier=tier, mode="independent", **coding))
-    config = MediaConfig(rate_hz, heard_channels, congestion=None, copies=0)
+    config = MediaConfig(rate_hz, heard_channels, congestion=None, redundancy=0)
     return Media(config, encoder, lambda: FloatDecoder(rate_hz, heard_channels))
 
 
@@ -175,7 +175,7 @@ def test_near_lossless_rate_follows_reports() -> None:
     rate_hz = 48_000
     rng = np.random.default_rng(3)
     encoder = FloatEncoder(StreamEncoder(rate_hz, 96_000, tier="near-lossless", mode="independent"))
-    rates = CongestionConfig(24_000, 96_000, 96_000, max_copies=0)
+    rates = CongestionConfig(24_000, 96_000, 96_000, max_redundancy=0)
     speaker = Media(MediaConfig(rate_hz, congestion=rates), encoder, lambda: FloatDecoder(rate_hz))
     listener = media(rate_hz)
     speaker.come("listener")
@@ -191,12 +191,12 @@ def test_near_lossless_rate_follows_reports() -> None:
     rate = speaker.stats.sender.rate
     assert rate is not None
     assert rate.bitrate_bps < 60_000
-    assert rate.copies == 0
+    assert rate.redundancy == 0
 
 
 def test_who_talks_is_told_once_each_way_and_mute_is_silence() -> None:
     def fake() -> Media:
-        return Media(MediaConfig(RATE_HZ, congestion=None, copies=0), FakeEncoder(), FakeDecoder)
+        return Media(MediaConfig(RATE_HZ, congestion=None, redundancy=0), FakeEncoder(), FakeDecoder)
 
     ann, bob = fake(), fake()
     ann.come("bob")
@@ -211,8 +211,8 @@ def test_who_talks_is_told_once_each_way_and_mute_is_silence() -> None:
         for datagram in ann.push(sound, muted=tick >= 100):
             bob.receive("ann", datagram, now_ms)
         bob.pull(now_ms, PACKET_SAMPLES)
-        told += [(tick, *change) for change in bob.talk_changes()]
-        own += [(tick, *change) for change in ann.talk_changes()]
+        told += [(tick, *change) for change in bob.voice_activity_changes()]
+        own += [(tick, *change) for change in ann.voice_activity_changes()]
     assert [change[1:] for change in told] == [("ann", True), ("ann", False)]
     assert [change[1:] for change in own] == [(OURSELVES, True), (OURSELVES, False)]
     assert 50 <= own[0][0] <= told[0][0] <= 56

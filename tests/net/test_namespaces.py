@@ -80,12 +80,12 @@ async def start(namespace: str, module: str, *arguments: str) -> asyncio.subproc
 def test_a_direct_call_between_two_namespaces(namespaces: Namespaces) -> None:
     async def test() -> None:
         one, two = namespaces.names
-        relay = await start(one, "tests.net.relay_process", "-", namespaces.address)
+        relay = await start(one, "tests.helpers.relay_process", "-", namespaces.address)
         try:
             assert relay.stdout is not None
             url = (await relay.stdout.readline()).decode().strip()
             words = (url, "room", bytes(32).hex(), str(PACKETS), "direct")
-            peers = [await start(name, "tests.net.peer_process", *words) for name in (one, two)]
+            peers = [await start(name, "tests.helpers.peer_process", *words) for name in (one, two)]
             outputs = await asyncio.gather(*(peer.communicate() for peer in peers))
             assert [peer.returncode for peer in peers] == [0, 0]
             for out, _ in outputs:

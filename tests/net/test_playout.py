@@ -12,7 +12,7 @@ from streamcodec.net import time_scale
 from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer
 from streamcodec.net.playout import Playout
 from streamcodec.net.time_scale import Samples
-from tests.net.simulation import packet
+from tests.helpers.simulation import packet
 
 RATE_HZ = 24_000
 PACKET_SAMPLES = 480

@@ -7,7 +7,7 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.net.jitter_buffer import JitterBuffer, Play
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.redundancy import Redundancy
-from tests.net.simulation import Receiver, packet, run
+from tests.helpers.simulation import Receiver, packet, run
 
 
 def coarse(given: Packet) -> tuple[int, bytes]:
@@ -15,9 +15,9 @@ def coarse(given: Packet) -> tuple[int, bytes]:
 
 
 def test_copies_of_the_last_packets_ride_along_newest_first() -> None:
-    redundancy = Redundancy(coarse, copies=2)
+    redundancy = Redundancy(coarse, redundancy=2)
     sent = [redundancy.attach(packet(index)) for index in range(4)]
-    assert [[(copy.age, copy.level, copy.payload) for copy in out.redundant] for out in sent] == [
+    assert [[(copy.age, copy.quality_index, copy.payload) for copy in out.redundant] for out in sent] == [
         [],
         [(1, 2, b"c0")],
         [(1, 2, b"c1"), (2, 2, b"c0")],
@@ -27,7 +27,7 @@ def test_copies_of_the_last_packets_ride_along_newest_first() -> None:
 
 
 def test_ages_follow_media_time_over_pauses_and_wraps() -> None:
-    redundancy = Redundancy(coarse, copies=3)
+    redundancy = Redundancy(coarse, redundancy=3)
     redundancy.attach(packet(65_534))
     redundancy.attach(packet(65_535, flags=PacketFlags.SILENCE))
     after = redundancy.attach(packet(65_537, sequence=0))
@@ -39,7 +39,7 @@ def test_ages_follow_media_time_over_pauses_and_wraps() -> None:
 
 
 def test_copies_never_make_a_datagram_too_long() -> None:
-    redundancy = Redundancy(lambda given: (2, bytes(400)), copies=8)
+    redundancy = Redundancy(lambda given: (2, bytes(400)), redundancy=8)
     for index in range(12):
         out = redundancy.attach(packet(index))
         assert len(out.to_bytes()) <= 1_070
@@ -47,20 +47,20 @@ def test_copies_never_make_a_datagram_too_long() -> None:
 
 
 def test_packets_without_a_coarser_form_and_reset() -> None:
-    redundancy = Redundancy(lambda given: None, copies=3)
+    redundancy = Redundancy(lambda given: None, redundancy=3)
     for index in range(4):
         assert redundancy.attach(packet(index)).redundant == ()
-    redundancy = Redundancy(coarse, copies=3)
+    redundancy = Redundancy(coarse, redundancy=3)
     redundancy.attach(packet(0))
     redundancy.reset()
     assert redundancy.attach(packet(1)).redundant == ()
-    with pytest.raises(StreamcodecError, match="copies"):
-        redundancy.copies = 9
+    with pytest.raises(StreamcodecError, match="redundancy"):
+        redundancy.redundancy = 9
 
 
-@pytest.mark.parametrize(("copies", "most_concealed"), [(0, 0.13), (1, 0.07), (2, 0.045), (3, 0.03)])
-def test_what_redundancy_buys_at_ten_percent_bursty_loss(copies: int, most_concealed: float) -> None:
-    redundancy = Redundancy(coarse, copies=copies)
+@pytest.mark.parametrize(("redundancy", "most_concealed"), [(0, 0.13), (1, 0.07), (2, 0.045), (3, 0.03)])
+def test_what_redundancy_buys_at_ten_percent_bursty_loss(redundancy: int, most_concealed: float) -> None:
+    redundancy = Redundancy(coarse, redundancy=redundancy)
     sent = [redundancy.attach(packet(index)) for index in range(6_000)]
     loss = GilbertElliott(GilbertElliottConfig(0.1, 2.0), seed=9)
     receiver = Receiver(JitterBuffer())

@@ -20,10 +20,10 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.client import ClientConfig, Event, JoinError, RelayClient
-from streamcodec.net.relay import Relay
-from streamcodec.net.relay_config import RelayConfig
+from streamcodec.net.relay.config import RelayConfig
+from streamcodec.net.relay.server import Relay
+from streamcodec.net.relay.tokens import TokenSigner
 from streamcodec.net.signalling import EVERYONE, Join, PeerJoined, PeerLeft, Signal, Welcome
-from streamcodec.net.tokens import TokenSigner
 
 SIGNER = TokenSigner(b"a secret for the tests of the relay")
 

@@ -21,8 +21,8 @@ import pytest
 
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.client import ClientConfig
-from streamcodec.net.relay import Relay
-from streamcodec.net.relay_config import RelayConfig
+from streamcodec.net.relay.config import RelayConfig
+from streamcodec.net.relay.server import Relay
 from streamcodec.net.room import Room, RoomConfig
 from streamcodec.net.signalling import PeerInfo
 from streamcodec.net.webrtc import IceServer, WebRtcConfig
@@ -209,7 +209,7 @@ def test_two_processes_over_the_relay() -> None:
         process = await asyncio.create_subprocess_exec(
             sys.executable,
             "-m",
-            "tests.net.peer_process",
+            "tests.helpers.peer_process",
             url,
             "room",
             KEY.hex(),

@@ -10,7 +10,8 @@ import pytest
 
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.e2e import OVERHEAD_BYTES, RoomCipher, SealError, room_key_from_passphrase
-from streamcodec.net.rate_limit import RateLimit
+from streamcodec.net.relay.rate_limit import RateLimit
+from streamcodec.net.relay.tokens import TokenError, TokenSigner
 from streamcodec.net.signalling import (
     Failure,
     Join,
@@ -23,7 +24,6 @@ from streamcodec.net.signalling import (
     parse_client_message,
     parse_relay_message,
 )
-from streamcodec.net.tokens import TokenError, TokenSigner
 
 SECRET = b"0123456789abcdef"
 KEY = bytes(range(32))

@@ -14,8 +14,8 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcodec import BackendError, StreamDecoder, StreamEncoder
-from streamcodec.codec.neural_encoder import LatentAnalysis
-from streamcodec.codec.neural_runtime import NeuralRuntime, load_runtime
+from streamcodec.codec.neural.encoder import LatentAnalysis
+from streamcodec.codec.neural.model import NeuralModel, load_runtime
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend, choose, open_graphs
 from streamcodec.runtime.step import StepGraph, StepStreams
@@ -36,14 +36,14 @@ def blocks(speech: Float32Array, packets: int) -> Float32Array:
     return speech[: packets * 480].reshape(packets, 480)
 
 
-def in_8_bits(runtime: NeuralRuntime) -> bool:
+def in_8_bits(runtime: NeuralModel) -> bool:
     import onnx
 
     graph = onnx.load(str(runtime.model.encoder_path)).graph
     return any(node.op_type == "MatMulNBits" for node in graph.node)
 
 
-def latents_of(runtime: NeuralRuntime, sound: Float32Array) -> Float32Array:
+def latents_of(runtime: NeuralModel, sound: Float32Array) -> Float32Array:
     analysis = LatentAnalysis(runtime)
     return np.array([analysis.step(block).copy() for block in sound])
 

@@ -11,15 +11,16 @@ import pytest
 from numba.core.runtime import _nrt_python, rtsys
 from numpy.typing import NDArray
 
-from native_dsp import matrix_product, networks
+from native_dsp.networks import codec_networks as networks
+from native_dsp.networks import matrix_product
 from streamcodec import StreamDecoder, StreamEncoder
-from streamcodec.codec.neural_encoder import LatentAnalysis
-from streamcodec.codec.neural_runtime import load_runtime
+from streamcodec.codec.neural.encoder import LatentAnalysis
+from streamcodec.codec.neural.model import load_runtime
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend, choose, open_graphs
 from streamcodec.runtime.step import StepGraph, StepStreams
-from tests.traced_memory import traced_stretches
+from tests.helpers.traced_memory import traced_stretches
 
 torch = pytest.importorskip("torch")
 onnx = pytest.importorskip("onnx")
@@ -35,25 +36,25 @@ Float32Array = NDArray[np.float32]
 ODD = NeuralConfig(
     mel_bands=11,
     encoder_dim_hop=38,
-    encoder_dim_packet=45,
-    encoder_dilations_packet=(3, 1, 2),
-    decoder_dim_packet=37,
-    decoder_dilations_packet=(2, 3),
+    encoder_dim_frame=45,
+    encoder_dilations_frame=(3, 1, 2),
+    decoder_dim_frame=37,
+    decoder_dilations_frame=(2, 3),
     decoder_dim_hop=50,
     waveform_latents=15,
     envelope_latents=7,
-    levels=4,
+    qualities=4,
 )
 SIDES = pytest.mark.parametrize("side", [0, 1], ids=["encoder", "decoder"])
 
 
-def fill(streams: Sequence[StepStreams], random: np.random.Generator, levels: int) -> None:
+def fill(streams: Sequence[StepStreams], random: np.random.Generator, qualities: int) -> None:
     """The same inputs for all; levels up to that of a lost packet."""
     for name, first in streams[0].inputs.items():
         if first.dtype == np.float32:
             first[...] = random.standard_normal(first.shape)
         else:
-            first[...] = random.integers(0, levels + 1, first.shape)
+            first[...] = random.integers(0, qualities + 1, first.shape)
         for others in streams[1:]:
             others.inputs[name][...] = first
 
@@ -81,7 +82,7 @@ def test_float_networks_are_those_of_torch(odd_graphs: tuple[StepGraph, StepGrap
     mine, reference = (graph.new_streams(3) for graph in odd_graphs)
     random = np.random.default_rng(4)
     for _ in range(12):
-        fill([mine, reference], random, ODD.levels)
+        fill([mine, reference], random, ODD.qualities)
         mine.step()
         reference.step()
         assert reference.output.std() > 0.1
@@ -170,8 +171,8 @@ def test_state_moves_between_backends(side: int) -> None:
 
 def test_a_level_that_is_none_is_refused(shipped: tuple[StepGraph, StepGraph]) -> None:
     streams = shipped[1].new_streams(1)
-    for level in (-1, 17):
-        streams.inputs["level"][...] = level
+    for quality_index in (-1, 17):
+        streams.inputs["level"][...] = quality_index
         with pytest.raises(ValueError, match="no such level"):
             streams.step()
     assert all((array == 0).all() for array in streams.state(0))

@@ -12,12 +12,12 @@ from bench.training.__main__ import VariantTask, at_rates
 from bench.training.residual_stages import STAGE_BITS, Codebook, FiniteScalars, ResidualCodec, Stage
 from bench.training.variants import GruTrunk, variants, with_gru_trunks, without_noise
 from streamcodec.models.codec import NeuralCodec, context_available
-from tests.training.tiny import SETTINGS, TINY
+from tests.helpers.tiny_model import SETTINGS, TINY
 
 
 def test_rates_are_compared_on_a_logarithmic_scale() -> None:
-    levels = [{"kbps": 2.0, "pesq": 1.0}, {"kbps": 8.0, "pesq": 3.0}]
-    (row,) = at_rates(levels, (1.0, 4.0, 10.0))
+    qualities = [{"kbps": 2.0, "pesq": 1.0}, {"kbps": 8.0, "pesq": 3.0}]
+    (row,) = at_rates(qualities, (1.0, 4.0, 10.0))
     assert row == {"kbps": 4.0, "pesq": pytest.approx(2.0)}
 
 
@@ -40,9 +40,11 @@ def test_residual_stages_start_on_what_is_left_and_cost_ten_bits_each(stage: typ
             assert isinstance(part, Stage)
             part.start(known)
             known = known - part(known)
-        for level in range(TINY.levels):
-            coded = codec.code(latents, torch.full((1, 480), level), torch.zeros(1, 480, 2, dtype=torch.bool))
-            assert set(coded.bits_hard.flatten().tolist()) == {STAGE_BITS * int(codec.stages_by_level[level])}
+        for quality_index in range(TINY.qualities):
+            coded = codec.code(latents, torch.full((1, 480), quality_index), torch.zeros(1, 480, 2, dtype=torch.bool))
+            assert set(coded.bits_hard.flatten().tolist()) == {
+                STAGE_BITS * int(codec.stages_by_quality[quality_index])
+            }
             errors.append(float((coded.dequantized - latents).square().mean()))
     assert errors[0] < float(latents.square().mean())
     assert errors[-1] < 0.8 * errors[0]
@@ -82,9 +84,11 @@ def test_exchanged_networks_run_in_the_codec(noisy: bool) -> None:
     if not noisy:
         without_noise(codec)
     nothing_lost = torch.zeros(1, 4, dtype=torch.bool)
-    level = torch.zeros(1, 4, dtype=torch.int64)
+    quality_index = torch.zeros(1, 4, dtype=torch.int64)
     with torch.no_grad():
-        out = codec(0.1 * torch.randn(1, 4 * 480), level, context_available(1, 4, "independent"), nothing_lost)
+        out = codec(
+            0.1 * torch.randn(1, 4 * 480), quality_index, context_available(1, 4, "independent"), nothing_lost
+        )
     assert torch.allclose(out.samples, out.second, atol=1e-6) is not noisy
 
 
@@ -92,6 +96,6 @@ def test_exchanged_networks_run_in_the_codec(noisy: bool) -> None:
 def test_what_a_variant_adds_is_trained_with_the_rest(name: str, cache: Path) -> None:
     variant = dataclasses.replace(variants()[name], model=TINY)
     task = VariantTask(variant, SETTINGS, cache, bfloat16=False)
-    (player,) = task.players.values()
-    moved = [id(p) for group in player.make_optimiser().param_groups for p in group["params"]]
+    (module,) = task.modules.values()
+    moved = [id(p) for group in module.make_optimiser().param_groups for p in group["params"]]
     assert sorted(moved) == sorted(id(p) for p in task.codec.parameters())

@@ -11,10 +11,10 @@ import torch
 
 from streamcodec.models.discriminator import Discriminator, DiscriminatorConfig
 from streamcodec.training.adversarial_task import AdversarialConfig, AdversarialTask
-from streamcodec.training.balancer import Balancer
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.loop import RunLimits, TrainingLoop
-from tests.training.tiny import SETTINGS, TINY
+from streamcodec.training.loss_balancer import Balancer
+from tests.helpers.tiny_model import SETTINGS, TINY
 
 SMALL = AdversarialConfig(
     discriminator=DiscriminatorConfig((512, 256), channels=4, layers=2),
@@ -105,11 +105,14 @@ def test_the_discriminator_has_a_head_start(cache: Path, tmp_path: Path) -> None
     task = adversary(cache, dataclasses.replace(SMALL, head_start_steps=2))
     loop = TrainingLoop(task, tmp_path)
     for step in range(4):
-        before = [{k: v.clone() for k, v in seat.player.module.state_dict().items()} for seat in loop.seats.values()]
+        before = [
+            {k: v.clone() for k, v in optimiser_state.module.module.state_dict().items()}
+            for optimiser_state in loop.optimiser_states.values()
+        ]
         figures = loop.train_step(0.5)
         codec_moved, judge_moved = (
-            any(not torch.equal(old[k], v) for k, v in seat.player.module.state_dict().items())
-            for seat, old in zip(loop.seats.values(), before, strict=True)
+            any(not torch.equal(old[k], v) for k, v in optimiser_state.module.module.state_dict().items())
+            for optimiser_state, old in zip(loop.optimiser_states.values(), before, strict=True)
         )
         assert judge_moved
         assert codec_moved == ("loss" in figures) == (step >= 2)

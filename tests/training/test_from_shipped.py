@@ -16,10 +16,10 @@ from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.export import entropy_tables, export_model, gains_of_training, load_checkpoint
 from streamcodec.training.from_shipped import codec_of
 from streamcodec.training.loop import TrainingLoop
-from streamcodec.training.schedule import COARSE_LEVEL_SHARES, level_shares
+from streamcodec.training.schedule import LOW_QUALITY_SHARES, quality_shares
 from streamcodec.training.task import TrainingError
 from streamcodec.training.throughput import bfloat16_is_faster
-from tests.training.tiny import FACTS, SETTINGS, TINY
+from tests.helpers.tiny_model import FACTS, SETTINGS, TINY
 
 
 @pytest.fixture(scope="module")
@@ -44,7 +44,7 @@ def test_the_shipped_model_comes_back_to_the_last_bit() -> None:
     assert tables.keys() == model.entropy.keys()
     for name, values in tables.items():
         np.testing.assert_array_equal(values, model.entropy[name], err_msg=name)
-    assert gains.shape == (model.config.levels + 1, 3 * model.config.bins)
+    assert gains.shape == (model.config.qualities + 1, 3 * model.config.bins)
     # Noise is lowered at low frequencies and left alone above, beside the sound.
     sound, _, noise = gains[0].chunk(3)
     lowered = torch.full((60,), model.facts["low_noise_gains"][0][1])
@@ -113,6 +113,6 @@ def test_the_precision_can_be_chosen_for_a_decoder_alone(
 
 
 def test_a_decoder_alone_hears_coarse_levels_most() -> None:
-    everything, coarse = level_shares(16), level_shares(16, COARSE_LEVEL_SHARES)
+    everything, coarse = quality_shares(16), quality_shares(16, LOW_QUALITY_SHARES)
     assert float(coarse.sum()) == pytest.approx(1.0)
     assert coarse[:4].sum() > everything[:4].sum()

@@ -1,4 +1,4 @@
-"""Fitting of the level filter, and whether the shipped one does what it was fitted for."""
+"""Fitting of the spectral-envelope post-filter, and whether the shipped one does what it was fitted for."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import pytest
 from numpy.typing import NDArray
 from safetensors.numpy import save_file
 
-from native_dsp.level_network import (
+from native_dsp.filters.envelope_network import (
     BINS,
     BLOCKS,
     COLUMNS,
@@ -19,15 +19,15 @@ from native_dsp.level_network import (
     PACKET_INPUTS,
     PAST_BLOCKS,
     REACH,
-    LevelWeights,
+    EnvelopeWeights,
 )
-from streamcodec.codec.neural_runtime import load_runtime
+from streamcodec.codec.neural.model import load_runtime
 from streamcodec.errors import ModelError
-from streamcodec.models.shipped import DEFAULT_MODEL, LEVEL_WEIGHTS_FILE, load_model
-from streamcodec.training.level_fit import LevelExamples, examples_of, fit
+from streamcodec.models.shipped import DEFAULT_MODEL, ENVELOPE_WEIGHTS_FILE, load_model
+from streamcodec.training.level_fit import EnvelopeExamples, examples_of, fit
 
 
-def left_over(examples: LevelExamples, weights: LevelWeights | None) -> float:
+def left_over(examples: EnvelopeExamples, weights: EnvelopeWeights | None) -> float:
     """Mean square of what is wanted, less what the network gives."""
     wanted = np.clip(examples.wanted.astype(np.float64), -2.0, 2.0)
     if weights is not None:
@@ -44,10 +44,10 @@ def test_the_shipped_filter_knows_levels_better_than_the_decoder(
     speech: NDArray[np.float32], level: int, share: float
 ) -> None:
     runtime = load_runtime(DEFAULT_MODEL)
-    assert runtime.level_weights.hidden_bias.size > 0
+    assert runtime.envelope_weights.hidden_bias.size > 0
     examples = examples_of(runtime, speech[None], np.array([level]))
     assert len(examples.levels) > 20
-    assert left_over(examples, runtime.level_weights) < share * left_over(examples, None)
+    assert left_over(examples, runtime.envelope_weights) < share * left_over(examples, None)
 
 
 def test_examples_are_of_voiced_packets_only(speech: NDArray[np.float32]) -> None:
@@ -71,7 +71,7 @@ def test_fit_finds_what_inputs_tell() -> None:
     packet_inputs = random.standard_normal((packets, PACKET_INPUTS))
     own = levels[:, :, REACH:-REACH]
     wanted = 0.3 * (own[:, PAST_BLOCKS - 1] - own[:, PAST_BLOCKS:].mean(axis=1)) + 0.4 * packet_inputs[:, :BINS]
-    examples = LevelExamples(
+    examples = EnvelopeExamples(
         levels.astype(np.float16),
         np.ones((packets, BLOCKS), np.float32),
         np.full((packets, BLOCKS), 150),
@@ -85,13 +85,15 @@ def test_fit_finds_what_inputs_tell() -> None:
     assert left_over(examples, weights) < 0.3 * before
 
 
-def test_a_level_filter_of_another_shape_is_refused(tmp_path: Path) -> None:
+def test_an_envelope_filter_of_another_shape_is_refused(tmp_path: Path) -> None:
     model = load_model(DEFAULT_MODEL)
     shutil.copytree(model.encoder_path.parent, tmp_path / "other")
-    wrong = model.level_weights._replace(out=np.zeros((BLOCKS + 1, model.level_weights.hidden_bias.size), np.float32))
-    save_file(wrong._asdict(), tmp_path / "other" / LEVEL_WEIGHTS_FILE)
+    wrong = model.envelope_weights._replace(
+        out=np.zeros((BLOCKS + 1, model.envelope_weights.hidden_bias.size), np.float32)
+    )
+    save_file(wrong._asdict(), tmp_path / "other" / ENVELOPE_WEIGHTS_FILE)
     with pytest.raises(ModelError, match="another version"):
-        _ = load_model(str(tmp_path / "other")).level_weights
-    (tmp_path / "other" / LEVEL_WEIGHTS_FILE).write_bytes(b"no such thing")
-    with pytest.raises(ModelError, match="no level filter"):
+        _ = load_model(str(tmp_path / "other")).envelope_weights
+    (tmp_path / "other" / ENVELOPE_WEIGHTS_FILE).write_bytes(b"no such thing")
+    with pytest.raises(ModelError, match="no spectral-envelope post-filter"):
         load_runtime(str(tmp_path / "other"))

@@ -16,7 +16,14 @@ from torch import Tensor, nn
 from streamcodec.training.function_task import FunctionTask
 from streamcodec.training.learning_rate import Constant, Plateau, WarmupCosine, validations_since_best
 from streamcodec.training.loop import RunLimits, TrainingLoop
-from streamcodec.training.task import Figures, OptimiserConfig, Player, TrainingError, TrainingTask, Turn
+from streamcodec.training.task import (
+    Figures,
+    OptimiserConfig,
+    OptimiserStep,
+    TrainedModule,
+    TrainingError,
+    TrainingTask,
+)
 
 
 def line_task(validation: list[float] | None = None, kind: str = "adamw", kill_at: int | None = None) -> FunctionTask:
@@ -49,7 +56,7 @@ def line_task(validation: list[float] | None = None, kind: str = "adamw", kill_a
 
 
 def weights_of(task: FunctionTask) -> Tensor:
-    return torch.cat([p.detach().flatten() for p in task.players["model"].module.parameters()])
+    return torch.cat([p.detach().flatten() for p in task.modules["model"].module.parameters()])
 
 
 @pytest.mark.parametrize("kind", ["adam", "adamw"])
@@ -130,17 +137,19 @@ class Duel(TrainingTask):
         for module in self.modules.values():
             nn.init.ones_(module.weight)
         optimiser = OptimiserConfig(weight_decay=0.0, gradient_clip=10.0)
-        self.players = {name: Player(module, Constant(0.1), optimiser) for name, module in self.modules.items()}
+        self.modules = {
+            name: TrainedModule(module, Constant(0.1), optimiser) for name, module in self.modules.items()
+        }
         self.identity = {"shape": "duel"}
         self.seen: list[tuple[float, ...]] = []
 
-    def turns(self, step: int, progress: float) -> Iterator[Turn]:
+    def optimiser_steps(self, step: int, progress: float) -> Iterator[OptimiserStep]:
         maker, judge = (module.weight.sum() for module in self.modules.values())
-        yield Turn("maker", -maker * judge, {})
+        yield OptimiserStep("maker", -maker * judge, {})
         self.seen.append(tuple(float(module.weight.detach()) for module in self.modules.values()))
         maker, judge = (module.weight.sum() for module in self.modules.values())
         if step % 2 == 0:
-            yield Turn("judge", maker * judge, {"product": maker * judge})
+            yield OptimiserStep("judge", maker * judge, {"product": maker * judge})
 
 
 def test_players_take_turns_and_touch_their_own_weights_only(tmp_path: Path) -> None:

@@ -14,8 +14,8 @@ from streamcodec.training.codec_run import CodecRunOptions, choose_device, setti
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.task import TrainingError
 from streamcodec.training.throughput import Option, audio_s_per_s, bfloat16_is_faster
+from tests.helpers.tiny_model import SETTINGS, TINY
 from tests.training.test_adversarial import SMALL
-from tests.training.tiny import SETTINGS, TINY
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_an_adversarial_run_wants_something_to_start_on(asked: CodecRunOptions) 
         start_run(adversarial)
     start_run(asked).loop.save()
     joined = start_run(adversarial)
-    assert "discriminator" in joined.loop.seats
+    assert "discriminator" in joined.loop.optimiser_states
     assert settings_of(adversarial).learning_rate < settings_of(asked).learning_rate
     own = settings_of(dataclasses.replace(adversarial, learning_rate=5e-5))
     assert (own.learning_rate, own.final_learning_rate) == (5e-5, pytest.approx(5e-5 / 15))

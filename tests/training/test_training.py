@@ -12,26 +12,26 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from native_dsp.pitch_filter import filter_pitch, make_pitch_filter
+from native_dsp.filters.pitch_filter import filter_pitch, make_pitch_filter
 from streamcodec import StreamDecoder, StreamEncoder
-from streamcodec.codec.neural_encoder import LatentAnalysis
-from streamcodec.codec.neural_runtime import load_runtime
+from streamcodec.codec.neural.encoder import LatentAnalysis
+from streamcodec.codec.neural.model import load_runtime
 from streamcodec.models.codec import NeuralCodec, context_available
 from streamcodec.models.config import NeuralConfig
-from streamcodec.training.balance import BANDS, measure_balance_db
+from streamcodec.training.band_gains import BANDS, measure_band_gains_db
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.data import BatchesAhead, DatasetError, SegmentSource, build_cache
-from streamcodec.training.export import MOST_BALANCE_DB, export_decoder, export_model, load_checkpoint
+from streamcodec.training.export import LARGEST_BAND_GAIN_DB, export_decoder, export_model, load_checkpoint
 from streamcodec.training.initialise import grow_from
 from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
 from streamcodec.training.loudness import LoudnessDistance
 from streamcodec.training.post_filter import as_played
-from streamcodec.training.release import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_level, latents_of
+from streamcodec.training.release import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_quality, latents_of
 from streamcodec.training.schedule import draw_conditions
 from streamcodec.training.structure import structure_distance
 from streamcodec.training.task import Figures, TrainingError
-from tests.training.tiny import FACTS, SETTINGS, TINY
+from tests.helpers.tiny_model import FACTS, SETTINGS, TINY
 
 
 def test_cache_is_built_once_and_knows_the_bandwidth(cache: Path) -> None:
@@ -96,11 +96,11 @@ def with_one_expansion(config: NeuralConfig) -> str:
 def test_a_checkpoint_of_the_first_format_is_resumed_and_exported(cache: Path, tmp_path: Path) -> None:
     loop, task = start(cache, tmp_path)
     loop.train_step(0.1)
-    seat = loop.seats["codec"]
+    optimiser_state = loop.optimiser_states["codec"]
     old = {
         "codec": task.codec.state_dict(),
-        "ema": seat.average,
-        "optimiser": seat.optimiser.state_dict(),
+        "ema": optimiser_state.average,
+        "optimiser": optimiser_state.optimiser.state_dict(),
         "step": 1,
         "minutes_done": 0.5,
         "model_config": with_one_expansion(TINY),
@@ -109,8 +109,8 @@ def test_a_checkpoint_of_the_first_format_is_resumed_and_exported(cache: Path, t
     }
     torch.save(old, tmp_path / "checkpoint.pt")
     weights = load_checkpoint(tmp_path / "checkpoint.pt").state_dict()
-    assert seat.average is not None
-    assert all(torch.equal(weights[name], value) for name, value in seat.average.items())
+    assert optimiser_state.average is not None
+    assert all(torch.equal(weights[name], value) for name, value in optimiser_state.average.items())
     again, resumed = start(cache, tmp_path)
     assert (again.step, again.minutes_done) == (1, 0.5)
     loop.train_step(0.2)
@@ -256,8 +256,8 @@ def test_training_hears_what_the_pitch_filter_lets_out(speech: NDArray[np.float3
     torch.manual_seed(0)
     voice = torch.from_numpy(speech[:19_200].copy())
     hoarse = (voice + 0.02 * torch.randn_like(voice)).repeat(2, 1).requires_grad_()
-    level = torch.tensor([[0], [15]]).repeat(1, 40)
-    heard = as_played(hoarse, level, 16, 24_000)
+    quality_index = torch.tensor([[0], [15]]).repeat(1, 40)
+    heard = as_played(hoarse, quality_index, 16, 24_000)
     coarse, fine = (heard.detach() - hoarse.detach()).pow(2).mean(1)
     assert coarse > 3 * fine > 0
     # The filter of the decoder, over the same sound.
@@ -277,14 +277,14 @@ def test_a_grown_model_begins_where_the_smaller_one_stood() -> None:
     with torch.no_grad():
         for parameter in small.parameters():
             parameter.add_(0.02 * torch.randn_like(parameter))
-    large = NeuralCodec(dataclasses.replace(TINY, encoder_dilations_packet=(1, 2, 4, 8), decoder_expansion=5))
+    large = NeuralCodec(dataclasses.replace(TINY, encoder_dilations_frame=(1, 2, 4, 8), decoder_expansion=5))
     grow_from(large, small.state_dict())
-    sound, level = 0.1 * torch.randn(2, 480 * 6), torch.full((2, 6), 2)
+    sound, quality_index = 0.1 * torch.randn(2, 480 * 6), torch.full((2, 6), 2)
     nothing = context_available(2, 6, "independent"), torch.zeros(2, 6, dtype=torch.bool)
     outputs = []
     for codec in (small, large):
         torch.manual_seed(1)
-        outputs.append(codec(sound, level, *nothing))
+        outputs.append(codec(sound, quality_index, *nothing))
     torch.testing.assert_close(outputs[0].samples, outputs[1].samples)
     torch.testing.assert_close(outputs[0].packet_bits_hard, outputs[1].packet_bits_hard)
     with pytest.raises(ValueError, match="has no place"):
@@ -299,7 +299,7 @@ def test_a_run_started_from_another_begins_with_its_averaged_weights(cache: Path
     task = CodecTask(TINY, SETTINGS, cache, start_from=tmp_path / "first" / "checkpoint.pt")
     second = TrainingLoop(task, tmp_path / "second")
     assert second.step == 0
-    average = first.seats["codec"].average
+    average = first.optimiser_states["codec"].average
     assert average is not None
     assert all(torch.equal(task.codec.state_dict()[name], value) for name, value in average.items())
 
@@ -327,7 +327,7 @@ def test_drawn_conditions_are_possible_ones() -> None:
 def test_offline_network_equals_stepped_network() -> None:
     torch.manual_seed(1)
     codec = NeuralCodec(TINY).eval()
-    sound = 0.1 * torch.randn(1, 10 * TINY.packet_samples)
+    sound = 0.1 * torch.randn(1, 10 * TINY.frame_samples)
     companded = codec.spectrum.compand(codec.spectrum.analyse(sound))
     with torch.no_grad():
         whole, _ = codec.encoder(companded, codec.encoder.initial_state(1))
@@ -395,22 +395,22 @@ def test_balance_is_measured_and_evened_out(trained: Path, tmp_path: Path) -> No
 
     export_model(codec, tmp_path / "plain", FACTS, pitch_strengths=((0.0, 0.0), (1.0, 0.0)))
 
-    def measured(name: str, balance_db: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        if balance_db is not None:
+    def measured(name: str, band_gains_db: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        if band_gains_db is not None:
             shutil.copytree(tmp_path / "plain", tmp_path / name)
-            export_decoder(codec, tmp_path / name, balance_db=balance_db)
+            export_decoder(codec, tmp_path / name, band_gains_db=band_gains_db)
         runtime = load_runtime(str(tmp_path / name))
-        return measure_balance_db(runtime, [sound], latents_of(runtime, [sound]))
+        return measure_band_gains_db(runtime, [sound], latents_of(runtime, [sound]))
 
     plain_db = measured("plain", None)
-    assert plain_db.shape == (TINY.levels, BANDS)
+    assert plain_db.shape == (TINY.qualities, BANDS)
     # What is said to be 1.5 dB too loud comes out 1.5 dB quieter, and the other levels as before.
-    too_loud_db = np.zeros((TINY.levels, BANDS))
+    too_loud_db = np.zeros((TINY.qualities, BANDS))
     too_loud_db[-1] = 1.5
     quieter_db = measured("quieter", too_loud_db)
     np.testing.assert_allclose((plain_db - quieter_db)[-1], 1.5, atol=0.2)
     np.testing.assert_allclose(quieter_db[:-1], plain_db[:-1], atol=0.2)
-    left_db = plain_db - np.clip(plain_db, -MOST_BALANCE_DB, MOST_BALANCE_DB)
+    left_db = plain_db - np.clip(plain_db, -LARGEST_BAND_GAIN_DB, LARGEST_BAND_GAIN_DB)
     # Neighbouring bands share bins, so a cliff between two cannot be evened out to the decibel.
     np.testing.assert_allclose(measured("even", plain_db), left_db, atol=1.0)
 
@@ -436,7 +436,7 @@ def test_coded_rate_matches_the_cross_entropy(trained: Path, tmp_path: Path) -> 
     assert float(gaps[3]["stream_saving"]) == pytest.approx(
         1 - float(gaps[3]["bytes_kbps"]) / float(gaps[2]["bytes_kbps"]), abs=1e-3
     )
-    assert kbps_by_level(runtime, latents)["stream"][2] == pytest.approx(float(gaps[3]["bytes_kbps"]))
+    assert kbps_by_quality(runtime, latents)["stream"][2] == pytest.approx(float(gaps[3]["bytes_kbps"]))
     # What the report calls cross-entropy is the rate that training lowers.
     key_period = 50
     start = sound[: 480 * key_period]

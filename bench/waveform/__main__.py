@@ -1,0 +1,234 @@
+"""Tables of the waveform tiers over a folder of clips, one subfolder per kind.
+
+Example::
+
+    python -m bench.waveform dev --every 4
+    python -m bench.waveform dev --json bench/results/exact_dev.json
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import json
+import time
+from collections import defaultdict
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import soundfile
+from rich.console import Console
+from rich.table import Table
+
+from bench.waveform.clips import Clip, read_clips
+from bench.waveform.listening import listening_rows, plot_listening
+from bench.waveform.lossy_peers import LOSSY_PEERS, peer_snr_db
+from bench.waveform.peers import LOSSLESS_PEERS
+from streamcodec.codec.files.oneshot import encode_file
+from streamcodec.codec.lossless.engine import LosslessDecoder, LosslessEncoder
+from streamcodec.codec.near_lossless.engine import (
+    NearLosslessDecoder,
+    NearLosslessEncoder,
+    decode_signal,
+    encode_signal,
+    step_for_bytes,
+)
+from streamcodec.codec.near_lossless.format import default_block_samples
+
+NEAR_RATE_HZ = 44_100
+NEAR_SECONDS = 6.0
+RATIOS = (8, 30)
+# A peer's real ratio, as a share of the one asked for, from which on it counts as being at the same size.
+LEAST_REAL_SHARE = 0.85
+# A packet's own bytes, where one payload travels or is stored as one packet.
+PACKET_BYTES = 9
+
+Row = dict[str, Any]
+
+
+def lossless_clip(clip: Clip, key_seconds: float, block_ms: int) -> tuple[int, int, float, float]:
+    """Payload bytes, number of payloads, and CPU seconds to code and to decode; every sample is compared."""
+    block = clip.sample_rate_hz * block_ms // 1000
+    encoder = LosslessEncoder(clip.sample_rate_hz, clip.samples.shape[1], 16, block)
+    every = max(1, round(key_seconds * 1000 / block_ms)) if key_seconds else 0
+    blocks = [clip.samples[i : i + block] for i in range(0, len(clip.samples), block)]
+    start = time.process_time()
+    payloads = [encoder.encode(part, bool(every and n % every == 0)) for n, part in enumerate(blocks)]
+    middle = time.process_time()
+    decoder = LosslessDecoder()
+    decoded = [decoder.decode(payload) for payload in payloads]
+    end = time.process_time()
+    if not np.array_equal(np.concatenate(decoded), clip.samples):
+        raise AssertionError(f"{clip.name} did not come back bit for bit")
+    return sum(map(len, payloads)), len(payloads), middle - start, end - middle
+
+
+def lossless_file_bytes(clip: Clip) -> int:
+    """Size of a ``.sc`` file with everything that belongs to one: header, records, key packets, index."""
+    source, coded = io.BytesIO(), io.BytesIO()
+    soundfile.write(source, clip.samples, clip.sample_rate_hz, subtype="PCM_16", format="WAV")
+    source.seek(0)
+    encode_file(source, coded, tier="lossless")
+    return coded.tell()
+
+
+def lossless_rows(clips: list[Clip]) -> list[Row]:
+    """Sizes relative to FLAC -8 where that is installed, else to PCM; speeds in multiples of 44.1 kHz mono real time.
+
+    CPU time of the codec alone for streamcodec; wall time with start-up for peers, which shows them too slow.
+    """
+    sizes: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    seconds: dict[str, list[float]] = defaultdict(lambda: [0.0, 0.0])
+    pcm: dict[str, int] = defaultdict(int)
+    samples = sum(clip.samples.size for clip in clips)
+    lossless_clip(clips[0], 0, 20)
+    for clip in clips:
+        pcm[clip.kind] += clip.pcm_bytes
+        for key_seconds in (0.0, 2.0):
+            name = f"streamcodec, key every {key_seconds:g} s" if key_seconds else "streamcodec"
+            size, count, coding, decoding = lossless_clip(clip, key_seconds, 20)
+            sizes[name][clip.kind] += size
+            seconds[name][0] += coding
+            seconds[name][1] += decoding
+            if not key_seconds:
+                sizes[f"{name}, packets"][clip.kind] += size + PACKET_BYTES * count
+                sizes[f"{name}, files"][clip.kind] += lossless_file_bytes(clip)
+        for peer in LOSSLESS_PEERS:
+            if peer.installed:
+                size, spent = peer.run(clip)
+                sizes[peer.name][clip.kind] += size
+                seconds[peer.name][0] += spent
+    reference = sizes.get("FLAC -8", pcm)
+    rows = []
+    for name, by_kind in sizes.items():
+        row: Row = {"codec": name}
+        for kind in pcm:
+            row[f"{kind} / FLAC -8"] = round(by_kind[kind] / reference[kind], 4)
+        row["all / FLAC -8"] = round(sum(by_kind.values()) / sum(reference[kind] for kind in pcm), 4)
+        row["all / PCM"] = round(sum(by_kind.values()) / sum(pcm.values()), 4)
+        coding, decoding = seconds.get(name, (0.0, 0.0))
+        row["encode x RT"] = round(samples / NEAR_RATE_HZ / coding, 1) if coding else None
+        row["decode x RT"] = round(samples / NEAR_RATE_HZ / decoding, 1) if decoding else None
+        rows.append(row)
+    return rows
+
+
+def near_lossless_clip(clip: Clip, ratio: float, block_samples: int) -> tuple[float, float, float]:
+    """Real ratio, signal-to-noise ratio in dB of the 16-bit result, mean squared error over squared peak."""
+    signal = clip.samples.astype(np.float32) / np.float32(32768)
+    step = step_for_bytes(signal, clip.sample_rate_hz, int(clip.pcm_bytes / ratio), "mse", block_samples)
+    payloads = encode_signal(NearLosslessEncoder(clip.sample_rate_hz, 1, step, "mse", block_samples), signal)
+    decoded = np.clip(np.rint(decode_signal(payloads, len(signal)) * 32768.0), -32768, 32767)
+    noise = np.mean((decoded - clip.samples) ** 2)
+    power = np.mean(clip.samples.astype(np.float64) ** 2)
+    peak = float(np.abs(clip.samples.astype(np.int32)).max())
+    return (
+        clip.pcm_bytes / sum(map(len, payloads)),
+        float(10 * np.log10(power / max(noise, 1e-6))),
+        float(noise / peak**2),
+    )
+
+
+def fair_snr_db(ratio: float, real_ratio: float, snr_db: float, _error: float) -> float:
+    """A peer's figure, or nothing to beat where its file is far too large: Vorbis has a lowest quality."""
+    return snr_db if real_ratio > LEAST_REAL_SHARE * ratio else -np.inf
+
+
+def near_lossless_rows(clips: list[Clip]) -> list[Row]:
+    """Mean SNR per kind at fixed real ratios of 16-bit mono at 44.1 kHz, every clip at its own step."""
+    clips = [clip.resampled(NEAR_RATE_HZ, NEAR_SECONDS) for clip in clips]
+    short = default_block_samples(NEAR_RATE_HZ)
+    coders: dict[str, Callable[[Clip, float], tuple[float, float, float]]] = {
+        f"streamcodec {1000 * block / NEAR_RATE_HZ:.1f} ms": (
+            lambda clip, ratio, block=block: near_lossless_clip(clip, ratio, block)
+        )
+        for block in (short, 2 * short)
+    }
+    for peer in LOSSY_PEERS:
+        coders[peer] = lambda clip, ratio, peer=peer: (
+            *peer_snr_db(peer, clip, int(clip.pcm_bytes / ratio)),
+            float("nan"),
+        )
+    rows = []
+    for ratio in RATIOS:
+        found = {name: [code(clip, ratio) for clip in clips] for name, code in coders.items()}
+        best_peer = np.max([[fair_snr_db(ratio, *result) for result in found[peer]] for peer in LOSSY_PEERS], axis=0)
+        for name, results in found.items():
+            real, snr_db, errors = (np.array(column) for column in zip(*results, strict=True))
+            by_kind = {
+                kind: snr_db[[clip.kind == kind for clip in clips]] for kind in dict.fromkeys(c.kind for c in clips)
+            }
+            row: Row = {"codec": name, "ratio": ratio, "real ratio": round(float(np.mean(real)), 2)}
+            row |= {f"{kind} SNR dB": round(float(np.mean(values)), 2) for kind, values in by_kind.items()}
+            row["mean of kinds dB"] = round(float(np.mean([np.mean(values) for values in by_kind.values()])), 2)
+            row["mean of clips dB"] = round(float(np.mean(snr_db)), 2)
+            if name not in LOSSY_PEERS:
+                row["clips with MSE <= 4.4e-6"] = f"{sum(errors <= 4.4e-6)}/{len(errors)}"
+                row["clips above every peer"] = f"{sum(snr_db > best_peer)}/{len(snr_db)}"
+            rows.append(row)
+    return rows
+
+
+def near_lossless_speed(clip: Clip, key: bool) -> Row:
+    """CPU time per 10 ms of sound at ratio 8, both ways, in the default block length; ``key``: key blocks alone."""
+    signal = clip.resampled(NEAR_RATE_HZ, NEAR_SECONDS).samples.astype(np.float32) / np.float32(32768)
+    encoder = NearLosslessEncoder(NEAR_RATE_HZ)
+    block = encoder.format.block_samples
+    blocks = signal[: len(signal) // block * block].reshape(-1, block, 1)
+    decoder, costs = NearLosslessDecoder(), []
+    for part in blocks:
+        start = time.process_time()
+        decoder.decode(encoder.encode(part, key))
+        costs.append((time.process_time() - start) * 1000 * 10 / (1000 * block / NEAR_RATE_HZ))
+    p50, p95, p99 = np.percentile(costs[5:], [50, 95, 99])
+    name = "ms per 10 ms, both ways" + (", key blocks alone" if key else "")
+    return {name: {"p50": round(p50, 3), "p95": round(p95, 3), "p99": round(p99, 3)}}
+
+
+def show(title: str, rows: list[Row]) -> None:
+    """Print one table."""
+    table = Table(title=title)
+    columns = list(dict.fromkeys(key for row in rows for key in row))
+    for column in columns:
+        table.add_column(column)
+    for row in rows:
+        table.add_row(*("" if row.get(column) is None else str(row[column]) for column in columns))
+    Console(width=200).print(table)
+
+
+def main() -> None:
+    """Measure, print, and write JSON where asked to."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("root", type=Path, help="folder with one subfolder of FLAC or WAV clips per kind")
+    parser.add_argument("--every", type=int, default=1, help="take every n-th clip of each kind")
+    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--plot", type=Path, help="where to draw quality against rate, as PNG")
+    parser.add_argument("--skip-lossless", action="store_true", help="near-lossless alone")
+    arguments = parser.parse_args()
+    clips = read_clips(arguments.root, arguments.every)
+    exact = [] if arguments.skip_lossless else lossless_rows(clips)
+    if exact:
+        show("Lossless, 16 bit", exact)
+    near = near_lossless_rows(clips)
+    show("Near-lossless, 44.1 kHz mono, optimised for MSE, real bytes", near)
+    listening = listening_rows(clips)
+    show("Near-lossless, for listening, beside Opus at the same bytes", listening)
+    speed = near_lossless_speed(clips[0], False) | near_lossless_speed(clips[0], True)
+    print(speed)
+    if arguments.json:
+        figures = {
+            "clips": len(clips),
+            "lossless": exact,
+            "near-lossless": near,
+            "listening": listening,
+            "near-lossless speed": speed,
+        }
+        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
+    if arguments.plot:
+        plot_listening(listening, arguments.plot)
+
+
+if __name__ == "__main__":
+    main()

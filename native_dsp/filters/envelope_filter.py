@@ -1,0 +1,244 @@
+"""Level filter after the pitch filter: what a voice's bands flutter by from packet to packet is taken back.
+
+Few bits leave the levels of single bands off by several decibels, by other ones in every packet and where two packets
+meet. Half of that can be told from the decoded sound, and from what the decoder meant it to be: a small network has
+learnt from decoded and original speech what the levels are likely to have been
+(``native_dsp.filters.envelope_network``). Voiced blocks are brought there by filters of linear phase.
+
+It adds no delay: the packet is there as a whole, and for the 5 ms after it stands the half of them that overlap-add
+has.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.filters.envelope_network import (
+    BINS,
+    BLOCKS,
+    COLUMNS,
+    LOWEST_BIN,
+    PAST_BLOCKS,
+    REACH,
+    TOP_BIN,
+    EnvelopeFeatures,
+    EnvelopeWeights,
+    describe_bins,
+    describe_packet,
+    infer,
+)
+from native_dsp.jit import kernel, unordered_kernel
+from native_dsp.state import copy_state
+from native_dsp.transforms.fft import FftPlan, make_fft, rfft_inline
+from native_dsp.transforms.windows import hann_periodic
+
+Float32Array = NDArray[np.float32]
+
+BLOCK_S = 0.005
+FFT_SAMPLES = 512
+SMOOTHING_HZ = 100.0
+"""Half the width of the triangle by which powers are averaged over frequency."""
+SPREAD = 2
+"""Bins to either side that the triangle reaches."""
+FIRST_BIN = LOWEST_BIN - REACH
+FULL_FROM_HZ, FULL_TO_HZ, EDGE_HZ = 350.0, 1_600.0, 100.0
+"""Between these frequencies levels are changed, less and less over what is beyond."""
+POWER_FLOOR = 1e-7
+LARGEST_CHANGE = 0.92
+"""Nepers, 8 dB."""
+NOT_VOICED, VOICED = 0.15, 0.35
+"""Likenesses of a block to the period before below which nothing is done, and from which all is."""
+FADE_SAMPLES = 60
+
+
+class EnvelopeFilterState(NamedTuple):
+    """Memory, constants and scratch of one stream; not to be shared between streams or threads.
+
+    Shape: sound ``[FFT_SAMPLES + packet + FFT_SAMPLES / 2]``; levels ``[PAST_BLOCKS + BLOCKS, COLUMNS]``, log
+    amplitudes of the bins from ``FIRST_BIN`` on; excess ``[BLOCKS, bins]``, the gain of each bin less one; taps ``[2,
+    half + 1]``, of the filters before and now, from the middle outwards; ahead ``[half]``, for the caller to fill;
+    window ``[FFT_SAMPLES]``; smoothing ``[2 * SPREAD + 1]``; cosines ``[bins, half + 1]``; share ``[bins]``; frame,
+    real, imaginary, power, changed: scratch.
+    """
+
+    sound: Float32Array
+    levels: Float32Array
+    excess: Float32Array
+    taps: Float32Array
+    ahead: Float32Array
+    window: Float32Array
+    smoothing: Float32Array
+    cosines: Float32Array
+    share: Float32Array
+    frame: Float32Array
+    real: Float32Array
+    imaginary: Float32Array
+    power: Float32Array
+    changed: Float32Array
+    features: EnvelopeFeatures
+    fft: FftPlan
+
+    def copy(self) -> EnvelopeFilterState:
+        """An independent copy."""
+        return copy_state(self)
+
+
+def make_envelope_filter(sample_rate_hz: int, frame_samples: int, features: EnvelopeFeatures) -> EnvelopeFilterState:
+    """A stream that has heard silence; with a network to be asked, packets must be of 20 ms, or ValueError."""
+    half = round(BLOCK_S * sample_rate_hz)
+    if features.hidden.size and frame_samples != BLOCKS * half:
+        raise ValueError(f"packets must be of {BLOCKS} blocks of {half} samples, got {frame_samples} samples")
+    bins = np.arange(LOWEST_BIN, TOP_BIN)
+    bins_hz = bins * (sample_rate_hz / FFT_SAMPLES)
+    rise, fall = (bins_hz - FULL_FROM_HZ) / EDGE_HZ + 1.0, (FULL_TO_HZ - bins_hz) / EDGE_HZ + 1.0
+    window = hann_periodic(FFT_SAMPLES)
+    away_hz = np.abs(np.arange(-SPREAD, SPREAD + 1)) * (sample_rate_hz / FFT_SAMPLES)
+    triangle = np.maximum(1.0 - away_hz / SMOOTHING_HZ, 0.0)
+    distance = np.arange(half + 1)
+    taper = np.sqrt(0.5 + 0.5 * np.cos(np.pi * distance / (half + 1)))
+    cosines = np.cos(2.0 * np.pi * np.outer(bins, distance) / FFT_SAMPLES) * (2.0 / FFT_SAMPLES) * taper
+    return EnvelopeFilterState(
+        sound=np.zeros(FFT_SAMPLES + frame_samples + FFT_SAMPLES // 2, np.float32),
+        levels=np.full((PAST_BLOCKS + BLOCKS, COLUMNS), 0.5 * np.log(POWER_FLOOR), np.float32),
+        excess=np.zeros((BLOCKS, bins.size), np.float32),
+        taps=np.zeros((2, half + 1), np.float32),
+        ahead=np.zeros(half, np.float32),
+        window=window / np.float32(np.sqrt(np.sum(np.square(window, dtype=np.float64)))),
+        smoothing=(triangle / triangle.sum()).astype(np.float32),
+        cosines=cosines.astype(np.float32),
+        share=np.clip(np.minimum(rise, fall), 0.0, 1.0).astype(np.float32),
+        frame=np.zeros(FFT_SAMPLES, np.float32),
+        real=np.zeros(FFT_SAMPLES // 2 + 1, np.float32),
+        imaginary=np.zeros(FFT_SAMPLES // 2 + 1, np.float32),
+        power=np.zeros(COLUMNS + 2 * SPREAD, np.float32),
+        changed=np.zeros(half, np.float32),
+        features=features,
+        fft=make_fft(FFT_SAMPLES),
+    )
+
+
+@kernel
+def _measure(state: EnvelopeFilterState, start: int, row: int) -> None:
+    """Levels of the bins in the window that begins at ``start``."""
+    frame, window, power, smoothing = state.frame, state.window, state.power, state.smoothing
+    for i in range(len(frame)):
+        frame[i] = state.sound[start + i] * window[i]
+    rfft_inline(state.fft, frame, state.real, state.imaginary)
+    real, imaginary = state.real[FIRST_BIN - SPREAD :], state.imaginary[FIRST_BIN - SPREAD :]
+    for k in range(len(power)):
+        power[k] = real[k] * real[k] + imaginary[k] * imaginary[k]
+    level = state.levels[row]
+    for k in range(len(level)):
+        mean = np.float32(POWER_FLOOR)
+        for o in range(len(smoothing)):
+            mean += smoothing[o] * power[k + o]
+        level[k] = np.float32(0.5) * np.log(mean)
+
+
+@unordered_kernel
+def take_in(state: EnvelopeFilterState, samples: Float32Array) -> None:
+    """Move the memory on by a packet, and measure the levels of its blocks.
+
+    Those of the last two blocks before are measured anew, now that what follows them is known.
+    """
+    sound, levels, ahead = state.sound, state.levels, state.ahead
+    packet = len(samples)
+    block = packet // BLOCKS
+    for i in range(FFT_SAMPLES):
+        sound[i] = sound[i + packet]
+    for i in range(packet):
+        sound[FFT_SAMPLES + i] = samples[i]
+    for i in range(len(ahead)):
+        sound[FFT_SAMPLES + packet + i] = ahead[i]
+    for row in range(PAST_BLOCKS):
+        for k in range(levels.shape[1]):
+            levels[row, k] = levels[row + BLOCKS, k]
+    first = FFT_SAMPLES // 2 + block // 2
+    for j in range(-2, BLOCKS):
+        _measure(state, first + j * block, PAST_BLOCKS + j)
+
+
+@unordered_kernel
+def _convolve(sound: Float32Array, middle: int, taps: Float32Array, out: Float32Array) -> None:
+    """What a symmetric filter makes of the sound from ``middle`` on.
+
+    Shape: taps ``[half + 1]``, the middle first -> out, as many samples as it has room for.
+    """
+    here, first = sound[middle:], taps[0]
+    for i in range(len(out)):
+        out[i] = first * here[i]
+    for m in range(1, len(taps)):
+        tap, before, after = taps[m], sound[middle - m :], sound[middle + m :]
+        for i in range(len(out)):
+            out[i] += tap * (before[i] + after[i])
+
+
+@unordered_kernel
+def _apply(state: EnvelopeFilterState, middle: int, before: int, now: int, samples: Float32Array) -> None:
+    """Add to one block what its filter and, fading, that of the block before make of it."""
+    old, new, changed = state.taps[before], state.taps[now], state.changed
+    fading = changed[:FADE_SAMPLES]
+    _convolve(state.sound, middle, old, fading)
+    step = np.float32(1.0 / FADE_SAMPLES)
+    for i in range(FADE_SAMPLES):
+        samples[i] += (np.float32(1) - step * (np.float32(i) + np.float32(0.5))) * fading[i]
+    _convolve(state.sound, middle, new, changed)
+    for i in range(FADE_SAMPLES):
+        samples[i] += step * (np.float32(i) + np.float32(0.5)) * changed[i]
+    for i in range(FADE_SAMPLES, len(samples)):
+        samples[i] += changed[i]
+
+
+@kernel
+def filter_envelope(
+    state: EnvelopeFilterState,
+    weights: EnvelopeWeights,
+    correlations: Float32Array,
+    lags: NDArray[np.int64],
+    quality: float,
+    samples: Float32Array,
+) -> None:
+    """Filter one packet in place; the state goes on. Packets without a voice pass unchanged.
+
+    ``state.ahead`` has to hold the best guess at what comes next, and ``state.features`` what the decoder meant
+    (:func:`~native_dsp.filters.envelope_network.store_spectrum`); ``quality`` is 0 at the coarsest quality index and
+    1 at the finest.
+
+    Shape: likenesses and lags ``[BLOCKS]``, as the pitch filter left them; samples ``[packet]``.
+    """
+    if len(weights.hidden_bias) == 0:
+        return
+    take_in(state, samples)
+    excess, taps, cosines, features = state.excess, state.taps, state.cosines, state.features
+    size = len(samples) // BLOCKS
+    voiced = False
+    for j in range(BLOCKS):
+        voiced = voiced or correlations[j] > NOT_VOICED
+    if voiced:
+        describe_packet(features)
+        describe_bins(state.levels, correlations, lags, quality, features.inputs)
+        infer(features, weights)
+        for i in range(BINS):
+            for j in range(BLOCKS):
+                share = min(max((correlations[j] - NOT_VOICED) / (VOICED - NOT_VOICED), 0.0), 1.0)
+                change = min(
+                    max(np.float32(share) * features.answer[i, j], np.float32(-LARGEST_CHANGE)),
+                    np.float32(LARGEST_CHANGE),
+                )
+                excess[j, i] = np.exp(state.share[i] * change) - np.float32(1)
+    for j in range(BLOCKS):
+        before, now = j % 2, (j + 1) % 2
+        new = taps[now]
+        for m in range(len(new)):
+            new[m] = 0
+        if correlations[j] > NOT_VOICED:
+            for i in range(BINS):
+                gain, row = excess[j, i], cosines[i]
+                for m in range(len(new)):
+                    new[m] += gain * row[m]
+        # Where both are zero the sound stays as it is to the last bit.
+        if new[0] != 0 or taps[before, 0] != 0:
+            _apply(state, FFT_SAMPLES + j * size, before, now, samples[j * size : (j + 1) * size])

@@ -1,0 +1,300 @@
+"""Pitch filter after a decoder: sound between the harmonics of a voice gives way to the pitch period before.
+
+A decoder of few bits that predicts spectra knows nothing of a waveform's period: what it cannot tell it fills with
+noise, also between the harmonics, where a voice has none. Adding the sound of one period ago keeps what repeats and
+halves what does not. As in Valin et al., "A perceptually-motivated approach for low-complexity, real-time enhancement
+of fullband speech" (2020), that is done band by band, as far as a band repeats itself, and every band keeps its
+energy. Here it works on samples, and the bands add up to the sound itself, so where nothing repeats nothing changes.
+
+Harmonics of few bits flutter, too: their phases jump from packet to packet, and where two packets meet they cancel.
+So a band keeps its energy on average, not in every block: a dip is filled by the period before. Half of what is
+repeated is what was played, not what was decoded, so that phases go on; and what is left of a voice's ups and downs
+from block to block is evened out a little.
+
+It adds no delay: what bands need to know of the 1 ms to come is taken from the half of it that overlap-add has.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.jit import kernel, unordered_kernel
+from native_dsp.state import copy_state
+
+Float32Array = NDArray[np.float32]
+
+BAND_EDGES_HZ = (500.0, 1_000.0, 1_800.0, 3_000.0, 4_500.0)
+"""The lowest three bands together are what a pitch is looked for in."""
+PITCH_EDGE = 2
+LOWEST_PITCH_HZ, HIGHEST_PITCH_HZ = 58.5, 420.0
+BLOCK_S, WINDOW_S, AHEAD_S = 0.005, 0.02, 0.001
+COARSE_STEP = 3
+"""Lags are looked for in every third sample first."""
+LONG_LAG_PENALTY = 4.8
+"""Per second of lag: two periods repeat as well as one."""
+LEAST_PITCH, LEAST_BAND = 0.3, 0.6
+"""Correlations below which nothing is done, of the low bands together and of each band."""
+CORRELATION_SHARES = (0.95, 0.95, 0.8, 0.0, 0.0, 0.0)
+"""A band below 1.8 kHz counts as repeating at least as well as this share of how well those bands together do: what a
+jump of phase has spoilt belongs to the same voice. Above, noise is no harmonic's, and ViSQOL hears it flattened."""
+FULL_GAIN = 0.5
+"""Share of the period before, to one of the sound, in a band that repeats exactly."""
+FEEDBACK = 0.5
+"""Share of the period before that is taken as it was played; the rest is taken as it was decoded."""
+ENERGY_MEMORY = 0.9
+"""Share that a block's energies keep, a block later, in the averages which make a band keep its energy."""
+LARGEST_LEVELLING = 1.2
+"""How far a block is brought to the level of the period before."""
+SILENCE_POWER = 1e-8
+ENERGY_FLOOR = 1e-10
+LARGEST_CORRECTION = 2.0
+
+
+class PitchFilterState(NamedTuple):
+    """Memory and scratch of one stream; not to be shared between streams or threads.
+
+    Shape: taps ``[edges, ahead + 1]``, from the middle outwards; sound ``[past + packet + ahead]``; low ``[past +
+    packet]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past + packet]``; repeated, like
+    bands, what a period later is added to them; lag int64 ``[1]``, gains and corrections ``[edges + 1]``, as they
+    were at the end of the last block; energies ``[edges + 1, 2]``, averages before and after the comb; mixed
+    ``[block]``; out ``[packet]``; ahead ``[ahead]``, for the caller to fill; lags int64 and correlations
+    ``[blocks]``, what was found in the packet, which tells others where there is a voice.
+    """
+
+    taps: Float32Array
+    sound: Float32Array
+    low: Float32Array
+    coarse: Float32Array
+    bands: Float32Array
+    repeated: Float32Array
+    lag: NDArray[np.int64]
+    gains: Float32Array
+    corrections: Float32Array
+    energies: Float32Array
+    mixed: Float32Array
+    out: Float32Array
+    ahead: Float32Array
+    lags: NDArray[np.int64]
+    correlations: Float32Array
+    block_samples: int
+    window_samples: int
+    shortest_lag: int
+    longest_lag: int
+
+    def copy(self) -> PitchFilterState:
+        """An independent copy."""
+        return copy_state(self)
+
+
+def make_pitch_filter(sample_rate_hz: int, frame_samples: int) -> PitchFilterState:
+    """A stream that has heard silence; ``frame_samples`` must be whole blocks of 5 ms."""
+    block, window = round(BLOCK_S * sample_rate_hz), round(WINDOW_S * sample_rate_hz)
+    ahead = round(AHEAD_S * sample_rate_hz)
+    if frame_samples % block or block % COARSE_STEP:
+        raise ValueError(f"packets must be blocks of {block} samples, a multiple of {COARSE_STEP}")
+    shortest, longest = int(sample_rate_hz / HIGHEST_PITCH_HZ), int(sample_rate_hz / LOWEST_PITCH_HZ)
+    past = -(-(window + longest + COARSE_STEP) // block) * block
+    bands = len(BAND_EDGES_HZ) + 1
+    return PitchFilterState(
+        taps=np.stack([low_pass_taps(edge_hz / sample_rate_hz, ahead) for edge_hz in BAND_EDGES_HZ]),
+        sound=np.zeros(past + frame_samples + ahead, np.float32),
+        low=np.zeros(past + frame_samples, np.float32),
+        coarse=np.zeros((past + frame_samples) // COARSE_STEP, np.float32),
+        bands=np.zeros((bands, past + frame_samples), np.float32),
+        repeated=np.zeros((bands, past + frame_samples), np.float32),
+        lag=np.full(1, longest, np.int64),
+        gains=np.zeros(bands, np.float32),
+        corrections=np.ones(bands, np.float32),
+        energies=np.zeros((bands, 2), np.float32),
+        mixed=np.zeros(block, np.float32),
+        out=np.zeros(frame_samples, np.float32),
+        ahead=np.zeros(ahead, np.float32),
+        lags=np.full(frame_samples // block, longest, np.int64),
+        correlations=np.zeros(frame_samples // block, np.float32),
+        block_samples=block,
+        window_samples=window,
+        shortest_lag=shortest,
+        longest_lag=longest,
+    )
+
+
+def low_pass_taps(cycles_per_sample: float, half: int) -> Float32Array:
+    """Second half of a symmetric low-pass filter, a windowed sinc that passes a constant unchanged.
+
+    Shape: output ``[half + 1]``, the middle first.
+    """
+    n = np.arange(half + 1)
+    taps = 2.0 * cycles_per_sample * np.sinc(2.0 * cycles_per_sample * n) * (0.54 + 0.46 * np.cos(np.pi * n / half))
+    return np.asarray(taps / (2.0 * taps.sum() - taps[0]), np.float32)
+
+
+@unordered_kernel
+def _take_in(state: PitchFilterState, samples: Float32Array, ahead: Float32Array) -> None:
+    """Move the memory on by a packet, and split that into bands."""
+    sound, low, coarse, bands, taps = state.sound, state.low, state.coarse, state.bands, state.taps
+    repeated = state.repeated
+    packet, reach = len(samples), len(ahead)
+    edges, past = len(taps), len(low) - len(samples)
+    for i in range(past):
+        sound[i] = sound[i + packet]
+        low[i] = low[i + packet]
+    for i in range(past // COARSE_STEP):
+        coarse[i] = coarse[i + packet // COARSE_STEP]
+    for i in range(packet):
+        sound[past + i] = samples[i]
+    for i in range(reach):
+        sound[past + packet + i] = ahead[i]
+    for e in range(edges + 1):
+        band, played = bands[e], repeated[e]
+        for i in range(past):
+            band[i] = band[i + packet]
+            played[i] = played[i + packet]
+        newest = band[past:]
+        if e == edges:
+            for i in range(packet):
+                newest[i] = samples[i]
+        else:
+            middle = taps[e, 0]
+            for i in range(packet):
+                newest[i] = middle * samples[i]
+            for k in range(1, reach + 1):
+                tap, before, after = taps[e, k], sound[past - k :], sound[past + k :]
+                for i in range(packet):
+                    newest[i] += tap * (before[i] + after[i])
+    newest = low[past:]
+    for i in range(packet):
+        newest[i] = bands[PITCH_EDGE, past + i]
+    for i in range(packet // COARSE_STEP):
+        coarse[past // COARSE_STEP + i] = newest[COARSE_STEP * i]
+    # Each low-pass signal holds all bands below it: what is left of it is the band.
+    for e in range(edges, 0, -1):
+        band, below = bands[e][past:], bands[e - 1][past:]
+        for i in range(packet):
+            band[i] -= below[i]
+
+
+@unordered_kernel
+def correlation_at(x: Float32Array, start: int, end: int, lag: int) -> float:
+    """Correlation of a stretch of sound with that of ``lag`` samples before, -1 to 1."""
+    here, there = x[start:end], x[start - lag : end - lag]
+    product, own, other = np.float32(0), np.float32(0), np.float32(0)
+    for i in range(end - start):
+        product += here[i] * there[i]
+        own += here[i] * here[i]
+        other += there[i] * there[i]
+    power = float(own) * float(other)
+    return float(product) / np.sqrt(power) if power > 0.0 else 0.0
+
+
+@unordered_kernel
+def _find_lag(state: PitchFilterState, end: int) -> tuple[int, float]:
+    """The period of the window that ends at ``end``, and how well the low bands repeat after it."""
+    coarse, window = state.coarse, state.window_samples // COARSE_STEP
+    last = end // COARSE_STEP
+    own = 0.0
+    for i in range(last - window, last):
+        own += coarse[i] * coarse[i]
+    if own < SILENCE_POWER * window:
+        return state.lag[0], 0.0
+    shortest, longest = state.shortest_lag // COARSE_STEP, state.longest_lag // COARSE_STEP
+    penalty = LONG_LAG_PENALTY * BLOCK_S / state.block_samples
+    best, found = 0.0, 0
+    for lag in range(shortest, longest + 1):
+        correlation = correlation_at(coarse, last - window, last, lag) * (1.0 - penalty * COARSE_STEP * lag)
+        if correlation > best:
+            best, found = correlation, lag
+    if found == 0:
+        return state.lag[0], 0.0
+    best, lag_found = 0.0, state.lag[0]
+    around = COARSE_STEP * found
+    for lag in range(max(around - 2, state.shortest_lag), min(around + 2, state.longest_lag) + 1):
+        correlation = correlation_at(state.low, end - state.window_samples, end, lag)
+        if correlation > best:
+            best, lag_found = correlation, lag
+    return lag_found, best
+
+
+@unordered_kernel
+def _comb(state: PitchFilterState, start: int, b: int, lag: int, gain: np.float32, out: Float32Array) -> None:
+    """Add one band of one block to ``out``, filtered; old lag and gain fade into the new ones.
+
+    Shape: out ``[block]``.
+    """
+    block, mixed = len(out), state.mixed
+    before_gain, before_lag = state.gains[b], state.lag[0]
+    here, repeated = state.bands[b][start : start + block], state.repeated[b]
+    newest = repeated[start : start + block]
+    # A period shorter than a block has some of this block a period before: that is repeated as decoded.
+    for i in range(block):
+        newest[i] = here[i]
+    now = repeated[start - lag : start - lag + block]
+    before = repeated[start - before_lag : start - before_lag + block]
+    now_scale, before_scale = np.float32(1) / (1 + gain), np.float32(1) / (1 + before_gain)
+    step = np.float32(1.0 / block)
+    floor = np.float32(ENERGY_FLOOR * block)
+    was, came, a_period_ago = floor, floor, floor
+    for i in range(block):
+        share = step * np.float32(i + 1)
+        x = here[i]
+        y = (1 - share) * before_scale * (x + before_gain * before[i]) + share * now_scale * (x + gain * now[i])
+        was += x * x
+        came += y * y
+        a_period_ago += now[i] * now[i]
+        mixed[i] = y
+    energies = state.energies[b]
+    energies[0] = np.float32(ENERGY_MEMORY) * energies[0] + was
+    energies[1] = np.float32(ENERGY_MEMORY) * energies[1] + came
+    correction = np.float32(1)
+    # What is left alone is left alone to the last bit.
+    if gain > 0 or before_gain > 0:
+        levelling = (a_period_ago / came) ** (np.float32(0.5) * min(gain, before_gain, np.float32(1)))
+        levelling = min(max(levelling, np.float32(1.0 / LARGEST_LEVELLING)), np.float32(LARGEST_LEVELLING))
+        correction = levelling * np.sqrt(energies[0] / energies[1])
+        correction = min(max(correction, np.float32(1.0 / LARGEST_CORRECTION)), np.float32(LARGEST_CORRECTION))
+    before_correction = state.corrections[b]
+    for i in range(block):
+        share = step * np.float32(i + 1)
+        y = (before_correction + share * (correction - before_correction)) * mixed[i]
+        out[i] += y
+        newest[i] = np.float32(FEEDBACK) * y + np.float32(1 - FEEDBACK) * here[i]
+    state.corrections[b] = correction
+
+
+@kernel
+def filter_pitch(state: PitchFilterState, strength: float, samples: Float32Array) -> None:
+    """Filter one packet in place; the state goes on. A ``strength`` of 0 changes nothing, 1 is what is usual.
+
+    ``state.ahead`` has to hold the best guess at what comes next.
+
+    Shape: samples ``[packet]``.
+    """
+    _take_in(state, samples, state.ahead)
+    bands, gains, block = len(state.bands), state.gains, state.block_samples
+    past = len(state.low) - len(samples)
+    for start in range(past, past + len(samples), block):
+        end = start + block
+        lag, correlation = state.lag[0], 0.0
+        if strength > 0.0:
+            lag, correlation = _find_lag(state, end)
+        here = state.out[start - past : end - past]
+        for i in range(block):
+            here[i] = 0
+        changes = False
+        for b in range(bands):
+            gain = np.float32(0)
+            if correlation > LEAST_PITCH:
+                repeats = correlation_at(state.bands[b], end - state.window_samples, end, lag)
+                repeats = max(repeats, CORRELATION_SHARES[b] * correlation)
+                gain = np.float32(strength * FULL_GAIN * max(repeats - LEAST_BAND, 0.0) / (1.0 - LEAST_BAND))
+            changes = changes or gain > 0 or gains[b] > 0 or state.corrections[b] != 1
+            _comb(state, start, b, lag, gain, here)
+            gains[b] = gain
+        state.lag[0] = lag
+        state.lags[(start - past) // block] = lag
+        state.correlations[(start - past) // block] = correlation
+        if changes:
+            for i in range(block):
+                samples[start - past + i] = here[i]

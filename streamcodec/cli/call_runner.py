@@ -1,0 +1,203 @@
+"""One stay in a room: sound paced in and out in real time, who was there, and what became of it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from streamcodec.cli.call_keys import MicrophoneSwitch
+from streamcodec.cli.call_screen import Screen
+from streamcodec.cli.call_sound import Sink, SoundFormat, Source
+from streamcodec.errors import StreamcodecError
+
+if TYPE_CHECKING:
+    from streamcodec.net.call import Call, PeerStats
+
+BLOCK_S = 0.01
+LOOK_EVERY_BLOCKS = 10
+TAIL_S = 1.0
+"""How long a scripted call goes on after its sound, so that the others hear the end of it."""
+
+
+@dataclass(frozen=True)
+class CallPlan:
+    """How to spend the time in the room."""
+
+    source: Source | None
+    spoken: SoundFormat
+    sink: Sink | None
+    heard: SoundFormat
+    wait_s: float
+    """How long to wait for somebody before the sound begins; a call on devices waits for ever."""
+    seconds: float | None
+    """How long to stay after that; None: to the end of the source and a little more, or until everybody has left."""
+
+
+class CallRunner:
+    """Moves sound between a call and its source and sink, and keeps count of who was there."""
+
+    def __init__(
+        self, call: Call, plan: CallPlan, stop: asyncio.Event, switch: MicrophoneSwitch, screen: Screen
+    ) -> None:
+        self._call = call
+        self._plan = plan
+        self._stop = stop
+        self._switch = switch
+        self._screen = screen
+        self._seen: dict[str, PeerStats] = {}
+        self._here: set[str] = set()
+        self._spoke_s: dict[str, float] = {}
+        self._own_voice_s = 0.0
+        self._seconds = 0.0
+
+    async def run(self) -> None:
+        """Wait for somebody, then talk and listen to the end; raises StreamcodecError."""
+        start_s = time.monotonic()
+        while not self._call.peers and not self._stop.is_set():
+            self._check()
+            if time.monotonic() - start_s > self._plan.wait_s:
+                raise StreamcodecError(f"nobody else came within {self._plan.wait_s:g} s")
+            await asyncio.sleep(0.02)
+        await self._voice_activity()
+        self._look()
+
+    async def _voice_activity(self) -> None:
+        plan = self._plan
+        spoken_block = round(BLOCK_S * plan.spoken.sample_rate_hz)
+        heard_block = round(BLOCK_S * plan.heard.sample_rate_hz)
+        start_s = time.monotonic()
+        shape = (spoken_block,) if plan.spoken.channels == 1 else (spoken_block, plan.spoken.channels)
+        silence = np.zeros(shape, np.float32)
+        if plan.source is not None:
+            # What a microphone heard while nobody was there is nobody's business.
+            plan.source.read(0)
+        end_s = plan.seconds
+        index = 0
+        while not self._stop.is_set() and (end_s is None or self._seconds < end_s):
+            # Late blocks are made up for at once; the pace is that of the clock, whatever a block costs.
+            await asyncio.sleep(max(0.0, start_s + index * BLOCK_S - time.monotonic()))
+            self._call.muted = self._switch.muted(time.monotonic())
+            if plan.source is not None:
+                samples = plan.source.read(spoken_block)
+                if samples is None and end_s is None:
+                    end_s = self._seconds + TAIL_S
+                # A speaker who has finished is still there.
+                self._call.push(silence if samples is None else samples)
+            if plan.sink is not None:
+                plan.sink.write(await self._call.pull(plan.sink.wanted(heard_block)))
+            if index % LOOK_EVERY_BLOCKS == 0:
+                self._look()
+                if plan.source is None and end_s is None and not self._here:
+                    return
+            index += 1
+            self._seconds = index * BLOCK_S
+
+    def _check(self) -> None:
+        if self._call.failed is not None:
+            raise self._call.failed
+
+    def _look(self) -> None:
+        """Note who is there and who talks, and say who came and went."""
+        self._check()
+        peers = self._call.peers
+        for identity in peers.keys() - self._here:
+            self._say_who_came(peers[identity])
+        for identity in self._here - peers.keys():
+            self._screen.say(f"{self._seen[identity].name or 'somebody'} has left")
+        self._here = set(peers)
+        between_looks_s = LOOK_EVERY_BLOCKS * BLOCK_S
+        for identity, peer in peers.items():
+            # Somebody on their way out has no path any more; the one that there was is what tells.
+            known = self._seen.get(identity)
+            if known is None or known.stream.format != peer.stream.format:
+                self._say_what_is_lost(peer)
+            self._seen[identity] = replace(peer, path=known.path) if known and peer.path == "none" else peer
+            self._spoke_s[identity] = self._spoke_s.get(identity, 0.0) + between_looks_s * peer.stream.talking
+        self._own_voice_s += between_looks_s * self._call.talking
+        if self._screen.draws:
+            self._draw(peers)
+
+    def _say_who_came(self, peer: PeerStats) -> None:
+        name = peer.name or "somebody"
+        self._screen.say(f"{name} is here")
+        if peer.foreign and self._plan.sink is not None:
+            self._screen.say(
+                f"{name} cannot be heard: what comes is {peer.foreign}, of another version of streamcodec or another "
+                "model; update the older side, or give both the same --model"
+            )
+
+    def _say_what_is_lost(self, peer: PeerStats) -> None:
+        """Somebody sends more than is kept of it here: say so once, and what to do."""
+        form, heard = peer.stream.format, self._plan.heard
+        if self._plan.sink is None or form is None or form.sample_rate_hz is None:
+            return
+        kept = (heard.sample_rate_hz, heard.channels, heard.bits_per_sample)
+        if (form.sample_rate_hz, form.channels, form.bits_per_sample) != kept:
+            self._screen.say(
+                f"{peer.name or 'somebody'} sends {form.bits_per_sample}-bit sound at {form.sample_rate_hz} Hz, "
+                f"{form.channels} channel(s), converted here: keep it with --rate {form.sample_rate_hz} "
+                f"--channels {form.channels} --bits {form.bits_per_sample}"
+            )
+
+    def _draw(self, peers: dict[str, PeerStats]) -> None:
+        from streamcodec.live.call_meter import OwnVoice, call_meter
+
+        call = self._call
+        own = None
+        if self._plan.source is not None:
+            own = OwnVoice(call.muted, call.talking, call.level_rms, call.sender_stats, self._seconds)
+        self._screen.draw(call_meter(own, peers.values()))
+
+    def figures(self) -> dict[str, Any]:
+        """What was sent, and what was received from whom."""
+        sent = self._call.sender_stats
+        seconds = max(self._seconds, BLOCK_S)
+        return {
+            "seconds": round(self._seconds, 3),
+            "sent": {
+                "packets": sent.packets,
+                "datagrams": sent.datagrams,
+                "payload_bytes": sent.payload_bytes,
+                "wire_bytes": sent.wire_bytes,
+                "payload_kbps": round(0.008 * sent.payload_bytes / seconds, 3),
+                "wire_kbps": round(0.008 * sent.wire_bytes / seconds, 3),
+                "talked_s": round(self._own_voice_s, 1),
+                "refused": self._call.refused,
+            },
+            "peers": [
+                {
+                    "name": peer.name,
+                    "path": peer.path,
+                    "tier": None if peer.stream.format is None else peer.stream.format.tier.name.lower(),
+                    "round_trip_ms": peer.round_trip_ms,
+                    "received": peer.stream.jitter.received,
+                    "late": peer.stream.jitter.late,
+                    "lost": peer.stream.jitter.lost,
+                    "incomplete": peer.stream.incomplete,
+                    "recovered": peer.stream.jitter.recovered,
+                    "concealed": peer.stream.jitter.concealed,
+                    "damaged": peer.stream.damaged,
+                    "talked_s": round(self._spoke_s[identity], 1),
+                }
+                for identity, peer in self._seen.items()
+            ],
+        }
+
+    def summary(self) -> str:
+        """The same in a few lines."""
+        figures = self.figures()
+        sent = figures["sent"]
+        lines = [
+            f"{figures['seconds']:.1f} s; sent {sent['packets']} packets, {sent['payload_kbps']:.2f} kbps payload, "
+            f"{sent['wire_kbps']:.1f} kbps on the wire"
+        ]
+        lines += [
+            f"{peer['name'] or 'somebody'} ({peer['path']}): {peer['received']} packets, {peer['lost']} lost, "
+            f"{peer['recovered']} recovered, {peer['late']} late, {peer['concealed']} concealed"
+            for peer in figures["peers"]
+        ]
+        return "\n".join(lines)

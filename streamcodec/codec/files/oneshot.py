@@ -1,0 +1,311 @@
+"""Whole arrays and whole files, built on the streaming classes, so that streaming equals offline."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from streamcodec.codec.audio_format import SAMPLE_RATES_HZ
+from streamcodec.codec.bitstream import bitstream_of, check_bitstream
+from streamcodec.codec.files.container import FileHeader, FileReader, FileWriter, TimedPacket, overhead_bytes
+from streamcodec.codec.files.look_ahead import encode_running, encode_steadily
+from streamcodec.codec.files.sound_file import SoundReader, SoundSource, SoundWriter, name_of, open_binary
+from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
+from streamcodec.codec.stream import StreamDecoder, StreamEncoder
+from streamcodec.codec.tiers import Samples, TierName, tier_name, tier_of
+from streamcodec.errors import AudioFormatError
+from streamcodec.models.shipped import DEFAULT_MODEL
+
+Progress = Callable[[float], None]
+MAX_GAP_S = 24 * 3600
+FILE_PACKET_MS = 60
+
+
+@dataclass(frozen=True)
+class EncodedAudio:
+    """A whole sound as packets, with what is needed to give back exactly as many samples."""
+
+    sample_rate_hz: int
+    samples: int
+    delay_samples: int
+    packets: tuple[TimedPacket, ...]
+    tier: Tier = Tier.NEURAL
+    channels: int = 1
+    bits_per_sample: int = 16
+
+    @property
+    def payload_bytes(self) -> int:
+        """Bytes of coded sound, packet headers not counted."""
+        return sum(len(timed.packet.payload) for timed in self.packets)
+
+    @property
+    def payload_bps(self) -> float:
+        """Payload bits per second of sound."""
+        return 8.0 * self.payload_bytes * self.sample_rate_hz / max(self.samples, 1)
+
+
+class _Clock:
+    """Extends the wrapping timestamps of packets in order to times that never wrap."""
+
+    def __init__(self) -> None:
+        self._time = -1
+
+    def time_of(self, packet: Packet) -> int:
+        self._time += (packet.timestamp - self._time) % SEQUENCE_MODULUS
+        return self._time
+
+
+class _Counted:
+    """Blocks of a sound, counted as they are taken."""
+
+    def __init__(self, blocks: Iterable[Samples], expected: int, progress: Progress | None) -> None:
+        self._blocks, self._expected, self._progress = blocks, expected, progress
+        self.total = 0
+
+    def __iter__(self) -> Iterator[Samples]:
+        for block in self._blocks:
+            yield block
+            self.total += len(block)
+            if self._progress is not None and self._expected > 0:
+                self._progress(min(self.total / self._expected, 1.0))
+
+
+def encode_array(
+    samples: object,
+    sample_rate_hz: int,
+    bitrate_bps: float | None = None,
+    *,
+    tier: TierName | Tier = "neural",
+    look_ahead: bool = False,
+    **options: Any,
+) -> EncodedAudio:
+    """Encode a whole sound; ``options`` as for :class:`StreamEncoder`.
+
+    The packets are those of a live stream, unless ``look_ahead`` spreads the neural tier's rate as files have it.
+
+    For the waveform tiers ``channels`` is the array's, and lossless ``bits_per_sample`` is 16 for int16 and 24 for
+    wider integers, unless said otherwise. A ``ratio`` is met by one step size for the whole sound, the finest that
+    fits.
+
+    Shape: ``[n]`` or ``[n, channels]``.
+    """
+    array = np.asarray(samples)
+    kind = tier_of(tier)
+    if kind is not Tier.NEURAL:
+        options.setdefault("channels", array.shape[1] if array.ndim == 2 else 1)
+        options.setdefault("bits_per_sample", 16 if array.dtype.itemsize <= 2 else 24)
+    encoder = StreamEncoder(sample_rate_hz, bitrate_bps, tier=kind, **options)
+    if encoder.settings.ratio is not None:
+        encoder = _with_one_step(encoder, encoder.accept(array), 0)
+    clock = _Clock()
+    spread = encode_steadily if look_ahead else encode_running
+    packets = [TimedPacket(clock.time_of(p), p) for p in spread(encoder, [array])]
+    return EncodedAudio(
+        encoder.sample_rate_hz,
+        len(array),
+        encoder.delay_samples,
+        tuple(packets),
+        kind,
+        encoder.settings.channels,
+        encoder.settings.bits_per_sample,
+    )
+
+
+def decode_array(
+    encoded: EncodedAudio,
+    sample_rate_hz: int | None = None,
+    *,
+    model: str = DEFAULT_MODEL,
+    restorer: str | None = None,
+) -> Samples:
+    """Decode to the source's length, delay removed.
+
+    The neural tier decodes to any rate, the waveform tiers to the one they were encoded at (AudioFormatError);
+    ``restorer`` as for :class:`StreamDecoder`.
+
+    Shape: output of the neural tier ``[n]``, of the waveform tiers ``[n, channels]`` (integers where lossless); ``n``
+    as encoded, times the ratio of the rates.
+    """
+    rate_hz = sample_rate_hz or encoded.sample_rate_hz
+    _check_output_rate(encoded.tier, encoded.sample_rate_hz, rate_hz)
+    decoder = StreamDecoder(
+        rate_hz,
+        tier=encoded.tier,
+        channels=encoded.channels,
+        bits_per_sample=encoded.bits_per_sample,
+        model=model,
+        restorer=restorer,
+    )
+    total = -(-encoded.samples * rate_hz // encoded.sample_rate_hz)
+    lag = _lag_samples(decoder, encoded.delay_samples, encoded.sample_rate_hz)
+    blocks = _decode_timed(decoder, encoded.packets)
+    return np.concatenate([decoder.silence(0), *_trim(blocks, lag, total, decoder)])
+
+
+def encode_file(
+    source: SoundSource,
+    target: SoundSource,
+    bitrate_bps: float | None = None,
+    *,
+    tier: TierName | Tier = "neural",
+    progress: Progress | None = None,
+    model: str = DEFAULT_MODEL,
+    **options: Any,
+) -> FileHeader:
+    """Encode a sound file (any format libsndfile reads) to a ``.sc`` file, block by block.
+
+    ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` and ``packet_ms`` 60 unless said otherwise,
+    since a file is a reliable link and in no hurry. For the same reason the neural tier holds one level for each
+    minute, that at which the rate is met, unless ``constrained`` or ``dtx`` say otherwise. The waveform tiers keep
+    channels and rate, the lossless tier takes 16- and 24-bit PCM alone. A ``ratio`` is met by one step size for the
+    whole file, headers counted: the file is read whole and coded ten times.
+    Raises AudioFormatError, BitrateError or FileFormatError.
+    """
+    options.setdefault("mode", "stream")
+    kind = tier_of(tier)
+    if kind is Tier.NEURAL:
+        options.setdefault("packet_ms", FILE_PACKET_MS)
+    with SoundReader(source, kind) as sound:
+        rate_hz = sound.sample_rate_hz
+        if kind is Tier.NEURAL:
+            _check_neural_rate(source, rate_hz)
+        else:
+            options |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
+        encoder = StreamEncoder(rate_hz, bitrate_bps, tier=kind, model=model, **options)
+        header = _header_of(encoder, sound.metadata)
+        blocks: Iterable[Samples] = sound.blocks()
+        if encoder.settings.ratio is not None:
+            whole = encoder.accept(sound.read())
+            packets = -(-len(whole) // encoder.block_samples) + 1
+            encoder = _with_one_step(encoder, whole, overhead_bytes(header, packets))
+            blocks = (whole[start : start + rate_hz] for start in range(0, len(whole), rate_hz))
+        with open_binary(target, "wb") as out:
+            writer = FileWriter(out, header)
+            clock = _Clock()
+            counted = _Counted(blocks, sound.samples, progress)
+            for packet in encode_steadily(encoder, counted):
+                writer.write(clock.time_of(packet), packet)
+            writer.close(counted.total)
+    return header
+
+
+def _header_of(encoder: StreamEncoder, metadata: dict[str, str]) -> FileHeader:
+    settings = encoder.settings
+    return FileHeader(
+        settings.tier,
+        encoder.sample_rate_hz,
+        settings.channels,
+        encoder.sample_rate_hz / encoder.frame_samples,
+        encoder.delay_samples,
+        settings.model if settings.tier is Tier.NEURAL else "",
+        metadata,
+        settings.bits_per_sample,
+        bitstream_of(settings.tier, settings.model),
+    )
+
+
+def _check_neural_rate(source: SoundSource, rate_hz: int) -> None:
+    if rate_hz not in SAMPLE_RATES_HZ:
+        raise AudioFormatError(
+            f"{name_of(source)} has {rate_hz} samples per second; the neural tier takes "
+            f"{', '.join(map(str, SAMPLE_RATES_HZ))}: resample it first"
+        )
+
+
+def _check_output_rate(tier: Tier, coded_hz: int, wanted_hz: int) -> None:
+    if tier is not Tier.NEURAL and coded_hz != wanted_hz:
+        raise AudioFormatError(
+            f"the {tier_name(tier)} tier decodes to the rate it was encoded at, {coded_hz} Hz, not {wanted_hz}: "
+            "resample the decoded sound"
+        )
+
+
+def _with_one_step(encoder: StreamEncoder, samples: Samples, overhead: int) -> StreamEncoder:
+    """A near-lossless encoder like this one, of the finest step with which samples and overhead meet the ratio."""
+    from streamcodec.codec.near_lossless.tier import step_for_ratio
+
+    return StreamEncoder.of(step_for_ratio(encoder.settings, samples, overhead))
+
+
+def decoder_for(header: FileHeader, sample_rate_hz: int | None = None, restorer: str | None = None) -> StreamDecoder:
+    """The decoder of a file; raises AudioFormatError or ModelError."""
+    rate_hz = sample_rate_hz or header.sample_rate_hz
+    _check_output_rate(header.tier, header.sample_rate_hz, rate_hz)
+    return StreamDecoder(
+        rate_hz,
+        tier=header.tier,
+        channels=header.channels,
+        bits_per_sample=header.bits_per_sample,
+        model=header.model or DEFAULT_MODEL,
+        restorer=restorer,
+    )
+
+
+def decode_file(
+    source: SoundSource,
+    target: SoundSource,
+    *,
+    sample_rate_hz: int | None = None,
+    restorer: str | None = None,
+    progress: Progress | None = None,
+) -> int:
+    """Decode a ``.sc`` file to a sound file (the suffix says the format, WAV for a stream).
+
+    ``restorer`` as for :class:`StreamDecoder`. Written with 16 bits, or 24 where an waveform tier was given more.
+    Returns the number of samples written (of each channel). Damage is concealed. Raises AudioFormatError,
+    FileFormatError or ModelError.
+    """
+    with open_binary(source, "rb") as file:
+        reader = FileReader(file)
+        header = reader.header
+        check_bitstream(header.bitstream, header.tier, header.model or DEFAULT_MODEL)
+        decoder = decoder_for(header, sample_rate_hz, restorer)
+        rate_hz = decoder.sample_rate_hz
+        lag = _lag_samples(decoder, header.delay_samples, header.sample_rate_hz)
+        total = None
+        if reader.total_samples is not None:
+            total = -(-reader.total_samples * rate_hz // header.sample_rate_hz)
+        written = 0
+        with SoundWriter(target, rate_hz, header.channels, header.bits_per_sample, header.metadata) as out:
+            for block in _trim(_decode_timed(decoder, reader.packets()), lag, total, decoder):
+                out.write(block)
+                written += len(block)
+                if progress is not None and total:
+                    progress(min(written / total, 1.0))
+    return written
+
+
+def _lag_samples(decoder: StreamDecoder, encoder_delay_samples: int, encoder_rate_hz: int) -> int:
+    return decoder.delay_samples + round(encoder_delay_samples * decoder.sample_rate_hz / encoder_rate_hz)
+
+
+def _decode_timed(decoder: StreamDecoder, packets: Iterable[TimedPacket]) -> Iterator[Samples]:
+    """Sound of every packet duration, gaps concealed, tail flushed."""
+    longest_gap_packets = MAX_GAP_S * decoder.sample_rate_hz // decoder.block_samples
+    time = 0
+    for timed in packets:
+        for _ in range(min(timed.time - time, longest_gap_packets)):
+            yield decoder.push(None)
+        yield decoder.push(timed.packet)
+        time = timed.time + timed.packet.frames
+    yield decoder.flush()
+
+
+def _trim(blocks: Iterable[Samples], lag: int, total: int | None, decoder: StreamDecoder) -> Iterator[Samples]:
+    """Drop ``lag`` samples in front; end after ``total``, with silence where too few came."""
+    given = 0
+    for block in blocks:
+        kept = block[min(lag, len(block)) :]
+        lag -= len(block) - len(kept)
+        if total is not None:
+            kept = kept[: total - given]
+        given += len(kept)
+        if len(kept):
+            yield kept
+    while total is not None and given < total:
+        silence = decoder.silence(min(total - given, 1 << 16))
+        given += len(silence)
+        yield silence

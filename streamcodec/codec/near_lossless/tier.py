@@ -1,0 +1,217 @@
+"""The near-lossless tier as a tier: floating-point samples at the caller's rate and number of channels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcodec.codec.audio_format import SAMPLE_LIMIT
+from streamcodec.codec.near_lossless import engine as near_lossless
+from streamcodec.codec.near_lossless.engine import (
+    NearLosslessDecoder,
+    NearLosslessEncoder,
+    is_key_payload,
+    step_for_bytes,
+)
+from streamcodec.codec.near_lossless.format import NearLosslessFormat, default_block_samples
+from streamcodec.codec.near_lossless.rate import FixedStep, RateTarget, TargetBitrate, TargetSnr
+from streamcodec.codec.packet import Packet, Tier
+from streamcodec.codec.tiers import DecoderSettings, EncoderSettings, Samples
+from streamcodec.codec.waveform_blocks import KeyPace, WaveformBlock, padded_to_blocks, waveform_block, with_channels
+from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
+
+Float32Array = NDArray[np.float32]
+DEFAULT_RATIO = 8.0
+
+
+@lru_cache(maxsize=16)
+def _warm_up_once(sample_rate_hz: int) -> None:
+    near_lossless.warm_up(sample_rate_hz)
+
+
+def rate_target(settings: EncoderSettings) -> RateTarget:
+    """What the settings aim at; an eighth of the 16-bit rate where they say nothing. Raises BitrateError."""
+    if settings.step_index is not None:
+        return FixedStep(settings.step_index)
+    if settings.snr_db is not None:
+        return TargetSnr(settings.snr_db)
+    if settings.bitrate_bps is not None:
+        return TargetBitrate(settings.bitrate_bps)
+    ratio = DEFAULT_RATIO if settings.ratio is None else settings.ratio
+    return TargetBitrate.from_ratio(ratio, settings.sample_rate_hz, settings.channels)
+
+
+def step_for_ratio(settings: EncoderSettings, samples: Samples, overhead_bytes: int) -> EncoderSettings:
+    """The settings with the finest fixed step that meets their ratio, ``overhead_bytes`` beside payloads counted.
+
+    The ratio is to the bytes of 16-bit samples. Shape: ``samples [n, channels]``.
+    Errors: BitrateError where no step does.
+    """
+    ratio = settings.ratio
+    if ratio is None or not 0 < ratio < float("inf"):
+        raise BitrateError(f"a compression ratio is a number above 0, got {ratio!r}")
+    block_samples = default_block_samples(settings.sample_rate_hz)
+    budget_bytes = int(2 * samples.size / ratio) - overhead_bytes
+    step = step_for_bytes(
+        samples,
+        settings.sample_rate_hz,
+        budget_bytes,
+        settings.optimise,
+        block_samples,
+        settings.key_period_blocks(block_samples),
+    )
+    return replace(settings, ratio=None, step_index=step.index)
+
+
+@dataclass
+class NearLosslessTierEncoderState:
+    """Snapshot of a :class:`NearLosslessTierEncoder`."""
+
+    engine: NearLosslessEncoder
+    keys: KeyPace
+
+
+class NearLosslessTierEncoder:
+    """See :class:`~streamcodec.codec.tiers.TierEncoder`; blocks are float32 ``[block_samples, channels]``."""
+
+    delay_samples = 0
+
+    def __init__(self, settings: EncoderSettings) -> None:
+        self._settings = settings
+        self._target = rate_target(settings)
+        self.reset()
+        self.block_samples = self._engine.format.block_samples
+        _warm_up_once(settings.sample_rate_hz)
+
+    def accept(self, samples: object) -> Float32Array:
+        """Clean float32: NaN to 0, infinities and faults clipped.
+
+        Shape: ``[n]`` (one channel) or ``[n, channels]``, float32, float64 (full scale 1) or int16
+        -> ``[n, channels]``.
+        Errors: AudioFormatError for another type or shape.
+        """
+        array = np.asarray(samples)
+        if array.dtype == np.int16:
+            sound = array.astype(np.float32) / np.float32(32_768.0)
+        elif array.dtype in (np.float32, np.float64):
+            sound = np.nan_to_num(array, nan=0.0, posinf=SAMPLE_LIMIT, neginf=-SAMPLE_LIMIT)
+        else:
+            raise AudioFormatError(
+                f"samples must be float32, float64 (full scale 1.0) or int16, got {array.dtype}; convert them first"
+            )
+        limited: Float32Array = np.clip(with_channels(sound, self._settings.channels), -SAMPLE_LIMIT, SAMPLE_LIMIT)
+        return limited.astype(np.float32)
+
+    def encode(self, block: Samples) -> WaveformBlock:
+        """Code one block.
+
+        Shape: ``[block_samples, channels]``.
+        """
+        payload = self._engine.encode(block, key=self._keys.take())
+        return waveform_block(payload, is_key_payload(payload))
+
+    def silence(self, samples: int) -> Float32Array:
+        """Silence.
+
+        Shape: output ``[samples, channels]``.
+        """
+        return np.zeros((samples, self._settings.channels), np.float32)
+
+    def closing_blocks(self, pending: Samples) -> list[Samples]:
+        """Pending samples padded with silence, and the one block more that completes the last overlap."""
+        blocks = -(-len(pending) // self.block_samples) + 1
+        return padded_to_blocks(pending, blocks, self.block_samples)
+
+    def set_bitrate(self, bitrate_bps: float) -> None:
+        """Aim at another rate from the next block on; raises BitrateError."""
+        self._target = TargetBitrate(bitrate_bps)
+        self._engine.set_target(self._target)
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+        s = self._settings
+        self._engine = NearLosslessEncoder(s.sample_rate_hz, s.channels, self._target, s.optimise)
+        self._keys = KeyPace(s.key_period_blocks(self._engine.format.block_samples))
+
+    def state(self) -> NearLosslessTierEncoderState:
+        """A copy of everything remembered."""
+        return NearLosslessTierEncoderState(self._engine.copy(), self._keys.copy())
+
+    def restore(self, state: NearLosslessTierEncoderState) -> None:
+        """Continue from a copied state."""
+        self._engine, self._keys = state.engine.copy(), state.keys.copy()
+
+
+class NearLosslessTierDecoder:
+    """See :class:`~streamcodec.codec.tiers.TierDecoder`; gives float32 ``[block_samples, channels]``.
+
+    What comes out lags by one block, since blocks overlap by half. Concealment is the engine's.
+    """
+
+    def __init__(self, settings: DecoderSettings) -> None:
+        self._format = NearLosslessFormat(
+            settings.sample_rate_hz, settings.channels, default_block_samples(settings.sample_rate_hz)
+        )
+        self.reset()
+        _warm_up_once(settings.sample_rate_hz)
+
+    @property
+    def block_samples(self) -> int:
+        """Length of a block, as the last key block said."""
+        return (self._engine.format or self._format).block_samples
+
+    @property
+    def delay_samples(self) -> int:
+        """The overlap of the transform."""
+        return (self._engine.format or self._format).delay_samples
+
+    def decode(self, packet: Packet | None) -> tuple[Samples, bool]:
+        """Samples of the block before the packet's, and whether the packet was of use.
+
+        Shape: output ``[block_samples, channels]``.
+        """
+        payload = packet.payload if packet is not None and self._is_ours(packet) else None
+        concealed = self._engine.concealed_blocks
+        try:
+            samples = self._engine.decode(payload)
+        except DamagedPayload:
+            return self.silence(self.block_samples), False
+        return samples, self._engine.concealed_blocks == concealed
+
+    def _is_ours(self, packet: Packet) -> bool:
+        """Whether the packet is of this tier and, where it says so, of this stream's format."""
+        if packet.tier is not Tier.NEAR_LOSSLESS:
+            return False
+        if not is_key_payload(packet.payload):
+            return True
+        try:
+            form, _ = NearLosslessFormat.from_bytes(packet.payload[1:5])
+        except AudioFormatError:
+            return False
+        return (form.sample_rate_hz, form.channels) == (self._format.sample_rate_hz, self._format.channels)
+
+    def drain(self) -> Samples:
+        """Nothing: the encoder ends a stream with the block that completes the last overlap."""
+        return self.silence(0)
+
+    def silence(self, samples: int) -> Float32Array:
+        """Silence.
+
+        Shape: output ``[samples, channels]``.
+        """
+        return np.zeros((samples, self._format.channels), np.float32)
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+        self._engine = NearLosslessDecoder()
+
+    def state(self) -> NearLosslessDecoder:
+        """A copy of everything remembered."""
+        return self._engine.copy()
+
+    def restore(self, state: NearLosslessDecoder) -> None:
+        """Continue from a copied state."""
+        self._engine = state.copy()

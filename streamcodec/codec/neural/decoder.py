@@ -1,0 +1,233 @@
+"""The neural tier's receiving side: one payload, or nothing, in; 20 ms of 24 kHz sound out."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.coding import range_coder
+from native_dsp.filters.envelope_filter import EnvelopeFilterState, make_envelope_filter
+from native_dsp.filters.envelope_network import make_envelope_features
+from native_dsp.filters.pitch_filter import PitchFilterState, make_pitch_filter
+from native_dsp.transforms.stft import StftState
+from streamcodec.codec.neural import entropy
+from streamcodec.codec.neural.model import LatentContext, NeuralModel
+from streamcodec.codec.neural.synthesis import Background, make_background, render
+from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
+from streamcodec.runtime.step import StepRow
+
+Float32Array = NDArray[np.float32]
+FULL_GAIN_PACKETS = 3
+DECAY_PER_PACKET = 0.6
+
+
+@dataclass(frozen=True)
+class DecodedGroup:
+    """Indices of all frames of the packet read last, kept while its frames are asked for one by one.
+
+    Shape: indices ``[frames, latents]``.
+    """
+
+    first_timestamp: int
+    payload: bytes
+    indices: NDArray[np.int32]
+
+
+@dataclass
+class NeuralDecoderState:
+    """Everything a neural decoder remembers; opaque, made by ``state`` and taken by ``restore``."""
+
+    stft: StftState
+    pitch: PitchFilterState
+    envelope: EnvelopeFilterState
+    last_quality_index: int | None
+    network: list[Float32Array]
+    context: LatentContext
+    background: Background
+    group: DecodedGroup | None
+    expected_timestamp: int | None
+    lost_in_a_row: int
+    in_silence: bool
+
+
+class NeuralDecoder:
+    """Decodes packets in order; a packet it cannot use counts as lost and is concealed.
+
+    With a ``stream`` of a network that many share, :meth:`prepare`, a step of the network and :meth:`finish` take the
+    place of :meth:`decode`.
+    """
+
+    def __init__(self, runtime: NeuralModel, stream: StepRow | None = None) -> None:
+        config = runtime.model.config
+        self._runtime = runtime
+        self._config = config
+        self._steps = runtime.tables.step.astype(np.float32) / np.float32(1 << entropy.STEP_BITS)
+        self._stream = stream or runtime.decoder.new_stream()
+        self._latents = self._stream.inputs["latents"].reshape(-1)
+        self._quality_index = self._stream.inputs["level"].reshape(-1)
+        self._pitch_strengths = runtime.model.pitch_strengths
+        self._envelope_weights = runtime.envelope_weights
+        self._hidden = np.zeros(config.entropy_hidden, np.int64)
+        self._location = np.zeros(config.latents, np.int32)
+        self._table = np.zeros(config.latents, np.int32)
+        self._decoded = self._stream.output.reshape(config.hops_per_frame, -1)
+        self._coder = range_coder.make_state()
+        self.reset()
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+        self._stft = self._runtime.new_stft()
+        self._pitch = make_pitch_filter(self._config.sample_rate_hz, self._config.frame_samples)
+        features = make_envelope_features(self._config.hops_per_frame, self._config.bins, self._envelope_weights)
+        self._envelope = make_envelope_filter(self._config.sample_rate_hz, self._config.frame_samples, features)
+        self._last_quality_index: int | None = None
+        self._stream.reset()
+        self._context = LatentContext(self._config.latents)
+        self._background = make_background(self._config.bins)
+        self._group: DecodedGroup | None = None
+        self._expected_timestamp: int | None = None
+        self._lost_in_a_row = 0
+        self._in_silence = False
+
+    def state(self) -> NeuralDecoderState:
+        """A copy of everything remembered."""
+        return NeuralDecoderState(
+            self._stft.copy(),
+            self._pitch.copy(),
+            self._envelope.copy(),
+            self._last_quality_index,
+            self._stream.state(),
+            self._context.copy(),
+            self._background.copy(),
+            self._group,
+            self._expected_timestamp,
+            self._lost_in_a_row,
+            self._in_silence,
+        )
+
+    def restore(self, state: NeuralDecoderState) -> None:
+        """Continue from a copied state."""
+        self._stft = state.stft.copy()
+        self._pitch = state.pitch.copy()
+        self._envelope = state.envelope.copy()
+        self._last_quality_index = state.last_quality_index
+        self._stream.restore(state.network)
+        self._context = state.context.copy()
+        self._background = state.background.copy()
+        self._group = state.group
+        self._expected_timestamp = state.expected_timestamp
+        self._lost_in_a_row = state.lost_in_a_row
+        self._in_silence = state.in_silence
+
+    def indices_of(self, packet: Packet) -> NDArray[np.int32] | None:
+        """Quantization indices of the next frame, or None where it cannot be decoded; advances the context.
+
+        Shape: output ``[latents]``.
+        """
+        part = packet.part or 0
+        first_timestamp = (packet.timestamp - part) % SEQUENCE_MODULUS
+        group = self._group
+        if group is None or group.first_timestamp != first_timestamp or group.payload is not packet.payload:
+            group = self._group = self._read(packet, first_timestamp)
+        return None if group is None else group.indices[part]
+
+    def _read(self, packet: Packet, first_timestamp: int) -> DecodedGroup | None:
+        if packet.tier is not Tier.NEURAL or packet.quality_index >= self._config.qualities or not packet.payload:
+            return None
+        if packet.is_key:
+            self._context.forget()
+        elif first_timestamp != self._expected_timestamp:
+            return None
+        payload = np.frombuffer(packet.payload, np.uint8)
+        indices = np.zeros((packet.frames, self._config.latents), np.int32)
+        entropy.read_indices(
+            self._runtime.tables,
+            packet.quality_index,
+            self._context.frames,
+            self._context.values,
+            self._hidden,
+            self._location,
+            self._table,
+            self._coder,
+            payload,
+            payload.size,
+            indices,
+        )
+        self._context.moved_on(packet.frames)
+        self._expected_timestamp = (first_timestamp + packet.frames) % SEQUENCE_MODULUS
+        return DecodedGroup(first_timestamp, packet.payload, indices)
+
+    def latents_of(self, packet: Packet) -> Float32Array:
+        """Dequantized latents of the next packet, zeros where it cannot be decoded; advances the context.
+
+        Shape: output ``[latents]``.
+        """
+        indices = self.indices_of(packet)
+        if indices is None:
+            return np.zeros(self._config.latents, np.float32)
+        return np.asarray(indices * self._steps[packet.quality_index], np.float32)
+
+    def decode(self, packet: Packet | None) -> tuple[Float32Array, bool]:
+        """Sound of the next frame, whatever came, and whether the packet was of use.
+
+        Shape: output ``[frame_samples]`` at 24 kHz, lagging by ``overlap_samples``.
+        """
+        usable = self.prepare(packet)
+        self._stream.step()
+        return self.finish(), usable
+
+    def prepare(self, packet: Packet | None) -> bool:
+        """What comes before the network; whether the packet was of use."""
+        indices = None if packet is None else self.indices_of(packet)
+        if packet is None or indices is None:
+            self._expected_timestamp = None
+            self._lost_in_a_row += 1
+            self._latents[:] = 0.0
+            self._quality_index[0] = self._config.qualities
+            return False
+        np.multiply(indices, self._steps[packet.quality_index], out=self._latents)
+        self._quality_index[0] = packet.quality_index
+        self._last_quality_index = packet.quality_index
+        self._lost_in_a_row = 0
+        self._in_silence = bool(packet.flags & PacketFlags.SILENCE)
+        return True
+
+    def finish(self) -> Float32Array:
+        """What comes after the network: sound of the packet prepared, or of the gap.
+
+        Shape: output ``[frame_samples]`` at 24 kHz.
+        """
+        if not self._lost_in_a_row:
+            return self._synthesise(gain=1.0, noise_gain=0.0)
+        gain = DECAY_PER_PACKET ** max(0, self._lost_in_a_row - FULL_GAIN_PACKETS)
+        if self._in_silence:
+            gain = 0.0
+        return self._synthesise(gain, noise_gain=(1.0 - gain * gain) ** 0.5)
+
+    def drain(self) -> Float32Array:
+        """Complete the last overlap with silence.
+
+        Shape: output ``[frame_samples]``.
+        """
+        return self._synthesise(gain=0.0, noise_gain=0.0)
+
+    def _synthesise(self, gain: float, noise_gain: float) -> Float32Array:
+        out = np.empty(self._config.frame_samples, np.float32)
+        quality_index = self._last_quality_index
+        render(
+            self._decoded,
+            self._background,
+            self._stft,
+            self._pitch,
+            self._envelope,
+            self._envelope_weights,
+            gain,
+            noise_gain,
+            self._in_silence,
+            0.0 if quality_index is None else self._pitch_strengths[quality_index],
+            0.0 if quality_index is None else self._config.quality(quality_index),
+            out,
+        )
+        return out

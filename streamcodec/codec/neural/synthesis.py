@@ -1,0 +1,168 @@
+"""From what the decoder network gives out to sound, with background noise for gaps.
+
+One compiled call per packet: noise of the network's own, expansion, tracking of the background, concealment gains,
+inverse STFT, pitch filter, spectral-envelope post-filter.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.filters.envelope_filter import EnvelopeFilterState, filter_envelope
+from native_dsp.filters.envelope_network import EnvelopeWeights, store_spectrum
+from native_dsp.filters.noise import COSINES, SINES, add_noise, make_noise_state
+from native_dsp.filters.pitch_filter import PitchFilterState, filter_pitch
+from native_dsp.jit import kernel
+from native_dsp.transforms.companding import expand
+from native_dsp.transforms.stft import StftState, synthesise
+
+Float32Array = NDArray[np.float32]
+RISE_PER_HOP = np.float32(1.04)
+"""17 dB per second: a new background is found within seconds, and a syllable raises it by a few decibels."""
+RISE_START = np.float32(1e-9)
+SMOOTHING = np.float32(0.2)
+START_POWER = 1e-6
+NOT_HEARD = -1.0
+LEAST_OVERLAP = 0.1
+"""Where overlap-add has less than this of what comes next, that is too little to tell the whole by."""
+
+
+class Background(NamedTuple):
+    """Spectrum of the background and the generator of all noise, of one stream.
+
+    The background is the quietest spectrum heard lately (minimum statistics after Martin, "Noise power spectral
+    density estimation based on optimal smoothing and minimum statistics", 2001, in its simplest form).
+
+    Shape: smooth, power ``[bins]``; spectrum ``[2 * bins]``, ones, real, imaginary ``[bins]`` are scratch.
+    """
+
+    smooth: Float32Array
+    power: Float32Array
+    random: NDArray[np.int64]
+    spectrum: Float32Array
+    deviation: Float32Array
+    real: Float32Array
+    imaginary: Float32Array
+
+    def copy(self) -> Background:
+        """An independent copy."""
+        return Background(*(array.copy() for array in self))
+
+
+def make_background(bins: int) -> Background:
+    """Nothing heard yet."""
+    return Background(
+        smooth=np.full(bins, NOT_HEARD, np.float32),
+        power=np.full(bins, START_POWER, np.float32),
+        random=make_noise_state(),
+        spectrum=np.zeros(2 * bins, np.float32),
+        deviation=np.zeros(bins, np.float32),
+        real=np.zeros(bins, np.float32),
+        imaginary=np.zeros(bins, np.float32),
+    )
+
+
+@kernel
+def _render(
+    decoded: Float32Array,
+    background: Background,
+    stft: StftState,
+    pitch: PitchFilterState,
+    envelope: EnvelopeFilterState,
+    envelope_weights: EnvelopeWeights,
+    cosines: Float32Array,
+    sines: Float32Array,
+    gain: float,
+    noise_gain: float,
+    known_background: bool,
+    pitch_strength: float,
+    quality: float,
+    out: Float32Array,
+) -> None:
+    bins = background.power.size
+    hop = out.size // decoded.shape[0]
+    real, imaginary, spectrum = background.real, background.imaginary, background.spectrum
+    for h in range(decoded.shape[0]):
+        frame = decoded[h]
+        store_spectrum(envelope.features, h, frame)
+        add_noise(frame[: 2 * bins], frame[2 * bins :], background.random, cosines, sines)
+        expand(frame[: 2 * bins], real, imaginary)
+        if gain == 1.0:
+            for k in range(bins):
+                power = real[k] * real[k] + imaginary[k] * imaginary[k]
+                if background.smooth[k] < 0.0:
+                    # The first hop is all that is known: a level to come down from, not to rise to for seconds.
+                    background.smooth[k] = background.power[k] = power
+                background.smooth[k] += SMOOTHING * (power - background.smooth[k])
+                if known_background:
+                    background.power[k] += SMOOTHING * (power - background.power[k])
+                else:
+                    risen = background.power[k] * RISE_PER_HOP + RISE_START
+                    background.power[k] = min(risen, background.smooth[k])
+        else:
+            for k in range(bins):
+                spectrum[k] = np.float32(gain) * real[k]
+                spectrum[bins + k] = np.float32(gain) * imaginary[k]
+                background.deviation[k] = np.float32(noise_gain) * np.sqrt(background.power[k])
+            spectrum[bins] = spectrum[2 * bins - 1] = 0.0
+            add_noise(spectrum, background.deviation, background.random, cosines, sines)
+            for k in range(bins):
+                real[k] = spectrum[k]
+                imaginary[k] = spectrum[bins + k]
+        imaginary[0] = imaginary[bins - 1] = 0.0
+        synthesise(stft, real, imaginary, out[h * hop : (h + 1) * hop])
+    # Half of what comes next has been added up already; it says what the whole will be like.
+    oldest = stft.analysis_window.size - stft.synthesis_window.size + hop
+    for i in range(envelope.ahead.size):
+        half = stft.analysis_window[oldest + i] * stft.synthesis_window[hop + i]
+        envelope.ahead[i] = stft.overlap[i] / max(half, np.float32(LEAST_OVERLAP))
+    for i in range(pitch.ahead.size):
+        pitch.ahead[i] = envelope.ahead[i]
+    filter_pitch(pitch, pitch_strength, out)
+    filter_envelope(envelope, envelope_weights, pitch.correlations, pitch.lags, quality, out)
+    for i in range(out.size):
+        out[i] = min(max(out[i], np.float32(-1.0)), np.float32(1.0))
+
+
+def render(
+    decoded: Float32Array,
+    background: Background,
+    stft: StftState,
+    pitch: PitchFilterState,
+    envelope: EnvelopeFilterState,
+    envelope_weights: EnvelopeWeights,
+    gain: float,
+    noise_gain: float,
+    known_background: bool,
+    pitch_strength: float,
+    quality: float,
+    out: Float32Array,
+) -> None:
+    """Sound of one packet from the network's output, which is used up.
+
+    A ``gain`` of 1 plays what was decoded and lets the background be tracked (``known_background`` says that it is
+    all there is to hear); less fades towards the background at ``noise_gain``. ``pitch_strength`` is that of the
+    pitch filter, 0 to leave it out (and the spectral-envelope post-filter with it, which asks it where voices are);
+    ``quality`` is that of the quality index, 0 to 1.
+
+    Shape: decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, within full scale.
+    """
+    _render(
+        decoded,
+        background,
+        stft,
+        pitch,
+        envelope,
+        envelope_weights,
+        COSINES,
+        SINES,
+        gain,
+        noise_gain,
+        known_background,
+        pitch_strength,
+        quality,
+        out,
+    )

@@ -1,0 +1,48 @@
+"""How voiced the sound of each packet is: where a coarse codec should spend its bits."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.filters.voicing import VoicingState, make_voicing, voicing
+from streamcodec.codec.neural.activity import level_dbfs
+
+UNVOICED, VOICED = 0.4, 0.6
+"""Likeness of a packet to the pitch period before: up to here none of it counts as voice, from there all."""
+QUIET_DB = -25.0
+"""What is so far below the loudest of late is no voice, whatever repeats in it."""
+PEAK_FALL_DB_PER_S = 5.0
+START_DBFS = -60.0
+
+
+@dataclass
+class VoicingDetector:
+    """Voiced share of packet after packet, from its pitch and from its level beside the loudest of late."""
+
+    packets_per_second: float
+    state: VoicingState
+    peak_dbfs: float = START_DBFS
+
+    @classmethod
+    def of(cls, sample_rate_hz: int, frame_samples: int) -> VoicingDetector:
+        """A detector that has heard silence."""
+        return cls(sample_rate_hz / frame_samples, make_voicing(sample_rate_hz, frame_samples))
+
+    def copy(self) -> VoicingDetector:
+        """An independent copy."""
+        return VoicingDetector(self.packets_per_second, self.state.copy(), self.peak_dbfs)
+
+    def take(self, samples: NDArray[np.float32]) -> float:
+        """Voiced share of the next packet, 0 to 1.
+
+        Shape: ``[packet]``, contiguous float32.
+        """
+        correlation = voicing(self.state, samples)
+        dbfs = level_dbfs(samples)
+        self.peak_dbfs = max(self.peak_dbfs - PEAK_FALL_DB_PER_S / self.packets_per_second, dbfs)
+        if dbfs < self.peak_dbfs + QUIET_DB:
+            return 0.0
+        return min(max((correlation - UNVOICED) / (VOICED - UNVOICED), 0.0), 1.0)

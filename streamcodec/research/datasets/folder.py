@@ -1,0 +1,60 @@
+"""Any folder of sound, with or without a ``manifest.csv`` that says what each file is."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+from streamcodec.research.datasets.recording import Recording, SplitName, known, not_here, sound_files
+from streamcodec.training.data import DatasetError
+
+MANIFEST = "manifest.csv"
+SPLITS: dict[str, SplitName] = {"train": "train", "validation": "validation", "dev": "test", "test": "test"}
+
+
+class Folder:
+    """Sound files; with ``manifest.csv`` (columns file, and kind, source, speaker, split if known), its labels.
+
+    Without a manifest the label ``folder`` is the name of the file's folder, and the group too: whoever has one
+    folder per speaker or artist gets disjoint splits.
+    """
+
+    name = "folder"
+    kind = None
+    layout = ".wav, .flac, .ogg or .mp3 files"
+
+    def recordings(self, folder: Path) -> list[Recording]:
+        """See :class:`~streamcodec.research.datasets.recording.Dataset`."""
+        root = next((p for p in (folder, *folder.resolve().parents) if (p / MANIFEST).is_file()), None)
+        found = [] if root is None else _listed(root / MANIFEST, folder)
+        if not found:
+            found = [
+                Recording(path, str(path.parent.relative_to(folder)), {"folder": path.parent.name})
+                for path in sound_files(folder.rglob("*"))
+            ]
+        if not found:
+            raise not_here(self, folder)
+        return found
+
+
+def _listed(manifest: Path, folder: Path) -> list[Recording]:
+    """Recordings of a manifest that lie under ``folder``."""
+    inside = folder.resolve()
+    with manifest.open(newline="") as handle:
+        rows = csv.DictReader(handle)
+        if "file" not in (rows.fieldnames or ()):
+            raise DatasetError(f"{manifest} has no column 'file'; each row must name a sound file")
+        found = []
+        for row in rows:
+            path = manifest.parent.resolve() / row["file"]
+            if path.is_relative_to(inside) and path.is_file():
+                kind, source, speaker = (row.get(name) or "" for name in ("kind", "source", "speaker"))
+                found.append(
+                    Recording(
+                        path,
+                        f"{source}/{speaker}",
+                        known({"kind": kind, "source": source, "speaker": speaker}),
+                        SPLITS.get(row.get("split") or ""),
+                    )
+                )
+    return sorted(found, key=lambda recording: recording.path)

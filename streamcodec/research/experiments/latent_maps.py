@@ -1,0 +1,92 @@
+"""Maps of feature space in two dimensions: PCA, kernel PCA, LDA, t-SNE, with silhouette scores."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcodec.research.experiments.probe_classifiers import pooled
+from streamcodec.research.experiments.probe_data import LabelledCrops
+
+Points = NDArray[np.float64]
+Map = tuple[Points, NDArray[np.int64]]
+"""Coordinates, and which crops they are."""
+METHODS = ("PCA", "kernel PCA", "LDA", "t-SNE")
+PERPLEXITY = 30.0
+COLOURS = (
+    "#c8102e", "#2f6f9f", "#e0a030", "#3d8b54", "#7b4fa0", "#555555", "#d96fa8", "#16a0a0", "#8c6239", "#9ab010",
+)  # fmt: skip
+
+
+def map_points(crops: LabelledCrops, name: str, method: str, seed: int, held_out: NDArray[np.int64]) -> Map:
+    """Coordinates of crops by pooled, standardised features.
+
+    LDA is told the classes: it is fitted to the other crops and shows those in ``held_out``, whose groups it has not
+    seen. The other methods show all.
+
+    Shape: ``[points, 1 or 2]`` and ``[points]``.
+    """
+    from sklearn.decomposition import PCA, KernelPCA
+    from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
+    from sklearn.manifold import TSNE
+
+    values = pooled(crops.features[name]).astype(np.float64)
+    values = (values - values.mean(0)) / (values.std(0) + 1e-9)
+    everything = np.arange(len(values))
+    if method == "LDA":
+        fitted = np.setdiff1d(everything, held_out)
+        axes = min(2, len(np.unique(crops.classes[fitted])) - 1)
+        model = LinearDiscriminantAnalysis(solver="eigen", shrinkage="auto", n_components=axes)
+        model.fit(values[fitted], crops.classes[fitted])
+        return np.asarray(model.transform(values[held_out])), held_out
+    if method == "PCA":
+        return np.asarray(PCA(2, svd_solver="full").fit_transform(values)), everything
+    if method == "kernel PCA":
+        # A width of the order of the distances that there are: the median of the squared ones.
+        sample = values[:: max(1, len(values) // 200)]
+        width = float(np.median(((sample[:, None] - sample[None]) ** 2).sum(-1)[np.triu_indices(len(sample), 1)]))
+        model = KernelPCA(2, kernel="rbf", gamma=1.0 / width, eigen_solver="dense")
+        return np.asarray(model.fit_transform(values)), everything
+    neighbours = min(PERPLEXITY, (len(values) - 1) / 3.0)
+    model = TSNE(2, perplexity=neighbours, init="pca", random_state=seed, n_jobs=1)
+    return np.asarray(model.fit_transform(values), np.float64), everything
+
+
+def silhouette(points: Points, classes: NDArray[np.int64]) -> float | None:
+    """Mean silhouette of the classes: 1 apart, 0 touching, below 0 mixed; None for a single class.
+
+    Shape: ``[points, axes]``, ``[points]``.
+    """
+    from sklearn.metrics import silhouette_score
+
+    if not 1 < len(np.unique(classes)) < len(classes):
+        return None
+    return round(float(silhouette_score(points, classes)), 4)
+
+
+def draw_maps(crops: LabelledCrops, maps: dict[tuple[str, str], Map], path: Path) -> None:
+    """A row of maps for each kind of features, a column for each method, one colour per class."""
+    from matplotlib.figure import Figure
+
+    rows = list(dict.fromkeys(name for name, _ in maps))
+    figure = Figure(figsize=(3.1 * len(METHODS), 3.0 * len(rows) + 0.5), layout="constrained")
+    panels = figure.subplots(len(rows), len(METHODS), squeeze=False)
+    for line, name in zip(panels, rows, strict=True):
+        for panel, method in zip(line, METHODS, strict=True):
+            points, which = maps[name, method]
+            second = points[:, 1] if points.shape[1] > 1 else np.zeros(len(points))
+            for k, label in enumerate(crops.names):
+                inside = crops.classes[which] == k
+                panel.scatter(
+                    points[inside, 0], second[inside], s=5, alpha=0.7, linewidths=0, label=label,
+                    color=COLOURS[k % len(COLOURS)],
+                )  # fmt: skip
+            score = silhouette(points, crops.classes[which])
+            panel.set_title(f"{name}: {method}" + ("" if score is None else f", {score:.2f}"), fontsize=8)
+            panel.set_xticks([])
+            panel.set_yticks([])
+    handles, labels = panels[0][0].get_legend_handles_labels()
+    figure.legend(handles, labels, loc="outside lower center", ncols=10, fontsize=7, markerscale=2, frameon=False)
+    figure.savefig(path, dpi=90, metadata={"Software": None})

@@ -1,0 +1,90 @@
+"""Sound for experiments: which files train, which develop, and how both are prepared."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from streamcodec.errors import StreamcodecError
+from streamcodec.evaluation.clips import Clip, read_clips
+from streamcodec.evaluation.errors import EvaluationError
+from streamcodec.research.datasets.catalogue import recognise
+from streamcodec.research.datasets.recording import Recording
+from streamcodec.research.datasets.split import held_out
+from streamcodec.training.data import DatasetError
+
+DEV_SHARE = 5
+
+
+class MaterialError(StreamcodecError):
+    """A data folder that an experiment cannot use."""
+
+
+@dataclass(frozen=True)
+class Material:
+    """Files of both splits, at most ``limit`` of each kind, spread evenly over the sorted names."""
+
+    train: tuple[Clip, ...]
+    dev: tuple[Clip, ...]
+    folder: Path = Path()
+    """Where they were found; labels that come with the data are looked for there."""
+
+    @classmethod
+    def from_folder(cls, folder: Path, train_files: int, dev_files: int) -> Material:
+        """``folder/train`` and ``folder/dev`` if they exist, else a fifth of ``folder`` for development.
+
+        The published datasets are known by their layout and split as published, or so that no speaker, artist or
+        instrument is on both sides. So are plain folders, where a manifest or subfolders tell sources apart; where
+        nothing does, every fifth file is for development.
+
+        Kinds of sound (speech, music, environment) are told by folder name; files in none count as speech.
+
+        Raises:
+            MaterialError: no such folder, no sound in it, or too little to split.
+        """
+        if not folder.is_dir():
+            raise MaterialError(f"there is no folder {folder}; --data takes a folder of .wav, .flac or .ogg files")
+        try:
+            if (folder / "train").is_dir() and (folder / "dev").is_dir():
+                return cls(
+                    tuple(read_clips(folder / "train", limit=train_files)),
+                    tuple(read_clips(folder / "dev", limit=dev_files)),
+                    folder,
+                )
+            dataset, recordings = recognise(folder)
+            if dataset.kind is not None:
+                parts = held_out(recordings, 1 / DEV_SHARE, seed=0)
+                clips = [[Clip(recording.path, dataset.kind) for recording in part] for part in parts]
+                return cls(tuple(_at_most(clips[0], train_files)), tuple(_at_most(clips[1], dev_files)), folder)
+            train, dev = _apart(read_clips(folder), {r.path.resolve(): r.group for r in recordings})
+        except (EvaluationError, DatasetError) as error:
+            raise MaterialError(str(error)) from error
+        if not train:
+            raise MaterialError(f"{folder} holds one sound file; an experiment trains on some and judges by others")
+        return cls(tuple(_at_most(train, train_files)), tuple(_at_most(dev, dev_files)), folder)
+
+
+def _apart(clips: Sequence[Clip], group_of: Mapping[Path, str]) -> tuple[list[Clip], list[Clip]]:
+    """(training, development): whole groups of every kind that has several, every fifth of the other files."""
+    dev: set[Path] = set()
+    loose: list[Path] = []
+    for kind in dict.fromkeys(clip.kind for clip in clips):
+        paths = [clip.path for clip in clips if clip.kind == kind]
+        grouped = [Recording(path, group_of.get(path.resolve(), ""), {}) for path in paths]
+        if len({recording.group for recording in grouped}) > 1:
+            dev |= {recording.path for recording in held_out(grouped, 1 / DEV_SHARE, seed=0)[1]}
+        else:
+            loose += paths
+    dev |= set(loose[::DEV_SHARE])
+    return [clip for clip in clips if clip.path not in dev], [clip for clip in clips if clip.path in dev]
+
+
+def _at_most(clips: list[Clip], limit: int) -> list[Clip]:
+    """At most ``limit`` clips of each kind, evenly spread."""
+    kept: list[Clip] = []
+    for kind in dict.fromkeys(clip.kind for clip in clips):
+        of_kind = [clip for clip in clips if clip.kind == kind]
+        count = min(limit, len(of_kind))
+        kept += [of_kind[k * len(of_kind) // count] for k in range(count)]
+    return kept

@@ -1,0 +1,86 @@
+"""Run experiments: one folder each, with everything needed to judge and repeat them."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
+
+from streamcodec.errors import StreamcodecError
+from streamcodec.research.experiments.experiment import SCALES, Context, Experiment, Results, Scale
+from streamcodec.research.experiments.material import Material
+from streamcodec.research.experiments.page import write_page
+from streamcodec.research.experiments.tables import markdown, split_columns
+
+
+def scale_named(name: str, steps: int | None = None) -> Scale:
+    """The scale of that name, on the device it is meant for if there is one; with another number of steps if given.
+
+    Raises:
+        StreamcodecError: fewer steps than one.
+    """
+    import torch
+
+    scale = SCALES[name]
+    if steps is not None:
+        if steps < 1:
+            raise StreamcodecError(f"a training run takes at least one step, not {steps}")
+        scale = dataclasses.replace(scale, steps=steps)
+    return dataclasses.replace(scale, device="cuda") if name == "full" and torch.cuda.is_available() else scale
+
+
+def run_experiment(experiment: Experiment, data: Path, out: Path, scale: Scale, seed: int) -> Path:
+    """Run one experiment into ``out/<its name>`` and return that folder.
+
+    It holds ``config.json``, ``metrics.json`` (the same from the same seed on one machine's CPU), ``timings.json``,
+    ``tables.md``, ``report.html`` and whatever pictures, sounds and runs the experiment wrote. A folder that holds a
+    broken-off run of the same settings is resumed.
+
+    Raises:
+        StreamcodecError: data that cannot be used, or a folder with a run of other settings.
+    """
+    import torch
+
+    material = Material.from_folder(data, scale.train_files, scale.dev_files)
+    folder = out / experiment.name
+    folder.mkdir(parents=True, exist_ok=True)
+    config = {
+        "experiment": experiment.name,
+        "seed": seed,
+        "scale": dataclasses.asdict(scale),
+        "train": [clip.name for clip in material.train],
+        "dev": [clip.name for clip in material.dev],
+    }
+    _keep_config(folder / "config.json", config)
+    # One thread and one order of additions: what a seed gives must not depend on how busy the machine is.
+    torch.set_num_threads(1)
+    torch.use_deterministic_algorithms(scale.device == "cpu")
+    bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True))
+    with bar:
+        results = experiment.run(Context(folder, material, scale, seed, bar))
+    write_results(experiment, config, results, folder)
+    return folder
+
+
+def _keep_config(path: Path, config: dict[str, Any]) -> None:
+    """Write the settings, or see that they are those of the run that stands there."""
+    text = json.dumps(config, indent=1) + "\n"
+    if path.is_file() and path.read_text(encoding="utf-8") != text:
+        raise StreamcodecError(f"{path.parent} holds a run of other settings or data; choose another --out")
+    path.write_text(text, encoding="utf-8")
+
+
+def write_results(experiment: Experiment, config: dict[str, Any], results: Results, folder: Path) -> None:
+    """Figures as JSON (clock times apart), tables as Markdown, all of it as one page."""
+    steady = {"experiment": experiment.name, "notes": list(results.notes), "tables": [], "seed": config["seed"]}
+    for name, wanted in (("metrics", False), ("timings", True)):
+        tables = [split_columns(table, wanted) for table in results.tables]
+        content = {**steady, "tables": [table for table in tables if table["columns"]]}
+        text = json.dumps(content, indent=1, allow_nan=False) + "\n"
+        (folder / f"{name}.json").write_text(text, encoding="utf-8")
+    (folder / "tables.md").write_text("\n".join(markdown(table) for table in results.tables), encoding="utf-8")
+    write_page(experiment, config, results, folder / "report.html")

@@ -1,0 +1,64 @@
+"""The sound of an experiment in the form that models take: training sounds in memory, development clips as files."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from streamcodec.evaluation.clips import Clip
+from streamcodec.research.datasets.preprocess import Preprocessing
+from streamcodec.research.experiments.experiment import Context
+from streamcodec.research.experiments.material import MaterialError
+
+Float32Array = NDArray[np.float32]
+MAX_TRAIN_S = 30.0
+"""Seconds kept of each training file, so that a long recording does not crowd out the others."""
+
+
+def training_sounds(context: Context, sample_rate_hz: int, clips: Sequence[Clip] | None = None) -> list[Float32Array]:
+    """Training sounds, mono, at one rate (Chebyshev-I before decimation), peak 1."""
+    chosen = context.material.train if clips is None else clips
+    prepare = Preprocessing(sample_rate_hz, anti_alias="chebyshev")
+    longest = round(MAX_TRAIN_S * sample_rate_hz)
+    return [
+        prepare.load(clip.path)[:longest] for clip in context.track(chosen, "reading training sound", len(chosen))
+    ]
+
+
+def development_clips(context: Context, sample_rate_hz: int) -> list[Clip]:
+    """The loudest stretch of each development file, mono, at one rate, peak 1, as 16-bit files of their own."""
+    prepare = Preprocessing(sample_rate_hz, anti_alias="chebyshev", peak_normalise=False)
+    length = round(context.scale.dev_s * sample_rate_hz)
+    clips = []
+    for clip in context.material.dev:
+        path = context.folder / "clips" / str(sample_rate_hz) / clip.kind / f"{clip.path.stem}.flac"
+        if not path.is_file():
+            samples = prepare.load(clip.path)
+            start = _loudest(samples, length)
+            stretch = samples[start : start + length]
+            peak = float(np.abs(stretch).max(initial=0.0))
+            if peak == 0.0:
+                raise MaterialError(f"{clip.path} is silent; take it out of the development files")
+            path.parent.mkdir(parents=True, exist_ok=True)
+            soundfile.write(path, stretch * (0.999 / peak), sample_rate_hz, subtype="PCM_16")
+        clips.append(Clip(path, clip.kind))
+    return clips
+
+
+def _loudest(samples: Float32Array, length: int) -> int:
+    """Where the stretch of most energy begins."""
+    if samples.size <= length:
+        return 0
+    energy = np.concatenate([[0.0], np.cumsum(samples.astype(np.float64) ** 2)])
+    return int(np.argmax(energy[length:] - energy[:-length]))
+
+
+def write_sound(path: Path, samples: Float32Array, sample_rate_hz: int) -> Path:
+    """A sound to listen to, 16 bits."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    soundfile.write(path, np.clip(samples, -1.0, 1.0), sample_rate_hz, subtype="PCM_16")
+    return path

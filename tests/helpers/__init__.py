@@ -1,0 +1,1 @@
+"""Fakes, processes and simulations that several tests share."""
