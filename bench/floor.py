@@ -9,18 +9,15 @@ rate by vectors that stay in the nearest cache. Both on one core.
 
 from __future__ import annotations
 
-import math
 import time
 from dataclasses import dataclass
-from pathlib import Path
 
 import numba
 import numpy as np
-import onnx
-from onnx import TensorProto
 
 from streamcodec.evaluation.latency.link import FRAMES_PER_PACKET
-from streamcodec.models.shipped import DEFAULT_MODEL, load_model
+from streamcodec.models.shipped import DEFAULT_MODEL, ShippedModel, load_model
+from streamcodec.models.weights import Int8Matrix
 
 REPEATS = 200
 LANES = 256
@@ -76,28 +73,26 @@ class Weights:
     bytes_held: int
 
 
-def weights_of(path: Path) -> Weights:
-    """Weights in the matrices of a graph, and their bytes as the runtime holds them.
+def weights_of(model: ShippedModel, prefix: str) -> Weights:
+    """Weights in the matrices of a network, and their bytes as onnxruntime holds them.
 
-    One byte where they are multiplied in 8 bits (unsigned, in blocks), four where they are unpacked to float32.
+    One byte where they are multiplied in 8 bits, four where they are unpacked to float32.
     """
     count = bytes_held = 0
-    for matrix in onnx.load(str(path)).graph.initializer:
-        if len(matrix.dims) < 2 or min(matrix.dims) == 1:
+    for name, weight in model.load_weights().items():
+        if not name.startswith(prefix) or len(weight.shape) < 2:
             continue
-        size = math.prod(matrix.dims)
-        if matrix.data_type == TensorProto.UINT8:
-            count, bytes_held = count + size, bytes_held + size
-        elif matrix.data_type in (TensorProto.FLOAT, TensorProto.FLOAT16, TensorProto.INT8):
-            count, bytes_held = count + size, bytes_held + 4 * size
+        size = weight.shape[0] * weight.shape[1]
+        count += size
+        bytes_held += size if isinstance(weight, Int8Matrix) and model.multiplies_in_8_bits else 4 * size
     return Weights(count, bytes_held)
 
 
 def main() -> None:
     """Print the floors."""
     model = load_model(DEFAULT_MODEL)
-    graphs = {"encode.network": model.encoder_path, "decode.network": model.decoder_path}
-    weights = {name: weights_of(path) for name, path in graphs.items()}
+    sides = {"encode.network": "encoder.", "decode.network": "decoder."}
+    weights = {name: weights_of(model, prefix) for name, prefix in sides.items()}
     together = sum(w.bytes_held for w in weights.values())
     gbps, rate = bandwidth_gbps(together), multiply_adds_per_ns()
     print(f"{gbps:.0f} GB/s over {1e-6 * together:.1f} MB, {rate:.0f} float32 multiply-adds per ns")

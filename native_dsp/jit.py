@@ -1,18 +1,20 @@
 """How every kernel is compiled: once, cached on disk, in plain IEEE arithmetic with fused multiply-add allowed.
 
 Compiled code goes to ``__pycache__`` beside the source, to the user's cache folder where that is read-only, or to
-``NUMBA_CACHE_DIR``. Numba notices a change of the file that a kernel stands in, not of files whose kernels it calls:
-after editing a kernel here, delete the caches (``find . -name '*.nb[ic]' -delete``) or point ``NUMBA_CACHE_DIR``
-elsewhere.
+``NUMBA_CACHE_DIR``; see ``kernel_cache``. Numba notices a change of the file that a kernel stands in, not of files
+whose kernels it calls: after editing a kernel here, delete the caches (``find . -name '*.nb[ic]' -delete``) or point
+``NUMBA_CACHE_DIR`` elsewhere.
 """
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import numba
+from numba.extending import register_jitable
+
+from native_dsp.kernel_cache import use_cache
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
@@ -60,11 +62,16 @@ def inlined(function: Function) -> Function:
     return compiled
 
 
+def shared(function: Function) -> Function:
+    """Leave a function as it is, for Python, and let kernels call it too, as a part of them.
+
+    For decisions made once a packet, where a call of compiled code costs more than it saves.
+    """
+    marked: Function = register_jitable(function)
+    return marked
+
+
 def _cached(function: Function, options: Any) -> Function:
-    """Where no cache folder can be written, the kernel still works but compiles anew in every process."""
-    try:
-        compiled: Function = numba.njit(cache=True, **options)(function)
-    except RuntimeError as error:
-        warnings.warn(f"compiled kernels cannot be cached: {error}", RuntimeWarning, stacklevel=3)
-        compiled = numba.njit(**options)(function)
+    compiled: Function = numba.njit(**options)(function)
+    use_cache(compiled)
     return compiled

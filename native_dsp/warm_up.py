@@ -12,8 +12,9 @@ from typing import Any
 
 import numpy as np
 
+from native_dsp import low_cut, mixdown
 from native_dsp.coding import adaptive_bits, range_coder
-from native_dsp.filters import envelope_filter, envelope_network, pitch_filter, voicing
+from native_dsp.filters import envelope_filter, envelope_network, pitch_filter, post_filter, voicing
 from native_dsp.transforms import companding, fft, polyphase, stft
 from native_dsp.transforms.windows import hann_periodic
 
@@ -41,8 +42,15 @@ def warm_up(fft_samples: Iterable[int] = (512,)) -> None:
         _warm_up_transform(size)
     _warm_up_companding()
     _warm_up_resampling()
-    _warm_up_pitch()
+    _warm_up_front_end()
+    _warm_up_post_filter()
     _warm_up_coders()
+
+
+def _warm_up_front_end() -> None:
+    samples = np.zeros(8 * low_cut.STEP, np.float32)
+    low_cut.cut_lows(low_cut.make_low_cut(24_000), samples)
+    mixdown.mix_down(mixdown.make_mixdown(24_000), np.zeros((samples.size, 2), np.float32), samples)
 
 
 def _warm_up_transform(fft_samples: int) -> None:
@@ -70,19 +78,20 @@ def _warm_up_resampling() -> None:
     polyphase.resample_block(state, np.zeros(2, np.float32), np.zeros(1, np.float32))
 
 
-def _warm_up_pitch() -> None:
-    packet = np.zeros(480, np.float32)
-    pitch = pitch_filter.make_pitch_filter(24_000, packet.size)
-    pitch_filter.filter_pitch(pitch, 1.0, packet)
-    weights = envelope_network.no_envelope_weights()
-    features = envelope_network.make_envelope_features(envelope_network.HOPS, envelope_network.STORED_BINS, weights)
-    levels = envelope_filter.make_envelope_filter(24_000, packet.size, features)
-    envelope_filter.take_in(levels, packet)
-    envelope_network.store_spectrum(features, 0, np.zeros(3 * envelope_network.STORED_BINS, np.float32))
-    envelope_network.describe_packet(features)
-    envelope_network.describe_bins(levels.levels, pitch.correlations, pitch.lags, 0.0, features.inputs)
-    envelope_filter.filter_envelope(levels, weights, pitch.correlations, pitch.lags, 0.0, packet)
-    voicing.voicing(voicing.make_voicing(24_000, packet.size), packet)
+def _warm_up_post_filter() -> None:
+    frame, decoded = np.zeros(480, np.float32), np.zeros((2, 3 * envelope_network.SPECTRUM_BINS), np.float32)
+    parameters = post_filter.neutral_parameters(2, envelope_network.SPECTRUM_BINS)
+    state = post_filter.make_post_filter(parameters, 24_000, frame.size, len(decoded))
+    pitch, envelope = state
+    pitch_filter.filter_pitch(pitch, 1.0, frame)
+    envelope_filter.take_in(envelope, frame)
+    envelope_network.store_spectrum(envelope.features, 0, decoded[0])
+    envelope_network.frame_features(envelope.features)
+    envelope_network.bin_features(
+        envelope.band_energy, pitch.correlations, pitch.lags, 0.0, envelope.features.bin_inputs
+    )
+    envelope_filter.filter_envelope(envelope, parameters.envelope, pitch.correlations, pitch.lags, 0.0, frame)
+    voicing.voicing(voicing.make_voicing(24_000, frame.size), frame)
 
 
 def _warm_up_coders() -> None:

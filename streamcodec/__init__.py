@@ -7,22 +7,33 @@ through ``codec/neural/decoder.py``. The other tiers go from ``codec/stream.py``
 ``codec/near_lossless/tier.py`` or ``codec/lossless/tier.py``.
 """
 
-from streamcodec.codec.files.oneshot import EncodedAudio, decode_array, decode_file, encode_array, encode_file
-from streamcodec.codec.files.transcode import transcode_file
-from streamcodec.codec.packet import Packet, PacketFlags, RedundantCopy, Tier
-from streamcodec.codec.pool import StreamPool
-from streamcodec.codec.stream import StreamDecoder, StreamEncoder
-from streamcodec.errors import (
-    AudioFormatError,
-    BackendError,
-    BitrateError,
-    FileFormatError,
-    ModelError,
-    PacketError,
-    PoolError,
-    SchedulingError,
-    StreamcodecError,
-)
+from __future__ import annotations
+
+import importlib
+import os
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from streamcodec.codec.files.oneshot import EncodedAudio, decode_array, decode_file, encode_array, encode_file
+    from streamcodec.codec.files.transcode import transcode_file
+    from streamcodec.codec.packet import Packet, PacketFlags, RedundantCopy, Tier
+    from streamcodec.codec.pool import StreamPool
+    from streamcodec.codec.stream import StreamDecoder, StreamEncoder
+    from streamcodec.errors import (
+        AudioFormatError,
+        BackendError,
+        BitrateError,
+        FileFormatError,
+        ModelError,
+        PacketError,
+        PoolError,
+        SchedulingError,
+        StreamcodecError,
+        StreamcodecWarning,
+    )
+
+# onnxruntime reports its use and leaves a device ID in the user's cache unless this stands before it is imported.
+os.environ["ORT_DISABLE_TELEMETRY"] = "1"
 
 __version__ = "0.1.0"
 
@@ -43,6 +54,7 @@ __all__ = [
     "StreamEncoder",
     "StreamPool",
     "StreamcodecError",
+    "StreamcodecWarning",
     "Tier",
     "decode_array",
     "decode_file",
@@ -50,3 +62,42 @@ __all__ = [
     "encode_file",
     "transcode_file",
 ]
+
+_HOME = {
+    "AudioFormatError": "streamcodec.errors",
+    "BackendError": "streamcodec.errors",
+    "BitrateError": "streamcodec.errors",
+    "EncodedAudio": "streamcodec.codec.files.oneshot",
+    "FileFormatError": "streamcodec.errors",
+    "ModelError": "streamcodec.errors",
+    "Packet": "streamcodec.codec.packet",
+    "PacketError": "streamcodec.errors",
+    "PacketFlags": "streamcodec.codec.packet",
+    "PoolError": "streamcodec.errors",
+    "RedundantCopy": "streamcodec.codec.packet",
+    "SchedulingError": "streamcodec.errors",
+    "StreamDecoder": "streamcodec.codec.stream",
+    "StreamEncoder": "streamcodec.codec.stream",
+    "StreamPool": "streamcodec.codec.pool",
+    "StreamcodecError": "streamcodec.errors",
+    "StreamcodecWarning": "streamcodec.errors",
+    "Tier": "streamcodec.codec.packet",
+    "decode_array": "streamcodec.codec.files.oneshot",
+    "decode_file": "streamcodec.codec.files.oneshot",
+    "encode_array": "streamcodec.codec.files.oneshot",
+    "encode_file": "streamcodec.codec.files.oneshot",
+    "transcode_file": "streamcodec.codec.files.transcode",
+}
+
+
+def __getattr__(name: str) -> object:
+    """Public names are loaded when first asked for: the command line starts, and can be stopped, at once."""
+    if name not in _HOME:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(importlib.import_module(_HOME[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOME})

@@ -7,6 +7,10 @@ class StreamcodecError(ValueError):
     """Base of every error this package raises on bad input."""
 
 
+class StreamcodecWarning(UserWarning):
+    """Something was left out, cut or changed on the way, and the work went on."""
+
+
 class AudioFormatError(StreamcodecError):
     """Samples of a wrong type, shape, rate or channel count."""
 

@@ -8,47 +8,36 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-# Each folder, and what it may import besides itself. Loading of shipped models and configuration is torch-free.
-ALLOWED = {
+ERRORS = "streamcodec.errors"
+LIVE_PATH = {"native_dsp", "streamcodec.models", "streamcodec.runtime", "streamcodec.codec", ERRORS}
+# Each room, and what it may import besides itself. Loading of shipped models and configuration is torch-free.
+ALLOWED: dict[str, set[str]] = {
     "native_dsp": set(),
-    "streamcodec.models": {"native_dsp", "streamcodec.errors"},
-    "streamcodec.runtime": {"native_dsp", "streamcodec.models", "streamcodec.errors"},
-    "streamcodec.codec": {"native_dsp", "streamcodec.models", "streamcodec.runtime", "streamcodec.errors"},
-    "streamcodec.evaluation.latency": {
-        "native_dsp",
-        "streamcodec.models",
-        "streamcodec.runtime",
-        "streamcodec.codec",
-        "streamcodec.errors",
-    },
-    "streamcodec.net": {"native_dsp", "streamcodec.codec", "streamcodec.errors"},
-    "streamcodec.live": {
-        "native_dsp",
-        "streamcodec.models",
-        "streamcodec.runtime",
-        "streamcodec.codec",
-        "streamcodec.net",
-        "streamcodec.errors",
-    },
-    "streamcodec.training": {
-        "native_dsp",
-        "streamcodec.models",
-        "streamcodec.codec",
-        "streamcodec.runtime",
-        "streamcodec.errors",
-    },
-    "streamcodec.evaluation": {"native_dsp", "streamcodec.models", "streamcodec.codec", "streamcodec.errors"},
-    "streamcodec.research.experiments": {
-        "native_dsp",
-        "streamcodec.models",
-        "streamcodec.codec",
-        "streamcodec.runtime",
-        "streamcodec.training",
-        "streamcodec.evaluation",
-        "streamcodec.errors",
-    },
+    "streamcodec.models": {"native_dsp", ERRORS},
+    "streamcodec.runtime": {"native_dsp", "streamcodec.models", ERRORS},
+    "streamcodec.codec": LIVE_PATH,
+    "streamcodec.net": {"native_dsp", "streamcodec.codec", ERRORS},
+    "streamcodec.live": {*LIVE_PATH, "streamcodec.net"},
+    "streamcodec.web": LIVE_PATH,
+    "streamcodec.evaluation": {*LIVE_PATH, "streamcodec.net"},
+    "streamcodec.training": {*LIVE_PATH, "streamcodec.evaluation"},
+    "streamcodec.research": {*LIVE_PATH, "streamcodec.training", "streamcodec.evaluation"},
 }
-TORCH_FOLDERS = {"streamcodec.models", "streamcodec.training", "streamcodec.research.experiments"}
+# Rooms within rooms. The shared part of a room never imports what is built on it.
+INNER: dict[str, set[str]] = {
+    "native_dsp.transforms": {"native_dsp.filters"},
+    "native_dsp.coding": {"native_dsp.filters", "native_dsp.transforms"},
+    "native_dsp.filters": {"native_dsp.transforms", "native_dsp.networks", "native_dsp.coding"},
+    "native_dsp.networks": {"native_dsp.transforms", "native_dsp.filters"},
+    "streamcodec.codec.neural": set(),
+    "streamcodec.codec.near_lossless": set(),
+    "streamcodec.codec.lossless": set(),
+    "streamcodec.net.relay": set(),
+    "streamcodec.research.models": set(),
+    "streamcodec.research.datasets": set(),
+    "streamcodec.research.training": {"streamcodec.research.models"},
+}
+TORCH_FOLDERS = {"streamcodec.models", "streamcodec.training", "streamcodec.research"}
 # The torch backend, and what loads it when it is chosen.
 TORCH_FILES = {"runtime/torch_step.py", "runtime/backend.py", "cli/train_command.py"}
 
@@ -88,7 +77,59 @@ def test_torch_is_imported_only_where_it_belongs() -> None:
         assert not uses or package in TORCH_FOLDERS or file in TORCH_FILES, path
 
 
-@pytest.mark.parametrize("folder", ALLOWED)
+@pytest.mark.parametrize("room", INNER)
+def test_rooms_within_rooms_know_only_what_they_stand_on(room: str) -> None:
+    files = list((ROOT / room.replace(".", "/")).rglob("*.py"))
+    assert files
+    house = room.rsplit(".", 1)[0]
+    others = {other for other in INNER if other.startswith(f"{house}.")} - {room} - INNER[room]
+    for path in files:
+        for module in imports_of(path):
+            for other in others:
+                assert not f"{module}.".startswith(f"{other}."), f"{path} imports {module}"
+
+
+def test_tests_take_what_they_share_from_helpers_and_references() -> None:
+    for path in ROOT.glob("tests/**/*.py"):
+        for module in imports_of(path):
+            if module.startswith("tests."):
+                assert module.split(".")[1] in ("helpers", "reference"), f"{path} imports {module}"
+
+
+def modules_of(path: Path) -> set[str]:
+    """Modules imported, each by its own name: of ``from package import module`` not the package."""
+    found = set()
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module:
+            for alias in node.names:
+                inner = ROOT / node.module.replace(".", "/") / alias.name
+                is_module = inner.with_suffix(".py").exists() or (inner / "__init__.py").exists()
+                found.add(f"{node.module}.{alias.name}" if is_module else node.module)
+    return found
+
+
+def test_no_module_imports_in_a_circle() -> None:
+    imports: dict[str, set[str]] = {}
+    for path in [*ROOT.glob("streamcodec/**/*.py"), *ROOT.glob("native_dsp/**/*.py")]:
+        name = ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+        imports[name] = modules_of(path) - {name}
+    done: set[str] = set()
+
+    def visit(name: str, trail: tuple[str, ...]) -> None:
+        assert name not in trail, f"a circle: {' -> '.join((*trail[trail.index(name) :], name))}"
+        if name in done:
+            return
+        for module in imports[name] & imports.keys():
+            visit(module, (*trail, name))
+        done.add(name)
+
+    for name in imports:
+        visit(name, ())
+
+
+@pytest.mark.parametrize("folder", [*ALLOWED, *INNER])
 def test_every_folder_says_what_lives_there(folder: str) -> None:
     docstring = ast.get_docstring(ast.parse((ROOT / folder.replace(".", "/") / "__init__.py").read_text()))
     assert docstring

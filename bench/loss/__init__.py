@@ -1,1 +1,1 @@
-"""Quality against packet loss: streamcodec with and without its remedies, and Opus, on the same clips and losses."""
+"""Quality under packet loss at equal wire rate: streamcodec as a call has it, and Opus with DRED."""

@@ -1,12 +1,15 @@
-"""Quality against packet loss.
+"""Quality under packet loss at equal wire rate.
 
-    python -m bench.loss dev/speech --clips 6 --json loss.json --plot loss.png
+    bench/build_opus.sh && export STREAMCODEC_LIBOPUS=build/opus/libopus.so
+    python -m bench.loss dev/speech --clips 6 --seconds 6 --json loss.json --plot loss.png
 
-Bursts of two packets on average (Gilbert-Elliott), the same losses for every system; streamcodec's receiver plays 60
-ms later than it has to, so that copies in later packets can stand in for lost ones. Its four ways: nothing (silence
-for lost packets), concealment, redundancy (copies, silence where there is none), and both. Opus beside them at the
-same payload, and at a rate near what payload and copies take together, which is also where its in-band redundancy
-begins to work: below about 12 kbps (narrowband) or 16 (wideband) libopus puts none in.
+Bursts of two packets on average (Gilbert-Elliott), seeded by clip and loss, the same for packets of one length.
+streamcodec runs as in a call: given is the rate on the wire; packet length, payload and redundancy follow its
+receiver's reports, the delay its jitter buffer (some 100 ms with redundancy). Opus is told the loss rate and has
+DRED, deep concealment and NoLACE, several rates and packet lengths, and a receiver that waits up to 100 ms too. The
+wire rate counts all of both: IPv4 20, UDP 8, RTP 12 and SRTP's tag of 10 bytes, and the bytes that frame our packets.
+
+The plot shows, for each loss and score, all points over the wire rate and each codec's best at every rate.
 """
 
 from __future__ import annotations
@@ -22,88 +25,116 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.loss.measure import MEAN_BURST_PACKETS, SCORES, Row, mean_row, measured, number_or_none
-from bench.loss.systems import OpusSystem, OwnSystem, System, loaded
+from bench.loss.measure import MEAN_BURST_PACKETS, SCORES, TITLES, Row, Task, mean_row, measured
+from bench.loss.systems import DRED_MS, LONGEST_WAIT_MS, OpusSystem, OwnSystem, System, loaded
 from streamcodec.errors import StreamcodecError
-from streamcodec.evaluation import METRICS, read_clips
+from streamcodec.evaluation import read_clips
 from streamcodec.evaluation.errors import require
 from streamcodec.models.shipped import DEFAULT_MODEL
 
-LOSSES = (0.0, 0.05, 0.1, 0.2)
-DELAY_MS = 60.0
+LOSSES = (0.0, 0.05, 0.1, 0.2, 0.4)
+WIRE_KBPS = (12.0, 16.0, 20.0, 26.0, 32.0, 38.0, 44.0)
+PACKETS_MS = (20, 40, 60)
+OWN = "streamcodec"
+LOWER_IS_BETTER = ("word_errors",)
 
 
 def table(rows: Sequence[Row]) -> Table:
     """One line per system and loss rate."""
-    out = Table("system", "loss", "PESQ-WB", "PLCMOS", "payload kbps", "with copies", "wire kbps", "made up")
+    names = list(rows[0].scores)
+    out = Table("system", "loss", "wire kbps", "payload", "carried", *(TITLES[name] for name in names), "made up")
     for row in rows:
-        scores = [f"{row.scores[name].mean:.2f} ± {row.scores[name].half_width:.2f}" for name in SCORES]
-        rates = [f"{rate:.2f}" for rate in (row.payload_kbps, row.carried_kbps, row.wire_kbps)]
-        out.add_row(row.system, f"{row.loss:.0%}", *scores, *rates, f"{row.made_up:.1%}")
+        scores = [f"{row.scores[name].mean:.2f} ± {row.scores[name].half_width:.2f}" for name in names]
+        rates = [f"{rate:.2f}" for rate in (row.wire_kbps, row.payload_kbps, row.carried_kbps)]
+        out.add_row(row.system, f"{row.loss:.0%}", *rates, *scores, f"{row.made_up:.1%}")
     return out
 
 
+def envelope(points: Sequence[tuple[float, float]], *, lower: bool = False) -> list[tuple[float, float]]:
+    """The best that each rate buys: points that no cheaper one matches, by rate."""
+    best: list[tuple[float, float]] = []
+    for rate, score in sorted(points):
+        if not best or (score < best[-1][1] if lower else score > best[-1][1]):
+            best.append((rate, score))
+    return best
+
+
 def plot(rows: Sequence[Row], path: Path) -> None:
-    """One panel per score, loss along, one line per system."""
-    figure = require("matplotlib.figure", "Plotting").Figure(figsize=(9.5, 4.4), layout="constrained")
-    panels = figure.subplots(1, len(SCORES))
-    names = list(dict.fromkeys(row.system for row in rows))
-    for panel, score in zip(panels, SCORES, strict=True):
-        for name in names:
-            own = name.startswith("streamcodec")
-            points = [row for row in rows if row.system == name]
-            panel.errorbar(
-                [100 * row.loss for row in points],
-                [row.scores[score].mean for row in points],
-                yerr=[number_or_none(row.scores[score].half_width) or 0.0 for row in points],
-                label=name,
-                linewidth=2.2 if own else 1.2,
-                linestyle="-" if own else "--",
-                marker="o" if own else "s",
-                markersize=4,
-                capsize=2,
-            )
-        panel.set_title(METRICS[score].title, fontsize=10)
-        panel.set_xlabel(f"packets lost, % (bursts of {MEAN_BURST_PACKETS:g})", fontsize=9)
-        panel.grid(color="#dddddd", linewidth=0.6)
-    figure.legend(
-        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=4, frameon=False, fontsize=8
+    """A row of panels per score, one for each loss, the wire rate along."""
+    names = list(rows[0].scores)
+    losses = list(dict.fromkeys(row.loss for row in rows))
+    figure = require("matplotlib.figure", "Plotting").Figure(
+        figsize=(3.0 * len(losses) + 1.0, 2.4 * len(names) + 0.8), layout="constrained"
     )
-    figure.savefig(path, dpi=130, facecolor="white")
+    panels = figure.subplots(len(names), len(losses), squeeze=False, sharex=True, sharey="row")
+    for score, line in zip(names, panels, strict=True):
+        for loss, panel in zip(losses, line, strict=True):
+            for own, colour in ((True, "#c0392b"), (False, "#34495e")):
+                points = [row for row in rows if row.loss == loss and row.system.startswith(OWN) is own]
+                rates = [row.wire_kbps for row in points]
+                panel.plot(
+                    rates, [row.scores[score].mean for row in points], "o", color=colour, alpha=0.5, markersize=4
+                )
+                best = envelope(
+                    [(row.wire_kbps, row.scores[score].mean) for row in points], lower=score in LOWER_IS_BETTER
+                )
+                label = OWN if own else "Opus: DRED, deep concealment, NoLACE"
+                panel.plot(*zip(*best, strict=True), color=colour, linewidth=1.8, label=label)
+            panel.grid(color="#dddddd", linewidth=0.6)
+            if score == names[0]:
+                panel.set_title(f"{loss:.0%} of packets lost", fontsize=9)
+        line[0].set_ylabel(TITLES[score], fontsize=9)
+    for panel in panels[-1]:
+        panel.set_xlabel("kbps on the wire", fontsize=9)
+    figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)
+    figure.savefig(path, dpi=120, facecolor="white")
 
 
 def systems(options: argparse.Namespace) -> list[System]:
     """Everything that is compared."""
-    ways = {
-        "nothing": (0, False),
-        "concealment": (0, True),
-        "redundancy": (options.redundancy, False),
-        "both": (options.redundancy, True),
-    }
-    own = [
-        System(f"streamcodec, {way}", OwnSystem(options.kbps, redundancy, concealment, DELAY_MS, options.model))
-        for way, (redundancy, concealment) in ways.items()
-    ]
+    own = [System(f"{OWN} {kbps:g} kbps", OwnSystem(kbps, options.model)) for kbps in options.wire_kbps]
+    dred = loaded(options.libopus).has_deep_redundancy
+    if not dred:
+        print(
+            f"bench.loss: {loaded(options.libopus).description}: Opus goes without DRED (see bench/build_opus.sh)",
+            file=sys.stderr,
+        )
     opus = [
-        System(f"Opus {kbps:g} kbps{', in-band FEC' if fec else ''}", OpusSystem(options.libopus, kbps, fec))
+        System(
+            f"Opus {kbps:g} kbps, {packet_ms} ms{', in-band FEC' if fec else ''}",
+            OpusSystem(options.libopus, kbps, packet_ms, dred, fec),
+        )
+        for packet_ms in options.packet_ms
         for kbps in options.opus_kbps
-        for fec in (False, True)
+        for fec in ((False, True) if options.fec else (False,))
     ]
     return [*own, *opus]
 
 
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
-    options = argparse.ArgumentParser("python -m bench.loss", description="Quality against packet loss.")
+    options = argparse.ArgumentParser("python -m bench.loss", description="Quality under loss at equal wire rate.")
     options.add_argument("folder", type=Path, help="speech: wav, flac or ogg files, searched recursively")
     options.add_argument("--clips", type=int, help="at most this many clips")
+    options.add_argument("--seconds", type=float, help="only so much of each clip")
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
-    options.add_argument("--kbps", type=float, default=6.0, help="payload of streamcodec (default 6)")
-    options.add_argument("--copies", type=int, default=3, help="redundant copies in each packet (default 3)")
-    options.add_argument("--opus-kbps", type=float, nargs="+", default=[6.0, 20.0], metavar="KBPS")
+    options.add_argument(
+        "--wire-kbps",
+        type=float,
+        nargs="+",
+        default=WIRE_KBPS,
+        metavar="KBPS",
+        help="rates on the wire of streamcodec",
+    )
+    options.add_argument(
+        "--opus-kbps", type=float, nargs="+", default=[6.0, 9.0, 12.0, 16.0, 24.0], metavar="KBPS", help="rates"
+    )
+    options.add_argument("--packet-ms", type=int, nargs="+", default=PACKETS_MS, metavar="MS", help="of Opus")
     options.add_argument("--losses", type=float, nargs="+", default=LOSSES, metavar="SHARE")
+    options.add_argument("--scores", nargs="+", choices=SCORES, default=SCORES, help="default: all")
+    options.add_argument("--fec", action="store_true", help="Opus with in-band FEC beside DRED as well")
     options.add_argument("--model", default=DEFAULT_MODEL, help="shipped model of streamcodec, or a model's folder")
-    options.add_argument("--libopus", type=Path, help="a particular libopus, e.g. a build with neural concealment")
+    options.add_argument("--libopus", type=Path, help="a particular libopus (default: STREAMCODEC_LIBOPUS)")
     options.add_argument("--json", type=Path, help="write means and intervals here")
     options.add_argument("--plot", type=Path, help="write the plot (PNG) here")
     return options
@@ -115,23 +146,24 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         clips = read_clips(options.folder, ["speech"], options.clips)
         tested = [(system, loss) for system in systems(options) for loss in options.losses]
-        tasks = [(system, loss, clip) for system, loss in tested for clip in clips]
+        scores = tuple(options.scores)
+        tasks = [Task(system, loss, clip, scores, options.seconds) for system, loss in tested for clip in clips]
         shown = Console(stderr=True)
         made = track(measured(tasks, options.workers), "measuring", total=len(tasks), console=shown)
         samples = list(made)
         rows = [
-            mean_row(system.name, loss, samples[index * len(clips) : (index + 1) * len(clips)])
+            mean_row(system, loss, samples[index * len(clips) : (index + 1) * len(clips)])
             for index, (system, loss) in enumerate(tested)
         ]
-        Console(width=None if sys.stdout.isatty() else 140).print(table(rows))
+        Console(width=None if sys.stdout.isatty() else 150).print(table(rows))
         if options.json:
             settings = {
                 "clips": len(clips),
+                "seconds": options.seconds,
                 "mean_burst_packets": MEAN_BURST_PACKETS,
-                "extra_delay_ms": DELAY_MS,
-                "copies": options.redundancy,
-                "kbps": options.kbps,
+                "longest_wait_ms": LONGEST_WAIT_MS,
                 "opus": loaded(options.libopus).description,
+                "dred_ms": DRED_MS,
             }
             report = {"settings": settings, "rows": [row.as_json() for row in rows]}
             options.json.write_text(json.dumps(report, indent=1) + "\n")

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from bench.loss.systems import System
+from bench.loss.words import is_english, word_errors
 from streamcodec.evaluation import METRICS
 from streamcodec.evaluation.alignment import AlignedPair
 from streamcodec.evaluation.clips import Clip
@@ -18,7 +19,8 @@ from streamcodec.evaluation.errors import UnscorableError
 from streamcodec.evaluation.statistics import Interval, mean_interval
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 
-SCORES = ("pesq", "plcmos")
+SCORES = ("pesq", "plcmos", "visqol", "word_errors")
+TITLES = {"pesq": "PESQ-WB", "plcmos": "PLCMOS", "visqol": "ViSQOL", "word_errors": "word errors"}
 MEAN_BURST_PACKETS = 2.0
 
 
@@ -33,7 +35,10 @@ class Row:
     carried_kbps: float
     wire_kbps: float
     made_up: float
-    """Share of packet durations for which nothing was there."""
+    """Share of the sound for which nothing was there."""
+    playout_ms: float
+    plans: list[str]
+    """What the sender had come to at the end of the clips."""
 
     def as_json(self) -> dict[str, Any]:
         """Numbers for a report."""
@@ -44,6 +49,8 @@ class Row:
             "carried_kbps": round(self.carried_kbps, 3),
             "wire_kbps": round(self.wire_kbps, 2),
             "made_up": round(self.made_up, 4),
+            "playout_ms": round(self.playout_ms, 1),
+            **({"plans": self.plans} if self.plans else {}),
             **{
                 name: {
                     "mean": round(score.mean, 3),
@@ -59,8 +66,10 @@ def number_or_none(value: float) -> float | None:
     return None if math.isnan(value) else round(value, 3)
 
 
-def _score(name: str, pair: AlignedPair) -> float:
+def _score(name: str, pair: AlignedPair, clip: Clip) -> float:
     try:
+        if name == "word_errors":
+            return word_errors(pair) if is_english(clip.name) else math.nan
         return METRICS[name].score(pair)
     except UnscorableError:
         return math.nan
@@ -75,42 +84,56 @@ class Sample:
     payload_bytes: int
     carried_bytes: int
     wire_bytes: int
-    packets: int
-    made_up: int
+    made_up: float
+    playout_ms: float
+    plan: str
 
 
-Task = tuple[System, float, Clip]
+@dataclass(frozen=True)
+class Task:
+    """What one process is asked for."""
+
+    system: System
+    loss: float
+    clip: Clip
+    scores: tuple[str, ...]
+    longest_s: float | None
 
 
 def measure(task: Task) -> Sample:
     """Send and score; the losses depend on clip and rate alone."""
-    system, loss, clip = task
+    clip = task.clip
     samples, rate_hz = clip.read()
-    losses = GilbertElliott(GilbertElliottConfig(loss, MEAN_BURST_PACKETS), zlib.crc32(clip.name.encode()))
-    heard = system.transmit(samples, rate_hz, losses, loss)
+    if task.longest_s is not None:
+        samples = samples[: round(task.longest_s * rate_hz)]
+    losses = GilbertElliott(GilbertElliottConfig(task.loss, MEAN_BURST_PACKETS), zlib.crc32(clip.name.encode()))
+    heard = task.system.transmit(samples, rate_hz, losses, task.loss)
     pair = AlignedPair(samples, rate_hz, heard.samples, heard.sample_rate_hz)
     return Sample(
-        {name: _score(name, pair) for name in SCORES},
+        {name: _score(name, pair, clip) for name in task.scores},
         len(samples) / rate_hz,
         heard.payload_bytes,
         heard.carried_bytes,
         heard.wire_bytes,
-        heard.packets,
         heard.made_up,
+        heard.playout_ms,
+        heard.plan,
     )
 
 
-def mean_row(system: str, loss: float, samples: Sequence[Sample]) -> Row:
+def mean_row(system: System, loss: float, samples: Sequence[Sample]) -> Row:
     """Means over the clips."""
     kbps = 0.008 / sum(sample.seconds for sample in samples)
     return Row(
-        system,
+        system.name,
         loss,
-        {name: mean_interval([sample.scores[name] for sample in samples]) for name in SCORES},
+        {name: mean_interval([sample.scores[name] for sample in samples]) for name in samples[0].scores},
         kbps * sum(sample.payload_bytes for sample in samples),
         kbps * sum(sample.carried_bytes for sample in samples),
         kbps * sum(sample.wire_bytes for sample in samples),
-        sum(sample.made_up for sample in samples) / sum(sample.packets for sample in samples),
+        sum(sample.made_up for sample in samples) / len(samples),
+        sum(sample.playout_ms for sample in samples) / len(samples),
+        sorted({sample.plan for sample in samples if sample.plan}),
     )
 
 

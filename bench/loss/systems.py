@@ -1,4 +1,4 @@
-"""What is sent through the loss: streamcodec's four ways, and Opus packet by packet."""
+"""What is sent through the loss: streamcodec as it comes, and Opus with all that libopus has against loss."""
 
 from __future__ import annotations
 
@@ -12,17 +12,21 @@ from numpy.typing import NDArray
 
 from streamcodec import Packet, StreamDecoder, StreamEncoder
 from streamcodec.evaluation.alignment import resample
-from streamcodec.evaluation.libopus import LibOpus, OpusDecoder, OpusEncoder, OpusSettings, load_libopus
-from streamcodec.evaluation.systems import DATA_CHANNEL_OVERHEAD_BYTES, SRTP_OVERHEAD_BYTES
-from streamcodec.net.congestion import CongestionConfig
-from streamcodec.net.delay_estimator import DelayConfig
-from streamcodec.net.jitter_buffer import JitterConfig
+from streamcodec.evaluation.libopus import DredReader, LibOpus, OpusDecoder, OpusEncoder, OpusSettings, load_libopus
+from streamcodec.evaluation.systems import SRTP_OVERHEAD_BYTES
+from streamcodec.net.framing import Framer
 from streamcodec.net.loss_models import LossModel
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.simulate import simulate_stream
+from streamcodec.net.wire_rate import OTHER_BPS, WireRateConfig
+from streamcodec.net.wire_sender import WireRateSender
 
 Float32Array = NDArray[np.float32]
-NEURAL_CONCEALMENT_COMPLEXITY = 5
+NOLACE_COMPLEXITY = 7
+"""Decoder complexity that brings deep concealment and NoLACE."""
+LONGEST_WAIT_MS = 100.0
+"""Playout delay beyond a packet's own arrival that a receiver may take."""
+DRED_MS = 200
 
 
 @dataclass(frozen=True)
@@ -34,70 +38,74 @@ class Heard:
     sample_rate_hz: int
     payload_bytes: int
     carried_bytes: int
-    """Payload and redundant copies."""
+    """Payload and what redundancy adds to it."""
     wire_bytes: int
-    """All of the datagrams."""
+    """All of the datagrams, from the IP header to the authentication tag of SRTP."""
     packets: int
-    made_up: int
-    """Packet durations for which neither a packet nor a copy of it was there."""
+    made_up: float
+    """Share of the sound for which neither its packet nor any redundancy was there."""
+    playout_ms: float
+    """Playout delay aimed at, at the end."""
+    plan: str = ""
+    """What was sent at the end."""
 
 
 @dataclass(frozen=True)
 class System:
-    """A name, and sound through loss."""
+    """A name, how long its packets are, and sound through loss."""
 
     name: str
     transmit: Callable[[Float32Array, int, LossModel, float], Heard]
     """(samples ``[n]``, sample_rate_hz, losses, their rate) to what is heard."""
 
 
-class ZerosForLost:
-    """A decoder whose concealment is not heard: silence where a packet is missing."""
+@dataclass
+class CountingLink(LossyLink):
+    """Counts what datagrams take as frames of SRTP, instead of the self-contained form that is simulated."""
 
-    def __init__(self, decoder: StreamDecoder) -> None:
-        self._decoder = decoder
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._framer = Framer(numbered=True)
+        self.frame_bytes = 0
+        self.carried_bytes = 0
+        """Payloads, and copies with what frames them."""
 
-    def push(self, packet: Packet | None) -> Float32Array:
-        sound = self._decoder.push(packet)
-        return sound if packet is not None else np.zeros_like(sound)
+    def send(self, datagram: bytes, now_ms: float) -> None:
+        self.frame_bytes += len(self._framer.frame(datagram))
+        packet = Packet.from_bytes(datagram)
+        without = replace(packet, redundant=())
+        self.carried_bytes += len(packet.payload) + len(datagram) - len(without.to_bytes())
+        super().send(datagram, now_ms)
 
 
 @dataclass(frozen=True)
 class OwnSystem:
-    """streamcodec through its own sender, jitter buffer and playout, the playout delay held at ``delay_ms``."""
+    """streamcodec as a call has it: given is the rate on the wire, all else is chosen as reports come in."""
 
-    kbps: float
-    redundancy: int | None
-    concealment: bool
-    delay_ms: float
+    wire_kbps: float
     model: str
 
     def __call__(self, samples: Float32Array, sample_rate_hz: int, losses: LossModel, loss_rate: float) -> Heard:
         """Shape: samples ``[n]``."""
-        rate_bps = round(1_000 * self.kbps)
-        encoder = StreamEncoder(sample_rate_hz, rate_bps, model=self.model)
+        encoder = StreamEncoder(sample_rate_hz, model=self.model)
+        # Reports and checks of the line, which the controller allows for, are not counted here, of neither codec.
+        wire_bps = round(1_000 * self.wire_kbps + OTHER_BPS)
+        sender = WireRateSender(encoder, encoder.encode_redundant, WireRateConfig(wire_bps))
+        link = CountingLink(LinkConfig(), losses)
         decoder = StreamDecoder(sample_rate_hz, model=self.model)
-        result = simulate_stream(
-            samples,
-            sample_rate_hz,
-            encoder,
-            decoder if self.concealment else ZerosForLost(decoder),
-            LossyLink(LinkConfig(), losses),
-            encode_redundant=encoder.encode_redundant,
-            redundancy=self.redundancy,
-            congestion=CongestionConfig(minimum_bps=rate_bps, start_bps=rate_bps, maximum_bps=rate_bps),
-            jitter=JitterConfig(DelayConfig(self.delay_ms, self.delay_ms, self.delay_ms)),
-        )
-        sent, received = result.sender, result.receiver.jitter
-        packet_header_bytes = 10
+        result = simulate_stream(samples, sample_rate_hz, encoder, decoder, link, sender=sender)
+        packets = result.sender.packets
+        received = result.receiver.jitter
         return Heard(
             result.samples,
             sample_rate_hz,
-            sent.payload_bytes,
-            sent.datagram_bytes - packet_header_bytes * sent.packets,
-            sent.datagram_bytes + DATA_CHANNEL_OVERHEAD_BYTES * sent.packets,
-            sent.packets,
-            received.concealed,
+            result.sender.payload_bytes,
+            link.carried_bytes,
+            link.frame_bytes + SRTP_OVERHEAD_BYTES * packets,
+            packets,
+            received.concealed / max(received.played + received.recovered + received.concealed, 1),
+            received.target_ms,
+            f"{sender.plan.packet_ms} ms, {sender.plan.bitrate_bps / 1_000:.1f} kbps, {sender.plan.ages}",
         )
 
 
@@ -109,36 +117,39 @@ def loaded(path: Path | None) -> LibOpus:
 
 @dataclass(frozen=True)
 class OpusSystem:
-    """Opus; a lost packet is concealed by its decoder, or taken from the next packet where ``fec`` put it there."""
+    """Opus, told the loss rate.
+
+    A lost packet is taken from the first of those after it that came within :data:`LONGEST_WAIT_MS`: from in-band FEC
+    if it is the next one and has it, else from DRED. It is concealed where there is neither.
+    """
 
     library_path: Path | None
     kbps: float
-    fec: bool
+    packet_ms: int
+    dred: bool
+    fec: bool = False
 
     def __call__(self, samples: Float32Array, sample_rate_hz: int, losses: LossModel, loss_rate: float) -> Heard:
         """Shape: samples ``[n]``."""
         library = loaded(self.library_path)
         settings = OpusSettings(
+            frame_ms=self.packet_ms,
             bandwidth="wide",
             application="voip",
             inband_fec=self.fec,
             expected_loss_percent=round(100 * loss_rate),
-            decoder_complexity=NEURAL_CONCEALMENT_COMPLEXITY if library.has_neural_concealment else 0,
+            decoder_complexity=NOLACE_COMPLEXITY if library.has_neural_concealment else 0,
+            dred_ms=DRED_MS if self.dred and loss_rate > 0 else 0,
         )
         encoder = OpusEncoder(library, settings, round(1_000 * self.kbps))
-        decoder = OpusDecoder(library, replace(settings, expected_loss_percent=0))
         sound = resample(samples, sample_rate_hz, settings.sample_rate_hz)
         frame = settings.frame_samples
         padding = -(len(sound) + encoder.lookahead_samples) % frame + encoder.lookahead_samples
         frames = np.pad(sound, (0, padding)).astype(np.float32).reshape(-1, frame)
         packets = [encoder.encode(each) for each in frames]
         arrived: list[bytes | None] = [None if losses.lost() else packet for packet in packets]
-        heard = []
-        for packet, following in zip(arrived, [*arrived[1:], None], strict=True):
-            if packet is None and self.fec and following is not None:
-                heard.append(decoder.decode(following, fec=True))
-            else:
-                heard.append(decoder.decode(packet))
+        receiver = _OpusReceiver(library, settings, self.fec)
+        heard = [receiver.play(arrived, index) for index in range(len(arrived))]
         payload_bytes = sum(map(len, packets))
         return Heard(
             np.concatenate(heard),
@@ -147,5 +158,37 @@ class OpusSystem:
             payload_bytes,
             payload_bytes + SRTP_OVERHEAD_BYTES * len(packets),
             len(packets),
-            sum(packet is None for packet in arrived),
+            receiver.made_up / len(packets),
+            LONGEST_WAIT_MS // self.packet_ms * self.packet_ms,
         )
+
+
+class _OpusReceiver:
+    def __init__(self, library: LibOpus, settings: OpusSettings, fec: bool) -> None:
+        self._decoder = OpusDecoder(library, settings)
+        self._reader = DredReader(library, settings.sample_rate_hz) if settings.dred_ms else None
+        self._frame_samples = settings.frame_samples
+        self._wait_packets = int(LONGEST_WAIT_MS // settings.frame_ms)
+        self._fec = fec
+        self.made_up = 0
+
+    def play(self, arrived: list[bytes | None], index: int) -> Float32Array:
+        packet = arrived[index]
+        if packet is not None:
+            return self._decoder.decode(packet)
+        for later in range(1, self._wait_packets + 1):
+            carrier = arrived[index + later] if index + later < len(arrived) else None
+            if carrier is None:
+                continue
+            if self._fec and later == 1 and self._decoder.has_fec(carrier):
+                return self._decoder.decode(carrier, fec=True)
+            back_samples = later * self._frame_samples
+            if self._reader is None:
+                break
+            reached = self._reader.read(carrier, back_samples + 4 * self._frame_samples)
+            # What redundancy has of a part of the packet is used too; libopus conceals the rest.
+            if reached > back_samples - self._frame_samples:
+                return self._decoder.decode_dred(self._reader, back_samples)
+            break
+        self.made_up += 1
+        return self._decoder.decode(None)

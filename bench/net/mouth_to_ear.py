@@ -1,7 +1,8 @@
-"""Delay from mouth to ear through two processes and a relay on loopback addresses: everything but the sound devices.
+"""Delay from mouth to ear through two processes on loopback addresses: everything but the sound devices.
 
-    python bench/net/mouth_to_ear.py --seconds 20
+    python bench/net/mouth_to_ear.py --seconds 20 --path direct
 
+Over a direct line, or over a relay between them.
 One process pushes chirps into a call in real time, another pulls what it hears; both keep the time of the same
 monotonic clock. A sample leaves the mouth when it is spoken, not when its block is pushed, and reaches the ear when
 its place in the pulled block is played. Loopback range only, at most 60 seconds, stops by itself.
@@ -18,6 +19,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict, dataclass
 
+import aioice.ice
 import numpy as np
 
 from streamcodec import StreamDecoder, StreamEncoder
@@ -29,6 +31,7 @@ from streamcodec.net.media import MediaConfig
 from streamcodec.net.relay.server import Relay
 from streamcodec.net.room import RoomConfig
 from streamcodec.net.time_scale import Samples
+from streamcodec.net.webrtc import WebRtcConfig
 
 RATE_HZ = 24_000
 BLOCK_SAMPLES = 240
@@ -36,7 +39,7 @@ BLOCK_S = BLOCK_SAMPLES / RATE_HZ
 CHIRP_EVERY_S = 0.35
 CHIRP_S = 0.05
 BITRATE_BPS = 6_000
-BUDGET_MS = 60.0
+BUDGET_MS = 50.0
 SETTLE_S = 3.0
 LONGEST_S = 60.0
 
@@ -66,17 +69,36 @@ def chirp() -> Samples:
     return np.asarray(0.5 * np.sin(phase) * np.hanning(len(time_s)), np.float32)
 
 
-def config(url: str) -> CallConfig:
-    """The relay alone, at a fixed rate."""
+@dataclass(frozen=True)
+class Way:
+    """What to measure; both processes get it."""
+
+    url: str
+    model: str
+    direct: bool
+    packet_ms: int
+
+
+def config(way: Way) -> CallConfig:
+    """A direct line, or the relay alone, at a fixed rate."""
+    if way.direct:
+        aioice.ice.get_host_addresses = lambda use_ipv4, use_ipv6: ["127.0.0.1"]
     fixed = CongestionConfig(minimum_bps=BITRATE_BPS, start_bps=BITRATE_BPS, maximum_bps=BITRATE_BPS)
-    room = RoomConfig(ClientConfig(url, "bench"), webrtc=None)
+    room = RoomConfig(ClientConfig(way.url, "bench"), webrtc=WebRtcConfig() if way.direct else None)
     return CallConfig(room, MediaConfig(RATE_HZ, congestion=fixed, redundancy=0))
 
 
-def call_on(url: str, model: str) -> Call:
+def call_on(way: Way) -> Call:
     """A call with the real codec."""
-    encoder = StreamEncoder(RATE_HZ, BITRATE_BPS, model=model)
-    return Call(config(url), encoder, lambda: StreamDecoder(RATE_HZ, model=model))
+    encoder = StreamEncoder(RATE_HZ, BITRATE_BPS, model=way.model, packet_ms=way.packet_ms)
+    return Call(config(way), encoder, lambda: StreamDecoder(RATE_HZ, model=way.model))
+
+
+async def reached(call: Call, way: Way) -> None:
+    """Wait until the other side is there, on the path that is to be measured."""
+    wanted = "direct" if way.direct else "relay"
+    while [peer.path for peer in call.peers.values()] != [wanted]:
+        await asyncio.sleep(0.01)
 
 
 async def pace(index: int, start_s: float) -> None:
@@ -84,7 +106,7 @@ async def pace(index: int, start_s: float) -> None:
     await asyncio.sleep(max(0.0, start_s + index * BLOCK_S - time.monotonic()))
 
 
-def speak(url: str, model: str, seconds: float) -> tuple[float, Samples]:
+def speak(way: Way, seconds: float) -> tuple[float, Samples]:
     """Push chirps; returns when the first sample was spoken, and all samples."""
     spacing = round(CHIRP_EVERY_S * RATE_HZ)
     sound = np.zeros(round(seconds / BLOCK_S) * BLOCK_SAMPLES, np.float32)
@@ -95,9 +117,8 @@ def speak(url: str, model: str, seconds: float) -> tuple[float, Samples]:
     sound += rng.normal(0, 1e-3, len(sound)).astype(np.float32)
 
     async def main() -> float:
-        async with call_on(url, model) as call:
-            while not call.peers:
-                await asyncio.sleep(0.01)
+        async with call_on(way) as call:
+            await reached(call, way)
             start_s = time.monotonic()
             for index in range(len(sound) // BLOCK_SAMPLES):
                 # A block can be pushed only once it has been spoken.
@@ -109,7 +130,7 @@ def speak(url: str, model: str, seconds: float) -> tuple[float, Samples]:
     return asyncio.run(main()), sound
 
 
-def listen(url: str, model: str, seconds: float) -> tuple[float, Samples, list[float], int]:
+def listen(way: Way, seconds: float) -> tuple[float, Samples, list[float], int]:
     """Pull for as long; returns when the first sample was played, all samples, buffer depths, and concealment."""
     heard: list[Samples] = []
     depths_ms: list[float] = []
@@ -117,9 +138,8 @@ def listen(url: str, model: str, seconds: float) -> tuple[float, Samples, list[f
 
     async def main() -> float:
         nonlocal concealed
-        async with call_on(url, model) as call:
-            while not call.peers:
-                await asyncio.sleep(0.01)
+        async with call_on(way) as call:
+            await reached(call, way)
             start_s = time.monotonic()
             for index in range(round(seconds / BLOCK_S)):
                 await pace(index, start_s)
@@ -155,18 +175,20 @@ def delays_ms(spoken_s: float, spoken: Samples, heard_s: float, heard: Samples) 
     return found
 
 
-async def measure(seconds: float, model: str) -> Result:
+async def measure(seconds: float, model: str, direct: bool, packet_ms: int) -> Result:
     """Run the two processes beside a relay."""
     loop = asyncio.get_running_loop()
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(2, mp_context=context) as pool:
         async with Relay() as relay:
-            speaking = loop.run_in_executor(pool, speak, relay.url, model, seconds)
-            listening = loop.run_in_executor(pool, listen, relay.url, model, seconds)
+            way = Way(relay.url, model, direct, packet_ms)
+            speaking = loop.run_in_executor(pool, speak, way, seconds)
+            listening = loop.run_in_executor(pool, listen, way, seconds)
             spoken_s, spoken = await speaking
             heard_s, heard, depths_ms, concealed = await listening
     found = delays_ms(spoken_s, spoken, heard_s, heard)
-    encoder, decoder = StreamEncoder(RATE_HZ, BITRATE_BPS, model=model), StreamDecoder(RATE_HZ, model=model)
+    encoder = StreamEncoder(RATE_HZ, BITRATE_BPS, model=model, packet_ms=packet_ms)
+    decoder = StreamDecoder(RATE_HZ, model=model)
     return Result(
         chirps=len(found),
         p50_ms=round(float(np.percentile(found, 50)), 2),
@@ -185,10 +207,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seconds", type=float, default=20.0, help=f"at most {LONGEST_S:.0f}")
     parser.add_argument("--model", default=DEFAULT_MODEL, help="name or folder of a model")
+    parser.add_argument("--path", choices=("direct", "relay"), default="direct", help="default direct")
+    parser.add_argument("--packet-ms", type=int, default=20, help="sound in one packet (default 20)")
     options = parser.parse_args()
     if not SETTLE_S + 2.0 <= options.seconds <= LONGEST_S:
         parser.error(f"seconds must be {SETTLE_S + 2.0:.0f} to {LONGEST_S:.0f}")
-    result = asyncio.run(measure(options.seconds, options.model))
+    result = asyncio.run(measure(options.seconds, options.model, options.path == "direct", options.packet_ms))
     print(
         f"mouth to ear over {result.chirps} chirps: p50 {result.p50_ms} p95 {result.p95_ms} p99 {result.p99_ms} "
         f"max {result.max_ms} ms, budget {BUDGET_MS:.0f} ms; of it packet {result.packet_ms}, "

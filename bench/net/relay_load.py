@@ -97,7 +97,15 @@ def serve(pipe: multiprocessing.connection.Connection, host: str, loop_name: str
 
     async def main() -> None:
         config = RelayConfig(
-            host=host, max_rooms=MAX_PARTICIPANTS, max_participants=MAX_PARTICIPANTS, max_waiting=MAX_PARTICIPANTS
+            host=host,
+            max_rooms=MAX_PARTICIPANTS,
+            max_participants=MAX_PARTICIPANTS,
+            max_waiting=MAX_PARTICIPANTS,
+            # Everybody comes from this machine here.
+            address_waiting=0,
+            address_people=0,
+            address_rooms=0,
+            address_join_burst=float(MAX_PARTICIPANTS),
         )
         async with Relay(config) as relay:
             pipe.send(relay.port)

@@ -24,10 +24,11 @@ from streamcodec.evaluation.own import DEFAULT_RATES_KBPS, streamcodec_systems
 from streamcodec.evaluation.peers import opus_systems
 from streamcodec.evaluation.plot import plot_rate_quality
 from streamcodec.evaluation.statistics import mean_interval
+from streamcodec.evaluation.tones import tone_levels_db
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 OPUS_RATES_KBPS = (6.0, 9.2, 12.0, 16.0, 24.0)
-WITHOUT_REFERENCE = ("dnsmos", "plcmos")
+WITHOUT_REFERENCE = ("dnsmos", "plcmos", "distill_mos", "harmonicity_1_2k", "harmonicity_2_4k", "harmonicity_4_7k")
 
 
 def load_systems(reference: str, rates_kbps: Sequence[float]) -> list[System]:
@@ -58,6 +59,17 @@ def untouched_scores(clips: Sequence[Clip], metrics: Sequence[str]) -> list[str]
     return sentences
 
 
+def tone_sentences(systems: Sequence[System]) -> list[str]:
+    """How loud steady tones come out of each system at each of its rates."""
+    sentences = []
+    for system in systems:
+        for kbps in system.rates_kbps:
+            levels = tone_levels_db(system.codec, kbps)
+            found = ", ".join(f"{hz / 1000.0:g} kHz {level:+.1f}" for hz, level in levels.items())
+            sentences.append(f"Tones, {system.name} at {kbps:g} kbps: {found} dB.")
+    return sentences
+
+
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
     options = argparse.ArgumentParser(
@@ -75,6 +87,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--no-opus", action="store_true", help="leave Opus out")
     options.add_argument("--libopus", type=Path, help="a particular libopus, e.g. a build with LACE")
     options.add_argument("--signal", choices=list(SIGNALS), default="voice", help="what Opus is told to expect")
+    options.add_argument(
+        "--tones", action="store_true", help="also print the levels at which tones of 1 to 5 kHz come out"
+    )
     options.add_argument("--workers", type=int, default=1)
     options.add_argument("--json", type=Path, help="write means and intervals here")
     options.add_argument("--with-clips", action="store_true", help="also write the rows of each clip to --json")
@@ -98,6 +113,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             tested += load_systems(reference, options.rates)
         report = evaluate(clips, [*systems, *tested], options.metric, options.workers, progress=True)
         report.notes.extend(untouched_scores(clips, report.metrics))
+        if options.tones:
+            report.notes.extend(tone_sentences([*systems, *tested]))
         console = Console(width=None if sys.stdout.isatty() else 200)
         for kind in report.kinds():
             console.print(report.table(kind))

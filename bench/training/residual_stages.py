@@ -123,7 +123,7 @@ class ResidualCodec(NeuralCodec):
         super().__init__(config)
         self.stages = nn.ModuleList(make_stage(config.latents) for _ in range(MOST_STAGES))
         ladder = torch.linspace(FEWEST_STAGES, MOST_STAGES, config.qualities).round().long()
-        self.register_buffer("stages_by_level", ladder, persistent=False)
+        self.register_buffer("stages_by_quality", ladder, persistent=False)
 
     @torch.no_grad()
     def start_stages(self, samples: Tensor) -> None:
@@ -140,7 +140,7 @@ class ResidualCodec(NeuralCodec):
         """As many stages as the level says; ``available`` makes no difference to indices that are written plainly."""
         with full_precision(latents):
             flat = latents.float().reshape(-1, latents.shape[-1])
-            wanted = self.get_buffer("stages_by_level")[quality_index].reshape(-1, 1)
+            wanted = self.get_buffer("stages_by_quality")[quality_index].reshape(-1, 1)
             total, target = torch.zeros_like(flat), flat.detach()
             for k, stage in enumerate(self.stages):
                 total = total + torch.where(k < wanted, stage(target - total.detach()), 0.0)

@@ -95,7 +95,7 @@ BASE = NeuralConfig()
 def variants() -> dict[str, Variant]:
     """By name; the first is what the others are compared with."""
     envelope, waveform = BASE.envelope_latents, BASE.waveform_latents
-    long = {"hops_per_packet": 4, "envelope_latents": 2 * envelope, "waveform_latents": 2 * waveform}
+    long = {"hops_per_frame": 4, "envelope_latents": 2 * envelope, "waveform_latents": 2 * waveform}
     return {
         "base": Variant("as it is shipped", BASE),
         "no_envelope": Variant(

@@ -127,7 +127,10 @@ def _sum_interval(state: BackwardState, channel: int) -> None:
     for i in range(TAPS):
         source, start = _lagged(state, channel, i)
         edges[0, i] = state.history[source, start]
-        edges[1, i] = state.history[source, start + INTERVAL]
+        # The other channel's present sample leads by one, and what would follow it lies outside; no step of the
+        # recursion asks for it.
+        end = start + INTERVAL
+        edges[1, i] = state.history[source, end] if end < TAPS + INTERVAL else np.int64(0)
         recent[TAPS, i] = _product(state, channel, TAPS, source, start)
     for i in range(TAPS):
         source, start = _lagged(state, channel, i)

@@ -1,11 +1,11 @@
-"""Level filter after the pitch filter: what a voice's bands flutter by from packet to packet is taken back.
+"""Spectral-envelope post-filter, after the pitch filter: gains in time and frequency that restore a voice's envelope.
 
-Few bits leave the levels of single bands off by several decibels, by other ones in every packet and where two packets
-meet. Half of that can be told from the decoded sound, and from what the decoder meant it to be: a small network has
-learnt from decoded and original speech what the levels are likely to have been
-(``native_dsp.filters.envelope_network``). Voiced blocks are brought there by filters of linear phase.
+At low bitrates the energy of single bands is off by several decibels, differently in every frame and where two frames
+meet. Half of that can be inferred from the decoded sound and from the spectrum that the decoder network gave out: a
+small network, fitted to decoded and original speech, says by how much (``native_dsp.filters.envelope_network``).
+Voiced blocks are corrected by filters of linear phase.
 
-It adds no delay: the packet is there as a whole, and for the 5 ms after it stands the half of them that overlap-add
+It adds no delay: the frame is there as a whole, and for the 5 ms after it stands the half of them that overlap-add
 has.
 """
 
@@ -26,8 +26,8 @@ from native_dsp.filters.envelope_network import (
     TOP_BIN,
     EnvelopeFeatures,
     EnvelopeWeights,
-    describe_bins,
-    describe_packet,
+    bin_features,
+    frame_features,
     infer,
 )
 from native_dsp.jit import kernel, unordered_kernel
@@ -45,19 +45,19 @@ SPREAD = 2
 """Bins to either side that the triangle reaches."""
 FIRST_BIN = LOWEST_BIN - REACH
 FULL_FROM_HZ, FULL_TO_HZ, EDGE_HZ = 350.0, 1_600.0, 100.0
-"""Between these frequencies levels are changed, less and less over what is beyond."""
+"""Between these frequencies gains are applied in full, fading out over the edges."""
 POWER_FLOOR = 1e-7
 LARGEST_CHANGE = 0.92
 """Nepers, 8 dB."""
 NOT_VOICED, VOICED = 0.15, 0.35
-"""Likenesses of a block to the period before below which nothing is done, and from which all is."""
+"""Correlations of a block with the period before below which nothing is done, and from which all is."""
 FADE_SAMPLES = 60
 
 
 class EnvelopeFilterState(NamedTuple):
     """Memory, constants and scratch of one stream; not to be shared between streams or threads.
 
-    Shape: sound ``[FFT_SAMPLES + packet + FFT_SAMPLES / 2]``; levels ``[PAST_BLOCKS + BLOCKS, COLUMNS]``, log
+    Shape: sound ``[FFT_SAMPLES + packet + FFT_SAMPLES / 2]``; band_energy ``[PAST_BLOCKS + BLOCKS, COLUMNS]``, log
     amplitudes of the bins from ``FIRST_BIN`` on; excess ``[BLOCKS, bins]``, the gain of each bin less one; taps ``[2,
     half + 1]``, of the filters before and now, from the middle outwards; ahead ``[half]``, for the caller to fill;
     window ``[FFT_SAMPLES]``; smoothing ``[2 * SPREAD + 1]``; cosines ``[bins, half + 1]``; share ``[bins]``; frame,
@@ -65,7 +65,7 @@ class EnvelopeFilterState(NamedTuple):
     """
 
     sound: Float32Array
-    levels: Float32Array
+    band_energy: Float32Array
     excess: Float32Array
     taps: Float32Array
     ahead: Float32Array
@@ -87,10 +87,10 @@ class EnvelopeFilterState(NamedTuple):
 
 
 def make_envelope_filter(sample_rate_hz: int, frame_samples: int, features: EnvelopeFeatures) -> EnvelopeFilterState:
-    """A stream that has heard silence; with a network to be asked, packets must be of 20 ms, or ValueError."""
+    """A stream that has heard silence; with a network, frames must be of 20 ms, or ValueError."""
     half = round(BLOCK_S * sample_rate_hz)
-    if features.hidden.size and frame_samples != BLOCKS * half:
-        raise ValueError(f"packets must be of {BLOCKS} blocks of {half} samples, got {frame_samples} samples")
+    if features.bin_hidden.size and frame_samples != BLOCKS * half:
+        raise ValueError(f"frames must be of {BLOCKS} blocks of {half} samples, got {frame_samples} samples")
     bins = np.arange(LOWEST_BIN, TOP_BIN)
     bins_hz = bins * (sample_rate_hz / FFT_SAMPLES)
     rise, fall = (bins_hz - FULL_FROM_HZ) / EDGE_HZ + 1.0, (FULL_TO_HZ - bins_hz) / EDGE_HZ + 1.0
@@ -102,7 +102,7 @@ def make_envelope_filter(sample_rate_hz: int, frame_samples: int, features: Enve
     cosines = np.cos(2.0 * np.pi * np.outer(bins, distance) / FFT_SAMPLES) * (2.0 / FFT_SAMPLES) * taper
     return EnvelopeFilterState(
         sound=np.zeros(FFT_SAMPLES + frame_samples + FFT_SAMPLES // 2, np.float32),
-        levels=np.full((PAST_BLOCKS + BLOCKS, COLUMNS), 0.5 * np.log(POWER_FLOOR), np.float32),
+        band_energy=np.full((PAST_BLOCKS + BLOCKS, COLUMNS), 0.5 * np.log(POWER_FLOOR), np.float32),
         excess=np.zeros((BLOCKS, bins.size), np.float32),
         taps=np.zeros((2, half + 1), np.float32),
         ahead=np.zeros(half, np.float32),
@@ -122,7 +122,7 @@ def make_envelope_filter(sample_rate_hz: int, frame_samples: int, features: Enve
 
 @kernel
 def _measure(state: EnvelopeFilterState, start: int, row: int) -> None:
-    """Levels of the bins in the window that begins at ``start``."""
+    """Band energies in the window that begins at ``start``."""
     frame, window, power, smoothing = state.frame, state.window, state.power, state.smoothing
     for i in range(len(frame)):
         frame[i] = state.sound[start + i] * window[i]
@@ -130,21 +130,21 @@ def _measure(state: EnvelopeFilterState, start: int, row: int) -> None:
     real, imaginary = state.real[FIRST_BIN - SPREAD :], state.imaginary[FIRST_BIN - SPREAD :]
     for k in range(len(power)):
         power[k] = real[k] * real[k] + imaginary[k] * imaginary[k]
-    level = state.levels[row]
-    for k in range(len(level)):
+    energy = state.band_energy[row]
+    for k in range(len(energy)):
         mean = np.float32(POWER_FLOOR)
         for o in range(len(smoothing)):
             mean += smoothing[o] * power[k + o]
-        level[k] = np.float32(0.5) * np.log(mean)
+        energy[k] = np.float32(0.5) * np.log(mean)
 
 
 @unordered_kernel
 def take_in(state: EnvelopeFilterState, samples: Float32Array) -> None:
-    """Move the memory on by a packet, and measure the levels of its blocks.
+    """Move the memory on by a frame, and measure the band energies of its blocks.
 
     Those of the last two blocks before are measured anew, now that what follows them is known.
     """
-    sound, levels, ahead = state.sound, state.levels, state.ahead
+    sound, energy, ahead = state.sound, state.band_energy, state.ahead
     packet = len(samples)
     block = packet // BLOCKS
     for i in range(FFT_SAMPLES):
@@ -154,8 +154,8 @@ def take_in(state: EnvelopeFilterState, samples: Float32Array) -> None:
     for i in range(len(ahead)):
         sound[FFT_SAMPLES + packet + i] = ahead[i]
     for row in range(PAST_BLOCKS):
-        for k in range(levels.shape[1]):
-            levels[row, k] = levels[row + BLOCKS, k]
+        for k in range(energy.shape[1]):
+            energy[row, k] = energy[row + BLOCKS, k]
     first = FFT_SAMPLES // 2 + block // 2
     for j in range(-2, BLOCKS):
         _measure(state, first + j * block, PAST_BLOCKS + j)
@@ -201,15 +201,15 @@ def filter_envelope(
     quality: float,
     samples: Float32Array,
 ) -> None:
-    """Filter one packet in place; the state goes on. Packets without a voice pass unchanged.
+    """Filter one frame in place; the state goes on. Frames without a voice pass unchanged.
 
-    ``state.ahead`` has to hold the best guess at what comes next, and ``state.features`` what the decoder meant
+    ``state.ahead`` has to hold the best guess at what comes next, and ``state.features`` the decoder's spectrum
     (:func:`~native_dsp.filters.envelope_network.store_spectrum`); ``quality`` is 0 at the coarsest quality index and
     1 at the finest.
 
-    Shape: likenesses and lags ``[BLOCKS]``, as the pitch filter left them; samples ``[packet]``.
+    Shape: correlations and lags ``[BLOCKS]``, as the pitch filter left them; samples ``[packet]``.
     """
-    if len(weights.hidden_bias) == 0:
+    if len(weights.bin_hidden_bias) == 0:
         return
     take_in(state, samples)
     excess, taps, cosines, features = state.excess, state.taps, state.cosines, state.features
@@ -218,14 +218,14 @@ def filter_envelope(
     for j in range(BLOCKS):
         voiced = voiced or correlations[j] > NOT_VOICED
     if voiced:
-        describe_packet(features)
-        describe_bins(state.levels, correlations, lags, quality, features.inputs)
+        frame_features(features)
+        bin_features(state.band_energy, correlations, lags, quality, features.bin_inputs)
         infer(features, weights)
         for i in range(BINS):
             for j in range(BLOCKS):
                 share = min(max((correlations[j] - NOT_VOICED) / (VOICED - NOT_VOICED), 0.0), 1.0)
                 change = min(
-                    max(np.float32(share) * features.answer[i, j], np.float32(-LARGEST_CHANGE)),
+                    max(np.float32(share) * features.log_gain[i, j], np.float32(-LARGEST_CHANGE)),
                     np.float32(LARGEST_CHANGE),
                 )
                 excess[j, i] = np.exp(state.share[i] * change) - np.float32(1)

@@ -1,8 +1,8 @@
-"""The spectral-envelope post-filter's network: how loud each low band of a decoded packet is likely to have been.
+"""Network of the spectral-envelope post-filter: what gain each low band of a decoded frame wants in each block.
 
-It has two parts whose answers add up. One looks at a single band, the same for all of them: its levels and its
-neighbours', as they were measured in what is about to be played. The other looks at the packet as a whole: at what
-the decoder meant, spectrum and noise, before noise was drawn and frames were laid over each other. Both are fitted by
+Two parts add up. One takes the features of a single bin, the same weights for all bins: band energies around it, as
+measured in what is about to be played. The other takes the features of the whole frame: the spectrum and noise gains
+that the decoder network gave out, before noise was drawn and hops were added up. Both are fitted by
 ``streamcodec.training.level_fit``.
 """
 
@@ -13,70 +13,72 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.flat import flat
 from native_dsp.jit import kernel, unordered_kernel
 
 Float32Array = NDArray[np.float32]
 
 BLOCKS = 4
-"""Blocks of 5 ms in a packet: the network has a level for each."""
+"""Blocks of 5 ms in a frame, each with gains of its own."""
 PAST_BLOCKS = 8
 REACH = 4
-"""How many bins to either side the network sees."""
+"""Bins to either side of a bin that its features cover."""
 LOWEST_BIN, TOP_BIN = 6, 37
 BINS = TOP_BIN - LOWEST_BIN
 COLUMNS = BINS + 2 * REACH
-"""The bins whose levels are measured: those that are changed, and what the network sees beside them."""
+"""The bins whose energy is measured: those that are changed, and ``REACH`` to either side."""
 LARGEST_DIFFERENCE = 4.0
-"""Nepers that the network hears of at most."""
+"""Nepers; features of band energy are clipped to it."""
 USUAL_LAG = 150.0
 LEAK = 0.1
-INPUTS = (PAST_BLOCKS + BLOCKS) * (2 * REACH + 1) + BLOCKS + 4
-"""Levels around a bin, likeness of each block, lag, frequency, fineness of the quality index, loudness."""
+BIN_FEATURES = (PAST_BLOCKS + BLOCKS) * (2 * REACH + 1) + BLOCKS + 4
+"""Band energies around a bin, pitch correlation of each block, lag, frequency, quality, loudness."""
 HOPS = 2
-STORED_BINS = 96
-"""Bins of the decoder's spectra that the network sees, from 0 Hz on."""
-STORED_FLOOR, STORED_MIDDLE = 0.01, 2.5
-"""Companded amplitudes below which it is all the same; nepers added so that inputs lie about 0."""
-PACKET_INPUTS = HOPS * 2 * STORED_BINS
+SPECTRUM_BINS = 96
+"""Bins of the decoder's spectra that are features, from 0 Hz on."""
+AMPLITUDE_FLOOR, LOG_OFFSET = 0.01, 2.5
+"""Floor added to companded amplitudes; nepers added to their logarithms, which then lie about 0."""
+FRAME_FEATURES = HOPS * 2 * SPECTRUM_BINS
 """Amplitude and noise of every bin in every hop."""
 
 
 class EnvelopeWeights(NamedTuple):
     """The network's weights; without hidden units there is no network, and nothing is changed.
 
-    Shape: hidden ``[INPUTS, hidden]``, hidden_bias ``[hidden]``, out ``[BLOCKS, hidden]``, out_bias ``[BLOCKS]`` of a
-    single bin; packet_hidden ``[PACKET_INPUTS, packet_hidden]``, packet_hidden_bias ``[packet_hidden]``, packet_out
-    ``[packet_hidden, BINS * BLOCKS]`` of the packet.
+    Shape: of a single bin, bin_hidden ``[BIN_FEATURES, hidden]``, bin_hidden_bias ``[hidden]``, bin_out ``[BLOCKS,
+    hidden]``, bin_out_bias ``[BLOCKS]``; of the frame, frame_hidden ``[FRAME_FEATURES, frame_hidden]``,
+    frame_hidden_bias ``[frame_hidden]``, frame_out ``[frame_hidden, BINS * BLOCKS]``.
     """
 
-    hidden: Float32Array
-    hidden_bias: Float32Array
-    out: Float32Array
-    out_bias: Float32Array
-    packet_hidden: Float32Array
-    packet_hidden_bias: Float32Array
-    packet_out: Float32Array
+    bin_hidden: Float32Array
+    bin_hidden_bias: Float32Array
+    bin_out: Float32Array
+    bin_out_bias: Float32Array
+    frame_hidden: Float32Array
+    frame_hidden_bias: Float32Array
+    frame_out: Float32Array
 
 
 class EnvelopeFeatures(NamedTuple):
-    """What the network is asked about, and room for the answer; of one stream.
+    """Inputs of the network and room for its output; of one stream.
 
-    Shape: meant ``[HOPS, 3, STORED_BINS]``, what the decoder gave out; packet_inputs ``[PACKET_INPUTS]``, inputs
-    ``[BINS, INPUTS]``; packet_hidden, hidden; answer ``[BINS, BLOCKS]``, nepers.
+    Shape: spectrum ``[HOPS, 3, SPECTRUM_BINS]``, as :func:`store_spectrum` left it; frame_inputs
+    ``[FRAME_FEATURES]``, bin_inputs ``[BINS, BIN_FEATURES]``; frame_hidden, bin_hidden, scratch; log_gain ``[BINS,
+    BLOCKS]``, nepers.
     """
 
-    stored: Float32Array
-    packet_inputs: Float32Array
-    inputs: Float32Array
-    packet_hidden: Float32Array
-    hidden: Float32Array
-    answer: Float32Array
+    spectrum: Float32Array
+    frame_inputs: Float32Array
+    bin_inputs: Float32Array
+    frame_hidden: Float32Array
+    bin_hidden: Float32Array
+    log_gain: Float32Array
 
 
-def envelope_weight_shapes(hidden: int, packet_hidden: int) -> list[tuple[int, ...]]:
+def envelope_weight_shapes(hidden: int, frame_hidden: int) -> list[tuple[int, ...]]:
     """Shapes of the weights, in their order, for so many hidden units of each part."""
-    of_bin = [(INPUTS, hidden), (hidden,), (BLOCKS, hidden), (BLOCKS,)]
-    return [*of_bin, (PACKET_INPUTS, packet_hidden), (packet_hidden,), (packet_hidden, BINS * BLOCKS)]
+    of_bin = [(BIN_FEATURES, hidden), (hidden,), (BLOCKS, hidden), (BLOCKS,)]
+    return [*of_bin, (FRAME_FEATURES, frame_hidden), (frame_hidden,), (frame_hidden, BINS * BLOCKS)]
 
 
 def no_envelope_weights() -> EnvelopeWeights:
@@ -85,56 +87,60 @@ def no_envelope_weights() -> EnvelopeWeights:
 
 
 def make_envelope_features(hops: int, bins: int, weights: EnvelopeWeights) -> EnvelopeFeatures:
-    """Nothing meant yet, by a decoder of so many hops a packet and bins; raises ValueError if it has not enough."""
-    hidden, packet_hidden = weights.hidden_bias.size, weights.packet_hidden_bias.size
-    if hidden and (hops != HOPS or bins < STORED_BINS):
-        raise ValueError(f"packets must be of {HOPS} hops of {STORED_BINS} bins or more, got {hops} of {bins}")
+    """Features of a decoder of so many hops a frame and bins, all zero; raises ValueError if those are too few."""
+    hidden, frame_hidden = weights.bin_hidden_bias.size, weights.frame_hidden_bias.size
+    if hidden and (hops != HOPS or bins < SPECTRUM_BINS):
+        raise ValueError(f"frames must be of {HOPS} hops of {SPECTRUM_BINS} bins or more, got {hops} of {bins}")
     return EnvelopeFeatures(
-        stored=np.zeros((hops, 3, min(bins, STORED_BINS)), np.float32),
-        packet_inputs=np.zeros(PACKET_INPUTS, np.float32),
-        inputs=np.zeros((BINS, INPUTS), np.float32),
-        packet_hidden=np.zeros(packet_hidden, np.float32),
-        hidden=np.zeros(hidden, np.float32),
-        answer=np.zeros((BINS, BLOCKS), np.float32),
+        spectrum=np.zeros((hops, 3, min(bins, SPECTRUM_BINS)), np.float32),
+        frame_inputs=np.zeros(FRAME_FEATURES, np.float32),
+        bin_inputs=np.zeros((BINS, BIN_FEATURES), np.float32),
+        frame_hidden=np.zeros(frame_hidden, np.float32),
+        bin_hidden=np.zeros(hidden, np.float32),
+        log_gain=np.zeros((BINS, BLOCKS), np.float32),
     )
 
 
 @kernel
 def store_spectrum(features: EnvelopeFeatures, hop: int, decoded: Float32Array) -> None:
-    """Remember what the decoder gave out for one hop.
+    """Keep what the decoder network gave out for one hop, as features of the frame.
 
     Shape: decoded ``[3 * bins]``, real and imaginary parts and gain of the noise, companded.
     """
-    stored = features.stored[hop]
+    spectrum = features.spectrum[hop]
     bins = len(decoded) // 3
     for part in range(3):
-        for k in range(stored.shape[1]):
-            stored[part, k] = decoded[part * bins + k]
+        for k in range(spectrum.shape[1]):
+            spectrum[part, k] = decoded[part * bins + k]
 
 
 @unordered_kernel
-def describe_packet(features: EnvelopeFeatures) -> None:
-    """What the network is told of the packet as a whole: ``features.packet_inputs``."""
-    stored, inputs = features.stored, features.packet_inputs
-    floor, middle = np.float32(STORED_FLOOR), np.float32(STORED_MIDDLE)
+def frame_features(features: EnvelopeFeatures) -> None:
+    """Features of the frame as a whole: ``features.frame_inputs``."""
+    spectrum, inputs = features.spectrum, features.frame_inputs
+    floor, middle = np.float32(AMPLITUDE_FLOOR), np.float32(LOG_OFFSET)
     n = 0
     for hop in range(HOPS):
-        real, imaginary, noise = stored[hop, 0], stored[hop, 1], stored[hop, 2]
-        for k in range(STORED_BINS):
+        real, imaginary, noise = spectrum[hop, 0], spectrum[hop, 1], spectrum[hop, 2]
+        for k in range(SPECTRUM_BINS):
             power = real[k] * real[k] + imaginary[k] * imaginary[k]
             inputs[n + k] = np.float32(0.5) * np.log(power + floor * floor) + middle
-            inputs[n + STORED_BINS + k] = np.log(noise[k] + floor) + middle
-        n += 2 * STORED_BINS
+            inputs[n + SPECTRUM_BINS + k] = np.log(noise[k] + floor) + middle
+        n += 2 * SPECTRUM_BINS
 
 
 @unordered_kernel
-def describe_bins(
-    levels: Float32Array, correlations: Float32Array, lags: NDArray[np.int64], quality: float, inputs: Float32Array
+def bin_features(
+    band_energy: Float32Array,
+    correlations: Float32Array,
+    lags: NDArray[np.int64],
+    quality: float,
+    inputs: Float32Array,
 ) -> None:
-    """What the network is told of each bin.
+    """Features of each bin.
 
-    Shape: levels ``[PAST_BLOCKS + BLOCKS, COLUMNS]``, nepers; correlations and lags ``[BLOCKS]``, as the pitch filter
-    left them -> inputs ``[BINS, INPUTS]``.
+    Shape: band_energy ``[PAST_BLOCKS + BLOCKS, COLUMNS]``, nepers; correlations and lags ``[BLOCKS]``, as the pitch
+    filter left them -> inputs ``[BINS, BIN_FEATURES]``.
     """
     lag = np.float32(0)
     for j in range(BLOCKS):
@@ -144,11 +150,11 @@ def describe_bins(
         row, middle = inputs[i], i + REACH
         loudness = np.float32(0)
         for j in range(BLOCKS):
-            loudness += levels[PAST_BLOCKS + j, middle] * np.float32(1.0 / BLOCKS)
+            loudness += band_energy[PAST_BLOCKS + j, middle] * np.float32(1.0 / BLOCKS)
         n = 0
         for block in range(PAST_BLOCKS + BLOCKS):
             for k in range(middle - REACH, middle + REACH + 1):
-                difference = levels[block, k] - loudness
+                difference = band_energy[block, k] - loudness
                 row[n] = min(max(difference, np.float32(-LARGEST_DIFFERENCE)), np.float32(LARGEST_DIFFERENCE))
                 n += 1
         for j in range(BLOCKS):
@@ -179,20 +185,20 @@ def _hidden_units(inputs: Float32Array, weights: Float32Array, bias: Float32Arra
 
 @unordered_kernel
 def infer(features: EnvelopeFeatures, weights: EnvelopeWeights) -> None:
-    """Nepers by which each block of each bin should change, from what has been described: ``features.answer``."""
-    hidden, answer = features.packet_hidden, features.answer.ravel()
-    _hidden_units(features.packet_inputs, weights.packet_hidden, weights.packet_hidden_bias, hidden)
-    for n in range(len(answer)):
-        answer[n] = 0
+    """Gain of each block of each bin in nepers, from the features: ``features.log_gain``."""
+    hidden, log_gain = features.frame_hidden, flat(features.log_gain)
+    _hidden_units(features.frame_inputs, weights.frame_hidden, weights.frame_hidden_bias, hidden)
+    for n in range(len(log_gain)):
+        log_gain[n] = 0
     for q in range(len(hidden)):
-        unit, row = hidden[q], weights.packet_out[q]
-        for n in range(len(answer)):
-            answer[n] += unit * row[n]
-    hidden = features.hidden
+        unit, row = hidden[q], weights.frame_out[q]
+        for n in range(len(log_gain)):
+            log_gain[n] += unit * row[n]
+    hidden = features.bin_hidden
     for i in range(BINS):
-        _hidden_units(features.inputs[i], weights.hidden, weights.hidden_bias, hidden)
+        _hidden_units(features.bin_inputs[i], weights.bin_hidden, weights.bin_hidden_bias, hidden)
         for j in range(BLOCKS):
-            total, row = weights.out_bias[j] + features.answer[i, j], weights.out[j]
+            total, row = weights.bin_out_bias[j] + features.log_gain[i, j], weights.bin_out[j]
             for q in range(len(hidden)):
                 total += hidden[q] * row[q]
-            features.answer[i, j] = total
+            features.log_gain[i, j] = total

@@ -61,7 +61,7 @@ class PitchFilterState(NamedTuple):
     bands, what a period later is added to them; lag int64 ``[1]``, gains and corrections ``[edges + 1]``, as they
     were at the end of the last block; energies ``[edges + 1, 2]``, averages before and after the comb; mixed
     ``[block]``; out ``[packet]``; ahead ``[ahead]``, for the caller to fill; lags int64 and correlations
-    ``[blocks]``, what was found in the packet, which tells others where there is a voice.
+    ``[blocks]``, what was found in the frame, which tells others where there is a voice.
     """
 
     taps: Float32Array

@@ -68,8 +68,7 @@ class EncoderScratch(NamedTuple):
 class DecoderWeights(NamedTuple):
     """What the decoder multiplies by.
 
-    Shape: input_scale ``[latents]``; level_embedding ``[qualities + 1, dim]`` and gains ``[qualities + 1, 3 *
-    bins]``, the last rows for lost packets.
+    Shape: input_scale ``[latents]``; level_embedding ``[qualities + 1, dim]``, the last row for lost packets.
     """
 
     input_scale: Float32Array
@@ -83,7 +82,6 @@ class DecoderWeights(NamedTuple):
     add: Matrix
     noise: Matrix
     waveform_path: Matrix
-    gains: Float32Array
 
 
 class DecoderScratch(NamedTuple):
@@ -272,7 +270,7 @@ def step_decoder(arguments: KernelArguments, rows: Int64Array) -> None:
     """
     weights, scratch, packet_history, hop_history, latents, quality_index, out = arguments.parts
     for s in range(len(rows)):
-        if not 0 <= quality_index[rows[s], 0] < len(weights.gains):
+        if not 0 <= quality_index[rows[s], 0] < len(weights.level_embedding):
             raise ValueError("no such level")
     count, hops, work = len(rows), out.shape[1], scratch.work
     hop, packet = scratch.hop, scratch.packet
@@ -287,7 +285,7 @@ def step_decoder(arguments: KernelArguments, rows: Int64Array) -> None:
     multiply(weights.add, _ONLY, hop, count * hops, work, scratch.add)
     multiply(weights.noise, _ONLY, hop, count * hops, work, scratch.noise)
     multiply(weights.waveform_path, _ONLY, scratch.waveform, count, work, scratch.linear)
-    _put_together(scratch.linear, scratch.gain, scratch.add, scratch.noise, weights.gains, quality_index, rows, out)
+    _put_together(scratch.linear, scratch.gain, scratch.add, scratch.noise, rows, out)
 
 
 @outlined_kernel
@@ -319,15 +317,12 @@ def _put_together(
     gain: Float32Array,
     add: Float32Array,
     noise: Float32Array,
-    gains: Float32Array,
-    quality_index: Int64Array,
     rows: Int64Array,
     out: Float32Array,
 ) -> None:
-    """The linear path, scaled and corrected, and the gain of the noise, each by the fixed gains of the level."""
+    """The linear path, scaled and corrected, and the gain of the noise."""
     hops, bins = out.shape[1], noise.shape[1]
     for s in range(len(rows)):
-        scale = gains[quality_index[rows[s], 0]]
         for h in range(hops):
             r = s * hops + h
             path, factor, change, noisy = linear[s, 2 * bins * h :], gain[r], add[r], noise[r]
@@ -335,10 +330,10 @@ def _put_together(
                 factor[k] = _TWO * sigmoid(factor[k])
             row = out[rows[s], h]
             for k in range(bins):
-                row[k] = (path[k] * factor[k] + change[k]) * scale[k]
-            row, path, change, own = row[bins:], path[bins:], change[bins:], scale[bins:]
+                row[k] = path[k] * factor[k] + change[k]
+            row, path, change = row[bins:], path[bins:], change[bins:]
             for k in range(bins):
-                row[k] = (path[k] * factor[k] + change[k]) * own[k]
-            row, own = row[bins:], own[bins:]
+                row[k] = path[k] * factor[k] + change[k]
+            row = row[bins:]
             for k in range(bins):
-                row[k] = softplus(noisy[k]) * own[k]
+                row[k] = softplus(noisy[k])

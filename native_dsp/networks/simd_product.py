@@ -20,7 +20,8 @@ LANES, VECTORS = 16, 2
 TILE = LANES * VECTORS
 """Outputs of which the sums stay in registers while the inputs pass by."""
 PHASES = 2
-"""Sums of each output, over every other input, so that additions need not wait for one another."""
+"""Inputs, or pairs of them, in a step. Each has sums of its own, so that additions need not wait for one another, but
+where there are too few registers for that."""
 PAIR = 2
 """Integers that are multiplied and added up in one instruction."""
 
@@ -93,7 +94,9 @@ def make_simd_product(kind: Kind, rows: int) -> Callable[..., Any]:
                     place = builder.gep(place, [offset])
                 return builder.bitcast(place, to.as_pointer())
 
-            each = [(r, p, v) for r in range(rows) for p in range(PHASES) for v in range(VECTORS)]
+            # A register of WebAssembly holds four sums: with two for each output they would go to memory and back.
+            sums_of_output = 1 if _is_wasm_simd(processor) else PHASES
+            each = [(r, p, v) for r in range(rows) for p in range(sums_of_output) for v in range(VECTORS)]
             total = {key: cgutils.alloca_once(builder, zero.type) for key in each}  # type: ignore[no-untyped-call]
             for slot in total.values():
                 builder.store(zero, slot)
@@ -110,15 +113,16 @@ def make_simd_product(kind: Kind, rows: int) -> Callable[..., Any]:
                         place = pointer(weights, step_start, offset, to=_WEIGHTS[kind])
                         read = _widened(builder, kind, processor, builder.load(place, align=weight_bytes))
                         for r in range(rows):
-                            slot = total[r, p, v]
+                            slot = total[r, p % sums_of_output, v]
                             add = _add_integers if integer else _add_floats
                             builder.store(add(builder, processor, builder.load(slot), read, same[r]), slot)
             for r in range(rows):
                 start = builder.add(first_sum, builder.mul(sum_stride, number(r)))
                 for v in range(VECTORS):
-                    even, odd = (builder.load(total[r, p, v]) for p in range(PHASES))
-                    both = builder.add(even, odd) if integer else builder.fadd(even, odd)
-                    result = builder.sitofp(both, _vector(_FLOAT)) if integer else both
+                    whole, *others = (builder.load(total[r, p, v]) for p in range(sums_of_output))
+                    for other in others:
+                        whole = builder.add(whole, other) if integer else builder.fadd(whole, other)
+                    result = builder.sitofp(whole, _vector(_FLOAT)) if integer else whole
                     builder.store(result, pointer(sums, start, number(v * LANES), to=result.type), align=4)
             return context.get_dummy_value()
 
@@ -168,7 +172,8 @@ def _add_floats(builder: Any, processor: list[str], total: Any, weights: Any, in
 def _add_integers(builder: Any, processor: list[str], total: Any, weights: Any, inputs: Any) -> Any:
     """Products of 16-bit integers, added up two by two.
 
-    x86 has an instruction for it, which the compiler does not see once it knows that the inputs are all the same.
+    x86 and WebAssembly have an instruction for it, which the compiler does not see once it knows that the inputs are
+    all the same.
     """
     inputs = builder.bitcast(inputs, weights.type)
     if "+avx512bw" in processor:
@@ -179,6 +184,13 @@ def _add_integers(builder: Any, processor: list[str], total: Any, weights: Any, 
             both = [_lanes(builder, vector, half) for vector in (weights, inputs)]
             halves.append(_x86_pairs(builder, "llvm.x86.avx2.pmadd.wd", *both))
         return builder.add(total, builder.shuffle_vector(*halves, ir.Constant(_vector(_INT32), list(range(LANES)))))
+    if _is_wasm_simd(processor):
+        quarters = []
+        for start in range(0, PAIR * LANES, 8):
+            both = [_lanes(builder, vector, range(start, start + 8)) for vector in (weights, inputs)]
+            quarters.append(wasm_dot(builder, *both))
+        halves = [_joined(builder, *quarters[:2]), _joined(builder, *quarters[2:])]
+        return builder.add(total, _joined(builder, *halves))
     for first in range(PAIR):
         both = [_lanes(builder, vector, range(first, PAIR * LANES, PAIR)) for vector in (weights, inputs)]
         total = builder.add(total, builder.mul(*(builder.sext(vector, total.type) for vector in both)))
@@ -190,6 +202,22 @@ def _x86_pairs(builder: Any, name: str, weights: Any, inputs: Any) -> Any:
     signature = ir.FunctionType(sums, [weights.type] * 2)
     function = cgutils.get_or_insert_function(builder.module, signature, name)  # type: ignore[no-untyped-call]
     return builder.call(function, [weights, inputs])
+
+
+def _is_wasm_simd(processor: list[str]) -> bool:
+    return processor[0].startswith("wasm") and "+simd128" in processor
+
+
+def wasm_dot(builder: Any, first: Any, second: Any) -> Any:
+    """Products of eight 16-bit integers each, added up two by two: one instruction of WebAssembly."""
+    signature = ir.FunctionType(_vector(_INT32, 4), [_vector(_INT16, 8)] * 2)
+    function = cgutils.get_or_insert_function(builder.module, signature, "llvm.wasm.dot")  # type: ignore[no-untyped-call]
+    return builder.call(function, [first, second])
+
+
+def _joined(builder: Any, first: Any, second: Any) -> Any:
+    lanes = 2 * first.type.count
+    return builder.shuffle_vector(first, second, ir.Constant(_vector(_INT32, lanes), list(range(lanes))))
 
 
 def _lanes(builder: Any, vector: Any, which: range) -> Any:

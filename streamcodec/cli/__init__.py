@@ -6,10 +6,11 @@ May import everything of ``streamcodec``; nothing imports this folder. Heavy imp
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 
-from streamcodec.errors import StreamcodecError
+from streamcodec.cli.process import occupy_standard_streams, run_command
 
 COMMANDS = (
     "demo",
@@ -31,6 +32,7 @@ COMMANDS = (
     "experiment",
     "export",
     "models",
+    "warmup",
 )
 
 
@@ -65,24 +67,18 @@ def build_parser() -> argparse.ArgumentParser:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (2 for anything the user can mend)."""
-    parsed = build_parser().parse_args(arguments)
-    try:
+
+    def run() -> None:
+        parsed = build_parser().parse_args(arguments)
         parsed.run(parsed)
-    except StreamcodecError as error:
-        print(f"streamcodec: {error}", file=sys.stderr)
-        return 2
-    except (FileNotFoundError, IsADirectoryError, PermissionError) as error:
-        print(f"streamcodec: {error.filename}: {error.strerror}", file=sys.stderr)
-        return 2
-    except BrokenPipeError:
-        sys.stderr.close()
-        return 0
-    except KeyboardInterrupt:
-        print("streamcodec: interrupted", file=sys.stderr)
-        return 130
-    return 0
+
+    return run_command(run)
 
 
 def console() -> None:
     """Entry point of the installed script."""
-    sys.exit(main())
+    occupy_standard_streams()
+    code = main()
+    # All is done and said: a late Ctrl-C changes nothing any more.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    sys.exit(code)

@@ -17,6 +17,7 @@ from streamcodec.cli.common import (
     progress_bar,
     scheduling_of,
 )
+from streamcodec.codec.files.output_file import write_whole
 
 HELP = ("measure what a frame costs on this machine, stage by stage", "streamcodec bench --plot cost.png")
 CONDITIONS = {
@@ -79,7 +80,7 @@ def run(options: argparse.Namespace) -> None:
         print_json(report)
         return
     if options.json is not None:
-        Path(options.json).write_text(json.dumps(report, indent=1) + "\n")
+        write_whole(options.json, json.dumps(report, indent=1) + "\n")
     _print_tables(report)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,8 @@ from streamcodec.cli.call_keys import MicrophoneSwitch
 from streamcodec.cli.call_screen import Screen
 from streamcodec.cli.call_sound import Sink, SoundFormat, Source
 from streamcodec.errors import StreamcodecError
+from streamcodec.net.trouble import UNHEARD, MicrophoneWatch, Trouble
+from streamcodec.net.wire_meter import WireBytes
 
 if TYPE_CHECKING:
     from streamcodec.net.call import Call, PeerStats
@@ -35,6 +38,10 @@ class CallPlan:
     """How long to wait for somebody before the sound begins; a call on devices waits for ever."""
     seconds: float | None
     """How long to stay after that; None: to the end of the source and a little more, or until everybody has left."""
+    microphone: bool = False
+    """Whether the source is a microphone, which may be dead."""
+    underruns: Callable[[], int] = lambda: 0
+    """Times that the loudspeaker had too little to play."""
 
 
 class CallRunner:
@@ -53,6 +60,11 @@ class CallRunner:
         self._spoke_s: dict[str, float] = {}
         self._own_voice_s = 0.0
         self._seconds = 0.0
+        self._said: tuple[int, int] | None = None
+        self._wire_before = self._wire = WireBytes()
+        self._microphone = MicrophoneWatch()
+        self._told: dict[str, set[Trouble]] = {}
+        self._ever: dict[str, list[Trouble]] = {}
 
     async def run(self) -> None:
         """Wait for somebody, then talk and listen to the end; raises StreamcodecError."""
@@ -69,6 +81,7 @@ class CallRunner:
         plan = self._plan
         spoken_block = round(BLOCK_S * plan.spoken.sample_rate_hz)
         heard_block = round(BLOCK_S * plan.heard.sample_rate_hz)
+        self._wire_before = self._call.wire_bytes
         start_s = time.monotonic()
         shape = (spoken_block,) if plan.spoken.channels == 1 else (spoken_block, plan.spoken.channels)
         silence = np.zeros(shape, np.float32)
@@ -85,8 +98,10 @@ class CallRunner:
                 samples = plan.source.read(spoken_block)
                 if samples is None and end_s is None:
                     end_s = self._seconds + TAIL_S
+                if plan.microphone:
+                    self._watch_microphone(samples)
                 # A speaker who has finished is still there.
-                self._call.push(silence if samples is None else samples)
+                self._call.push(silence if samples is None else samples, live=True)
             if plan.sink is not None:
                 plan.sink.write(await self._call.pull(plan.sink.wanted(heard_block)))
             if index % LOOK_EVERY_BLOCKS == 0:
@@ -103,31 +118,84 @@ class CallRunner:
     def _look(self) -> None:
         """Note who is there and who talks, and say who came and went."""
         self._check()
+        self._wire = self._call.wire_bytes
         peers = self._call.peers
         for identity in peers.keys() - self._here:
             self._say_who_came(peers[identity])
         for identity in self._here - peers.keys():
             self._screen.say(f"{self._seen[identity].name or 'somebody'} has left")
+        for identity in self._here & peers.keys():
+            if peers[identity].seal is not self._seen[identity].seal:
+                self._say_who_came(peers[identity])
         self._here = set(peers)
         between_looks_s = LOOK_EVERY_BLOCKS * BLOCK_S
         for identity, peer in peers.items():
             # Somebody on their way out has no path any more; the one that there was is what tells.
             known = self._seen.get(identity)
+            self._say_troubles(identity, peer)
             if known is None or known.stream.format != peer.stream.format:
                 self._say_what_is_lost(peer)
             self._seen[identity] = replace(peer, path=known.path) if known and peer.path == "none" else peer
             self._spoke_s[identity] = self._spoke_s.get(identity, 0.0) + between_looks_s * peer.stream.talking
         self._own_voice_s += between_looks_s * self._call.talking
+        self._say_what_is_sent()
         if self._screen.draws:
             self._draw(peers)
 
     def _say_who_came(self, peer: PeerStats) -> None:
-        name = peer.name or "somebody"
-        self._screen.say(f"{name} is here")
-        if peer.foreign and self._plan.sink is not None:
+        if peer.seal.silent:
+            return  # said as a trouble
+        digits = (
+            f"; {peer.verification} on both screens means that nobody sits between you" if peer.verification else ""
+        )
+        self._screen.say(f"{peer.name or 'somebody'} is here{digits}")
+
+    def _watch_microphone(self, samples: np.ndarray[Any, Any] | None) -> None:
+        has_sound = samples is not None and samples.size > 0 and bool(np.any(samples))
+        dead = self._microphone.hear(has_sound, time.monotonic())
+        if dead and not self._call.silent_microphone:
             self._screen.say(
-                f"{name} cannot be heard: what comes is {peer.foreign}, of another version of streamcodec or another "
-                "model; update the older side, or give both the same --model"
+                "your microphone gives nothing but silence: is it switched off, muted in the system, or another "
+                "--input-device?"
+            )
+        self._call.silent_microphone = dead
+
+    def _say_troubles(self, identity: str, peer: PeerStats) -> None:
+        """Say each trouble when it begins, and that it is over where somebody can be heard again."""
+        sentences = peer.sentences()
+        if self._plan.sink is None:
+            # Who only sends need not know what cannot be heard here; that they cannot hear us they say themselves.
+            sentences.pop(Trouble.FOREIGN, None)
+        told = self._told.setdefault(identity, set())
+        ever = self._ever.setdefault(identity, [])
+        for trouble, text in sentences.items():
+            if trouble not in told:
+                self._screen.say(text)
+            if trouble not in ever:
+                ever.append(trouble)
+        over = told - sentences.keys()
+        for trouble, text in (
+            (Trouble.MUTED, "is no longer muted"),
+            (Trouble.NO_DIRECT_LINE, "is reached by a direct line now"),
+        ):
+            if trouble in over:
+                self._screen.say(f"{peer.name or 'somebody'} {text}")
+        if over & UNHEARD:
+            self._screen.say(f"{peer.name or 'somebody'} can be heard now")
+        self._told[identity] = set(sentences)
+
+    def _say_what_is_sent(self) -> None:
+        """How the rate on the wire is spent, whenever that changes for the ear."""
+        plan = self._call.plan
+        if plan is None or self._plan.source is None:
+            return
+        kind = (plan.packet_ms, len(plan.ages))
+        if kind != self._said:
+            self._said = kind
+            redundancy = {0: "no copies", 1: "one copy"}.get(len(plan.ages), f"{len(plan.ages)} copies")
+            self._screen.say(
+                f"sending {plan.bitrate_bps / 1_000:.1f} kbps in packets of {plan.packet_ms} ms with {redundancy}: "
+                f"{plan.wire_bps / 1_000:.1f} kbps on the wire"
             )
 
     def _say_what_is_lost(self, peer: PeerStats) -> None:
@@ -149,38 +217,82 @@ class CallRunner:
         call = self._call
         own = None
         if self._plan.source is not None:
-            own = OwnVoice(call.muted, call.talking, call.level_rms, call.sender_stats, self._seconds)
+            own = OwnVoice(
+                call.muted,
+                call.talking,
+                call.level_rms,
+                call.sender_stats,
+                self._seconds,
+                call.silent_microphone,
+                self._plan.underruns(),
+                call.wire,
+                call.plan,
+            )
         self._screen.draw(call_meter(own, peers.values()))
+
+    def check_heard(self) -> None:
+        """Raise StreamcodecError where there were others, and none of them could be heard for a reason that is known.
+
+        For scripts: silence from beginning to end must not look like success.
+        """
+        seen = self._seen
+        causes = [UNHEARD.intersection(self._ever.get(identity, [])) for identity in seen]
+        silent = all(peer.stream.jitter.received == 0 for peer in seen.values())
+        if seen and silent and all(causes):
+            known = sorted({cause.value for found in causes for cause in found})
+            raise StreamcodecError(f"nobody could be heard: {', '.join(known)}")
 
     def figures(self) -> dict[str, Any]:
         """What was sent, and what was received from whom."""
         sent = self._call.sender_stats
         seconds = max(self._seconds, BLOCK_S)
+        wire, before, plan = self._wire, self._wire_before, self._call.plan
         return {
             "seconds": round(self._seconds, 3),
             "sent": {
                 "packets": sent.packets,
                 "datagrams": sent.datagrams,
                 "payload_bytes": sent.payload_bytes,
-                "wire_bytes": sent.wire_bytes,
+                "wire_bytes": wire.sent,
                 "payload_kbps": round(0.008 * sent.payload_bytes / seconds, 3),
-                "wire_kbps": round(0.008 * sent.wire_bytes / seconds, 3),
+                "wire_kbps": round(0.008 * (wire.sent - before.sent) / seconds, 3),
+                "plan": None
+                if plan is None
+                else {
+                    "payload_kbps": plan.bitrate_bps / 1_000,
+                    "packet_ms": plan.packet_ms,
+                    "copies": len(plan.ages),
+                    "wire_kbps": plan.wire_bps / 1_000,
+                },
                 "talked_s": round(self._own_voice_s, 1),
                 "refused": self._call.refused,
+                "muted": self._call.muted,
+                "silent_microphone": self._call.silent_microphone,
             },
+            "received": {
+                "wire_bytes": wire.received,
+                "wire_kbps": round(0.008 * (wire.received - before.received) / seconds, 3),
+            },
+            "unopened": self._call.unopened,
+            "underruns": self._plan.underruns(),
             "peers": [
                 {
                     "name": peer.name,
                     "path": peer.path,
+                    "seal": peer.seal.value,
+                    "verification": peer.verification,
                     "tier": None if peer.stream.format is None else peer.stream.format.tier.name.lower(),
                     "round_trip_ms": peer.round_trip_ms,
                     "received": peer.stream.jitter.received,
                     "late": peer.stream.jitter.late,
+                    "discarded": peer.stream.jitter.discarded,
                     "lost": peer.stream.jitter.lost,
                     "incomplete": peer.stream.incomplete,
                     "recovered": peer.stream.jitter.recovered,
                     "concealed": peer.stream.jitter.concealed,
                     "damaged": peer.stream.damaged,
+                    "refused": peer.refused,
+                    "troubles": [trouble.value for trouble in self._ever.get(identity, [])],
                     "talked_s": round(self._spoke_s[identity], 1),
                 }
                 for identity, peer in self._seen.items()
@@ -193,7 +305,7 @@ class CallRunner:
         sent = figures["sent"]
         lines = [
             f"{figures['seconds']:.1f} s; sent {sent['packets']} packets, {sent['payload_kbps']:.2f} kbps payload, "
-            f"{sent['wire_kbps']:.1f} kbps on the wire"
+            f"{sent['wire_kbps']:.1f} kbps on the wire; received {figures['received']['wire_kbps']:.1f} kbps"
         ]
         lines += [
             f"{peer['name'] or 'somebody'} ({peer['path']}): {peer['received']} packets, {peer['lost']} lost, "

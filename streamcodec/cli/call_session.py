@@ -7,13 +7,14 @@ import contextlib
 import math
 import sys
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from streamcodec.cli.call_keys import HELP as KEYS_HELP
 from streamcodec.cli.call_keys import MicrophoneSwitch, keys
 from streamcodec.cli.call_runner import CallPlan, CallRunner
-from streamcodec.cli.call_screen import Screen
-from streamcodec.cli.call_sound import DeviceSink, DeviceSource, FileSink, FileSource, Sink, SoundFormat, Source
+from streamcodec.cli.call_screen import Screen, without_library_noise
+from streamcodec.cli.call_sound import DeviceSink, DeviceSource, FileSink, Sink, SoundFormat, Source
 from streamcodec.cli.common import (
     add_model_argument,
     add_redundancy_argument,
@@ -26,11 +27,14 @@ from streamcodec.cli.common import (
     redundancy_of,
 )
 from streamcodec.cli.network import add_room_arguments, room_config, run_network, stop_on_signals
+from streamcodec.cli.sound_stream import open_source
+from streamcodec.errors import StreamcodecError
 
 if TYPE_CHECKING:
     from streamcodec.codec.float_stream import FloatEncoder
     from streamcodec.net.congestion import CongestionConfig
     from streamcodec.net.room import RoomConfig
+    from streamcodec.net.wire_rate import WireRateConfig
 
 DEVICE_RATE_HZ = 48_000
 FILE_RATE_HZ = 24_000
@@ -49,6 +53,14 @@ def add_session_arguments(parser: argparse.ArgumentParser, *, speaks: bool, hear
         parser.set_defaults(independent=True)
         add_tier_arguments(parser)
         add_redundancy_argument(parser, "auto")
+        parser.add_argument(
+            "--wire-kbps",
+            type=positive,
+            metavar="N",
+            help="keep what is sent within N kbps on the wire, headers included (neural tier, 7 to 200): packet "
+            "length, payload rate and redundancy are chosen and changed during the call; --kbps, --packet-ms and "
+            "--redundancy K pin theirs",
+        )
         parser.add_argument(
             "--push-to-talk", action="store_true", help=f"start muted, and hold the space bar to talk ({KEYS_HELP})"
         )
@@ -76,6 +88,8 @@ def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> No
     need("websockets")
     need("aiortc")
     config = room_config(options, _bitstream(options) if speaks else "")
+    if speaks:
+        _wire(options, None)  # says at once what cannot be
     spoken_file = options.input if speaks else None
     heard_file = options.output if hears else None
     with contextlib.ExitStack() as opened:
@@ -83,19 +97,22 @@ def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> No
         sink: Sink | None = None
         spoken = SoundFormat(DEVICE_RATE_HZ)
         if spoken_file:
-            source = file = FileSource(spoken_file, all_channels=options.tier != "neural")
-            spoken = file.format
+            file = open_source(spoken_file, all_channels=options.tier != "neural")
+            opened.callback(file.close)
+            source, spoken = file, file.format
         heard = _heard_format(options, spoken, bool(spoken_file)) if heard_file else SoundFormat(DEVICE_RATE_HZ)
         # Loading and compiling come before the devices start: they would starve them.
         encoder = _encoder(options, spoken) if speaks else _no_voice(options)
         _warm_up(heard if hears else spoken)
-        sink = FileSink(heard_file, heard) if heard_file else None
+        sink = FileSink(heard_file, heard, *([spoken_file] if spoken_file else [])) if heard_file else None
         if isinstance(sink, FileSink):
             opened.callback(sink.close)
         captures, plays = speaks and not spoken_file, hears and not heard_file
+        underruns: Callable[[], int] = lambda: 0  # noqa: E731 - what a device would count
         if captures or plays:
             from streamcodec.live import SoundDevices
 
+            opened.enter_context(without_library_noise())
             sound = opened.enter_context(
                 SoundDevices(
                     DEVICE_RATE_HZ,
@@ -107,8 +124,9 @@ def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> No
             )
             source = source if sound.microphone is None else DeviceSource(sound.microphone)
             sink = sink if sound.loudspeaker is None else DeviceSink(sound.loudspeaker)
+            underruns = sound.underruns
         wait_s = options.wait if spoken_file or heard_file else math.inf
-        plan = CallPlan(source, spoken, sink, heard, wait_s, options.seconds)
+        plan = CallPlan(source, spoken, sink, heard, wait_s, options.seconds, captures, underruns)
         opened.callback(sys.setswitchinterval, sys.getswitchinterval())
         sys.setswitchinterval(SWITCH_INTERVAL_S)
         run_network(_main(options, config, plan, encoder), options.server)
@@ -116,29 +134,47 @@ def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> No
 
 def _bitstream(options: argparse.Namespace) -> str:
     from streamcodec.codec.bitstream import bitstream_of
-    from streamcodec.codec.tiers import tier_of
+    from streamcodec.codec.options import tier_of
 
     return bitstream_of(tier_of(options.tier), options.model)
 
 
 def _heard_format(options: argparse.Namespace, spoken: SoundFormat, from_file: bool) -> SoundFormat:
-    accepted = spoken if from_file else SoundFormat(FILE_RATE_HZ)
+    like = spoken if from_file else SoundFormat(FILE_RATE_HZ)
     return SoundFormat(
-        options.rate or accepted.sample_rate_hz,
-        options.channels or accepted.channels,
-        options.bits or (accepted.bits_per_sample if options.__dict__.get("tier") == "lossless" else 16),
+        options.rate or like.sample_rate_hz,
+        options.channels or like.channels,
+        options.bits or (like.bits_per_sample if options.__dict__.get("tier") == "lossless" else 16),
     )
 
 
 def _encoder(options: argparse.Namespace, spoken: SoundFormat) -> FloatEncoder:
     from streamcodec import StreamEncoder, Tier
     from streamcodec.codec.float_stream import FloatEncoder
-    from streamcodec.codec.tiers import tier_of
+    from streamcodec.codec.options import tier_of
 
     coding = coding_options(options)
     if tier_of(options.tier) is not Tier.NEURAL:
         coding |= {"channels": spoken.channels, "bits_per_sample": spoken.bits_per_sample}
     return FloatEncoder(StreamEncoder(spoken.sample_rate_hz, **coding))
+
+
+def _wire(options: argparse.Namespace, redundancy: int | None) -> WireRateConfig | None:
+    """The rate on the wire that was asked for, and what else was; None where none was."""
+    from streamcodec import Tier
+    from streamcodec.codec.options import tier_of
+    from streamcodec.net.wire_rate import WireRateConfig
+
+    wire_kbps = options.__dict__.get("wire_kbps")
+    if wire_kbps is None:
+        return None
+    if tier_of(options.tier) is not Tier.NEURAL:
+        raise StreamcodecError(
+            f"--wire-kbps is for the neural tier, whose packets may become longer or shorter; with --tier "
+            f"{options.tier} give --kbps"
+        )
+    bitrate_bps = None if options.kbps is None else round(1_000 * options.kbps)
+    return WireRateConfig(round(1_000 * wire_kbps), options.packet_ms, bitrate_bps, redundancy)
 
 
 def _no_voice(options: argparse.Namespace) -> FloatEncoder:
@@ -183,8 +219,14 @@ async def _main(options: argparse.Namespace, config: RoomConfig, plan: CallPlan,
     stop = stop_on_signals()
     heard = plan.heard
     redundancy = redundancy_of(options.redundancy) if plan.source is not None else 0
+    wire = _wire(options, redundancy)
     media = MediaConfig(
-        heard.sample_rate_hz, heard.channels, plan.spoken.sample_rate_hz, _rates(encoder), redundancy=redundancy
+        heard.sample_rate_hz,
+        heard.channels,
+        plan.spoken.sample_rate_hz,
+        _rates(encoder),
+        redundancy=redundancy,
+        wire=wire,
     )
     call = Call(
         CallConfig(config, media, bitstreams=bitstreams_read(options.model)),
@@ -203,6 +245,9 @@ async def _main(options: argparse.Namespace, config: RoomConfig, plan: CallPlan,
     screen = Screen(quiet=options.json)
     runner = CallRunner(call, plan, stop, switch, screen)
     async with call:
+        if stop.is_set():
+            # Asked to end while the relay was being reached: nothing has happened yet.
+            raise KeyboardInterrupt
         with keys(sys.stdin.fileno(), pressed) if _has_descriptor() else contextlib.nullcontext(False) as typed:
             screen.say(f"in room {options.room}; {KEYS_HELP if typed else 'Ctrl-C leaves'}")
             with screen:
@@ -211,6 +256,8 @@ async def _main(options: argparse.Namespace, config: RoomConfig, plan: CallPlan,
         print_json(runner.figures())
     else:
         print(runner.summary())
+    if plan.sink is not None:
+        runner.check_heard()
 
 
 def _has_descriptor() -> bool:

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import io
+import sys
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec.cli.common import input_file, read_sound
-from streamcodec.errors import AudioFormatError
+from streamcodec.cli.common import input_file
+from streamcodec.codec.files.output_file import check_not_read
+from streamcodec.codec.files.sound_file import SoundReader, SoundWriter
+from streamcodec.codec.packet import Tier
+from streamcodec.errors import FileFormatError
 from streamcodec.live.sound_devices import Loudspeaker, Microphone
 
 Float32Array = NDArray[np.float32]
@@ -46,14 +52,12 @@ class FileSource:
     """A sound file: as it is with ``all_channels``, else mixed down to mono."""
 
     def __init__(self, name: str, *, all_channels: bool = False) -> None:
-        import soundfile
-
-        samples, rate_hz = read_sound(name)
+        with SoundReader(input_file(name), Tier.NEURAL) as sound:
+            samples, rate_hz, bits = sound.read(), sound.sample_rate_hz, sound.bits_per_sample
         if not all_channels or samples.shape[1] == 1:
             samples = samples.mean(axis=1, dtype=np.float32)
         self._samples: Float32Array = samples
-        deep = soundfile.info(input_file(name)).subtype not in ("PCM_16", "PCM_S8", "PCM_U8")
-        self.format = SoundFormat(rate_hz, 1 if samples.ndim == 1 else samples.shape[1], 24 if deep else 16)
+        self.format = SoundFormat(rate_hz, 1 if samples.ndim == 1 else samples.shape[1], bits)
         self._position = 0
 
     def read(self, count_samples: int) -> Float32Array | None:
@@ -69,19 +73,30 @@ class FileSource:
 
 
 class FileSink:
-    """A sound file that grows as the call goes on, of 16 or 24 bits."""
+    """A sound file that grows as the call goes on, of 16 or 24 bits.
 
-    def __init__(self, name: str, form: SoundFormat) -> None:
-        import soundfile
+    It gets its name at the end, and only if there was something to write; until then an older file of that name
+    stays. A full disk ends the recording, which keeps what it has, and not the call: :meth:`close` tells.
+    """
 
+    def __init__(self, name: str, form: SoundFormat, *sources: str) -> None:
+        self._name = name
+        self._form = form
         self._full_scale = 1 << (form.bits_per_sample - 1)
-        self._shift = 32 - form.bits_per_sample
-        try:
-            self._file = soundfile.SoundFile(
-                name, "w", form.sample_rate_hz, channels=form.channels, subtype=f"PCM_{form.bits_per_sample}"
-            )
-        except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-            raise AudioFormatError(f"cannot write {name}: {error}; use a .wav or .flac name") from error
+        self._writer: SoundWriter | None = None
+        self._written = 0
+        self._failure: FileFormatError | None = None
+        for source in sources:
+            check_not_read(name, source)
+        # What cannot be written is to be known before the call and not after it.
+        SoundWriter(io.BytesIO(), *self._shape, {}, like=name).discard()
+        folder = Path(name).resolve().parent
+        if not folder.is_dir():
+            raise FileFormatError(f"cannot write {name}: there is no folder {folder}")
+
+    @property
+    def _shape(self) -> tuple[int, int, int]:
+        return self._form.sample_rate_hz, self._form.channels, self._form.bits_per_sample
 
     def wanted(self, count_samples: int) -> int:
         """As many as the clock says."""
@@ -92,12 +107,28 @@ class FileSink:
 
         Shape: ``[n]`` or ``[n, channels]``.
         """
+        if self._failure is not None:
+            return
         scaled = np.clip(np.rint(samples * np.float32(self._full_scale)), -self._full_scale, self._full_scale - 1)
-        self._file.write(scaled.astype(np.int32) << self._shift)
+        try:
+            self._writer = self._writer or SoundWriter(self._name, *self._shape, {})
+            self._writer.write(scaled.astype(np.int32))
+        except FileFormatError as error:
+            kept_s = self._written / self._form.sample_rate_hz
+            self._failure = FileFormatError(f"{error}; the recording ends after {kept_s:.1f} s, the call goes on")
+            print(f"streamcodec: {self._failure}", file=sys.stderr, flush=True)
+            return
+        self._written += len(scaled)
 
     def close(self) -> None:
-        """Finish the file."""
-        self._file.close()
+        """Finish the file; raises FileFormatError where not everything could be written."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.finish(as_far_as_it_goes=self._failure is not None)
+        if self._failure is not None:
+            kept_s = self._written / self._form.sample_rate_hz
+            cause = str(self._failure).partition(";")[0]
+            raise FileFormatError(f"{cause}; the recording ended after {kept_s:.1f} s")
 
 
 class DeviceSource:

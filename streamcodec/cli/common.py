@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import io
 import json
+import os
 import sys
+import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec.errors import AudioFormatError, StreamcodecError
+from streamcodec.codec.files.output_file import check_not_read, readable_name
+from streamcodec.errors import StreamcodecError
 
 if TYPE_CHECKING:
     from streamcodec.runtime.scheduling import Scheduling
@@ -23,6 +25,7 @@ if TYPE_CHECKING:
 FRAME_MS = 10.0
 BUDGET_MS = 1.0
 PROGRESS_AFTER_S = 2.0
+LINE_EVERY_S = 10.0
 EXTRAS = {
     "matplotlib": "plot",
     "soxr": "eval",
@@ -32,6 +35,7 @@ EXTRAS = {
     "websockets": "net",
     "aiortc": "net",
     "nats": "cluster",
+    "prometheus_client": "relay",
 }
 
 
@@ -54,13 +58,14 @@ def add_tier_arguments(parser: argparse.ArgumentParser) -> None:
     )
     rate = parser.add_mutually_exclusive_group()
     rate.add_argument("--kbps", type=positive, help="payload rate in kbps; neural 1 to 24 (default 6)")
-    rate.add_argument("--ratio", type=positive, help="near-lossless: 16-bit size over coded size (default 8)")
+    rate.add_argument(
+        "--ratio", type=positive, help="near-lossless: 16-bit size over coded size, or more (default: about 8)"
+    )
     rate.add_argument("--snr", type=positive, metavar="DB", help="near-lossless: signal-to-noise ratio to hold")
     parser.add_argument(
         "--optimise",
         choices=("perceptual", "mse"),
-        default="perceptual",
-        help="near-lossless: for the ear (default) or for the least squared error",
+        help="near-lossless: for the ear (default) or for the least squared error (implied by --snr)",
     )
     add_packet_argument(parser, "neural; default 60 in files, 20 elsewhere")
     parser.add_argument("--constrained", action="store_true", help="neural: no packet exceeds its share of the rate")
@@ -92,7 +97,7 @@ def add_redundancy_argument(parser: argparse.ArgumentParser, default: str) -> No
         type=redundancy,
         default=default,
         metavar="auto|K|off",
-        help="coarser copies of the last K packets in each packet, by the receiver's reports (auto) or never (off); "
+        help="coarser copies of K earlier packets in each, as the receiver's reports ask (auto) or none (off); "
         f"default {default}",
     )
 
@@ -134,7 +139,7 @@ def coding_options(options: argparse.Namespace) -> dict[str, Any]:
 
 def add_packet_argument(parser: argparse.ArgumentParser, note: str) -> None:
     """``--packet-ms``."""
-    from streamcodec.codec.tiers import PACKET_MS_CHOICES
+    from streamcodec.codec.options import PACKET_MS_CHOICES
 
     parser.add_argument(
         "--packet-ms",
@@ -149,6 +154,26 @@ def add_model_argument(parser: argparse.ArgumentParser) -> None:
     from streamcodec.models.shipped import DEFAULT_MODEL
 
     parser.add_argument("--model", default=DEFAULT_MODEL, help=f"model name or folder (default {DEFAULT_MODEL})")
+
+
+def add_file_model_argument(parser: argparse.ArgumentParser) -> None:
+    """``--model``, of a command that reads ``.sc`` files: None where the file may choose among the shipped ones."""
+    parser.add_argument(
+        "--model", default=None, help="model name or folder, where a file was made with one that is not shipped"
+    )
+
+
+def add_max_duration_argument(parser: argparse.ArgumentParser) -> None:
+    """``--max-duration``."""
+    from streamcodec.codec.files.oneshot import MAX_DURATION_S
+
+    parser.add_argument(
+        "--max-duration",
+        type=positive,
+        default=MAX_DURATION_S,
+        metavar="S",
+        help=f"refuse a file that decodes to more seconds of sound than this (default {MAX_DURATION_S:g})",
+    )
 
 
 def add_backend_argument(parser: argparse.ArgumentParser) -> None:
@@ -218,46 +243,79 @@ def milliseconds(text: str) -> float:
 
 
 def input_file(name: str) -> Path | IO[bytes]:
-    """A path, or standard input (read whole) for ``-``."""
+    """A path, or standard input (copied to disk) for ``-``; raises StreamcodecError where there is none."""
+    from streamcodec.codec.files.sound_file import spooled
+
     if name == "-":
-        return io.BytesIO(sys.stdin.buffer.read())
-    if not Path(name).is_file():
-        raise StreamcodecError(f"there is no file {name}")
+        if sys.stdin is None:
+            raise StreamcodecError("standard input is closed: name a file in place of -")
+        return spooled(sys.stdin.buffer)
+    try:
+        exists = os.path.exists(name)
+    except ValueError:
+        exists = False
+    if not exists:
+        raise StreamcodecError(f"there is no file {readable_name(name)}")
     return Path(name)
 
 
 @contextmanager
-def output_file(name: str) -> Iterator[Path | IO[bytes]]:
-    """A path, or a buffer that goes to standard output when the block ends, for ``-``."""
+def output_file(name: str, *sources: str) -> Iterator[Path | IO[bytes]]:
+    """A path that is none of ``sources``, or for ``-`` a file that goes to standard output when the block ends."""
+    from streamcodec.codec.files.output_file import copy_stream
+
     if name != "-":
+        for source in sources:
+            check_not_read(Path(name), _standard_input() if source == "-" else Path(source))
         yield Path(name)
         return
-    buffer = io.BytesIO()
-    yield buffer
-    sys.stdout.buffer.write(buffer.getvalue())
-    sys.stdout.buffer.flush()
+    if sys.stdout is None:
+        raise StreamcodecError("standard output is closed: name a file in place of -")
+    with tempfile.TemporaryFile() as spool:
+        yield spool
+        spool.seek(0)
+        try:
+            copy_stream(spool, sys.stdout.buffer)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise StreamcodecError(f"cannot write to standard output: {error.strerror or error}") from error
+
+
+def _standard_input() -> IO[bytes] | None:
+    return None if sys.stdin is None else sys.stdin.buffer
 
 
 @contextmanager
 def progress_bar(label: str) -> Iterator[Any]:
-    """A callable that takes the share done; a bar on standard error once the work has taken two seconds."""
+    """A callable that takes the share done; a bar on standard error once the work has taken two seconds.
+
+    Where that is no terminal, a line every ten seconds.
+    """
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
+    console = Console(stderr=True)
     bar = Progress(
         TextColumn(label),
         BarColumn(),
         TaskProgressColumn(),
         TimeRemainingColumn(),
-        console=Console(stderr=True),
+        console=console,
         transient=True,
     )
     task = bar.add_task(label, total=1.0)
-    began = time.monotonic()
+    began = said = time.monotonic()
     started = False
 
     def update(done: float) -> None:
-        nonlocal started
+        nonlocal started, said
+        if not console.is_terminal:
+            if time.monotonic() - said > LINE_EVERY_S:
+                said = time.monotonic()
+                print(f"{label}: {100 * done:.0f} %", file=sys.stderr, flush=True)
+            return
         if not started and time.monotonic() - began > PROGRESS_AFTER_S:
             bar.start()
             started = True
@@ -275,25 +333,20 @@ def read_sound(name: str) -> tuple[NDArray[np.float32], int]:
 
     Shape: ``[n, channels]`` and its rate in Hz.
     """
-    import soundfile
+    from streamcodec.codec.files.sound_file import SoundReader
+    from streamcodec.codec.packet import Tier
 
-    try:
-        samples, rate_hz = soundfile.read(input_file(name), dtype="float32", always_2d=True)
-    except (soundfile.LibsndfileError, TypeError) as error:
-        raise AudioFormatError(f"cannot read {name} as sound: {error}; WAV, FLAC, Ogg and MP3 work") from error
-    return samples, int(rate_hz)
+    with SoundReader(input_file(name), Tier.NEURAL) as sound:
+        return sound.read(), sound.sample_rate_hz
 
 
 def write_sound(name: str, samples: NDArray[np.float32], rate_hz: int) -> None:
     """A whole sound file, 16-bit, WAV unless the suffix says otherwise."""
-    import soundfile
+    from streamcodec.codec.files.sound_file import SoundWriter
 
-    try:
-        with output_file(name) as target:
-            known = isinstance(target, Path) and target.suffix
-            soundfile.write(target, samples, rate_hz, subtype="PCM_16", format=None if known else "WAV")
-    except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-        raise AudioFormatError(f"cannot write {name}: {error}; use a .wav or .flac name") from error
+    channels = 1 if samples.ndim == 1 else samples.shape[1]
+    with output_file(name) as target, SoundWriter(target, rate_hz, channels, 16, {}) as out:
+        out.write(samples)
 
 
 def percentiles(times_ms: list[float]) -> dict[str, float]:

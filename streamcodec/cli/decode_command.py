@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from streamcodec.cli.common import input_file, output_file, print_json, progress_bar
+from streamcodec.cli.common import (
+    add_file_model_argument,
+    add_max_duration_argument,
+    input_file,
+    output_file,
+    print_json,
+    progress_bar,
+)
 
 HELP = ("decode a .sc file to a sound file", "streamcodec decode talk.sc talk.wav")
 
@@ -14,7 +21,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help=".sc file, or - for standard input")
     parser.add_argument("output", help="sound file (.wav, .flac, .ogg), or - for WAV on standard output")
     parser.add_argument("--rate", type=int, default=None, help="samples per second (neural; default: as encoded)")
-    parser.add_argument("--restorer", metavar="FOLDER", help="restorer to put behind the decoder (neural)")
+    parser.add_argument("--float", action="store_true", help="write 32-bit floating point, which nothing clips")
+    add_file_model_argument(parser)
+    add_max_duration_argument(parser)
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
 
@@ -23,9 +32,15 @@ def run(options: argparse.Namespace) -> None:
     from streamcodec import decode_file
 
     source = input_file(options.input)
-    with output_file(options.output) as target, progress_bar("decoding") as progress:
+    with output_file(options.output, options.input) as target, progress_bar("decoding") as progress:
         samples = decode_file(
-            source, target, sample_rate_hz=options.rate, restorer=options.restorer, progress=progress
+            source,
+            target,
+            sample_rate_hz=options.rate,
+            model=options.model,
+            max_duration_s=options.max_duration,
+            floats=options.float,
+            progress=progress,
         )
     if options.output == "-":
         return

@@ -19,6 +19,7 @@ from streamcodec.cli.common import (
     share,
     write_sound,
 )
+from streamcodec.codec.files.output_file import save_figure
 
 HELP = (
     "send bundled real speech through the whole path; writes sound and a picture",
@@ -39,7 +40,7 @@ def run(options: argparse.Namespace) -> None:
     """Encode and decode frame by frame, then show what it cost and how it looks."""
     need("matplotlib")
     from streamcodec import StreamEncoder
-    from streamcodec.cli.roundtrip_command import through_link
+    from streamcodec.cli.roundtrip_link import through_link
 
     options.burst, options.seed = 1.0, 0
     name = options.input or str(resources.files("streamcodec") / "demo_data" / "speech.flac")
@@ -118,5 +119,5 @@ def draw_comparison(
         axis.set(ylabel="Hz", title=name)
         figure.colorbar(picture, ax=axis, label="dB")
     axes[2].set_xlabel("seconds")
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
     pyplot.close(figure)

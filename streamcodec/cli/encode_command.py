@@ -26,21 +26,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Encode, then say what came out."""
-    import io
     from pathlib import Path
 
     from streamcodec import encode_file
     from streamcodec.cli.info_command import describe
 
+    figures = None
     source = input_file(options.input)
-    with output_file(options.output) as target, progress_bar("encoding") as progress:
+    with output_file(options.output, options.input) as target, progress_bar("encoding") as progress:
         encode_file(source, target, progress=progress, **coding_options(options))
-        if isinstance(target, Path):
-            figures = describe(target)
-        else:
-            assert isinstance(target, io.BytesIO)
-            figures = describe(io.BytesIO(target.getvalue()))
-    if options.output == "-":
+        if not isinstance(target, Path) or target.is_file():
+            figures = describe(target, options.model)
+    if options.output == "-" or figures is None:
         return
     if options.json:
         print_json(figures)

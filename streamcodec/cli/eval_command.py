@@ -56,3 +56,5 @@ def run(options: argparse.Namespace) -> None:
     for kind in report.kinds():
         plot_rate_quality(report, options.out / f"quality-{kind}.png", kind)
     console.print(f"wrote quality.json and plots to {options.out}")
+    if report.unreadable:
+        raise StreamcodecError(f"{len(report.unreadable)} left out: {' '.join(report.unreadable)}")

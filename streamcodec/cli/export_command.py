@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 from pathlib import Path
 
 from streamcodec.cli.common import need
-from streamcodec.errors import StreamcodecError
 
 HELP = (
     "turn a training checkpoint into a model folder",
@@ -34,52 +32,24 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(options: argparse.Namespace) -> None:
-    """Export, then measure the exported model and store what was found in it."""
+    """Make a model as a release is made, without a recipe: no envelope filter is fitted, no quality measured."""
     for module in ("torch", "onnx", "onnxscript"):
         need(module)
-    from streamcodec.codec.neural.model import load_runtime
-    from streamcodec.training.band_gains import measure_band_gains_db
-    from streamcodec.training.export import (
-        export_decoder,
-        export_model,
-        gains_of_training,
-        load_checkpoint,
-        training_facts,
-    )
-    from streamcodec.training.release import MODES, entropy_gaps, kbps_by_quality, latents_of, read_speech
+    from streamcodec.training.recipe import PostFilterRecipe, Recipe
+    from streamcodec.training.release import release
 
-    codec = load_checkpoint(options.checkpoint, *options.average_with)
-    gains = gains_of_training(options.checkpoint)
-    if gains is not None and options.band_gains:
-        raise StreamcodecError(
-            f"{options.checkpoint} was trained through the output gains of the model it started from, which even out "
-            "its bands already; leave out --balance"
-        )
-    clips = read_speech(options.measure, codec.config.sample_rate_hz)
-    others = read_speech(options.band_gains, codec.config.sample_rate_hz) if options.band_gains else []
-    placeholder = {mode: [1.0 + k for k in range(codec.config.qualities)] for mode in MODES}
-    facts: dict[str, object] = {
-        "name": options.folder.name,
-        "training": training_facts(options.checkpoint)
-        | {"averaged_with": [training_facts(other) for other in options.average_with]},
-        "kbps_by_level": placeholder,
-    }
-    export_model(codec, options.folder, facts, options.int8, gains=gains)
-    runtime = load_runtime(str(options.folder.resolve()))
-    latents = latents_of(runtime, clips)
-    rates = kbps_by_quality(runtime, latents)
-    gaps = entropy_gaps(codec, runtime, latents, range(0, codec.config.qualities, GAP_QUALITY_STRIDE))
-    if others:
-        found_db = measure_band_gains_db(runtime, others, latents_of(runtime, others))
-        export_decoder(codec, options.folder, options.int8, band_gains_db=found_db)
-    path = options.folder / "model.json"
-    stored = json.loads(path.read_text())
-    stored["kbps_by_level"] = rates
-    stored["entropy_gap"] = gaps
-    path.write_text(json.dumps(stored, indent=1) + "\n")
-    size = sum(p.stat().st_size for p in options.folder.iterdir() if p.is_file())
-    rate = rates["independent"]
-    print(f"{options.folder}: {size / 1e6:.2f} MB, {rate[0]:.2f} to {rate[-1]:.2f} kbps in {len(rate)} levels")
+    recipe = Recipe(
+        checkpoints=(options.checkpoint, *options.average_with),
+        rates=options.measure,
+        int8=options.int8,
+        gap_stride=GAP_QUALITY_STRIDE,
+        post_filter=PostFilterRecipe(band_gains=options.band_gains),
+    )
+    model = release(recipe, options.folder)
+    rate = model.kbps_by_quality("independent")
+    size = f"{model.size_bytes / 1e6:.2f} MB"
+    print(f"{options.folder}: {size}, {rate[0]:.2f} to {rate[-1]:.2f} kbps in {len(rate)} levels")
+    gaps = model.facts["entropy_gap"]
     print(f"{'level':>5} {'packets':11}{'cross-entropy':>14}{'tables':>9}{'bytes':>9}  kbps")
     for gap in gaps:
         real = float(gap["cross_entropy_kbps"])

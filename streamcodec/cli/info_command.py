@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 from pathlib import Path
 from typing import IO, Any
 
-from streamcodec.cli.common import add_backend_argument, input_file, print_json
+from streamcodec.cli.common import add_backend_argument, add_file_model_argument, input_file, print_json
 from streamcodec.errors import StreamcodecError
 
 HELP = ("say what is in a .sc file, or what runs the codec here", "streamcodec info talk.sc")
@@ -16,34 +17,41 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("input", nargs="?", help=".sc file, or - for standard input")
     parser.add_argument("--runtime", action="store_true", help="backend, versions, threads and processor instead")
+    add_file_model_argument(parser)
     add_backend_argument(parser)
-    parser.add_argument("--json", action="store_true", help="JSON (the default; kept for scripts)")
+    parser.add_argument("--json", action="store_true", help="as JSON")
 
 
-def describe(source: Path | IO[bytes]) -> dict[str, Any]:
+def describe(source: Path | IO[bytes], model: str | None = None) -> dict[str, Any]:
     """Figures of a file; raises FileFormatError."""
     from streamcodec.codec.files.container import FileReader
     from streamcodec.codec.files.oneshot import decoder_for
-    from streamcodec.codec.tiers import tier_name
+    from streamcodec.codec.files.sound_file import open_binary
+    from streamcodec.codec.options import tier_name
+    from streamcodec.errors import FileFormatError
 
-    with source.open("rb") if isinstance(source, Path) else source as file:
+    with open_binary(source) as file:
         reader = FileReader(file)
         header = reader.header
         packets = payload_bytes = key_packets = 0
         end_time = 0
         longest_frames = 1
-        for timed in reader.packets():
+        for record in reader.records():
             packets += 1
-            key_packets += timed.packet.is_key
-            payload_bytes += len(timed.packet.payload)
-            end_time = timed.time + timed.packet.frames
-            longest_frames = max(longest_frames, timed.packet.frames)
-    decoder = decoder_for(header)
-    if reader.total_samples is None:
+            key_packets += record.is_key
+            payload_bytes += record.end - record.start
+            end_time = record.time + record.frames
+            longest_frames = max(longest_frames, record.frames)
+        total_samples = reader.trusted_samples(header.sample_rate_hz)
+    delay_ms = None
+    with contextlib.suppress(FileFormatError):
+        decoder = decoder_for(header, model=model)
+        latency_samples = header.delay_samples + longest_frames * decoder.block_samples + decoder.delay_samples
+        delay_ms = round(1000.0 * latency_samples / header.sample_rate_hz, 3)
+    if total_samples is None:
         duration_s = end_time / header.packets_per_second
     else:
-        duration_s = reader.total_samples / header.sample_rate_hz
-    latency_samples = header.delay_samples + longest_frames * decoder.block_samples + decoder.delay_samples
+        duration_s = total_samples / header.sample_rate_hz
     raw_bytes = duration_s * header.sample_rate_hz * header.channels * header.bits_per_sample / 8
     return {
         "duration_s": round(duration_s, 6),
@@ -57,7 +65,7 @@ def describe(source: Path | IO[bytes]) -> dict[str, Any]:
         "tier": tier_name(header.tier),
         "model": header.model,
         "bitstream": header.bitstream,
-        "delay_ms": round(1000.0 * latency_samples / header.sample_rate_hz, 3),
+        "delay_ms": delay_ms,
         "file_bytes": reader.file_bytes,
         "ratio": round(raw_bytes / reader.file_bytes, 3),
         "complete": reader.total_samples is not None,
@@ -74,4 +82,4 @@ def run(options: argparse.Namespace) -> None:
         return
     if options.input is None:
         raise StreamcodecError("name a .sc file, or ask for --runtime")
-    print_json(describe(input_file(options.input)))
+    print_json(describe(input_file(options.input), options.model))

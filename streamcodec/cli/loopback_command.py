@@ -7,6 +7,7 @@ import math
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
+from streamcodec.cli.call_screen import without_library_noise
 from streamcodec.cli.common import (
     add_backend_argument,
     add_rate_arguments,
@@ -84,12 +85,14 @@ def run(options: argparse.Namespace) -> None:
         record=options.record,
         scheduling=scheduling_of(options),
     )
-    with loopback:
+    with without_library_noise(), loopback:
         watch(loopback, options.seconds or math.inf, quiet=options.json)
+        # While it still runs: what is in the buffers after the end is nobody's delay.
+        stats = loopback.stats
     if options.json:
-        print_json(figures(loopback.stats))
+        print_json(figures(stats))
     else:
-        print(summary(loopback.stats))
+        print(summary(stats))
 
 
 def print_devices() -> None:

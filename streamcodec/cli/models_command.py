@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from typing import Any
 
 from streamcodec.cli.common import print_json
 
@@ -12,6 +13,19 @@ HELP = ("list the models in the box", "streamcodec models")
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("--json", action="store_true", help="print JSON")
+
+
+SHOWN_KBPS = 6.0
+
+
+def _scores_at(facts: dict[str, Any], kbps: float) -> dict[str, list[float]]:
+    """Scores of packets of 20 ms that decode alone, mean and half interval, as a release writes them."""
+    for row in facts.get("figures", []):
+        if row["nominal_kbps"] == kbps and row["packets"] == "independent packets of 20 ms":
+            return {
+                name: row["scores"][name] for name in ("pesq", "visqol", "stoi", "dnsmos") if name in row["scores"]
+            }
+    return {}
 
 
 def run(options: argparse.Namespace) -> None:
@@ -30,7 +44,7 @@ def run(options: argparse.Namespace) -> None:
                     "delay_ms": 1000 * m.config.delay_samples / m.config.sample_rate_hz,
                     "kbps": [m.kbps_by_quality("independent")[0], m.kbps_by_quality("independent")[-1]],
                     "cost": m.facts.get("cost", {}),
-                    "figures": m.facts.get("figures", {}),
+                    "figures": m.facts.get("figures", []),
                 }
                 for m in models
             }
@@ -39,7 +53,7 @@ def run(options: argparse.Namespace) -> None:
     table = Table("model", "kbps", "delay ms", "size MB", "p50 / p99 ms per 10 ms", "at 6 kbps on development speech")
     for m in models:
         rates, cost = m.kbps_by_quality("independent"), m.facts.get("cost", {})
-        figures = ", ".join(f"{k} {v}" for k, v in m.facts.get("figures", {}).get("6", {}).items())
+        figures = ", ".join(f"{metric} {found[0]:g}" for metric, found in _scores_at(m.facts, SHOWN_KBPS).items())
         table.add_row(
             m.name,
             f"{rates[0]:.1f} to {rates[-1]:.1f}",

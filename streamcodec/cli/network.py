@@ -7,10 +7,13 @@ import asyncio
 import contextlib
 import os
 import signal
+import socket
 import ssl
+import sys
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
 
 from streamcodec.errors import StreamcodecError
 
@@ -60,6 +63,12 @@ def add_room_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="FILE",
         help=f"file with the room's passphrase, for end-to-end encryption (or {PASSPHRASE_VARIABLE})",
     )
+    parser.add_argument(
+        "--new-passphrase",
+        type=Path,
+        metavar="FILE",
+        help="draw a passphrase, keep it in this new file, show it and use it; the others need it for --key-file",
+    )
     parser.add_argument("--ca", type=Path, metavar="FILE", help="certificate authority of a private wss:// server")
     parser.add_argument("--stun", action="append", default=[], metavar="HOST:PORT", help="STUN server (repeatable)")
     parser.add_argument("--turn", action="append", default=[], metavar="HOST:PORT", help="TURN server (repeatable)")
@@ -84,9 +93,8 @@ def room_config(options: argparse.Namespace, bitstream: str = "") -> RoomConfig:
     from streamcodec.net.signalling import check_room
 
     for url in (options.server, *options.alternate):
-        if not (url or "").startswith(("ws://", "wss://")):
-            raise StreamcodecError(f"--server must be ws://HOST:PORT or wss://HOST:PORT, got {url or 'nothing'}")
-    passphrase = read_secret(options.key_file, PASSPHRASE_VARIABLE)
+        check_url(url or "")
+    passphrase = _passphrase(options)
     client = ClientConfig(
         options.server,
         check_room(options.room),
@@ -101,6 +109,37 @@ def room_config(options: argparse.Namespace, bitstream: str = "") -> RoomConfig:
         room_key=None if passphrase is None else room_key_from_passphrase(passphrase, options.room),
         webrtc=None if options.relay_only else _webrtc_config(options),
     )
+
+
+def _passphrase(options: argparse.Namespace) -> str | None:
+    """The passphrase to use, new or known; None for no end-to-end encryption."""
+    from streamcodec.net.e2e import check_passphrase, new_passphrase
+
+    if options.new_passphrase is None:
+        passphrase = read_secret(options.key_file, PASSPHRASE_VARIABLE)
+        if passphrase is not None:
+            check_passphrase(passphrase)
+        return passphrase
+    if options.key_file is not None:
+        raise StreamcodecError("give --key-file for a known passphrase or --new-passphrase to draw one, not both")
+    passphrase = new_passphrase()
+    write_secret(options.new_passphrase, passphrase)
+    print(f"passphrase: {passphrase}", file=sys.stderr)
+    print(
+        f"kept in {options.new_passphrase}; tell it to the others by another way than this relay, for --key-file",
+        file=sys.stderr,
+    )
+    return passphrase
+
+
+def write_secret(path: Path, secret: str) -> None:
+    """Keep a secret in a new file that nobody else here can read. Errors: StreamcodecError if it exists."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError as error:
+        raise StreamcodecError(f"{path} exists, and may hold somebody's passphrase: name a new file") from error
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(secret + "\n")
 
 
 def _webrtc_config(options: argparse.Namespace) -> Any:
@@ -129,25 +168,89 @@ def _trust(authority: Path | None) -> ssl.SSLContext | None:
         raise StreamcodecError(f"{authority} holds no certificate in PEM form") from error
 
 
+def check_url(url: str) -> None:
+    """Raise StreamcodecError for what is no address of a relay."""
+    try:
+        parts = urlsplit(url)
+        good = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        good = False
+    if not good:
+        raise StreamcodecError(f"--server must be ws://HOST:PORT or wss://HOST:PORT, got {url or 'nothing'}")
+
+
 def run_network(main: Coroutine[Any, Any, None], reached: str) -> None:
     """Run to the end; what the network refuses becomes one sentence about ``reached``."""
-    from websockets.exceptions import WebSocketException
+    from websockets.exceptions import InvalidHandshake, InvalidStatus, WebSocketException
 
+    proxy = proxy_of(reached)
+    through = (
+        f" through the proxy {proxy} (environment variable http_proxy, https_proxy or all_proxy)" if proxy else ""
+    )
     try:
         asyncio.run(main)
     except (TimeoutError, asyncio.TimeoutError) as error:
-        raise StreamcodecError(f"{reached} does not answer") from error
+        raise StreamcodecError(f"{reached} does not answer{through}") from error
     except ssl.SSLCertVerificationError as error:
         raise StreamcodecError(
             f"{reached} shows a certificate that is not trusted here; for a private one give --ca FILE"
         ) from error
+    except ssl.SSLError as error:
+        if "WRONG_VERSION_NUMBER" in str(error) or "UNEXPECTED_MESSAGE" in str(error):
+            plain = reached.replace("wss://", "ws://", 1)
+            raise StreamcodecError(f"{reached} does not speak TLS: is it {plain}?") from error
+        raise StreamcodecError(f"no secure connection to {reached}: {error.reason or error}") from error
     except (FileNotFoundError, IsADirectoryError, PermissionError):
         raise
     except OSError as error:
-        reason = error.strerror or "the connection failed"
-        raise StreamcodecError(f"cannot reach {reached}: {reason}") from error
+        if reached.startswith("wss://") and isinstance(error, ConnectionError) and not _is_refusal(error):
+            plain = reached.replace("wss://", "ws://", 1)
+            raise StreamcodecError(
+                f"{reached} ended the connection before it was secure{through}: is it {plain}?"
+            ) from error
+        raise StreamcodecError(f"cannot reach {reached}{through}: {_reason(error)}") from error
+    except InvalidStatus as error:
+        status = error.response.status_code
+        why = "this page or program is not among its --origin" if status == 403 else f"it answers with HTTP {status}"
+        raise StreamcodecError(f"{reached} is not a streamcodec relay, or refuses us{through}: {why}") from error
+    except (InvalidHandshake, EOFError) as error:
+        secure = reached.replace("ws://", "wss://", 1)
+        hint = f": is it {secure}?" if secure != reached and not proxy else f"{through}: {_line(error)}"
+        raise StreamcodecError(f"{reached} is not a streamcodec relay, or not without TLS{hint}") from error
     except WebSocketException as error:
-        raise StreamcodecError(f"{reached} is not a streamcodec relay: {str(error).splitlines()[0]}") from error
+        raise StreamcodecError(f"{reached} is not a streamcodec relay{through}: {_line(error)}") from error
+
+
+def proxy_of(url: str) -> str:
+    """The proxy that the environment sends a connection to ``url`` through, without its password; empty for none."""
+    from websockets.proxy import get_proxy
+    from websockets.uri import parse_uri
+
+    from streamcodec.net.client import uses_proxy
+
+    try:
+        found = (get_proxy(parse_uri(url)) if uses_proxy(url) else None) or ""
+        parts = urlsplit(found)
+        return f"{parts.scheme}://{parts.hostname}:{parts.port}" if parts.username else found
+    except Exception:  # a relay's own address, or what is no URL: there is no proxy in between
+        return ""
+
+
+def _line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _is_refusal(error: OSError) -> bool:
+    return isinstance(error, ConnectionRefusedError) or "Connect call failed" in str(error)
+
+
+def _reason(error: OSError) -> str:
+    """What the system says, without asyncio's own words around it."""
+    if isinstance(error, socket.gaierror) or not error.errno or error.errno < 0:
+        text = error.strerror or str(error)
+        # asyncio lists what each address of a name answered.
+        return text.partition("] ")[2].partition(",")[0] if "[Errno" in text else text or "the connection failed"
+    return os.strerror(error.errno)
 
 
 def stop_on_signals() -> asyncio.Event:

@@ -28,7 +28,7 @@ def run(options: argparse.Namespace) -> None:
 
     restorer = Restorer(options.model)
     source = input_file(options.input)
-    with output_file(options.output) as target, progress_bar("restoring") as progress:
+    with output_file(options.output, options.input) as target, progress_bar("restoring") as progress:
         samples = restore_file(source, target, restorer, progress)
     if options.output == "-":
         return

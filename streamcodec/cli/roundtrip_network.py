@@ -11,14 +11,14 @@ from numpy.typing import NDArray
 
 from streamcodec import Packet, StreamcodecError, StreamDecoder, StreamEncoder, Tier
 from streamcodec.cli.common import redundancy_of
-from streamcodec.cli.roundtrip_command import describe
+from streamcodec.cli.roundtrip_link import describe
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.simulate import simulate_stream
 
 LINK_DELAY_MS = 20.0
-LONGEST_PLAYOUT_DELAY_MS = 500.0
+LONGEST_PLAYOUT_DELAY_MS = 1_100.0
 
 Float32Array = NDArray[np.float32]
 
@@ -91,6 +91,7 @@ def through_network(
         "packets": result.sender.packets,
         "lost": jitter.lost,
         "late": jitter.late,
+        "discarded": jitter.discarded,
         "recovered": jitter.recovered,
         "concealed": jitter.concealed,
         "payload_bytes": result.sender.payload_bytes,

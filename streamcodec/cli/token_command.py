@@ -20,16 +20,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--secret-file", type=Path, metavar="FILE", help=f"file with the relay's secret (or {SECRET_VARIABLE})"
     )
     parser.add_argument("--hours", type=positive, default=12.0, help="how long the token is good (default 12)")
+    parser.add_argument("--name", default="", help="who the holder is: shown to the others, whatever the holder says")
+    parser.add_argument(
+        "--seats", type=int, default=1, metavar="N", help="how many may be in the room with it at once (default 1)"
+    )
+    parser.add_argument("--minutes", type=positive, metavar="M", help="how long it is good once it is first used")
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--listen-only", action="store_true", help="the holder may not speak")
+    only.add_argument("--speak-only", action="store_true", help="the holder does not hear the others")
 
 
 def run(options: argparse.Namespace) -> None:
     """Print it."""
     need("websockets")
-    from streamcodec.net.relay.tokens import TokenSigner
+    from streamcodec.net.relay.tokens import Grants, TokenSigner
     from streamcodec.net.signalling import check_room
 
     secret = read_secret(options.secret_file, SECRET_VARIABLE)
     if secret is None:
         raise StreamcodecError(f"give the relay's secret: --secret-file FILE, or {SECRET_VARIABLE}")
     check_room(options.room)
-    print(TokenSigner(secret.encode()).issue(options.room, time.time() + 3_600.0 * options.hours))
+    grants = Grants(options.name, not options.listen_only, not options.speak_only, options.minutes, options.seats)
+    print(TokenSigner(secret.encode()).issue(options.room, time.time() + 3_600.0 * options.hours, grants))

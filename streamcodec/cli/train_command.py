@@ -33,6 +33,31 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="what a new run takes its weights from: a checkpoint, a model's folder or its name (speech-24k)",
     )
     parser.add_argument(
+        "--continue-from",
+        type=Path,
+        default=None,
+        metavar="FOLDER",
+        help="go on from kept state (what --keep wrote): weights of codec and judges, the kind of both",
+    )
+    parser.add_argument(
+        "--keep",
+        type=Path,
+        default=None,
+        metavar="FOLDER",
+        help="at the end, write the state a later run goes on from",
+    )
+    parser.add_argument(
+        "--harmonic",
+        action="store_true",
+        help="a decoder that shapes a pulse train at the voice's pitch beside noise",
+    )
+    parser.add_argument(
+        "--judges",
+        choices=("low", "voice"),
+        default="low",
+        help="discriminators: low looks below 3 kHz, voice at fine spectra by bands and at the waveform",
+    )
+    parser.add_argument(
         "--decoder-only",
         action="store_true",
         help="train the decoder alone: packets stay as they are, so old and new ends of a line understand each other",
@@ -71,6 +96,8 @@ def run(options: argparse.Namespace) -> None:
     for folder in options.data:
         if not folder.is_dir():
             raise StreamcodecError(f"there is no folder {folder}; --data takes folders of sound files")
+    if options.continue_from is not None and options.start_from is not None:
+        raise StreamcodecError("--continue-from and --start-from both say where to begin: give one of them")
     if options.threads:
         torch.set_num_threads(options.threads)
     torch.set_flush_denormal(True)
@@ -86,6 +113,9 @@ def run(options: argparse.Namespace) -> None:
         start_from=options.start_from,
         adversarial_from=options.adversarial,
         decoder_only=options.decoder_only,
+        harmonic=options.harmonic,
+        judges=options.judges,
+        continue_from=options.continue_from,
     )
     if options.benchmark:
         _benchmark(asked)
@@ -129,7 +159,22 @@ def _train(started: CodecRun, options: argparse.Namespace) -> None:
             f"{options.out}: {loop.step} steps in {loop.minutes_done:.1f} minutes; checkpoint.pt, log.jsonl, "
             "curves.png and samples.png are there"
         )
+        if options.keep is not None:
+            _keep(options)
     started.distributed.leave()
+
+
+def _keep(options: argparse.Namespace) -> None:
+    from streamcodec.models.shipped import DEFAULT_MODEL
+    from streamcodec.training.kept_state import keep_state, read_kept_state
+    from streamcodec.training.loop import CHECKPOINT
+
+    begun = options.start_from
+    base = DEFAULT_MODEL if begun is None or Path(begun).is_file() else begun
+    if options.continue_from is not None:
+        base = read_kept_state(options.continue_from).base
+    size = keep_state(options.out / CHECKPOINT, base, options.keep)
+    print(f"{options.keep}: kept state, {size / 1e6:.1f} MB; --continue-from {options.keep} goes on from it")
 
 
 def _benchmark(asked: CodecRunOptions) -> None:

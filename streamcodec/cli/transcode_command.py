@@ -4,7 +4,14 @@ from __future__ import annotations
 
 import argparse
 
-from streamcodec.cli.common import add_coding_arguments, coding_options, input_file, progress_bar
+from streamcodec.cli.common import (
+    add_coding_arguments,
+    add_max_duration_argument,
+    coding_options,
+    input_file,
+    print_json,
+    progress_bar,
+)
 
 HELP = (
     "turn a sound file or .sc file into another (.sc, .flac, .wav)",
@@ -17,6 +24,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="sound file or .sc file")
     parser.add_argument("output", help="file to write; the suffix says what: .sc, or a sound file's")
     add_coding_arguments(parser)
+    parser.add_argument(
+        "--source-model",
+        metavar="MODEL",
+        help="model name or folder of a .sc input made with one that is not shipped",
+    )
+    add_max_duration_argument(parser)
+    parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -27,5 +41,16 @@ def run(options: argparse.Namespace) -> None:
 
     source, target = input_file(options.input), Path(options.output)
     with progress_bar("transcoding") as progress:
-        transcode_file(source, target, progress=progress, **coding_options(options))
-    print(f"{target}: {target.stat().st_size} bytes")
+        transcode_file(
+            source,
+            target,
+            source_model=options.source_model,
+            max_duration_s=options.max_duration,
+            progress=progress,
+            **coding_options(options),
+        )
+    size = target.stat().st_size
+    if options.json:
+        print_json({"file_bytes": size})
+    else:
+        print(f"{options.output}: {size} bytes")

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.jit import kernel
+from native_dsp.mixdown import MixdownState, mix_down
 from streamcodec.errors import AudioFormatError
 
 Float32Array = NDArray[np.float32]
 
 SAMPLE_RATES_HZ = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 MAX_CHANNELS = 64
+MAX_CHANNELS_OF_ONE_SAMPLE = 8
+"""A row of more is a short piece of channels-first sound."""
 SAMPLE_LIMIT = 8.0
 """Louder samples than this (full scale is 1) are clipped: they are faults, and squares of them must stay finite."""
 
@@ -26,15 +31,53 @@ def check_sample_rate(sample_rate_hz: int) -> int:
     return int(sample_rate_hz)
 
 
-def as_mono(samples: object) -> Float32Array:
+def as_array(samples: object) -> NDArray[Any]:
+    """Samples as an array, whatever holds them (tensors on their way to a gradient included).
+
+    Errors: AudioFormatError for what is no array of numbers.
+    """
+    if isinstance(samples, np.ndarray):
+        return samples
+    detach = getattr(samples, "detach", None)
+    try:
+        array = np.asarray(samples if detach is None else _of_tensor(detach().cpu()))
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise AudioFormatError(
+            f"samples must be an array, [n] or [n, channels], of float32, float64 or integers, got "
+            f"{_described(samples)} ({error})"
+        ) from error
+    if array.dtype.kind not in "iufb":
+        raise AudioFormatError(
+            f"samples must be an array, [n] or [n, channels], of float32, float64 or integers, got "
+            f"{_described(samples)}"
+        )
+    return array
+
+
+def _of_tensor(tensor: Any) -> Any:
+    """A tensor of a type that numpy knows: bfloat16 and others become float32."""
+    try:
+        return tensor.numpy()
+    except TypeError:
+        return tensor.float().numpy()
+
+
+def _described(samples: object) -> str:
+    kind = f"a {type(samples).__name__}"
+    return f"{kind} of {samples.dtype}" if hasattr(samples, "dtype") else kind
+
+
+def as_mono(samples: object, mixdown: MixdownState | None = None) -> Float32Array:
     """Any accepted sound as clean mono float32: channels averaged, NaN to 0, infinities and faults clipped.
+
+    With the ``mixdown`` of a stream, two channels that are opposite to each other do not cancel.
 
     Accepts float32 or float64 (full scale 1.0) and int16, shape ``[n]`` or ``[n, channels]``; anything else
     raises AudioFormatError.
 
     Shape: output ``[n]``, a new array.
     """
-    array = np.asarray(samples)
+    array = as_array(samples)
     if array.dtype == np.int16:
         sound = np.divide(array, np.float32(32768.0), dtype=np.float32, order="C")
     elif array.dtype in (np.float32, np.float64):
@@ -49,6 +92,16 @@ def as_mono(samples: object) -> Float32Array:
                 f"samples must be [n] or [n, channels] with 1 to {MAX_CHANNELS} channels, got shape "
                 f"{array.shape}; transpose channels-first sound"
             )
+        if sound.shape[0] == 1 and sound.shape[1] > MAX_CHANNELS_OF_ONE_SAMPLE:
+            raise AudioFormatError(
+                f"shape {array.shape} would be one sample of {array.shape[1]} channels: sound goes in as [n] or "
+                "[n, channels]; transpose channels-first sound"
+            )
+        if mixdown is not None and sound.shape[1] == 2:
+            _limit(sound.reshape(-1))
+            mixed = np.empty(len(sound), np.float32)
+            mix_down(mixdown, sound, mixed)
+            return mixed
         sound = sound.mean(axis=1, dtype=np.float32)
     elif sound.ndim != 1:
         raise AudioFormatError(f"samples must be [n] or [n, channels], got shape {array.shape}")

@@ -7,8 +7,8 @@ cannot be understood is said in a sentence and never played as noise.
 
 from __future__ import annotations
 
+from streamcodec.codec.options import tier_name
 from streamcodec.codec.packet import Tier
-from streamcodec.codec.tiers import tier_name
 from streamcodec.errors import FileFormatError
 from streamcodec.models.shipped import DEFAULT_MODEL, load_model
 

@@ -7,18 +7,16 @@ depth. Where the two agree samples pass untouched, so that lossless stays lossle
 from __future__ import annotations
 
 import numpy as np
-import samplerate
 from numpy.typing import NDArray
 
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.codec.stream_format import StreamFormat, format_of
+from streamcodec.codec.stream_resampler import StreamResampler
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 Float32Array = NDArray[np.float32]
 UNKNOWN_PACKET_MS = 20.0
-_CONVERTER = "sinc_medium"
-"""90 % of the lower rate's band, where ``sinc_fastest`` has 80; half a millisecond later at 48 kHz."""
 
 
 class FloatEncoder:
@@ -31,6 +29,7 @@ class FloatEncoder:
         self.flush = encoder.flush
         self.set_bitrate = encoder.set_bitrate
         self.encode_redundant = encoder.encode_redundant
+        self.set_packet_ms = encoder.set_packet_ms
 
     def push(self, samples: Float32Array) -> list[Packet]:
         """As :meth:`StreamEncoder.push`.
@@ -57,7 +56,7 @@ class FloatDecoder:
         self.channels = channels
         self.format: StreamFormat | None = None
         self._decoder: StreamDecoder | None = None
-        self._resampler: samplerate.Resampler | None = None
+        self._resampler: StreamResampler | None = None
 
     def push(self, packet: Packet | None) -> Float32Array:
         """Sound of the next packet's duration; ``None`` says that it is lost.
@@ -74,8 +73,7 @@ class FloatDecoder:
         converted = self._with_channels(sound)
         if self._resampler is None:
             return converted
-        ratio = self.sample_rate_hz / (self.format.sample_rate_hz or self.sample_rate_hz)
-        return np.asarray(self._resampler.process(converted, ratio), np.float32)
+        return self._resampler.process(converted)
 
     def _begin(self, form: StreamFormat | None) -> None:
         if form is None:
@@ -89,7 +87,7 @@ class FloatDecoder:
             rate_hz, tier=form.tier, channels=form.channels, bits_per_sample=form.bits_per_sample
         )
         if rate_hz != self.sample_rate_hz:
-            self._resampler = samplerate.Resampler(_CONVERTER, channels=self.channels)
+            self._resampler = StreamResampler(rate_hz, self.sample_rate_hz, self.channels)
 
     def _with_channels(self, sound: Float32Array) -> Float32Array:
         if self.channels == 1:

@@ -12,7 +12,7 @@ Layout, big-endian::
     2 bytes     CRC-16 (CCITT) of everything before
 
 Ten bytes more than a payload of up to 127 bytes where no copies are carried. A copy holds as many frames as the
-packet that carries it.
+packet that carries it. An empty copy stands for nothing: it announces that copies of its age will come.
 """
 
 from __future__ import annotations

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamcodec.codec.neural.tier import NeuralTierDecoder, NeuralTierEncoder, SharedNetworks, ready_runtime
+from streamcodec.codec.neural.encoder import NeuralEncoder
+from streamcodec.codec.neural.tier import Decoder, SharedNetworks, ready_runtime
+from streamcodec.codec.options import DecoderOptions, NeuralOptions, PacketMode, Samples
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder, frames_of
-from streamcodec.codec.tiers import DecoderSettings, EncoderSettings, PacketMode, Samples
 from streamcodec.errors import AudioFormatError, PoolError
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend
@@ -29,8 +30,8 @@ class _Member:
 
     encoder: StreamEncoder
     decoder: StreamDecoder
-    sending: NeuralTierEncoder
-    receiving: NeuralTierDecoder
+    sending: NeuralEncoder
+    receiving: Decoder
 
 
 class StreamPool:
@@ -88,8 +89,7 @@ class StreamPool:
         """
         if not self._free:
             raise PoolError(f"all {self.capacity} slots of the pool are in use: let one leave, or make a larger pool")
-        sends = EncoderSettings(
-            tier=Tier.NEURAL,
+        sends = NeuralOptions(
             sample_rate_hz=sample_rate_hz,
             bitrate_bps=bitrate_bps,
             mode=mode,
@@ -99,10 +99,10 @@ class StreamPool:
             model=self._model,
             backend=self._backend,
         )
-        receives = DecoderSettings(Tier.NEURAL, sample_rate_hz, model=self._model, backend=self._backend)
+        receives = DecoderOptions(Tier.NEURAL, sample_rate_hz, model=self._model, backend=self._backend)
         slot = self._free[0]
-        sending = NeuralTierEncoder(sends, SharedNetworks(self._runtime, StepRow(self._sending, slot)))
-        receiving = NeuralTierDecoder(receives, SharedNetworks(self._runtime, StepRow(self._receiving, slot)))
+        sending = NeuralEncoder(sends, self._runtime, StepRow(self._sending, slot))
+        receiving = Decoder(receives, SharedNetworks(self._runtime, StepRow(self._receiving, slot)))
         heapq.heappop(self._free)
         self._members[slot] = _Member(
             StreamEncoder.of(sends, sending), StreamDecoder.of(receives, receiving), sending, receiving

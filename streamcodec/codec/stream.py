@@ -2,35 +2,44 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 
-from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
-from streamcodec.codec.tiers import (
+from streamcodec.codec.options import (
     DEFAULT_KEY_PERIOD_S,
-    DecoderSettings,
-    EncodedBlock,
-    EncoderSettings,
+    FRAME_MS,
+    DecoderOptions,
+    EncoderOptions,
+    NeuralOptions,
+    Optimise,
     PacketMode,
-    PlanningEncoder,
-    RedundantEncoder,
     Samples,
-    TierDecoder,
-    TierEncoder,
     TierName,
-    make_tier_decoder,
-    make_tier_encoder,
+    check_number,
+    encoder_options,
     tier_of,
 )
-from streamcodec.errors import PacketError
+from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
+from streamcodec.codec.registry import (
+    AdjustableEncoder,
+    EncodedBlock,
+    PlanningEncoder,
+    RedundantEncoder,
+    TierDecoder,
+    TierEncoder,
+    make_tier_decoder,
+    make_tier_encoder,
+)
+from streamcodec.errors import AudioFormatError, BitrateError, PacketError
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend
 
-if TYPE_CHECKING:
-    from streamcodec.codec.near_lossless.engine import Optimise
+RECENT_PACKETS = 9
+"""How many packets back :meth:`StreamEncoder.coarser` reaches."""
 
 
 @dataclass
@@ -41,6 +50,9 @@ class EncoderState:
     pending: Samples
     sequence: int
     timestamp: int
+    recent: tuple[int, ...] = ()
+    settings: EncoderOptions | None = None
+    """Of the encoder that it is from; it fits encoders of the same."""
 
 
 @dataclass
@@ -48,18 +60,48 @@ class DecoderState:
     """Snapshot of a :class:`StreamDecoder`."""
 
     engine: Any
+    settings: DecoderOptions | None = None
+    """Of the decoder that it is from; it fits decoders of the same."""
 
 
 def frames_of(packet: Packet | bytes | None) -> list[Packet | None]:
-    """A packet frame by frame, however it came; one None for one that is lost or damaged."""
+    """A packet frame by frame, however it came; one None for one that is lost or damaged.
+
+    Errors: PacketError for what is neither a packet, nor bytes, nor None.
+    """
     if isinstance(packet, bytes | bytearray | memoryview):
         try:
             packet = Packet.from_bytes(packet)
         except PacketError:
             packet = None
+    if packet is not None and not isinstance(packet, Packet):
+        raise PacketError(f"a decoder takes a Packet, its bytes, or None for a lost one, got {type(packet).__name__}")
     if packet is None or packet.frames == 1 or packet.part is not None:
         return [packet]
     return list(packet.each_frame())
+
+
+def _check_state(state: object, kind: type[EncoderState | DecoderState], settings: object) -> None:
+    """Raise AudioFormatError for a state of something else; how fast it is stepped makes no difference."""
+    if not isinstance(state, kind):
+        raise AudioFormatError(f"expected a {kind.__name__}, got {type(state).__name__}")
+    if state.settings is None or settings is None:
+        return
+    differing = [
+        f"{name} {getattr(state.settings, name)!r} in place of {getattr(settings, name)!r}"
+        for name in (
+            "tier",
+            "sample_rate_hz",
+            "channels",
+            "bits_per_sample",
+            "model",
+            "packet_ms",
+            "mode",
+        )
+        if getattr(state.settings, name, None) != getattr(settings, name, None)
+    ]
+    if differing:
+        raise AudioFormatError(f"the state belongs to another stream: {', '.join(differing)}")
 
 
 class StreamEncoder:
@@ -71,7 +113,7 @@ class StreamEncoder:
     Rate: ``bitrate_bps`` on average (6,000 where the neural tier is told nothing; it codes voiced packets finer than
     others); the near-lossless tier takes one of ``bitrate_bps``, ``ratio`` (of 16-bit sound, 8 where it is told
     nothing), ``snr_db`` or ``step_index`` (a fixed quantiser step) and is optimised for ``"perceptual"`` quality or
-    least squared error (``"mse"``).
+    least squared error (``"mse"``, which ``snr_db`` implies and needs).
 
     ``mode="independent"`` makes every packet decodable alone (for lossy links); ``"stream"`` lets packets lean on
     earlier ones, with a key packet every ``key_period_s``, for files and reliable links. The neural tier's default is
@@ -98,7 +140,7 @@ class StreamEncoder:
         constrained: bool = False,
         dtx: bool = False,
         model: str = DEFAULT_MODEL,
-        optimise: Optimise = "perceptual",
+        optimise: Optimise | None = None,
         ratio: float | None = None,
         snr_db: float | None = None,
         step_index: int | None = None,
@@ -107,10 +149,10 @@ class StreamEncoder:
         backend: Backend = "auto",
     ) -> None:
         self._start(
-            EncoderSettings(
-                tier=tier_of(tier),
-                sample_rate_hz=sample_rate_hz,
-                bitrate_bps=bitrate_bps,
+            encoder_options(
+                tier,
+                sample_rate_hz,
+                bitrate_bps,
                 channels=channels,
                 bits_per_sample=bits_per_sample,
                 mode=mode,
@@ -128,13 +170,13 @@ class StreamEncoder:
         )
 
     @classmethod
-    def of(cls, settings: EncoderSettings, coder: TierEncoder | None = None) -> StreamEncoder:
+    def of(cls, settings: EncoderOptions, coder: TierEncoder | None = None) -> StreamEncoder:
         """An encoder of settings, and of a tier's coder, made elsewhere."""
         encoder = cls.__new__(cls)
         encoder._start(settings, coder)
         return encoder
 
-    def _start(self, settings: EncoderSettings, coder: TierEncoder | None = None) -> None:
+    def _start(self, settings: EncoderOptions, coder: TierEncoder | None = None) -> None:
         self.settings = settings
         self.tier = settings.tier
         self._coder = coder or make_tier_encoder(settings)
@@ -147,6 +189,7 @@ class StreamEncoder:
         self._pending = self._coder.silence(0)
         self._sequence = 0
         self._timestamp = 0
+        self._recent: deque[int] = deque(maxlen=RECENT_PACKETS)
 
     @property
     def delay_samples(self) -> int:
@@ -166,18 +209,54 @@ class StreamEncoder:
     @property
     def state(self) -> EncoderState:
         """A copy of everything remembered; assign it to any encoder of the same settings to go on from there."""
-        return EncoderState(self._coder.state(), self._pending.copy(), self._sequence, self._timestamp)
+        return EncoderState(
+            self._coder.state(),
+            self._pending.copy(),
+            self._sequence,
+            self._timestamp,
+            tuple(self._recent),
+            self.settings,
+        )
 
     @state.setter
     def state(self, state: EncoderState) -> None:
+        wanted = self.settings
+        if isinstance(state, EncoderState) and isinstance(wanted, NeuralOptions) and state.settings is not None:
+            wanted = replace(wanted, packet_ms=state.settings.packet_ms)
+        _check_state(state, EncoderState, wanted)
+        if wanted.frames != self.settings.frames:
+            self.set_packet_ms(FRAME_MS * wanted.frames)
+        self._recent = deque(state.recent, maxlen=RECENT_PACKETS)
         self._coder.restore(state.engine)
         self._pending = state.pending.copy()
         self._sequence = state.sequence
         self._timestamp = state.timestamp
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies (``copy.deepcopy``, ``pickle``) go on by themselves from the same place."""
+        return _encoder_from, (self.settings, self.state)
+
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Aim at another rate from the next packet on; raises BitrateError."""
+        check_number("bitrate_bps", bitrate_bps, BitrateError)
         self._coder.set_bitrate(bitrate_bps)
+
+    def set_packet_ms(self, packet_ms: int) -> None:
+        """Neural tier: packets of another length (20, 40, ... 120) from the next one on; the sound goes on unbroken.
+
+        Errors: AudioFormatError in the waveform tiers, and for other lengths.
+        """
+        if not isinstance(self._coder, AdjustableEncoder) or not isinstance(self.settings, NeuralOptions):
+            raise AudioFormatError("packets of this tier are as long as its blocks: packet_ms is the neural tier's")
+        settings = replace(self.settings, packet_ms=packet_ms)
+        self._coder.set_frames(settings.frames)
+        self.settings = settings
+        self.block_samples = self._coder.block_samples
+
+    @property
+    def packet_ms(self) -> float:
+        """Sound in one packet."""
+        return 1_000.0 * self.block_samples / self.sample_rate_hz
 
     def reset(self) -> None:
         """Back to the start of a stream."""
@@ -231,17 +310,20 @@ class StreamEncoder:
             [*blocks, *self._coder.closing_blocks(rest)] if ends else blocks, budget_s
         )
 
-    def encode_redundant(self, packet: Packet) -> tuple[int, bytes] | None:
-        """(level, payload) of one of the last 8 packets at two thirds of its rate, to ride along with others.
+    def encode_redundant(self, packet: Packet, share: float = 0.5) -> tuple[int, bytes] | None:
+        """(level, payload) of one of the last 9 packets at about this share of its rate, to ride along with others.
 
         The payload decodes alone. None for older packets, in stream mode and in the waveform tiers. Packets to come
-        are not affected.
+        are not affected. Errors: BitrateError for a share outside 0 to 1.
         """
+        if not 0.0 < share <= 1.0:
+            raise BitrateError(f"share must be above 0 and at most 1, got {share!r}")
         if not isinstance(self._coder, RedundantEncoder):
             return None
-        frames = self.settings.frames
-        age = (self._sequence - packet.sequence) % SEQUENCE_MODULUS // frames - 1
-        return self._coder.encode_redundant(age, packet.quality_index)
+        if packet.sequence not in self._recent:
+            return None
+        age = len(self._recent) - 1 - self._recent.index(packet.sequence)
+        return self._coder.encode_redundant(age, packet.quality_index, share)
 
     def _encode(self, blocks: Iterable[Samples]) -> list[Packet]:
         packets = []
@@ -260,6 +342,7 @@ class StreamEncoder:
             return None
         sequence = self._sequence
         self._sequence = (sequence + frames) % SEQUENCE_MODULUS
+        self._recent.append(sequence)
         return Packet(
             self.tier, sequence, timestamp, encoded.quality_index, encoded.flags, encoded.payload, frames=frames
         )
@@ -269,9 +352,8 @@ class StreamDecoder:
     """Turns packets, in order, into sound; every push gives one block (of each frame in the packet), whatever came.
 
     ``tier``, ``channels`` and ``bits_per_sample`` (lossless) say what comes out; packets of another tier, rate or
-    format are foreign. ``backend`` as for :class:`StreamEncoder`, whatever the encoder's. ``restorer``, the folder of
-    a restorer (neural tier), puts one behind the decoder: 5 ms more delay. Never raises on a damaged, foreign or
-    missing packet: those are concealed and counted in :attr:`concealed`.
+    format are foreign. ``backend`` as for :class:`StreamEncoder`, whatever the encoder's. Never raises on a damaged,
+    foreign or missing packet: those are concealed and counted in :attr:`concealed`.
     """
 
     def __init__(
@@ -283,19 +365,19 @@ class StreamDecoder:
         bits_per_sample: int = 16,
         model: str = DEFAULT_MODEL,
         backend: Backend = "auto",
-        restorer: str | None = None,
     ) -> None:
-        settings = DecoderSettings(tier_of(tier), sample_rate_hz, channels, bits_per_sample, model, backend, restorer)
+        settings = DecoderOptions(tier_of(tier), sample_rate_hz, channels, bits_per_sample, model, backend)
         self._start(settings)
 
     @classmethod
-    def of(cls, settings: DecoderSettings, coder: TierDecoder | None = None) -> StreamDecoder:
+    def of(cls, settings: DecoderOptions, coder: TierDecoder | None = None) -> StreamDecoder:
         """A decoder of settings, and of a tier's coder, made elsewhere."""
         decoder = cls.__new__(cls)
         decoder._start(settings, coder)
         return decoder
 
-    def _start(self, settings: DecoderSettings, coder: TierDecoder | None = None) -> None:
+    def _start(self, settings: DecoderOptions, coder: TierDecoder | None = None) -> None:
+        self.settings = settings
         self.tier = settings.tier
         self._coder = coder or make_tier_decoder(settings)
         self.sample_rate_hz = int(settings.sample_rate_hz)
@@ -313,12 +395,17 @@ class StreamDecoder:
 
     @property
     def state(self) -> DecoderState:
-        """A copy of everything remembered."""
-        return DecoderState(self._coder.state())
+        """A copy of everything remembered; assign it to any decoder of the same settings to go on from there."""
+        return DecoderState(self._coder.state(), self.settings)
 
     @state.setter
     def state(self, state: DecoderState) -> None:
+        _check_state(state, DecoderState, self.settings)
         self._coder.restore(state.engine)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copies (``copy.deepcopy``, ``pickle``) go on by themselves from the same place."""
+        return _decoder_from, (self.settings, self.state, self.concealed)
 
     def reset(self) -> None:
         """Back to the start of a stream."""
@@ -352,3 +439,16 @@ class StreamDecoder:
     def silence(self, samples: int) -> Samples:
         """So many samples of silence, of the type and shape of what :meth:`push` gives."""
         return self._coder.silence(samples)
+
+
+def _encoder_from(settings: EncoderOptions, state: EncoderState) -> StreamEncoder:
+    encoder = StreamEncoder.of(settings)
+    encoder.state = state
+    return encoder
+
+
+def _decoder_from(settings: DecoderOptions, state: DecoderState, concealed: int) -> StreamDecoder:
+    decoder = StreamDecoder.of(settings)
+    decoder.state = state
+    decoder.concealed = concealed
+    return decoder

@@ -6,14 +6,14 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from streamcodec.codec.options import Samples
 from streamcodec.codec.packet import PacketFlags
-from streamcodec.codec.tiers import Samples
 from streamcodec.errors import AudioFormatError
 
 
 @dataclass(frozen=True)
 class WaveformBlock:
-    """A coded block of an waveform tier."""
+    """A coded block of a waveform tier."""
 
     flags: PacketFlags
     payload: bytes

@@ -56,7 +56,7 @@ def kind_of(path: Path, default: str = "speech") -> str:
 def read_clips(
     folder: Path | str, kinds: Iterable[str] | None = None, limit: int | None = None, default_kind: str = "speech"
 ) -> list[Clip]:
-    """Sound files (wav, flac, ogg) below ``folder``, sorted by path.
+    """Sound files (wav, flac, ogg) below ``folder``, sorted by path; the ``._`` companions of macOS are none.
 
     Args:
         folder: searched recursively; a single file is taken as it is.
@@ -76,7 +76,11 @@ def read_clips(
     if not folder.exists():
         raise EvaluationError(f"No such file or folder: {folder}")
     candidates = [folder] if folder.is_file() else sorted(folder.rglob("*"))
-    paths = [path for path in candidates if path.suffix.lower() in SUFFIXES and path.is_file()]
+    paths = [
+        path
+        for path in candidates
+        if path.suffix.lower() in SUFFIXES and not path.name.startswith("._") and path.is_file()
+    ]
     clips: list[Clip] = []
     for kind in wanted:
         of_kind = [path for path in paths if kind_of(path.resolve(), default_kind) == kind]

@@ -112,3 +112,16 @@ def visqol_audio(reference: Samples, decoded: Samples) -> float:
     Shape: inputs ``[samples]`` at 48 kHz.
     """
     return _visqol_score("audio", 48_000, reference, decoded)
+
+
+def zimtohrli_mos(reference: Samples, decoded: Samples) -> float:
+    """Zimtohrli's mean opinion score, 1 to 5: by differences that a listener just notices.
+
+    Package ``zimtohrli`` (Apache-2.0). Sound recorded at less than 48 kHz has nothing up there, and neither ought the
+    decoded sound to have.
+
+    Shape: inputs ``[samples]`` at 48 kHz.
+    """
+    zimtohrli = require("zimtohrli", "Zimtohrli")
+    _require_sound("Zimtohrli", reference, decoded)
+    return float(zimtohrli.mos_from_signals(reference.astype(np.float32), decoded.astype(np.float32)))

@@ -15,6 +15,7 @@ import os
 import weakref
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,6 +68,8 @@ class OpusSettings:
     inband_fec: bool = False
     expected_loss_percent: int = 0
     dtx: bool = False
+    dred_ms: int = 0
+    """History of deep redundancy in each packet, in steps of 10 ms; the bitrate covers it."""
 
     @property
     def frame_samples(self) -> int:
@@ -113,7 +116,7 @@ class LibOpus:
         self.functions = ctypes.CDLL(str(path))
         handle, int32, integer = ctypes.c_void_p, ctypes.c_int32, ctypes.c_int
         error = ctypes.POINTER(integer)
-        for name, result, arguments in (
+        calls: tuple[tuple[str, Any, list[Any]], ...] = (
             ("opus_get_version_string", ctypes.c_char_p, []),
             ("opus_strerror", ctypes.c_char_p, [integer]),
             ("opus_encoder_create", handle, [int32, integer, integer, error]),
@@ -122,7 +125,23 @@ class LibOpus:
             ("opus_decoder_create", handle, [int32, integer, error]),
             ("opus_decoder_destroy", None, [handle]),
             ("opus_decode_float", integer, [handle, ctypes.c_char_p, int32, _FLOATS, integer, integer]),
-        ):
+        )
+        dred_calls: tuple[tuple[str, Any, list[Any]], ...] = (
+            ("opus_packet_has_lbrr", integer, [ctypes.c_char_p, int32]),
+            ("opus_dred_decoder_create", handle, [error]),
+            ("opus_dred_decoder_destroy", None, [handle]),
+            ("opus_dred_alloc", handle, [error]),
+            ("opus_dred_free", None, [handle]),
+            (
+                "opus_dred_parse",
+                integer,
+                [handle, handle, ctypes.c_char_p, int32, int32, int32, ctypes.POINTER(integer), integer],
+            ),
+            ("opus_decoder_dred_decode_float", integer, [handle, handle, int32, _FLOATS, int32]),
+        )
+        self.can_decode_dred = hasattr(self.functions, "opus_dred_decoder_create")
+        """Whether the library has the calls for deep redundancy at all (1.5 and later)."""
+        for name, result, arguments in (*calls, *(dred_calls if self.can_decode_dred else ())):
             function = getattr(self.functions, name)
             function.restype = result
             function.argtypes = arguments
@@ -219,6 +238,11 @@ class OpusEncoder:
             (_SET_DTX, int(settings.dtx)),
         ):
             library.check(self.try_control(request, value), f"encoder control {request} = {value}")
+        if settings.dred_ms:
+            library.check(
+                self.try_control(_SET_DRED_DURATION, settings.dred_ms // 10),
+                "deep redundancy (which this build may lack)",
+            )
         self._packet = ctypes.create_string_buffer(MAX_PACKET_BYTES)
 
     def try_control(self, request: int, value: int) -> int:
@@ -289,3 +313,52 @@ class OpusDecoder:
         )
         decoded: NDArray[np.float32] = samples[: self._library.check(count, "decoding")].copy()
         return decoded
+
+    def has_fec(self, packet: bytes) -> bool:
+        """Whether a packet carries an in-band copy of the one before; False where the library cannot tell."""
+        if not self._library.can_decode_dred:
+            return False
+        return bool(self._library.functions.opus_packet_has_lbrr(packet, len(packet)))
+
+    def decode_dred(self, reader: DredReader, back_samples: int) -> NDArray[np.float32]:
+        """Sound of a lost packet that began so many samples before the packet that ``reader`` has read.
+
+        Shape: output ``[frame_samples]``.
+        """
+        samples = np.empty(self._frame_samples, dtype=np.float32)
+        count = self._library.functions.opus_decoder_dred_decode_float(
+            self._handle, reader.parsed, back_samples, samples.ctypes.data_as(_FLOATS), self._frame_samples
+        )
+        self._library.check(count, "decoding deep redundancy")
+        return samples
+
+
+class DredReader:
+    """Deep redundancy: what a packet that came says of those before it, which did not.
+
+    Raises:
+        OpusError: the library has none.
+    """
+
+    def __init__(self, library: LibOpus, sample_rate_hz: int) -> None:
+        if not library.has_deep_redundancy:
+            raise OpusError(f"{library.version} at {library.path} was built without DRED: see bench/build_opus.sh.")
+        self._library = library
+        self._sample_rate_hz = sample_rate_hz
+        functions = library.functions
+        error = ctypes.c_int()
+        self._decoder = ctypes.c_void_p(functions.opus_dred_decoder_create(ctypes.byref(error)))
+        library.check(error.value, "creating a decoder of deep redundancy")
+        weakref.finalize(self, functions.opus_dred_decoder_destroy, self._decoder)
+        self.parsed = ctypes.c_void_p(functions.opus_dred_alloc(ctypes.byref(error)))
+        library.check(error.value, "allocating deep redundancy")
+        weakref.finalize(self, functions.opus_dred_free, self.parsed)
+
+    def read(self, packet: bytes, longest_samples: int) -> int:
+        """Parse a packet's redundancy; how many samples before its beginning that reaches, 0 where it has none."""
+        end = ctypes.c_int()
+        reached = self._library.functions.opus_dred_parse(
+            self._decoder, self.parsed, packet, len(packet), longest_samples, self._sample_rate_hz,
+            ctypes.byref(end), 0,
+        )  # fmt: skip
+        return max(0, int(reached))

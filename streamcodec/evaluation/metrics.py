@@ -8,10 +8,11 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from streamcodec.evaluation import full_reference, no_reference, spectral, waveform
+from streamcodec.evaluation import full_reference, naturalness, no_reference, speaker, spectral, waveform, words
 from streamcodec.evaluation.alignment import AlignedPair, Samples
 from streamcodec.evaluation.clips import KINDS
 from streamcodec.evaluation.errors import MissingPackageError, UnknownNameError
+from streamcodec.evaluation.harmonicity import harmonicity
 
 ALL_KINDS = frozenset(KINDS)
 SPEECH = frozenset({"speech"})
@@ -69,6 +70,20 @@ def _own_rate(
     return Metric(name, title, function, None, better, ALL_KINDS, "low", _BASE, decimals, by_default=False)
 
 
+def _harmonicity(low_khz: int, high_khz: int) -> Metric:
+    return Metric(
+        f"harmonicity_{low_khz}_{high_khz}k",
+        f"harmonic {low_khz}-{high_khz} kHz",
+        functools.partial(harmonicity, low_hz=1000.0 * low_khz, high_hz=1000.0 * high_khz),
+        16_000,
+        "high",
+        SPEECH,
+        "low",
+        _BASE,
+        3,
+    )
+
+
 METRICS: dict[str, Metric] = {
     metric.name: metric
     for metric in (
@@ -103,6 +118,43 @@ METRICS: dict[str, Metric] = {
             "dnsmos", "DNSMOS", no_reference.dnsmos_overall, 16_000, "high", SPEECH, "high", (*_BASE, "speechmos")
         ),
         Metric("plcmos", "PLCMOS", no_reference.plcmos, 16_000, "high", SPEECH, "medium", (*_BASE, "speechmos")),
+        Metric(
+            "distill_mos",
+            "Distill-MOS",
+            naturalness.distill_mos,
+            16_000,
+            "high",
+            SPEECH,
+            "medium",
+            (*_BASE, "torch", "distillmos"),
+        ),
+        Metric(
+            "zimtohrli",
+            "Zimtohrli",
+            full_reference.zimtohrli_mos,
+            48_000,
+            "high",
+            SPEECH,
+            "high",
+            (*_BASE, "zimtohrli"),
+        ),
+        Metric(
+            "speaker",
+            "same speaker",
+            speaker.speaker_likeness,
+            16_000,
+            "high",
+            SPEECH,
+            "medium",
+            (*_BASE, "torch", "resemblyzer"),
+            3,
+        ),
+        Metric(
+            "words", "word errors %", words.word_errors, 16_000, "low", SPEECH, "high", (*_BASE, "pocketsphinx"), 1
+        ),
+        _harmonicity(1, 2),
+        _harmonicity(2, 4),
+        _harmonicity(4, 7),
         _own_rate("snr", "SNR dB", waveform.snr_db, "high"),
         _own_rate("mse", "MSE", waveform.mean_squared_error, "low", 8),
         _own_rate("l1", "L1", waveform.mean_absolute_error, "low", 5),

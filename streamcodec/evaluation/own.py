@@ -7,8 +7,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from streamcodec.codec.files.oneshot import FILE_PACKET_MS, EncodedAudio, decode_array, encode_array
+from streamcodec.codec.options import PacketMode
 from streamcodec.codec.packet import Packet
-from streamcodec.codec.tiers import PacketMode
 from streamcodec.evaluation.systems import ArrayCodec, System
 from streamcodec.models.shipped import DEFAULT_MODEL, load_model
 

@@ -6,6 +6,7 @@ import math
 from collections.abc import Collection
 from pathlib import Path
 
+from streamcodec.codec.files.output_file import save_figure
 from streamcodec.evaluation.errors import EvaluationError, require
 from streamcodec.evaluation.metrics import METRICS
 from streamcodec.evaluation.report import Report
@@ -91,7 +92,7 @@ def plot_rate_quality(report: Report, path: Path | str, kind: str = "speech", ow
         frameon=False,
         fontsize=9,
     )
-    figure.savefig(path, dpi=130, facecolor="white")
+    save_figure(figure, path, dpi=130, facecolor="white")
 
 
 def _bar(half_width: float) -> float:

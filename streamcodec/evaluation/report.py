@@ -11,6 +11,7 @@ from typing import Any
 
 from rich.table import Table
 
+from streamcodec.codec.files.output_file import write_whole
 from streamcodec.evaluation.errors import EvaluationError
 from streamcodec.evaluation.metrics import METRICS
 from streamcodec.evaluation.statistics import Interval, mean_interval, paired_difference
@@ -74,6 +75,8 @@ class Report:
     """Description (version, settings) by name."""
     notes: list[str] = field(default_factory=list)
     """Metrics left out and clips that could not be scored, one sentence each."""
+    unreadable: list[str] = field(default_factory=list)
+    """Clips that could not be read, and so stand in no row, one sentence each."""
 
     def kinds(self) -> list[str]:
         """Kinds of sound that were evaluated, in order of appearance."""
@@ -157,7 +160,7 @@ class Report:
 
     def write_json(self, path: Path | str, clips: bool = True, against: str | None = None) -> None:
         """Write :meth:`to_json` to a file."""
-        Path(path).write_text(self.to_json(clips, against), encoding="utf-8")
+        write_whole(path, self.to_json(clips, against))
 
     def difference_table(self, kind: str, against: str) -> Table:
         """Table for a terminal of :meth:`differences`."""

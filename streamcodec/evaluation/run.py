@@ -47,8 +47,8 @@ def evaluate(
         progress: show a progress bar on standard error.
 
     Raises:
-        EvaluationError: nothing to run, two systems of one name, an unknown metric, a missing package, a clip that
-            cannot be read.
+        EvaluationError: nothing to run, two systems of one name, an unknown metric, a missing package, no clip that
+            can be read (others are left out and named in the report's ``unreadable``).
     """
     if not clips or not systems:
         raise EvaluationError("An evaluation needs at least one clip and one system.")
@@ -63,23 +63,30 @@ def evaluate(
         _Job(clip, system, kbps, metric_names) for clip in clips for system in systems for kbps in system.rates_kbps
     ]
     rows: dict[int, Row] = {}
+    unreadable: dict[str, str] = {}
     with _progress_bar(progress) as bar:
         task = bar.add_task("evaluate", total=len(jobs))
         for index, row in _results(jobs, workers):
-            rows[index] = row
-            bar.update(task, advance=1, description=f"{row.system} {row.nominal_kbps:g} kbps")
-    ordered = [rows[index] for index in range(len(jobs))]
+            job = jobs[index]
+            if isinstance(row, Row):
+                rows[index] = row
+            else:
+                unreadable[str(job.clip.path)] = row
+            bar.update(task, advance=1, description=f"{job.system.name} {job.kbps:g} kbps")
+    if not rows:
+        raise EvaluationError("; ".join(unreadable.values()))
+    ordered = [rows[index] for index in sorted(rows)]
     notes += [
         f"{row.clip}, {row.system} at {row.nominal_kbps:g} kbps: {sentence}"
         for row in ordered
         for sentence in row.failures.values()
     ]
     descriptions = {system.name: system.description for system in systems}
-    return Report(ordered, list(metric_names), descriptions, notes)
+    return Report(ordered, list(metric_names), descriptions, notes, list(unreadable.values()))
 
 
-def _results(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[int, Row]]:
-    """Rows as they become ready, each with the index of its job."""
+def _results(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[int, Row | str]]:
+    """Rows as they become ready, each with the index of its job; a sentence for a clip that cannot be read."""
     if workers == 1:
         for index, job in enumerate(jobs):
             yield index, _run(job)
@@ -91,9 +98,12 @@ def _results(jobs: Sequence[_Job], workers: int) -> Iterator[tuple[int, Row]]:
             yield futures[future], future.result()
 
 
-def _run(job: _Job) -> Row:
-    """Code one clip and score it."""
-    samples, sample_rate_hz = job.clip.read()
+def _run(job: _Job) -> Row | str:
+    """Code one clip and score it; a sentence where it cannot be read."""
+    try:
+        samples, sample_rate_hz = job.clip.read()
+    except EvaluationError as error:
+        return str(error)
     coded = job.system.codec(samples, sample_rate_hz, job.kbps)
     pair = AlignedPair(samples, sample_rate_hz, coded.samples, coded.sample_rate_hz)
     scores: dict[str, float] = {}

@@ -41,15 +41,23 @@ def _hz(mel: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(mel < 15.0, mel * 200.0 / 3.0, 1000.0 * np.exp((mel - 15.0) * np.log(6.4) / 27.0))
 
 
-@functools.cache
 def mel_filters(sample_rate_hz: int) -> NDArray[np.float64]:
     """Triangular mel filters of equal area, from 0 Hz to half the rate.
 
     Shape: output ``[80, 513]``.
     """
-    edges = _hz(np.linspace(0.0, _mel(np.array([sample_rate_hz / 2.0]))[0], MEL_BANDS + 2))
+    return slaney_filters(sample_rate_hz, FFT_SAMPLES, MEL_BANDS)
+
+
+@functools.cache
+def slaney_filters(sample_rate_hz: int, fft_samples: int, bands: int) -> NDArray[np.float64]:
+    """The same for other transforms.
+
+    Shape: output ``[bands, fft_samples // 2 + 1]``.
+    """
+    edges = _hz(np.linspace(0.0, _mel(np.array([sample_rate_hz / 2.0]))[0], bands + 2))
     low, centre, high = edges[:-2, None], edges[1:-1, None], edges[2:, None]
-    bins = np.arange(FFT_SAMPLES // 2 + 1) * sample_rate_hz / FFT_SAMPLES
+    bins = np.arange(fft_samples // 2 + 1) * sample_rate_hz / fft_samples
     triangles = np.maximum(0.0, np.minimum((bins - low) / (centre - low), (high - bins) / (high - centre)))
     return np.asarray(triangles * 2.0 / (high - low))
 

@@ -103,7 +103,7 @@ class LoopbackStats:
     heard_dbfs: float
     payload_bps: float
     wire_bps: float
-    """With the headers of a datagram on a WebRTC data channel."""
+    """With the headers of a direct line: IP, UDP and SRTP."""
     cost: FrameCost
     packets: int
     lost: int
@@ -169,7 +169,9 @@ class LoopbackEngine:
         self._packet_ms = 1_000.0 * encoder.block_samples / rate_hz
         self._codec_ms = 1_000.0 * (encoder.delay_samples + decoder.delay_samples) / rate_hz
         # Equal bounds hold the rate where the user put it, whatever the reports.
-        fixed_rate = CongestionConfig(config.bitrate_bps, config.bitrate_bps, config.bitrate_bps)
+        fixed_rate = CongestionConfig(
+            config.bitrate_bps, config.bitrate_bps, config.bitrate_bps, expected_loss=config.loss
+        )
         self._sender = MediaSender(encoder, encoder.encode_redundant, fixed_rate, config.redundancy)
         self._receiver = MediaReceiver(decoder, rate_hz, _jitter_config(config.jitter_ms))
         self._link = LossyLink(

@@ -6,9 +6,9 @@ import threading
 from pathlib import Path
 
 import numpy as np
-import soundfile
 
-from streamcodec.errors import StreamcodecError
+from streamcodec.codec.files.sound_file import SoundWriter
+from streamcodec.errors import FileFormatError
 from streamcodec.live.ring_buffer import RingBuffer
 
 PERIOD_S = 0.1
@@ -17,15 +17,14 @@ PERIOD_S = 0.1
 class Recorder:
     """Drains a ring into a 16-bit WAV file on a thread of its own.
 
-    Use: ``recorder = Recorder(path, rate, ring)``, and ``close()`` once nothing more is written. Errors:
-    StreamcodecError where the file cannot be written.
+    Use: ``recorder = Recorder(path, rate, ring)``, and ``close()`` once nothing more is written, which gives the file
+    its name. A full disk ends the recording and nothing else. Errors: FileFormatError where the file cannot be
+    written.
     """
 
     def __init__(self, path: str | Path, sample_rate_hz: int, ring: RingBuffer) -> None:
-        try:
-            self._file = soundfile.SoundFile(path, "w", sample_rate_hz, 2, subtype="PCM_16", format="WAV")
-        except (soundfile.LibsndfileError, OSError) as error:
-            raise StreamcodecError(f"cannot write the recording {path}: {error}") from error
+        self._file = SoundWriter(path, sample_rate_hz, 2, 16, {})
+        self._failure: FileFormatError | None = None
         self._ring = ring
         self._scratch = np.zeros((ring.capacity_samples, 2), np.float32)
         self._closing = threading.Event()
@@ -33,10 +32,12 @@ class Recorder:
         self._thread.start()
 
     def close(self) -> None:
-        """Write what is left and close the file."""
+        """Write what is left and close the file; raises FileFormatError where not everything could be written."""
         self._closing.set()
         self._thread.join()
-        self._file.close()
+        self._file.finish(as_far_as_it_goes=self._failure is not None)
+        if self._failure is not None:
+            raise FileFormatError(f"{self._failure}; the recording ends there")
 
     def _run(self) -> None:
         while not self._closing.wait(PERIOD_S):
@@ -46,4 +47,8 @@ class Recorder:
     def _drain(self) -> None:
         pair = self._scratch[: self._ring.available_samples]
         self._ring.read_into(pair)
-        self._file.write(pair)
+        if self._failure is None:
+            try:
+                self._file.write(pair)
+            except FileFormatError as error:
+                self._failure = error

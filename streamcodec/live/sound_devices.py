@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from streamcodec.live.devices import Device, SoundStream, open_duplex, open_loudspeaker, open_microphone
+from streamcodec.live.devices import Device, SoundStream, open_loudspeaker, open_microphone
 from streamcodec.live.lasting_stream import LastingStream
 from streamcodec.live.ring_buffer import RingBuffer, Samples
 
@@ -49,8 +49,12 @@ class Microphone:
 class Loudspeaker:
     """What is to be played and has not been yet."""
 
+    underruns = 0
+    """Blocks for which there was too little to play, once something had been."""
+
     def __init__(self, sample_rate_hz: int, check: Callable[[], None]) -> None:
         self._check = check
+        self._begun = False
         self._ready_samples = round(READY_S * sample_rate_hz)
         self._scratch = np.zeros(round(LONGEST_CALLBACK_S * sample_rate_hz), np.float32)
         self._ring = RingBuffer(round(HELD_S * sample_rate_hz))
@@ -67,6 +71,7 @@ class Loudspeaker:
         Shape: ``[n]``.
         """
         self._ring.write(samples)
+        self._begun = self._begun or len(samples) > 0
 
     def give(self, played: Samples) -> None:
         """One block on the device's thread: copies only, no waiting, no new arrays.
@@ -74,7 +79,8 @@ class Loudspeaker:
         Shape: ``[frames, channels]``, frames up to 0.1 s.
         """
         mono = self._scratch[: len(played)]
-        self._ring.read_into(mono)
+        if self._ring.read_into(mono) < len(mono) and self._begun:
+            self.underruns += 1
         played[:] = mono[:, np.newaxis]
 
 
@@ -82,8 +88,9 @@ class SoundDevices:
     """``with SoundDevices(48_000) as sound``: ``sound.microphone.read()``, ``sound.loudspeaker.write(...)``.
 
     Reading gives whatever the device has captured and writing asks for whatever it has played, so the device's
-    clock may run faster or slower than the caller's. Only what ``captures`` and ``plays`` ask for is opened: no
-    microphone is switched on to listen, and none is needed. Errors: DeviceError on entering.
+    clock may run faster or slower than the caller's. Each direction has a stream of its own: a loudspeaker that runs
+    out of sound, and is opened again for it, does not stop the microphone. Only what ``captures`` and ``plays`` ask
+    for is opened: no microphone is switched on to listen, and none is needed. Errors: DeviceError on entering.
     """
 
     def __init__(
@@ -99,39 +106,46 @@ class SoundDevices:
         self.microphone = Microphone(sample_rate_hz, self._check) if captures else None
         self.loudspeaker = Loudspeaker(sample_rate_hz, self._check) if plays else None
         self._devices = (input_device, output_device)
-        self._stream: LastingStream | None = None
+        self._streams: list[LastingStream] = []
 
     def __enter__(self) -> SoundDevices:
-        if self.microphone is None and self.loudspeaker is None:
-            return self
-        self._stream = LastingStream(self._open)
-        self._stream.start()
+        try:
+            if self.microphone is not None:
+                self._streams.append(LastingStream(self._open_microphone))
+            if self.loudspeaker is not None:
+                self._streams.append(LastingStream(self._open_loudspeaker))
+            for stream in self._streams:
+                stream.start()
+        except BaseException:
+            self._close()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._stream is not None:
-            self._stream.close()
-            self._stream = None
+        self._close()
 
-    def _open(self) -> SoundStream:
-        block_samples = round(BLOCK_S * self.sample_rate_hz)
-        input_device, output_device = self._devices
-        if self.loudspeaker is None and self.microphone is not None:
-            return open_microphone(self.sample_rate_hz, block_samples, self.microphone.take, input_device)
-        if self.microphone is None and self.loudspeaker is not None:
-            return open_loudspeaker(self.sample_rate_hz, block_samples, self.loudspeaker.give, output_device)
-        return open_duplex(self.sample_rate_hz, block_samples, self.callback, input_device, output_device)
+    def underruns(self) -> int:
+        """Times that the loudspeaker had too little to play, and that a device's stream had to be opened again."""
+        played = 0 if self.loudspeaker is None else self.loudspeaker.underruns
+        return played + sum(stream.reopened for stream in self._streams)
+
+    def _close(self) -> None:
+        for stream in self._streams:
+            stream.close()
+        self._streams.clear()
+
+    def _open_microphone(self) -> SoundStream:
+        assert self.microphone is not None
+        return open_microphone(self.sample_rate_hz, self._block_samples, self.microphone.take, self._devices[0])
+
+    def _open_loudspeaker(self) -> SoundStream:
+        assert self.loudspeaker is not None
+        return open_loudspeaker(self.sample_rate_hz, self._block_samples, self.loudspeaker.give, self._devices[1])
+
+    @property
+    def _block_samples(self) -> int:
+        return round(BLOCK_S * self.sample_rate_hz)
 
     def _check(self) -> None:
-        if self._stream is not None:
-            self._stream.keep()
-
-    def callback(self, captured: Samples, played: Samples) -> None:
-        """One block of each on the device's thread.
-
-        Shape: ``[frames, channels]`` each, frames up to 0.1 s; channels may differ.
-        """
-        if self.microphone is not None:
-            self.microphone.take(captured)
-        if self.loudspeaker is not None:
-            self.loudspeaker.give(played)
+        for stream in self._streams:
+            stream.keep()

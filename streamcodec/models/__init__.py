@@ -1,6 +1,5 @@
-"""Torch definitions of the networks, quantizers and entropy models, and the shipped weights.
+"""Torch definitions of the networks, quantizers and entropy models, and the shipped models.
 
-May import ``native_dsp`` and torch; the loaders of shipped weights (``shipped``, ``onnx_weights``,
-``packed_weights``) stay importable without torch. Never
-imports any other folder of ``streamcodec``.
+May import ``native_dsp`` and torch; the loaders of models (``shipped``, ``weights``, ``packed_weights``,
+``post_filter_file``) stay importable without torch. Never imports any other folder of ``streamcodec``.
 """

@@ -26,6 +26,12 @@ class CodecOutput:
     """Bits per packet with noise in place of rounding, differentiable, ``[batch, packets]``."""
     packet_bits_hard: Tensor
     """Bits per packet of the rounded indices ``[batch, packets]``, without gradient."""
+    decoded: Tensor
+    """What the decoder network gave out, scaled by the gains, ``[batch, hops, 3 * bins]``."""
+    tails: Tensor
+    """The half of what follows each packet that overlap-add has by then, ``[batch, packets, overlap_samples]``."""
+    second_tails: Tensor
+    """The same of the other draw."""
 
 
 @dataclass
@@ -71,7 +77,8 @@ class NeuralCodec(nn.Module):
         decoded, _ = self.decoder(received, seen_quality, self.decoder.initial_state(batch))
         if gains is not None:
             decoded = decoded * gains[seen_quality].repeat_interleave(self.config.hops_per_frame, dim=1)
-        return CodecOutput(self.render(decoded), self.render(decoded), coded.bits, coded.bits_hard)
+        (samples, tails), (second, second_tails) = (self._render(decoded) for _ in range(2))
+        return CodecOutput(samples, second, coded.bits, coded.bits_hard, decoded, tails, second_tails)
 
     def code(self, latents: Tensor, quality_index: Tensor, available: Tensor) -> CodedLatents:
         """Quantize latents, and count the bits of their indices under the entropy model.
@@ -93,7 +100,15 @@ class NeuralCodec(nn.Module):
 
         Shape: ``[batch, hops, 3 * bins]`` -> ``[batch, hops * hop_samples]``.
         """
-        return self.spectrum.synthesise(self.spectrum.expand(add_noise(decoded)))
+        return self._render(decoded)[0]
+
+    def _render(self, decoded: Tensor) -> tuple[Tensor, Tensor]:
+        return self._overlap_add(add_noise(decoded))
+
+    def _overlap_add(self, companded: Tensor) -> tuple[Tensor, Tensor]:
+        """Sound of companded spectra, and the tail after each packet."""
+        samples, tails = self.spectrum.overlap_add(self.spectrum.expand(companded))
+        return samples, tails[:, self.config.hops_per_frame - 1 :: self.config.hops_per_frame]
 
 
 def context_available(batch: int, packets: int, mode: str) -> Tensor:

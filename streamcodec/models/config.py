@@ -7,6 +7,13 @@ import json
 from dataclasses import dataclass
 from typing import Protocol
 
+from streamcodec.errors import ModelError
+
+LARGEST_SIZE = 1 << 13
+SMALLEST_FFT_SAMPLES = 16
+LARGEST_DILATION, MOST_BLOCKS = 64, 64
+_LARGEST = {"sample_rate_hz": 192_000, "qualities": 16, "hops_per_frame": 16, "kernel_size": 64}
+
 
 class Framing(Protocol):
     """What an analysis and synthesis of sound by overlapping frames must know."""
@@ -30,6 +37,22 @@ class Framing(Protocol):
     @property
     def compand_power(self) -> float:
         """Exponent of compressed magnitudes."""
+
+
+def _check_size(name: str, value: object, largest: int, smallest: int = 1) -> None:
+    if type(value) is not int or not smallest <= value <= largest:
+        raise ModelError(f"{name} must be a whole number from {smallest} to {largest}, got {value!r:.80}")
+
+
+_IDENTITY_NAMES = {
+    "qualities": "levels",
+    "hops_per_frame": "hops_per_packet",
+    "encoder_dim_frame": "encoder_dim_packet",
+    "encoder_dilations_frame": "encoder_dilations_packet",
+    "decoder_dim_frame": "decoder_dim_packet",
+    "decoder_dilations_frame": "decoder_dilations_packet",
+}
+"""Names that fingerprints know, which files and calls carry: they never change, whatever the fields are called."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +91,32 @@ class NeuralConfig:
     decoder_expansion: int = 3
     kernel_size: int = 5
 
+    def __post_init__(self) -> None:
+        """Raises ModelError where a size is of a wrong type or out of range, or sizes do not fit together."""
+        for field in dataclasses.fields(self):
+            value = getattr(self, field.name)
+            if field.name == "compand_power":
+                if type(value) is not float or not 0.0 < value <= 1.0:
+                    raise ModelError(f"compand_power must be a number above 0 and up to 1, got {value!r}")
+            elif field.type == "tuple[int, ...]":
+                if not isinstance(value, tuple) or not 0 < len(value) <= MOST_BLOCKS:
+                    raise ModelError(f"{field.name} must hold 1 to {MOST_BLOCKS} dilations, got {value!r:.80}")
+                for dilation in value:
+                    _check_size(field.name, dilation, LARGEST_DILATION)
+            else:
+                smallest = 0 if field.name in ("envelope_latents", "envelope_groups") else 1
+                _check_size(field.name, value, _LARGEST.get(field.name, LARGEST_SIZE), smallest)
+        if self.overlap_samples > self.hop_samples or self.hop_samples + self.overlap_samples > self.fft_samples:
+            raise ModelError(
+                "overlap_samples must be at most hop_samples, and both together at most fft_samples, got "
+                f"{self.overlap_samples}, {self.hop_samples} and {self.fft_samples}"
+            )
+        if self.fft_samples < SMALLEST_FFT_SAMPLES or self.fft_samples & (self.fft_samples - 1):
+            raise ModelError(
+                f"fft_samples must be a power of two from {SMALLEST_FFT_SAMPLES} to {LARGEST_SIZE}, "
+                f"got {self.fft_samples}"
+            )
+
     @property
     def bins(self) -> int:
         """Number of frequency bins of one analysis frame."""
@@ -104,14 +153,21 @@ class NeuralConfig:
         """Algorithmic delay: one packet is collected, one overlap must complete."""
         return self.frame_samples + self.overlap_samples
 
+    def identity_text(self) -> str:
+        """What the bitstream's fingerprint is taken of: :meth:`to_json`, each field by the name of its first day."""
+        fields = dataclasses.asdict(self)
+        return json.dumps({_IDENTITY_NAMES.get(name, name): value for name, value in fields.items()}, indent=1)
+
     def to_json(self) -> str:
         """Serialise to JSON text."""
         return json.dumps(dataclasses.asdict(self), indent=1)
 
     @classmethod
     def from_json(cls, text: str) -> NeuralConfig:
-        """Read back what :meth:`to_json` wrote; unknown keys are an error."""
+        """Read back what :meth:`to_json` wrote; unknown keys are an error. Raises ModelError or TypeError."""
         fields = json.loads(text)
+        if not isinstance(fields, dict):
+            raise TypeError(f"a configuration must be an object, got {type(fields).__name__}")
         for name, value in fields.items():
             if isinstance(value, list):
                 fields[name] = tuple(value)

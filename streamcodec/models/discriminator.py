@@ -19,7 +19,7 @@ class DiscriminatorConfig:
 
     What few bits spoil is told by the lowest harmonics of a voice: a judge that looks at all bins finds next to
     nothing there in the time in which one that looks no higher than ``top_hz`` is right about three of four pieces
-    (figures in ``docs/training-log.md``).
+    (figures in ``docs/research/index.md``).
     """
 
     fft_sizes_samples: tuple[int, ...] = (2048, 1024, 512)

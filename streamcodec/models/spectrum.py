@@ -74,14 +74,21 @@ class Spectrum(nn.Module):
 
         Shape: complex ``[batch, hops, bins]`` -> ``[batch, hops * hop_samples]``.
         """
+        return self.overlap_add(spectra)[0]
+
+    def overlap_add(self, spectra: Tensor) -> tuple[Tensor, Tensor]:
+        """:meth:`synthesise`, and the half of what follows each hop that has been added up by then.
+
+        Shape: complex ``[batch, hops, bins]`` -> ``[batch, hops * hop_samples]``, ``[batch, hops, overlap_samples]``.
+        """
         c = self.config
         window: Tensor = self.get_buffer("synthesis_window")
         support = c.hop_samples + c.overlap_samples
         frames = (torch.fft.irfft(spectra, n=c.fft_samples) * window)[..., -support:]
-        tails = nn.functional.pad(frames[:, :-1, c.hop_samples :], (0, 0, 1, 0))
-        head = frames[..., : c.overlap_samples] + tails
+        tails = frames[..., c.hop_samples :]
+        head = frames[..., : c.overlap_samples] + nn.functional.pad(tails[:, :-1], (0, 0, 1, 0))
         body = frames[..., c.overlap_samples : c.hop_samples]
-        return torch.cat([head, body], dim=-1).flatten(1)
+        return torch.cat([head, body], dim=-1).flatten(1), tails
 
     def compand(self, spectra: Tensor) -> Tensor:
         """Complex spectrum to power-law compressed real and imaginary parts.

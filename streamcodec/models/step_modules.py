@@ -34,16 +34,15 @@ class EncoderStep(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """Dequantized latents of one packet to what is rendered, scaled by the fixed gains of its level.
+    """Dequantized latents of one packet to what is rendered.
 
     Shape: latents ``[batch, 1, latents]``, quality_index int64 ``[batch, 1]``, states -> ``[batch, hops, 3 * bins]``,
-    next states; gains ``[qualities + 1, 3 * bins]``.
+    next states.
     """
 
-    def __init__(self, decoder: Decoder, gains: Tensor) -> None:
+    def __init__(self, decoder: Decoder) -> None:
         super().__init__()
         self.decoder = decoder
-        self.register_buffer("gains", gains)
 
     def inputs(self, batch: int) -> dict[str, Tensor]:
         """Inputs of zeros, by name."""
@@ -56,9 +55,7 @@ class DecoderStep(nn.Module):
 
     def forward(self, latents: Tensor, quality_index: Tensor, *state: Tensor) -> tuple[Tensor, ...]:
         decoded, after = self.decoder(latents, quality_index, list(state))
-        # One packet a step, so one row of gains serves all its hops.
-        # embedding, not an index: the exporter then keeps the name of the constant.
-        return (decoded * nn.functional.embedding(quality_index, self.get_buffer("gains")), *after)
+        return (decoded, *after)
 
 
 def empty_encoder_step(config: NeuralConfig) -> EncoderStep:
@@ -68,4 +65,4 @@ def empty_encoder_step(config: NeuralConfig) -> EncoderStep:
 
 def empty_decoder_step(config: NeuralConfig) -> DecoderStep:
     """A decoder to load weights into."""
-    return DecoderStep(Decoder(config), torch.ones(config.qualities + 1, 3 * config.bins))
+    return DecoderStep(Decoder(config))

@@ -5,21 +5,36 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from streamcodec.codec.bitstream import bitstream_of, bitstreams_read
+from streamcodec.codec.options import DEFAULT_MODEL
+from streamcodec.codec.packet import Tier
+from streamcodec.codec.stream import StreamDecoder, StreamEncoder
+from streamcodec.net.client import ClientConfig
 from streamcodec.net.codec_thread import CAPACITY_JOBS, CodecThread
+from streamcodec.net.congestion import CongestionConfig
+from streamcodec.net.e2e import SealState, room_key_from_passphrase
 from streamcodec.net.jitter_buffer import JitterStats
 from streamcodec.net.media import OURSELVES, Media, MediaConfig
+from streamcodec.net.pacing import Pacer
 from streamcodec.net.playout import Decoder, PlayoutStats
 from streamcodec.net.redundancy import RedundantForm
 from streamcodec.net.room import Room, RoomConfig
+from streamcodec.net.sender_bounds import SenderBounds
 from streamcodec.net.session import Encoder, ReceiverStats, SenderStats
 from streamcodec.net.signalling import PeerInfo
 from streamcodec.net.time_scale import Samples
+from streamcodec.net.trouble import Status, Trouble, sentence
+from streamcodec.net.wire_meter import RateMeter, WireBytes, WireStats
+from streamcodec.net.wire_rate import SendPlan, WireRateConfig
 
 TICK_S = 0.1
+TICKS_PER_NOTE = 10
+STATUS_EVERY_S = 5.0
+"""A status is told when it changes, and again so often: the relay may have lost one."""
 _NOTHING_YET = ReceiverStats(JitterStats(), PlayoutStats(), damaged=0, incomplete=0, talking=False)
 
 
@@ -31,6 +46,9 @@ class CallConfig:
     media: MediaConfig = field(default_factory=MediaConfig)
     queue_jobs: int = CAPACITY_JOBS
     """Blocks and datagrams that may wait for the codec's thread; what comes beyond is dropped and counted."""
+    wire_bps: int | None = None
+    """Keep to this rate on the wire in sending, headers and acknowledgements included: packet length, payload rate
+    and redundancy are chosen, and changed during the call, to make the most of it. None: as ``media`` says."""
     bitstreams: frozenset[str] = frozenset()
     """What our decoders read, ``bitstreams_read(model)``; whoever says to send something else is not played. Empty:
     whoever comes is."""
@@ -47,6 +65,19 @@ class PeerStats:
     stream: ReceiverStats
     foreign: str = ""
     """What this person sends, where that is none of our bitstreams."""
+    troubles: tuple[Trouble, ...] = ()
+    """Why this person is not heard, or does not hear us, as far as it is known; most serious first."""
+    refused: int = 0
+    """Datagrams beyond what one person may send."""
+    verification: str = ""
+    """Eight digits that this person's screen shows too, unless somebody sits between; empty without a passphrase."""
+    seal: SealState = SealState.NONE
+    """How it stands with the encryption; where it is ``silent`` neither hears the other, and the name is the relay's
+    word."""
+
+    def sentences(self) -> dict[Trouble, str]:
+        """The troubles in words."""
+        return {trouble: sentence(trouble, self.name, bitstream=self.foreign) for trouble in self.troubles}
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +115,7 @@ class Call:
     ``encode_redundant`` makes redundant copies (see :mod:`streamcodec.net.redundancy`). ``on_event`` hears who comes,
     leaves and talks, on the event loop, and must not block. Everything that codes runs on a thread of the call's own,
     and encoder and decoders belong to it; all methods belong to the event loop's thread, and none holds the loop up.
-    ``clock_s`` is a monotonic clock. Set ``muted`` at any moment.
+    ``clock_s`` is a monotonic clock. Set ``muted`` at any moment, and ``silent_microphone`` where it is known.
     """
 
     def __init__(
@@ -99,14 +130,64 @@ class Call:
     ) -> None:
         self.config = config
         self.muted = False
-        """While set, silence is sent in place of what is pushed."""
+        """While set, silence is sent in place of what is pushed; the others are told."""
+        self.silent_microphone = False
+        """Set by whoever knows that the microphone gives nothing; the others are told."""
         self._on_event = on_event
         self._clock_s = clock_s
-        self._media = Media(config.media, encoder, make_decoder, encode_redundant)
+        media = config.media
+        if config.wire_bps is not None:
+            media = replace(media, wire=WireRateConfig(config.wire_bps, redundancy=media.redundancy))
+        self._media = Media(media, encoder, make_decoder, encode_redundant)
         self._stats = self._media.stats
         self._talking: set[str] = set()
+        self._wire_meter, self._wire = RateMeter(), WireStats()
+        self._ways = (0, 0)
         self._codec = CodecThread(config.queue_jobs)
         self._room = Room(config.room, self._receive, self._come_or_go)
+        self._bounds: dict[str, SenderBounds] = {}
+        self._told: dict[str, tuple[Status, float]] = {}
+        self._pacer = Pacer(config.media.spoken_rate_hz or config.media.sample_rate_hz, self._post_block)
+        self._pacing: asyncio.Task[None] | None = None
+
+    @classmethod
+    def join(
+        cls,
+        url: str,
+        room: str,
+        *,
+        name: str = "",
+        sample_rate_hz: int = 24_000,
+        bitrate_bps: int | None = None,
+        wire_bps: int | None = None,
+        token: str = "",
+        passphrase: str | None = None,
+        model: str = DEFAULT_MODEL,
+        on_event: Callable[[CallEvent], None] = lambda event: None,
+    ) -> Call:
+        """A call for the common case: neural tier, mono, the usual limits; ``async with Call.join(...) as call``.
+
+        ``bitrate_bps`` is the payload's highest rate (6,000 unless said otherwise), ``wire_bps`` the rate on the wire
+        to keep to. With a ``passphrase`` the call is sealed end to end. Errors: AudioFormatError, BitrateError,
+        ModelError, StreamcodecError for arguments that do not fit; entering raises what ``RelayClient`` raises.
+        """
+        congestion = CongestionConfig()
+        if bitrate_bps is not None:
+            congestion = replace(congestion, start_bps=bitrate_bps, maximum_bps=bitrate_bps)
+        encoder = StreamEncoder(sample_rate_hz, congestion.start_bps, model=model)
+        client = ClientConfig(url, room, name=name, token=token, bitstream=bitstream_of(Tier.NEURAL, model))
+        key = None if passphrase is None else room_key_from_passphrase(passphrase, room)
+        config = CallConfig(
+            RoomConfig(client, key),
+            MediaConfig(sample_rate_hz, congestion=congestion),
+            wire_bps=wire_bps,
+            bitstreams=bitstreams_read(model),
+        )
+
+        def make_decoder() -> StreamDecoder:
+            return StreamDecoder(sample_rate_hz, model=model)
+
+        return cls(config, encoder, make_decoder, encoder.encode_redundant, on_event)
 
     async def __aenter__(self) -> Call:
         self._codec.start()
@@ -120,6 +201,7 @@ class Call:
 
     async def __aexit__(self, *exit_info: object) -> None:
         self._ticker.cancel()
+        self.clear()
         if self._codec.failure is None:
             for datagram in await self._codec.run(self._finish, refusable=False) or []:
                 self._room.send(datagram)
@@ -128,17 +210,24 @@ class Call:
 
     @property
     def peers(self) -> dict[str, PeerStats]:
-        """Everyone else, by identity; figures are as of the last block pushed or pulled."""
-        paths, stats = self._room.paths, self._stats
+        """Everyone else, by identity, also those with whom no key could be agreed on once it is known why; figures
+        are as of the last block pushed or pulled."""
+        room, stats = self._room, self._stats
+        paths, seals, verifications, troubles = room.paths, room.seals, room.verifications, room.troubles
+        strangers = {identity: info for identity, info in room.strangers.items() if seals[identity].silent}
         return {
             identity: PeerStats(
                 info.name,
-                paths[identity],
+                paths.get(identity, "none"),
                 stats.round_trips_ms.get(identity),
                 stats.receivers.get(identity, _NOTHING_YET),
                 "" if self._understands(info) else info.bitstream,
+                (*troubles[identity], *(() if self._understands(info) else (Trouble.FOREIGN,))),
+                self._bounds[identity].refused if identity in self._bounds else 0,
+                verifications.get(identity, ""),
+                seals[identity],
             )
-            for identity, info in self._room.peers.items()
+            for identity, info in {**room.peers, **strangers}.items()
         }
 
     @property
@@ -157,6 +246,26 @@ class Call:
         return self._stats.sender
 
     @property
+    def wire(self) -> WireStats:
+        """What the call costs on the wire in both directions, headers and acknowledgements included."""
+        return self._wire
+
+    @property
+    def plan(self) -> SendPlan | None:
+        """How the rate on the wire is spent now; None where none was asked for."""
+        return self._stats.plan
+
+    @property
+    def wire_bytes(self) -> WireBytes:
+        """The same as bytes since the start, as of now."""
+        return self._room.wire_bytes
+
+    @property
+    def unopened(self) -> int:
+        """Datagrams and signals of the others whose seal could not be opened."""
+        return self._room.stats.unopened
+
+    @property
     def refused(self) -> int:
         """Blocks and datagrams dropped because the codec's thread was too far behind."""
         return self._codec.refused
@@ -166,13 +275,38 @@ class Call:
         """Why the call cannot go on, if it cannot."""
         return self._codec.failure or self._room.failed
 
-    def push(self, samples: Samples) -> None:
-        """Send the next samples of the microphone; silence instead while ``muted``.
+    def push(self, samples: Samples, *, live: bool = False) -> None:
+        """Send the next samples; silence instead while ``muted``.
 
-        Shape: ``[n]``, float32, any n; ``[n, channels]`` where the encoder has several.
+        They may come faster than real time, as synthesised speech does: they wait here and go out at the pace at
+        which they are heard. With ``live`` they come from a device at its own pace and go out at once.
+
+        Shape: ``[n]``, float32, any n; ``[n, channels]`` where the encoder has several. Errors: StreamcodecError
+        where more than ten minutes would wait.
         """
-        block, muted = np.array(samples), self.muted
-        self._codec.post(lambda: self._encode(block, muted))
+        if live:
+            self._post_block(np.array(samples))
+            return
+        self._pacer.push(np.array(samples), self._clock_s())
+        if self._pacer.queued_s and (self._pacing is None or self._pacing.done()):
+            self._pacing = asyncio.create_task(self._pace())
+
+    @property
+    def queued_s(self) -> float:
+        """Sound pushed that waits for its time, in seconds."""
+        return self._pacer.queued_s
+
+    async def drained(self) -> None:
+        """Wait until everything pushed has been sent, or cleared."""
+        while self._pacer.queued_s and self._pacing is not None and not self._pacing.done():
+            await asyncio.sleep(min(0.1, self._pacer.queued_s))
+
+    def clear(self) -> float:
+        """Drop what was pushed and waits for its time, as when a speaking machine is interrupted.
+
+        Returns the seconds of sound dropped; at most 0.12 s more may already be on their way.
+        """
+        return self._pacer.clear()
 
     async def pull(self, count_samples: int) -> Samples:
         """The next samples for the loudspeaker: everyone, mixed. Silence where the codec cannot keep up.
@@ -220,6 +354,14 @@ class Call:
 
     # -- on the event loop --------------------------------------------------------------------------------------
 
+    def _post_block(self, block: Samples) -> None:
+        muted = self.muted
+        self._codec.post(lambda: self._encode(block, muted))
+
+    async def _pace(self) -> None:
+        while (wait_s := self._pacer.step(self._clock_s())) is not None:
+            await asyncio.sleep(wait_s)
+
     def _now_ms(self) -> float:
         return self._clock_s() * 1_000.0
 
@@ -243,8 +385,27 @@ class Call:
                 self._on_event(Talking(identity, name, talking))
 
     def _receive(self, identity: str, datagram: bytes) -> None:
-        now_ms = self._now_ms()
-        self._codec.post(lambda: self._media.receive(identity, datagram, now_ms))
+        now_s = self._clock_s()
+        bounds = self._bounds.get(identity)
+        form = self._stats.receivers[identity].format if identity in self._stats.receivers else None
+        if bounds is None or not bounds.take(len(datagram), None if form is None else form.tier, now_s):
+            return
+
+        def work() -> None:
+            self._media.receive(identity, datagram, now_s * 1_000.0)
+            bounds.done()
+
+        if not self._codec.post(work):
+            bounds.untaken()
+
+    def _tell_status(self, now_s: float) -> None:
+        """Tell everybody how we are, where that is news or was said some time ago."""
+        for identity, info in self._room.peers.items():
+            status = Status(self.muted, self.silent_microphone, not self._understands(info))
+            told, told_s = self._told.get(identity, (None, 0.0))
+            if status != told or now_s - told_s > STATUS_EVERY_S:
+                self._told[identity] = (status, now_s)
+                self._room.tell_status(identity, status)
 
     def _understands(self, info: PeerInfo) -> bool:
         """Whether somebody's packets mean here what they mean there, as far as either side has said."""
@@ -252,11 +413,14 @@ class Call:
 
     def _come_or_go(self, info: PeerInfo, present: bool) -> None:
         identity = info.identity
+        self._told.pop(identity, None)
         if present:
+            self._bounds[identity] = SenderBounds(self.config.queue_jobs)
             if self._understands(info):
                 self._codec.post(lambda: self._media.come(identity), refusable=False)
             self._on_event(Came(identity, info.name))
         else:
+            self._bounds.pop(identity, None)
             self._codec.post(lambda: self._media.leave(identity), refusable=False)
             if identity in self._talking:
                 self._talking.discard(identity)
@@ -264,7 +428,25 @@ class Call:
             self._on_event(Left(identity, info.name))
 
     async def _tick(self) -> None:
+        ticks = 0
         while True:
             await asyncio.sleep(TICK_S)
             now_ms = self._now_ms()
+            self._wire = self._wire_meter.note(self._room.wire_bytes, now_ms / 1_000.0)
             self._codec.post(lambda now_ms=now_ms: self._report(now_ms))  # type: ignore[misc]
+            self._tell_status(now_ms / 1_000.0)
+            ticks += 1
+            self._note_wire(now_ms, measured=ticks % TICKS_PER_NOTE == 0)
+
+    def _note_wire(self, now_ms: float, *, measured: bool) -> None:
+        """Tell the sender what its packets go over, when that changes, and what that was seen to cost."""
+        paths, sent_bps = list(self._room.paths.values()), self._wire.sent_bps
+        direct, relayed = paths.count("direct"), paths.count("relay")
+        # One message to the relay does for all, if it is to go to all.
+        ways = (direct, relayed if direct else min(relayed, 1))
+        if ways != self._ways:
+            self._ways = ways
+            seal_bytes = self._room.seal_bytes
+            self._codec.post(lambda: self._media.note_paths(*ways, seal_bytes, now_ms))
+        if measured:
+            self._codec.post(lambda: self._media.note_wire(sent_bps, now_ms))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 import itertools
 import logging
 import random
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import urlsplit
 
 from websockets.asyncio.client import ClientConnection, connect
 from websockets.exceptions import WebSocketException
@@ -21,7 +23,7 @@ from websockets.typing import Origin
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.signalling import (
     EVERYONE,
-    MAX_TEXT_BYTES,
+    MAX_RELAY_TEXT_BYTES,
     PERMANENT,
     Failure,
     Join,
@@ -35,6 +37,7 @@ from streamcodec.net.signalling import (
     check_datagram,
     parse_relay_message,
 )
+from streamcodec.net.wire_meter import MESSAGE_BYTES, WireBytes, tcp_bytes
 
 logger = logging.getLogger("streamcodec.client")
 # At debug level the library logs the content of messages, tokens among them.
@@ -70,7 +73,11 @@ class ClientConfig:
     retry_s: tuple[float, float] = (0.1, 0.5)
     """First and longest pause between attempts."""
     ping_interval_s: float = 0.5
+    """The relay is asked whether it is there after hearing nothing from it for this long,"""
+    relaxed_ping_interval_s: float = 5.0
+    """or this long while direct lines carry the call."""
     ping_timeout_s: float = 1.5
+    """A line on which nothing at all has come for so long after a question is dead."""
     queue_datagrams: int = 50
 
 
@@ -108,12 +115,21 @@ class RelayClient:
         self.peer: int | None = None
         """Our number in the room; None while the line is down."""
         self.peers: dict[int, PeerInfo] = {}
+        self.relaxed = False
+        """Set while nothing depends on this line: a loss of it may be noticed later."""
+        self._heard_s = 0.0
+        self._past_bytes = WireBytes()
+        self._message_bytes = WireBytes()
+        self._counted_bytes: WireBytes | None = None
+        self.speaks = self.hears = True
+        """What our token lets us do."""
         self._on_datagram = on_datagram
         self._on_event = on_event
         self._join = Join(config.room, secrets.token_urlsafe(24), config.name, config.token, config.bitstream)
         self._outgoing: deque[bytes | str] = deque()
         self._wake = asyncio.Event()
         self._leaving = False
+        self._heard_s = 0.0
         self._urls = itertools.cycle((config.url, *config.alternates))
 
     async def __aenter__(self) -> RelayClient:
@@ -144,6 +160,13 @@ class RelayClient:
         error = self._task.exception()
         return error if isinstance(error, JoinError) else None
 
+    @property
+    def wire_bytes(self) -> WireBytes:
+        """What has gone to the relay and come from it, with all headers and acknowledgements."""
+        if self.peer is None:
+            return self._past_bytes
+        return self._past_bytes + self._connection_bytes()
+
     def send(self, datagram: bytes, peer: int = EVERYONE) -> None:
         """Queue a datagram for one peer or for everyone else; the oldest queued one goes when there are too many.
 
@@ -166,6 +189,15 @@ class RelayClient:
 
     # -- inside -------------------------------------------------------------------------------------------------
 
+    def _connection_bytes(self) -> WireBytes:
+        """Of the connection at hand."""
+        connected = self._connection.transport.get_extra_info("socket")
+        counted = None if connected is None else tcp_bytes(connected)
+        if counted is not None:
+            self._counted_bytes = counted
+        # A closed socket tells no more; what it told last stands.
+        return self._message_bytes if self._counted_bytes is None else self._counted_bytes
+
     def _drop_oldest(self) -> None:
         for index, message in enumerate(self._outgoing):
             if isinstance(message, bytes):
@@ -183,10 +215,11 @@ class RelayClient:
             origin=None if config.origin is None else Origin(config.origin),
             compression=None,
             open_timeout=config.attempt_timeout_s,
-            ping_interval=config.ping_interval_s,
-            ping_timeout=config.ping_timeout_s,
+            proxy=True if uses_proxy(url) else None,
+            # Whether the line lives is told by anything that comes, not by pongs alone: see _watch.
+            ping_interval=None,
             close_timeout=0.3,
-            max_size=MAX_TEXT_BYTES,
+            max_size=MAX_RELAY_TEXT_BYTES,
             write_limit=8_192,
             logger=_library_logger,
         )
@@ -219,6 +252,7 @@ class RelayClient:
             try:
                 await self._carry(self._connection)
             finally:
+                self._past_bytes, self._message_bytes, self._counted_bytes = self.wire_bytes, WireBytes(), None
                 self.peer = None
                 self.peers.clear()
                 self._connection.transport.abort()
@@ -242,9 +276,11 @@ class RelayClient:
 
     async def _carry(self, connection: ClientConnection) -> None:
         """Receive and send until the connection ends."""
-        writer = asyncio.create_task(self._write(connection))
+        tasks = [asyncio.create_task(work) for work in (self._write(connection), self._watch(connection))]
         try:
             async for message in connection:
+                self._heard_s = asyncio.get_running_loop().time()
+                self._message_bytes += WireBytes(0, len(message) + MESSAGE_BYTES)
                 if isinstance(message, bytes):
                     if len(message) >= 2:
                         self.stats.received += 1
@@ -254,9 +290,40 @@ class RelayClient:
         except WebSocketException:
             pass
         finally:
-            writer.cancel()
-            with contextlib.suppress(asyncio.CancelledError, WebSocketException, OSError):
-                await writer
+            for task in tasks:
+                task.cancel()
+                with contextlib.suppress(asyncio.CancelledError, WebSocketException, OSError):
+                    await task
+
+    async def _watch(self, connection: ClientConnection) -> None:
+        """Ask a silent relay whether it is there, and hang up on one that stays silent.
+
+        Pongs wait behind what fills the line; whoever fills it must not be able to make it look dead.
+        """
+        loop, config = asyncio.get_running_loop(), self.config
+        self._heard_s = loop.time()
+        asked_s: float | None = None
+        while True:
+            await asyncio.sleep(config.ping_interval_s / 2)
+            now_s = loop.time()
+            interval_s = config.relaxed_ping_interval_s if self.relaxed else config.ping_interval_s
+            if now_s - self._heard_s < interval_s:
+                asked_s = None
+            elif asked_s is None or asked_s < self._heard_s:
+                asked_s = now_s
+                try:
+                    pong = await asyncio.wait_for(connection.ping(), config.ping_timeout_s)
+                except (TimeoutError, asyncio.TimeoutError):
+                    connection.transport.abort()
+                    return
+                asyncio.ensure_future(pong).add_done_callback(self._ponged)
+            elif now_s - asked_s > config.ping_timeout_s:
+                connection.transport.abort()
+                return
+
+    def _ponged(self, pong: asyncio.Future[float]) -> None:
+        if not pong.cancelled() and pong.exception() is None:
+            self._heard_s = asyncio.get_running_loop().time()
 
     def _hear_text(self, text: str) -> None:
         try:
@@ -273,6 +340,7 @@ class RelayClient:
     def _hear(self, message: RelayMessage) -> None:
         if isinstance(message, Welcome):
             self.peer = message.peer
+            self.speaks, self.hears = message.speaks, message.hears
             self.peers = {info.peer: info for info in message.peers}
         elif isinstance(message, PeerJoined):
             self.peers[message.info.peer] = message.info
@@ -287,8 +355,18 @@ class RelayClient:
                 message = self._outgoing.popleft()
                 await connection.send(message)
                 self.stats.sent += 1
+                self._message_bytes += WireBytes(len(message) + MESSAGE_BYTES, 0)
             self._wake.clear()
             await self._wake.wait()
+
+
+def uses_proxy(url: str) -> bool:
+    """Whether a proxy of the environment's, where there is one, stands before a relay: not before this machine."""
+    host = urlsplit(url).hostname or ""
+    try:
+        return not ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host != "localhost"
 
 
 def _as_text(message: str | bytes) -> str:

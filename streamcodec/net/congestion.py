@@ -2,7 +2,8 @@
 
 Delay governs the rate (additive growth, multiplicative retreat, as in LEDBAT, RFC 6817, and Google's congestion
 control); loss without delay is taken for a lossy path and answered with redundancy, up to a share of loss that
-no path without congestion has.
+no path without congestion has. Redundancy is there from the first packet on, since nobody knows the path yet, and
+goes when the path has shown that it loses nothing.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ from dataclasses import dataclass
 
 from streamcodec.codec.packet import MAX_REDUNDANT
 from streamcodec.errors import BitrateError
+from streamcodec.net import copy_plan
+from streamcodec.net.jitter_buffer import PACKET_MS
 from streamcodec.net.report import ReceiverReport
 
 
@@ -21,11 +24,15 @@ class CongestionConfig:
     minimum_bps: int = 1_500
     maximum_bps: int = 12_000
     start_bps: int = 6_000
-    max_redundancy: int = 3
-    redundancy_cost: float = 0.35
-    """Size of a coarser copy relative to its packet."""
-    residual_loss: float = 0.01
-    """Redundancy aims at losing no more than this after recovery."""
+    max_redundancy: int = 4
+    redundancy_cost: float = 0.6
+    """Size of a coarser copy relative to its packet, with what frames it."""
+    copy_worth: float = 0.004
+    """Share of packets that a further copy in each must save from being lost."""
+    expected_loss: float = 0.1
+    """What a path is taken to lose before it has been reported on: redundancy to begin with."""
+    packet_ms: float = 20.0
+    """Duration of the packets sent: what a copy that comes a packet later costs in delay."""
     queue_ms: float = 30.0
     """Queueing delay above which growing delay is congestion."""
     growth_ms_per_s: float = 10.0
@@ -48,6 +55,8 @@ class CongestionConfig:
             )
         if not 0 <= self.max_redundancy <= MAX_REDUNDANT:
             raise BitrateError(f"max_redundancy must be 0 to {MAX_REDUNDANT}, got {self.max_redundancy}")
+        if not 0.0 <= self.expected_loss < 1.0:
+            raise BitrateError(f"expected_loss must be at least 0 and below 1, got {self.expected_loss}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +65,8 @@ class SendRate:
 
     bitrate_bps: int
     redundancy: int
+    ages: tuple[int, ...] = ()
+    """Of which packets: how many packets ago they were sent, ascending."""
 
 
 class CongestionController:
@@ -63,12 +74,13 @@ class CongestionController:
 
     def __init__(self, config: CongestionConfig | None = None) -> None:
         self.config = config or CongestionConfig()
-        self._budget_bps = float(self.config.start_bps)
-        self._redundancy = 0
+        self._loss = self.config.expected_loss
+        self._burst_packets = copy_plan.USUAL_BURST_PACKETS
+        self._ages = self._wanted()
+        # The copies to begin with come on top: so small a stream hurts no path, and delay would tell within a second.
+        self._budget_bps = float(self.config.start_bps) * self._share(len(self._ages))
         self._fewer_since_ms: float | None = None
-        self._loss = 0.0
         self._mean_loss = 0.0
-        self._burst_packets = 1.0
         self._last_report_ms: float | None = None
         self._last_retreat_ms = float("-inf")
         self._starved = False
@@ -77,11 +89,14 @@ class CongestionController:
     def rate(self) -> SendRate:
         """The budget, split between primaries and copies; redundancy gives way before the primaries do."""
         config = self.config
-        redundancy = self._redundancy
-        while redundancy and self._budget_bps / (1 + redundancy * config.redundancy_cost) < config.minimum_bps:
-            redundancy -= 1
-        bitrate_bps = self._budget_bps / (1 + redundancy * config.redundancy_cost)
-        return SendRate(round(min(max(bitrate_bps, config.minimum_bps), config.maximum_bps)), redundancy)
+        ages = self._ages
+        while ages and self._budget_bps / self._share(len(ages)) < config.minimum_bps:
+            ages = ages[:-1]
+        bitrate_bps = self._budget_bps / self._share(len(ages))
+        return SendRate(round(min(max(bitrate_bps, config.minimum_bps), config.maximum_bps)), len(ages), ages)
+
+    def _share(self, redundancy: int) -> float:
+        return 1.0 + redundancy * self.config.redundancy_cost
 
     def on_report(self, report: ReceiverReport, now_ms: float) -> SendRate:
         """Take a report that arrived at ``now_ms``; returns the new rate."""
@@ -93,13 +108,14 @@ class CongestionController:
         self._loss += weight * (report.loss - self._loss)
         self._mean_loss += 0.1 * (report.loss - self._mean_loss)
         if report.mean_burst_packets >= 1.0:
-            self._burst_packets += 0.2 * (report.mean_burst_packets - self._burst_packets)
-        before = self._redundancy
-        self._choose_redundancy(now_ms)
-        if self._redundancy > before and report.queue_ms < self.config.queue_ms:
+            # Reports count frames, of which a lost packet takes all.
+            lost_packets = max(1.0, report.mean_burst_packets * PACKET_MS / self.config.packet_ms)
+            self._burst_packets += 0.2 * (lost_packets - self._burst_packets)
+        before = len(self._ages)
+        self._choose_ages(now_ms)
+        if len(self._ages) > before and report.queue_ms < self.config.queue_ms:
             # Copies are small beside a datagram's headers, so where nothing queues they need not be saved up for.
-            cost = self.config.redundancy_cost
-            self._budget_bps *= (1 + self._redundancy * cost) / (1 + before * cost)
+            self._budget_bps *= self._share(len(self._ages)) / self._share(before)
         if self._congested(report):
             self._retreat(now_ms, self.config.retreat)
         elif self._mean_loss > self.config.heavy_loss:
@@ -115,7 +131,7 @@ class CongestionController:
         if last_ms is not None and not self._starved and now_ms - last_ms > self.config.feedback_timeout_ms:
             self._starved = True
             self._budget_bps = float(self.config.minimum_bps)
-            self._redundancy = 0
+            self._ages = ()
         return self.rate
 
     def _congested(self, report: ReceiverReport) -> bool:
@@ -130,27 +146,23 @@ class CongestionController:
 
     def _bound(self) -> None:
         config = self.config
-        highest_bps = config.maximum_bps * (1 + self._redundancy * config.redundancy_cost)
+        highest_bps = config.maximum_bps * self._share(len(self._ages))
         self._budget_bps = min(max(self._budget_bps, float(config.minimum_bps)), highest_bps)
 
-    def _choose_redundancy(self, now_ms: float) -> None:
-        """The fewest copies that leave less than ``residual_loss``, if a lost packet's neighbour is lost as often.
-
-        After a loss the next packet is lost with probability max(loss, 1 - 1/burst), so k copies leave
-        loss * that^k. More copies are taken at once, fewer only after a while.
-        """
+    def _wanted(self) -> tuple[int, ...]:
         config = self.config
-        again = max(self._loss, 1.0 - 1.0 / max(1.0, self._burst_packets))
-        wanted = 0
-        left = self._loss
-        while left > config.residual_loss and wanted < config.max_redundancy:
-            wanted += 1
-            left *= again
-        if wanted >= self._redundancy:
-            self._redundancy = wanted
+        return copy_plan.plan(
+            self._loss, self._burst_packets, config.packet_ms, config.max_redundancy, config.copy_worth
+        )
+
+    def _choose_ages(self, now_ms: float) -> None:
+        """What :func:`~streamcodec.net.copy_plan.plan` says; more copies at once, fewer only after a while."""
+        wanted = self._wanted()
+        if len(wanted) >= len(self._ages):
+            self._ages = wanted
             self._fewer_since_ms = None
         elif self._fewer_since_ms is None:
             self._fewer_since_ms = now_ms
-        elif now_ms - self._fewer_since_ms >= config.less_redundancy_after_ms:
-            self._redundancy -= 1
+        elif now_ms - self._fewer_since_ms >= self.config.less_redundancy_after_ms:
+            self._ages = wanted
             self._fewer_since_ms = now_ms

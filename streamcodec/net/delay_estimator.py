@@ -1,8 +1,10 @@
-"""How deep the jitter buffer should be: a quantile of recent network delay, with spikes kept apart.
+"""How deep the jitter buffer should be: a quantile of recent network delay, with spikes and drift kept apart.
 
 The quantile of a sliding window follows Moon, Kurose and Towsley, "Packet audio playout delay adjustment" (1998); the
 separate treatment of delay spikes follows Ramjee et al., "Adaptive playout mechanisms" (1994): a spike raises
-the target at once and is forgotten soon after, unless spikes keep coming.
+the target at once and is forgotten soon after, unless spikes keep coming. Drift (a clock that is off, a sender that
+cannot keep up) is taken out before: see :class:`~streamcodec.net.drift.DriftEstimator`. To the delay of packets comes
+what waiting for redundant copies recovers: see :class:`~streamcodec.net.recovery.RecoveryDelay`.
 """
 
 from __future__ import annotations
@@ -12,6 +14,8 @@ from collections import deque
 from dataclasses import dataclass
 
 from streamcodec.errors import StreamcodecError
+from streamcodec.net.drift import DriftEstimator
+from streamcodec.net.recovery import RecoveryDelay
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,10 +23,17 @@ class DelayConfig:
     """Bounds and memory of the target; all times in milliseconds."""
 
     minimum_ms: float = 12.0
-    maximum_ms: float = 400.0
+    maximum_ms: float = 1_000.0
     initial_ms: float = 30.0
     quantile: float = 0.99
     margin_ms: float = 6.0
+    carrier_quantile: float = 0.9
+    """Of packets that bring copies of lost ones: few are both."""
+    worth: float = 0.004
+    """Share of a stream that waiting a packet longer for copies must recover."""
+    longest_wait_ms: float = 120.0
+    """Copies that come later than this after their originals are not waited for: senders keep to 100 ms, or to the
+    next packet if that is longer."""
     window_packets: int = 200
     window_ms: float = 6_000.0
     spike_ms: float = 40.0
@@ -49,7 +60,8 @@ class DelayConfig:
 class DelayEstimator:
     """Watches transit times (arrival minus media time, any constant offset) and answers with a target delay.
 
-    Delays are relative to the fastest packet in the window, so neither clock offset nor slow drift matters.
+    Delays are relative to the fastest packet in the window, drift taken out, so neither the clocks' offset nor their
+    speed matters.
     """
 
     _SETTLED_PACKETS = 16
@@ -57,9 +69,12 @@ class DelayEstimator:
 
     def __init__(self, config: DelayConfig) -> None:
         self._config = config
+        self.recovery = RecoveryDelay(config.worth)
+        self._drift = DriftEstimator()
         self._window: deque[tuple[float, float]] = deque()
         self._sorted: list[float] = []
         self._quantile_ms = config.initial_ms
+        self._carrier_ms = 0.0
         self._floor_ms = config.initial_ms
         # The quantile as it was before the last few packets: a spike must not raise the bar it is measured against.
         self._calm_ms = config.initial_ms
@@ -68,34 +83,38 @@ class DelayEstimator:
         self._spike_peak_ms = 0.0
         self._spikes: deque[tuple[float, float]] = deque(maxlen=16)
 
+    def base_ms(self, now_ms: float) -> float:
+        """Transit time that the fastest packet remembered would have now."""
+        return self._sorted[0] + self._drift.offset_ms(now_ms) if self._sorted else 0.0
+
     @property
-    def base_ms(self) -> float:
-        """Transit time of the fastest packet remembered."""
-        return self._sorted[0] if self._sorted else 0.0
+    def drift(self) -> float:
+        """Growth of transit times in ms per ms."""
+        return self._drift.slope
 
     @property
     def count(self) -> int:
         """Packets in the window."""
         return len(self._window)
 
-    def observe(self, transit_ms: float, arrival_ms: float, *, recovered: bool = False) -> None:
-        """Take one packet's transit time.
+    def observe(self, transit_ms: float, arrival_ms: float) -> None:
+        """Take the transit time of a packet that came by itself.
 
-        ``recovered`` marks a redundant copy that stands for a lost packet: its lateness is the price of redundancy,
-        never a spike. Such delays, and others above the usual, count only after a moment without a spike: what a
-        stall held back comes in a burst and out of order, in part before the spike is noticed or after its end.
+        Delays above the usual count only after a moment without a spike: what a stall held back comes in a burst and
+        out of order, in part before the spike is noticed or after its end.
         """
-        relative_ms = transit_ms - self.base_ms
+        self._drift.observe(transit_ms, arrival_ms)
+        transit_ms -= self._drift.offset_ms(arrival_ms)
+        relative_ms = transit_ms - (self._sorted[0] if self._sorted else 0.0)
         limit_ms = self._calm_ms + max(self._config.spike_ms, self._calm_ms)
         settled = len(self._window) >= self._SETTLED_PACKETS
         if self._in_spike:
-            if not recovered:
-                self._continue_spike(transit_ms, relative_ms, arrival_ms)
-        elif settled and relative_ms > limit_ms and not recovered:
+            self._continue_spike(transit_ms, relative_ms, arrival_ms)
+        elif settled and relative_ms > limit_ms:
             self._doubtful.clear()
             self._in_spike.append((arrival_ms, transit_ms))
             self._spike_peak_ms = relative_ms
-        elif recovered or (settled and relative_ms > self._calm_ms):
+        elif settled and relative_ms > self._calm_ms:
             if not self._spikes or arrival_ms - self._spikes[-1][0] > self._DOUBT_MS:
                 self._doubtful.append((arrival_ms, transit_ms))
         else:
@@ -104,12 +123,14 @@ class DelayEstimator:
             self._insert(*self._doubtful.popleft())
         self._update()
 
-    def target_ms(self, now_ms: float) -> float:
+    def target_ms(self, now_ms: float, packet_ms: float) -> float:
         """Delay to play at, counted from the arrival of the fastest packets, within the configured bounds."""
         config = self._config
         while self._spikes and now_ms - self._spikes[0][0] > config.spike_memory_ms:
             self._spikes.popleft()
-        wanted_ms = self._quantile_ms
+        wait_ms = min(self.recovery.wait_packets * packet_ms, config.longest_wait_ms)
+        # Few packets are both lost and in need of the margin.
+        wanted_ms = max(self._quantile_ms, self._carrier_ms + wait_ms - config.margin_ms if wait_ms else 0.0)
         if self._in_spike:
             wanted_ms = max(wanted_ms, self._spike_peak_ms)
         if len(self._spikes) >= config.spike_recurrence:
@@ -166,4 +187,5 @@ class DelayEstimator:
         if count < self._SETTLED_PACKETS:
             quantile_ms = max(quantile_ms, self._floor_ms)
         self._quantile_ms = quantile_ms
+        self._carrier_ms = self._sorted[int(self._config.carrier_quantile * count)] - self._sorted[0]
         self._calm_ms += (quantile_ms - self._calm_ms) / (64 if quantile_ms > self._calm_ms else 8)

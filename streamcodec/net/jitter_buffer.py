@@ -89,10 +89,16 @@ class JitterConfig:
     """Beyond this difference every packet is scaled, whatever the signal."""
     scale_spacing_packets: int = 3
     """Gentle corrections are at least this far apart."""
+    fast_drift: float = 0.03
+    """Unless a sender's clock is off by more than this."""
     resync_ms: float = 5_000.0
     """A packet this far from where the clock says the stream is belongs to a restarted sender."""
     restart_run: int = 5
     """This many stale packets in unbroken order are a restarted sender as well."""
+    late_run: int = 12
+    """This many packets that all come late, in any order, make the buffer start afresh where they are."""
+    stall_ms: float = 400.0
+    """After concealing for so long with nothing to come, wait as in a pause: until the target is met again."""
 
     def __post_init__(self) -> None:
         if self.resync_ms <= self.delay.maximum_ms:
@@ -172,6 +178,7 @@ class JitterBuffer:
 
     CAPACITY_PACKETS = 256
     _SEEN_PACKETS = 1024
+    _LONGEST_LOSS_PACKETS = 16
 
     def __init__(self, config: JitterConfig | None = None) -> None:
         self.config = config or JitterConfig()
@@ -180,7 +187,7 @@ class JitterBuffer:
         self._state = _State.IDLE
         self._target_ms = self.config.delay.initial_ms
         self._depth_ms = 0.0
-        self._suspect: Packet | None = None
+        self._suspect: tuple[Packet, float] | None = None
         self._clear()
 
     @property
@@ -226,15 +233,17 @@ class JitterBuffer:
         self._suspect = None
         arrival = self._file(packet, unit, sequence, arrival_ms)
         if arrival is Arrival.HELD:
-            self._stale_run = 0
-        elif self._continues_stale_run(sequence):
+            self._stale_run = self._late_run = 0
+            return arrival
+        self._late_run += arrival is Arrival.LATE
+        if self._continues_stale_run(sequence) or self._late_run >= self.config.late_run:
             self._uncount(arrival)
             return self._restart((packet,), arrival_ms)
         return arrival
 
     def get(self, now_ms: float, block_ms: float = 10.0) -> Playout:
         """Decide what to play for the next packet duration; the device takes ``block_ms`` at a time."""
-        self._target_ms = self._delay.target_ms(now_ms)
+        self._target_ms = self._delay.target_ms(now_ms, self._packet_ms)
         if self._state in (_State.PRIMING, _State.SILENT) and not self._resume(now_ms):
             if self._state is _State.PRIMING:
                 return Wait()
@@ -262,12 +271,13 @@ class JitterBuffer:
         self._highest_sequence = 0
         self._unique = 0
         self._seen_sequences = [-1] * self._SEEN_PACKETS
-        self._timed_units = [-1] * self._SEEN_PACKETS
+        self._heard_units = [-1] * self._SEEN_PACKETS
         self._last_played_sequence: int | None = None
         self._waited = 0
         self._since_scaled = 0
         self._stale_run = 0
         self._stale_sequence = -1
+        self._late_run = 0
         self._ended = False
 
     def _begin(self, packet: Packet, arrival_ms: float) -> None:
@@ -279,7 +289,7 @@ class JitterBuffer:
         self._state = _State.PRIMING
 
     def _expected_unit(self, arrival_ms: float) -> int:
-        base_ms = self._delay.base_ms if self._delay.count else 0.0
+        base_ms = self._delay.base_ms(arrival_ms)
         return round((arrival_ms - self._origin_ms - base_ms) / self._packet_ms)
 
     def _file(self, packet: Packet, unit: int, sequence: int, arrival_ms: float) -> Arrival:
@@ -293,7 +303,7 @@ class JitterBuffer:
         self._highest_sequence = max(self._highest_sequence, sequence)
         if sequence < self._first_sequence and self._state is _State.PRIMING:
             self._first_sequence = sequence
-        self._time(unit, arrival_ms, recovered=False)
+        self._time(unit, arrival_ms)
         self._make_room(unit)
         if self._state is _State.PRIMING and unit < self._next and not self._ended:
             self._next = unit
@@ -310,9 +320,12 @@ class JitterBuffer:
         return Arrival.HELD
 
     def _store_redundancy(self, packet: Packet, unit: int, arrival_ms: float) -> None:
+        self._delay.recovery.carried(max((copy.age for copy in packet.redundant), default=0))
         for copy in packet.redundant:
+            if not copy.payload:
+                continue
             copied_unit = unit - copy.age
-            self._time(copied_unit, arrival_ms, recovered=True)
+            self._recovered(copied_unit, copy.age)
             if copied_unit < self._next:
                 continue
             held = self._slots.get(copied_unit)
@@ -330,15 +343,22 @@ class JitterBuffer:
             )
             self._slots[copied_unit] = _Slot(rebuilt, None)
 
-    def _time(self, unit: int, arrival_ms: float, *, recovered: bool) -> None:
-        """Give the estimator the moment at which a unit first became playable, by whichever copy came first."""
-        if self._timed_units[unit % self._SEEN_PACKETS] >= unit:
-            return
-        if recovered and unit < self._first_unit:
-            return
-        self._timed_units[unit % self._SEEN_PACKETS] = unit
-        transit_ms = arrival_ms - self._origin_ms - unit * self._packet_ms
-        self._delay.observe(transit_ms, arrival_ms, recovered=recovered)
+    def _time(self, unit: int, arrival_ms: float) -> None:
+        """Give the estimator the moment at which a unit came by its own packet."""
+        self._delay.observe(arrival_ms - self._origin_ms - unit * self._packet_ms, arrival_ms)
+        if self._first_heard(unit):
+            self._delay.recovery.observe(0)
+
+    def _recovered(self, unit: int, age: int) -> None:
+        if unit >= self._first_unit and self._first_heard(unit):
+            self._delay.recovery.observe(age)
+
+    def _first_heard(self, unit: int) -> bool:
+        """Whether nothing of a unit had come before; takes note that now something has."""
+        if self._heard_units[unit % self._SEEN_PACKETS] >= unit:
+            return False
+        self._heard_units[unit % self._SEEN_PACKETS] = unit
+        return True
 
     def _make_room(self, unit: int) -> None:
         while unit - self._next >= self.CAPACITY_PACKETS:
@@ -354,13 +374,19 @@ class JitterBuffer:
             self._counts.discarded += 1
 
     def _doubt(self, packet: Packet, arrival_ms: float) -> Arrival:
-        earlier = self._suspect
-        if earlier is not None and (packet.sequence - earlier.sequence) % SEQUENCE_MODULUS == 1:
+        if self._suspect is not None and self._agrees(packet, arrival_ms, *self._suspect):
             self._counts.suspect -= 1
-            return self._restart((earlier, packet), arrival_ms)
-        self._suspect = packet
+            return self._restart((self._suspect[0], packet), arrival_ms)
+        self._suspect = packet, arrival_ms
         self._counts.suspect += 1
         return Arrival.SUSPECT
+
+    def _agrees(self, packet: Packet, arrival_ms: float, earlier: Packet, earlier_ms: float) -> bool:
+        """Whether a packet follows another, with losses between them at most, no sooner than time allows."""
+        skipped = (packet.sequence - earlier.sequence) % SEQUENCE_MODULUS
+        later_ms = (packet.timestamp - earlier.timestamp) % SEQUENCE_MODULUS * self._packet_ms
+        latest_ms = arrival_ms - earlier_ms + self.config.stall_ms
+        return 1 <= skipped <= self._LONGEST_LOSS_PACKETS and later_ms <= latest_ms
 
     def _continues_stale_run(self, sequence: int) -> bool:
         self._stale_run = self._stale_run + 1 if sequence == self._stale_sequence + 1 else 1
@@ -399,7 +425,7 @@ class JitterBuffer:
     # -- playout -------------------------------------------------------------------------------------------------
 
     def _delay_ms(self, unit: int, now_ms: float) -> float:
-        return now_ms - self._origin_ms - self._delay.base_ms - unit * self._packet_ms
+        return now_ms - self._origin_ms - self._delay.base_ms(now_ms) - unit * self._packet_ms
 
     def _resume(self, now_ms: float) -> bool:
         """Start playing the earliest held unit if it is due; a pause is where depth is corrected for nothing."""
@@ -414,8 +440,12 @@ class JitterBuffer:
         return True
 
     def _skip_overdue(self, now_ms: float) -> None:
+        """After a stall, what is older than the largest delay, as long as as much lies behind it."""
         limit_ms = self.config.delay.maximum_ms + self.config.urgent_ms
-        while self._slots and self._delay_ms(self._next, now_ms) > limit_ms:
+        if not self._slots or self._delay_ms(self._next, now_ms) <= limit_ms:
+            return
+        last = max(self._slots)
+        while self._delay_ms(self._next, now_ms) > limit_ms and (last - self._next) * self._packet_ms > limit_ms:
             if self._next in self._slots:
                 self._discard(self._next)
             self._next += 1
@@ -427,7 +457,7 @@ class JitterBuffer:
             self._waited += 1
             counts.concealed += 1
             counts.underruns += 1
-            if self._waited * self._packet_ms >= self.config.delay.maximum_ms:
+            if self._waited * self._packet_ms >= self.config.stall_ms:
                 self._state = _State.SILENT
             return Lost(underrun=True)
         head = min(self._slots)
@@ -475,13 +505,17 @@ class JitterBuffer:
 
     def _scale(self, excess_ms: float, block_ms: float) -> TimeScale:
         config = self.config
+        if self._next + 1 not in self._slots:
+            # Nothing to hurry for: what comes next is not there yet.
+            excess_ms = min(excess_ms, 0.0)
         self._since_scaled += 1
         slack_above_ms = max(config.slack_above_ms, block_ms)
         if not -config.urgent_ms <= excess_ms <= max(config.urgent_ms, slack_above_ms):
             self._since_scaled = 0
             return TimeScale.ACCELERATE_NOW if excess_ms > 0 else TimeScale.EXPAND_NOW
         within = -config.slack_below_ms <= excess_ms <= slack_above_ms
-        if within or self._since_scaled < config.scale_spacing_packets:
+        spacing = 1 if abs(self._delay.drift) > config.fast_drift else config.scale_spacing_packets
+        if within or self._since_scaled < spacing:
             return TimeScale.KEEP
         self._since_scaled = 0
         return TimeScale.ACCELERATE if excess_ms > 0 else TimeScale.EXPAND

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from streamcodec.errors import StreamcodecError
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.jitter_buffer import JitterConfig
 from streamcodec.net.mixer import Mixer
@@ -19,7 +20,11 @@ from streamcodec.net.redundancy import RedundantForm
 from streamcodec.net.session import Encoder, MediaReceiver, MediaSender, ReceiverStats, SenderStats
 from streamcodec.net.time_scale import Samples
 from streamcodec.net.voice_activity import VoiceActivityDetector
+from streamcodec.net.wire_rate import SendPlan, WireRateConfig
+from streamcodec.net.wire_sender import AdjustableEncoder, WireRateSender
 
+SHORTEST_REPORT_INTERVAL_MS = 150.0
+"""Reports come twice a second; what comes more often from one person is ignored."""
 OURSELVES = ""
 """Stands for our own voice where a peer's identity would stand."""
 
@@ -38,6 +43,8 @@ class MediaConfig:
     jitter: JitterConfig = field(default_factory=JitterConfig)
     redundancy: int | None = None
     """Redundant copies in each packet; None follows the receivers' reports."""
+    wire: WireRateConfig | None = None
+    """A rate on the wire to keep to, in place of ``congestion`` and ``redundancy``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,6 +56,8 @@ class MediaStats:
     round_trips_ms: dict[str, float]
     level_rms: float
     """Of our own voice, as it is sent."""
+    plan: SendPlan | None = None
+    """How the rate on the wire is spent, where one is kept to."""
 
 
 class Media:
@@ -63,17 +72,21 @@ class Media:
     ) -> None:
         self._config = config
         self._make_decoder = make_decoder
-        self._sender = MediaSender(encoder, encode_redundant, config.congestion, config.redundancy)
+        self._sender = _sender(config, encoder, encode_redundant)
         self._receivers: dict[str, MediaReceiver] = {}
         self._mixer = Mixer(config.sample_rate_hz, config.channels)
         self._voice_activity = VoiceActivityDetector(config.spoken_rate_hz or config.sample_rate_hz)
         self._talking: frozenset[str] = frozenset()
+        self._report_ms: dict[str, float] = {}
 
     @property
     def stats(self) -> MediaStats:
         """A frozen snapshot."""
         receivers = {identity: receiver.stats for identity, receiver in self._receivers.items()}
-        return MediaStats(self._sender.stats, receivers, self._sender.round_trips_ms, self._voice_activity.level_rms)
+        plan = self._sender.plan if isinstance(self._sender, WireRateSender) else None
+        return MediaStats(
+            self._sender.stats, receivers, self._sender.round_trips_ms, self._voice_activity.level_rms, plan
+        )
 
     def push(self, samples: Samples, *, muted: bool = False) -> list[bytes]:
         """Datagrams of the packets that these samples complete; of silence in their place while ``muted``.
@@ -98,6 +111,7 @@ class Media:
     def leave(self, identity: str) -> None:
         """Somebody has gone."""
         self._receivers.pop(identity, None)
+        self._report_ms.pop(identity, None)
         self._sender.forget(identity)
 
     def receive(self, identity: str, datagram: bytes, now_ms: float) -> None:
@@ -107,6 +121,9 @@ class Media:
             return
         report = receiver.receive(datagram, now_ms)
         if report is not None:
+            if now_ms - self._report_ms.get(identity, float("-inf")) < SHORTEST_REPORT_INTERVAL_MS:
+                return
+            self._report_ms[identity] = now_ms
             self._sender.hear_report(identity, report, now_ms)
 
     def pull(self, now_ms: float, count_samples: int) -> Samples:
@@ -123,6 +140,16 @@ class Media:
         due = [(identity, receiver.report(now_ms)) for identity, receiver in self._receivers.items()]
         return [(identity, report) for identity, report in due if report is not None]
 
+    def note_paths(self, direct: int, relayed: int, seal_bytes: int, now_ms: float) -> None:
+        """How everybody is reached: so many lines and relayed messages, the latter so much longer for their seal."""
+        if isinstance(self._sender, WireRateSender):
+            self._sender.note_paths(direct, relayed, seal_bytes, now_ms)
+
+    def note_wire(self, sent_bps: float, now_ms: float) -> None:
+        """About once a second: what was measured to go out in the last few."""
+        if isinstance(self._sender, WireRateSender):
+            self._sender.note_wire(sent_bps, now_ms)
+
     def voice_activity_changes(self) -> list[tuple[str, bool]]:
         """(identity, whether talking) of everyone for whom it changed since the last call; see OURSELVES."""
         talking = {identity for identity, receiver in self._receivers.items() if receiver.talking}
@@ -130,3 +157,14 @@ class Media:
             talking.add(OURSELVES)
         before, self._talking = self._talking, frozenset(talking)
         return [(identity, identity in talking) for identity in sorted(before ^ talking)]
+
+
+def _sender(config: MediaConfig, encoder: Encoder, encode_redundant: RedundantForm | None) -> MediaSender:
+    if config.wire is None:
+        return MediaSender(encoder, encode_redundant, config.congestion, config.redundancy)
+    if not isinstance(encoder, AdjustableEncoder):
+        raise StreamcodecError(
+            "a rate on the wire needs an encoder whose packets may change their length (set_packet_ms), such as "
+            f"StreamEncoder of the neural tier, got {type(encoder).__name__}"
+        )
+    return WireRateSender(encoder, encode_redundant, config.wire)

@@ -1,7 +1,7 @@
 """The sender's side of redundancy: coarser copies of the last packets ride along with each new one.
 
-A datagram's headers outweigh a packet at call rates many times over, so a copy in the next packet costs a small part
-of what a packet of its own would.
+A datagram's headers outweigh a packet at call rates many times over, so a copy in a later packet costs a small part
+of what a packet of its own would. Which packets ride along: :mod:`streamcodec.net.copy_plan`.
 """
 
 from __future__ import annotations
@@ -10,58 +10,84 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 
-from streamcodec.codec.packet import MAX_REDUNDANT, SEQUENCE_MODULUS, Packet, RedundantCopy
+from streamcodec.codec.packet import MAX_REDUNDANT, SEQUENCE_MODULUS, Packet, PacketFlags, RedundantCopy
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.fragments import MAX_WHOLE_BYTES
 
-RedundantForm = Callable[[Packet], "tuple[int, bytes] | None"]
-"""Gives (level, payload) of a cheaper version of a packet just coded, or None where there is none."""
+RedundantForm = Callable[[Packet, float], "tuple[int, bytes] | None"]
+"""Gives (level, payload) of a packet coded a moment ago at a share of its rate, or None where there is none."""
+FIRST_SHARE, LATER_SHARE = 0.5, 0.4
+"""Rates of copies beside their packets'. A packet's second copy is seldom played: it takes the loss of the packet
+and of the first."""
 
 
 class Redundancy:
-    """Attaches up to ``redundancy`` earlier packets' coarser payloads to each packet sent."""
+    """Attaches to each packet sent coarser payloads of earlier ones, those that went out :attr:`ages` packets ago."""
 
     def __init__(
         self, encode_redundant: RedundantForm, redundancy: int = 0, *, max_packet_bytes: int = MAX_WHOLE_BYTES
     ) -> None:
         self._encode_redundant = encode_redundant
         self._max_packet_bytes = max_packet_bytes
-        self._recent: deque[tuple[int, RedundantCopy]] = deque(maxlen=MAX_REDUNDANT)
+        self._recent: deque[Packet] = deque(maxlen=MAX_REDUNDANT)
+        self._ages: tuple[int, ...] = ()
         self.redundancy = redundancy
 
     @property
     def redundancy(self) -> int:
-        """How many earlier packets ride along; may be changed at any time. Errors: outside 0 to 8."""
-        return self._redundancy
+        """How many earlier packets ride along; setting it takes the last so many. Errors: outside 0 to 8."""
+        return len(self._ages)
 
     @redundancy.setter
     def redundancy(self, redundancy: int) -> None:
         if not 0 <= redundancy <= MAX_REDUNDANT:
             raise StreamcodecError(f"redundancy must be 0 to {MAX_REDUNDANT}, got {redundancy}")
-        self._redundancy = redundancy
+        self._ages = tuple(range(1, redundancy + 1))
+
+    @property
+    def ages(self) -> tuple[int, ...]:
+        """Which packets ride along: how many packets ago they were sent. Errors: outside 1 to 8, or not ascending."""
+        return self._ages
+
+    @ages.setter
+    def ages(self, ages: tuple[int, ...]) -> None:
+        if list(ages) != sorted(set(ages)) or not all(1 <= age <= MAX_REDUNDANT for age in ages):
+            raise StreamcodecError(f"ages of copies must be 1 to {MAX_REDUNDANT} packets, ascending, got {ages}")
+        self._ages = ages
 
     def attach(self, packet: Packet) -> Packet:
-        """The packet with copies of those before it, newest first, as many as fit the datagram."""
+        """The packet with copies of those before it, newest first, as many as fit the datagram.
+
+        Left out is what would be of no use: older in media time than in packets (sent before a pause), or of packets
+        of another length, which a copy cannot tell. A stream's first packets, which have nothing to carry, announce
+        by an empty copy how old the copies will be.
+        """
         chosen: list[RedundantCopy] = []
         room_bytes = self._max_packet_bytes - len(packet.to_bytes())
-        for timestamp, copy in reversed(self._recent):
-            age = (packet.timestamp - timestamp) % SEQUENCE_MODULUS
-            cost_bytes = len(copy.payload) + 5
-            if len(chosen) == self._redundancy or age > self._redundancy * packet.frames or cost_bytes > room_bytes:
-                break
-            if age == 0:
+        for back in self._ages:
+            copy = self._copy(back, packet) if back <= len(self._recent) else None
+            if copy is None:
                 continue
-            room_bytes -= cost_bytes
-            chosen.append(replace(copy, age=age))
-        self._remember(packet)
+            cost_bytes = len(copy.payload) + 5
+            if cost_bytes <= room_bytes:
+                room_bytes -= cost_bytes
+                chosen.append(copy)
+        oldest = self._ages[-1] * packet.frames if self._ages else 0
+        carried = max((copy.age for copy in chosen), default=0)
+        if carried < oldest and len(self._recent) < self._ages[-1] and self._encode_redundant(packet, FIRST_SHARE):
+            # The receiver had better begin with the delay that the copies to come ask for.
+            chosen.append(RedundantCopy(oldest, 0, PacketFlags.KEY, b""))
+        self._recent.append(packet)
         return replace(packet, redundant=tuple(chosen)) if chosen else packet
 
     def reset(self) -> None:
         """Forget the packets sent so far."""
         self._recent.clear()
 
-    def _remember(self, packet: Packet) -> None:
-        coarse = self._encode_redundant(packet)
-        if coarse is not None:
-            quality_index, payload = coarse
-            self._recent.append((packet.timestamp, RedundantCopy(1, quality_index, packet.flags, payload)))
+    def _copy(self, back: int, carrier: Packet) -> RedundantCopy | None:
+        earlier = self._recent[-back]
+        age = (carrier.timestamp - earlier.timestamp) % SEQUENCE_MODULUS
+        if earlier.frames != carrier.frames or not 0 < age <= self._ages[-1] * carrier.frames:
+            return None
+        coarse = self._encode_redundant(earlier, FIRST_SHARE if back == self._ages[0] else LATER_SHARE)
+        return None if coarse is None else RedundantCopy(age, coarse[0], earlier.flags, coarse[1])

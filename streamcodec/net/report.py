@@ -25,7 +25,7 @@ from __future__ import annotations
 import binascii
 import struct
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import PacketError
@@ -37,6 +37,7 @@ INTERVAL_MS = 500.0
 NEVER = 0xFFFF
 _MARK = 0xA
 _BODY = struct.Struct(">BBBBHHHhHHIIIIH")
+FIRST_BYTE = VERSION << 4 | _MARK
 _CRC_SEED = 0xFFFF
 
 
@@ -63,7 +64,7 @@ class ReceiverReport:
     def to_bytes(self) -> bytes:
         """Serialise; the inverse of :meth:`from_bytes` up to rounding."""
         body = _BODY.pack(
-            VERSION << 4 | _MARK,
+            FIRST_BYTE,
             _clamp(self.loss * 255, 0xFF),
             _clamp(self.concealed * 255, 0xFF),
             _clamp(self.mean_burst_packets * 8, 0xFF),
@@ -79,7 +80,7 @@ class ReceiverReport:
             self.echo_made_ms & 0xFFFFFFFF,
             _clamp(self.echo_age_ms, NEVER),
         )
-        return body + binascii.crc_hqx(body, _CRC_SEED).to_bytes(2, "big")
+        return with_checksum(body)
 
     @classmethod
     def from_bytes(cls, data: bytes) -> ReceiverReport:
@@ -108,12 +109,31 @@ class ReceiverReport:
             echo_age_ms=values[14],
         )
 
+    def held(self, milliseconds: float) -> ReceiverReport:
+        """The same report sent that much later than it was made: what it says of round trips stays true."""
+        age_ms = self.echo_age_ms
+        return replace(
+            self,
+            made_ms=self.made_ms + round(milliseconds),
+            echo_age_ms=NEVER if age_ms == NEVER else age_ms + round(milliseconds),
+        )
+
     def round_trip_ms(self, now_ms: float) -> float | None:
         """Round-trip time seen by the receiver of this report; None while it has no report of ours to echo."""
         if self.echo_age_ms == NEVER:
             return None
         elapsed_ms = (round(now_ms) - self.echo_made_ms) & 0xFFFFFFFF
         return float(max(0, elapsed_ms - self.echo_age_ms)) if elapsed_ms < 0x80000000 else None
+
+
+def with_checksum(body: bytes) -> bytes:
+    """The bytes of a report, of all but its checksum."""
+    return body + binascii.crc_hqx(body, _CRC_SEED).to_bytes(2, "big")
+
+
+def is_report(datagram: bytes) -> bool:
+    """Whether a datagram has the length and the beginning of a report."""
+    return len(datagram) == REPORT_BYTES and datagram[0] == FIRST_BYTE
 
 
 class ReceptionMonitor:

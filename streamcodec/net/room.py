@@ -1,27 +1,45 @@
-"""Everyone in a room, by the best path to each: a direct line where there is one, the relay where there is not."""
+"""Everyone in a room, by the best path to each: a direct line where there is one, the relay where there is not.
+
+With a room key nobody counts as here before keys are agreed on with them (:mod:`streamcodec.net.e2e`): names and
+bitstreams are then their own word, not the relay's. What passes the relay is sealed, signals and media alike. The
+media of a direct line are not sealed again: its fingerprints came in sealed signals, so nobody else has its keys.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import base64
-import binascii
-import json
-from collections.abc import Callable
-from dataclasses import dataclass, field
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from streamcodec.errors import StreamcodecError
 from streamcodec.net.client import ClientConfig, ClientStats, Event, RelayClient
-from streamcodec.net.e2e import RoomCipher, SealError
+from streamcodec.net.e2e import EndToEnd, SealError, SealState
+from streamcodec.net.e2e.media import MOST_OVERHEAD_BYTES, OVERHEAD_BYTES
+from streamcodec.net.framing import MOST_FRAMING_BYTES, Deframer, Framer
+from streamcodec.net.held_report import HeldReport
+from streamcodec.net.relay.rate_limit import RateLimit
+from streamcodec.net.report import is_report
 from streamcodec.net.signalling import (
     EVERYONE,
+    MAX_DATAGRAM_BYTES,
     PeerInfo,
     PeerJoined,
     PeerLeft,
     Signal,
     Welcome,
-    check_datagram,
 )
-from streamcodec.net.webrtc import DirectLine, WebRtcConfig
+from streamcodec.net.trouble import SEAL_TROUBLES, Status, Trouble
+from streamcodec.net.webrtc import LONGEST_BESIDE_REPORT_BYTES, DirectLine, WebRtcConfig
+from streamcodec.net.wire_meter import WireBytes
+
+OFFERS_PER_S, OFFER_BURST = 0.2, 6.0
+"""Offers and answers taken from one person: each costs a connection to be made."""
+REPORTS_PER_S = 3.0
+"""What is taken from somebody who may not speak: so many reports, and no sound."""
+DIRECT_LINE_EXPECTED_S = 1.5
+"""A line that takes longer is told of; it may still come about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,7 +48,8 @@ class RoomConfig:
 
     client: ClientConfig
     room_key: bytes | None = field(default=None, repr=False)
-    """32 bytes known to the people in the room and not to the relay; None leaves sealing to TLS and DTLS."""
+    """32 bytes known to the people in the room and not to the relay, from ``room_key_from_passphrase``; None leaves
+    sealing to TLS and DTLS."""
     webrtc: WebRtcConfig | None = field(default_factory=WebRtcConfig)
     """None sends everything through the relay."""
     absence_s: float = 3.0
@@ -43,6 +62,13 @@ class RoomStats:
 
     unopened: int = 0
     """Datagrams and signals whose seal could not be opened."""
+    broken_off: int = 0
+    """Exchanges of keys that came to no good end: wrong passphrases, lost lines, or somebody who tries to get in
+    between."""
+    refused: int = 0
+    """Offers and datagrams beyond what one person may send."""
+    damaged: int = 0
+    """Frames from the relay that could not be read."""
 
 
 @dataclass(slots=True)
@@ -50,8 +76,20 @@ class _Member:
     info: PeerInfo
     number: int | None
     """On the relay; None while it does not have this peer."""
+    report: HeldReport
+    deframer: Deframer = field(default_factory=Deframer)
+    """Of what comes over the relay."""
     missing_since_s: float = 0.0
     line: DirectLine | None = None
+    here: bool = False
+    """Told to the caller; with a room key not before keys are agreed on."""
+    endpoint: bytes = b""
+    """Of whom they were agreed on with."""
+    line_since_s: float = 0.0
+    status: Status = field(default_factory=Status)
+    """What this person last said of itself."""
+    offers: RateLimit = field(default_factory=lambda: RateLimit(OFFERS_PER_S, OFFER_BURST))
+    reports: RateLimit = field(default_factory=lambda: RateLimit(REPORTS_PER_S, 2 * REPORTS_PER_S))
 
 
 class Room:
@@ -74,12 +112,18 @@ class Room:
         self._on_peer = on_peer
         self._members: dict[str, _Member] = {}
         self._by_number: dict[int, _Member] = {}
-        self._media: RoomCipher | None = None
-        self._signals: RoomCipher | None = None
-        if config.room_key is not None:
-            self._media = RoomCipher(config.room_key, config.client.room, "media")
-            self._signals = RoomCipher(config.room_key, config.client.room, "signal")
+        self._e2e = EndToEnd(
+            config.room_key,
+            config.client.room,
+            self._pass_signal,
+            name=config.client.name,
+            bitstream=config.client.bitstream,
+            clock_s=time.monotonic,
+            on_state=self._seal_changed,
+        )
         self._client = RelayClient(config.client, self._from_relay, self._happened)
+        self._framer = Framer()
+        self._past_bytes = WireBytes()
         self._closing: set[asyncio.Task[None]] = set()
 
     async def __aenter__(self) -> Room:
@@ -98,18 +142,74 @@ class Room:
 
     @property
     def peers(self) -> dict[str, PeerInfo]:
-        """Who is here besides us, by identity."""
-        return {identity: member.info for identity, member in self._members.items()}
+        """Who is here besides us, by identity; with a room key, with whom keys are agreed on."""
+        return {identity: member.info for identity, member in self._members.items() if member.here}
+
+    @property
+    def strangers(self) -> dict[str, PeerInfo]:
+        """Who else is in the room: nobody hears them and they hear nobody, :attr:`seals` says why. What is said of
+        them is the relay's word."""
+        return {identity: member.info for identity, member in self._members.items() if not member.here}
 
     @property
     def paths(self) -> dict[str, str]:
         """How each peer is reached now: ``direct``, ``relay`` or ``none``."""
-        return {identity: self._path(member) for identity, member in self._members.items()}
+        return {identity: self._path(member) for identity, member in self._members.items() if member.here}
+
+    @property
+    def seals(self) -> dict[str, SealState]:
+        """How it stands with the encryption between us and each peer and stranger."""
+        return {identity: self._e2e.state(identity) for identity in self._members}
+
+    @property
+    def verifications(self) -> dict[str, str]:
+        """Eight digits for each peer, the same on both screens, to compare by voice; empty without a room key."""
+        return {identity: self._e2e.verification(identity) for identity in self.peers}
+
+    @property
+    def troubles(self) -> dict[str, tuple[Trouble, ...]]:
+        """What is wrong between each peer and us, or the peer says is; see :mod:`streamcodec.net.trouble`."""
+        now_s = self._loop.time()
+        return {identity: tuple(self._troubles(member, now_s)) for identity, member in self._members.items()}
+
+    def tell_status(self, identity: str, status: Status) -> None:
+        """Tell a peer how we are."""
+        member = self._members.get(identity)
+        if member is not None:
+            self._send_signal(member, {"status": status.to_fields()})
+
+    def _troubles(self, member: _Member, now_s: float) -> Iterator[Trouble]:
+        sealing = SEAL_TROUBLES.get(self._e2e.state(member.info.identity))
+        if sealing is not None:
+            yield sealing
+        for told, trouble in (
+            (member.status.foreign, Trouble.FOREIGN_THERE),
+            (member.status.muted, Trouble.MUTED),
+            (member.status.silent_microphone and not member.status.muted, Trouble.SILENT_MICROPHONE),
+            (not member.info.speaks, Trouble.MAY_NOT_SPEAK),
+            (not member.info.hears, Trouble.MAY_NOT_HEAR),
+        ):
+            if told:
+                yield trouble
+        waited = now_s - member.line_since_s > DIRECT_LINE_EXPECTED_S
+        if member.line is not None and waited and self._path(member) == "relay":
+            yield Trouble.NO_DIRECT_LINE
 
     @property
     def client_stats(self) -> ClientStats:
         """Counts of the connection to the relay."""
         return self._client.stats
+
+    @property
+    def seal_bytes(self) -> int:
+        """What a datagram over the relay is longer for being sealed."""
+        return OVERHEAD_BYTES if self._e2e.on else 0
+
+    @property
+    def wire_bytes(self) -> WireBytes:
+        """All that this room has sent and received so far, headers and acknowledgements included."""
+        lines = [member.line.wire_bytes for member in self._members.values() if member.line is not None]
+        return sum(lines, self._client.wire_bytes + self._past_bytes)
 
     @property
     def failed(self) -> Exception | None:
@@ -119,28 +219,56 @@ class Room:
     def send(self, datagram: bytes, identity: str | None = None) -> None:
         """Send to one peer, or to everyone, each by the best path; a datagram never waits for a path.
 
-        Errors: StreamcodecError for one of no bytes, or of more than 1,100 once sealed.
+        Errors: StreamcodecError for one of no bytes, or of more than 1,099, of which a seal takes up to 26.
         """
-        if self._media is not None:
-            datagram = self._media.seal(datagram)
-        check_datagram(datagram)
+        longest = MAX_DATAGRAM_BYTES - MOST_FRAMING_BYTES - (MOST_OVERHEAD_BYTES if self._e2e.on else 0)
+        if not 1 <= len(datagram) <= longest:
+            raise StreamcodecError(f"a datagram has 1 to {longest} bytes, got {len(datagram)}")
         if identity is not None:
             member = self._members.get(identity)
-            if member is not None and not self._send_directly(member, datagram) and member.number is not None:
-                self._client.send(datagram, member.number)
+            if member is None or not member.here or (member.line is not None and member.line.send(datagram)):
+                return
+            if is_report(datagram):
+                member.report.hold(datagram)
+            else:
+                self._relay(member, self._framer.frame(datagram))
             return
         relayed = [member for member in self._members.values() if not self._send_directly(member, datagram)]
-        numbers = [member.number for member in relayed if member.number is not None]
-        if numbers and len(numbers) == len(self._client.peers):
-            self._client.send(datagram, EVERYONE)
-        else:
-            for number in numbers:
-                self._client.send(datagram, number)
+        reached = [member for member in relayed if member.number is not None]
+        if not any(member.here for member in reached):
+            return
+        # A frame for one can take along what only that one is to hear.
+        alone = reached[0] if len(reached) == 1 and len(datagram) <= LONGEST_BESIDE_REPORT_BYTES else None
+        frame = self._framer.frame(datagram, None if alone is None else alone.report.take())
+        if alone is not None and alone.here:
+            # What is for one is sealed for that one: nobody else can be made to take it for theirs.
+            self._relay(alone, frame)
+            return
+        sealed = self._e2e.seal_media(frame) if self._e2e.on else frame
+        if len(reached) == sum(info.hears for info in self._client.peers.values()):
+            self._client.send(sealed, EVERYONE)
+            return
+        for member in reached:
+            if member.here and member.number is not None:
+                self._client.send(sealed, member.number)
 
     # -- inside -------------------------------------------------------------------------------------------------
 
     def _send_directly(self, member: _Member, datagram: bytes) -> bool:
-        return member.line is not None and member.line.send(datagram)
+        # Whom the relay does not let hear has said so to all: nothing goes there past it either.
+        return not member.info.hears or (member.line is not None and member.line.send(datagram))
+
+    def _relay(self, member: _Member, frame: bytes) -> None:
+        """To one peer alone, over the relay."""
+        if member.number is not None:
+            sealed = self._e2e.seal_media_for(member.info.identity, frame) if self._e2e.on else frame
+            self._client.send(sealed, member.number)
+
+    def _send_report(self, identity: str, report: bytes) -> None:
+        """Alone: no packet for this one came by to take it along."""
+        member = self._members.get(identity)
+        if member is not None and member.here:
+            self._relay(member, self._framer.frame(report))
 
     def _path(self, member: _Member) -> str:
         if member.line is not None and member.line.is_open:
@@ -168,13 +296,45 @@ class Room:
     def _arrived(self, info: PeerInfo) -> None:
         member = self._members.get(info.identity)
         if member is None:
-            member = self._members[info.identity] = _Member(info, info.peer)
-            self._on_peer(info, True)
-        member.info = info
+            report = HeldReport(self._loop, lambda report: self._send_report(info.identity, report))
+            member = self._members[info.identity] = _Member(info, info.peer, report)
+        member.info = self._authentic(info)
         member.number = info.peer
         self._by_number[info.peer] = member
+        self._e2e.meet(info.identity)
+        if not self._e2e.on or member.here:
+            self._welcome(member)
+
+    def _welcome(self, member: _Member) -> None:
+        """Somebody is here, and is who they say they are as far as that can be known."""
+        if not member.here:
+            member.here = True
+            self._on_peer(member.info, True)
         if self.config.webrtc is not None and member.line is None:
             self._call(member, self.config.webrtc)
+
+    def _authentic(self, info: PeerInfo) -> PeerInfo:
+        """With what a peer has said of itself in place of what the relay says."""
+        own_word = self._e2e.introduction(info.identity)
+        return info if own_word is None else replace(info, name=own_word.name, bitstream=own_word.bitstream)
+
+    def _seal_changed(self, identity: str, state: SealState) -> None:
+        member, own_word = self._members.get(identity), self._e2e.introduction(identity)
+        if member is None or own_word is None or state is not SealState.SEALED:
+            return
+        if member.here and member.endpoint != own_word.endpoint:
+            # The relay has put somebody else into this place.
+            self._part(member)
+        member.endpoint = own_word.endpoint
+        member.info = self._authentic(member.info)
+        self._welcome(member)
+
+    def _part(self, member: _Member) -> None:
+        self._hang_up(member)
+        member.deframer = Deframer()
+        if member.here:
+            member.here = False
+            self._on_peer(member.info, False)
 
     def _call(self, member: _Member, config: WebRtcConfig) -> None:
         identity = member.info.identity
@@ -182,8 +342,9 @@ class Room:
             config,
             offers=self.identity < identity,
             send_signal=lambda data: self._send_signal(member, data),
-            on_datagram=lambda datagram: self._receive(identity, datagram),
+            on_datagram=lambda datagram: self._accept(member, datagram),
         )
+        member.line_since_s = self._loop.time()
         member.line.start()
 
     def _lose(self, member: _Member) -> None:
@@ -191,58 +352,84 @@ class Room:
         member.missing_since_s = self._loop.time()
 
     def _send_signal(self, member: _Member, data: dict[str, Any]) -> None:
-        if member.number is None:
-            return
-        if self._signals is not None:
-            sealed = self._signals.seal(json.dumps(data).encode())
-            data = {"sealed": base64.b64encode(sealed).decode("ascii")}
-        self._client.signal(member.number, data)
+        identity = member.info.identity
+        if not self._e2e.on:
+            self._pass_signal(identity, data)
+        elif member.here:
+            self._pass_signal(identity, self._e2e.seal_signal(identity, data))
+
+    def _pass_signal(self, identity: str, data: dict[str, Any]) -> None:
+        member = self._members.get(identity)
+        if member is not None and member.number is not None:
+            self._client.signal(member.number, data)
 
     def _take_signal(self, signal: Signal) -> None:
         member = self._by_number.get(signal.peer)
-        if member is None or member.line is None:
+        if member is None:
             return
-        data = signal.data
-        if self._signals is not None:
-            try:
-                opened = json.loads(self._signals.open(base64.b64decode(str(data.get("sealed")), validate=True)))
-            except (SealError, ValueError, binascii.Error):
-                self.stats.unopened += 1
-                return
-            if not isinstance(opened, dict):
-                return
-            data = opened
-        member.line.hear(data)
+        opened = [signal.data]
+        if self._e2e.on or "e2e" in signal.data:
+            opened = self._e2e.hear(member.info.identity, signal.data)
+            self.stats.unopened = self._e2e.refused
+        for data in opened:
+            self._heed(member, data)
 
-    def _from_relay(self, number: int, datagram: bytes) -> None:
+    def _heed(self, member: _Member, data: dict[str, Any]) -> None:
+        """Take what a member has signalled, opened: a status, or word of a direct line."""
+        status = data.get("status")
+        if isinstance(status, dict):
+            member.status = Status.from_fields(status)
+        elif member.line is not None:
+            if member.offers.allow(self._loop.time()):
+                member.line.hear(data)
+            else:
+                self.stats.refused += 1
+
+    def _from_relay(self, number: int, sealed: bytes) -> None:
         member = self._by_number.get(number)
         if member is not None:
-            self._receive(member.info.identity, datagram)
+            self._receive(member, sealed)
 
-    def _receive(self, identity: str, datagram: bytes) -> None:
-        if self._media is not None:
-            try:
-                datagram = self._media.open(datagram)
-            except SealError:
-                self.stats.unopened += 1
-                return
-        self._on_datagram(identity, datagram)
+    def _receive(self, member: _Member, sealed: bytes) -> None:
+        """Take what came over the relay."""
+        try:
+            frame = self._e2e.open_media(member.info.identity, sealed)
+        except SealError:
+            self.stats.unopened = self._e2e.refused
+            return
+        damaged = member.deframer.stats.damaged
+        for datagram in member.deframer.take(frame, 1_000.0 * self._loop.time()):
+            self._accept(member, datagram)
+        self.stats.damaged += member.deframer.stats.damaged - damaged
+
+    def _accept(self, member: _Member, datagram: bytes) -> None:
+        """Take a datagram, opened, by whichever path; from somebody who may not speak a few reports and no sound."""
+        if not member.info.speaks and not (is_report(datagram) and member.reports.allow(self._loop.time())):
+            self.stats.refused += 1
+            return
+        self._on_datagram(member.info.identity, datagram)
 
     async def _keep_house(self) -> None:
         """Those the relay has lost, and no direct line reaches, have left."""
         while True:
             await asyncio.sleep(0.25)
+            self._e2e.tick()
+            self.stats.broken_off = self._e2e.broken_off
             now_s = self._loop.time()
+            paths = self.paths.values()
+            self._client.relaxed = bool(paths) and all(path == "direct" for path in paths)
             for identity, member in list(self._members.items()):
                 absent = member.number is None and now_s - member.missing_since_s > self.config.absence_s
                 # While our own line is down we cannot know who is still there.
                 if absent and self._client.peer is not None and self._path(member) == "none":
                     del self._members[identity]
-                    self._hang_up(member)
-                    self._on_peer(member.info, False)
+                    self._e2e.forget(identity)
+                    self._part(member)
 
     def _hang_up(self, member: _Member) -> None:
+        member.report.forget()
         if member.line is not None:
+            self._past_bytes += member.line.wire_bytes
             task = self._loop.create_task(member.line.close())
             self._closing.add(task)
             task.add_done_callback(self._closing.discard)

@@ -12,17 +12,28 @@ from typing import Protocol
 from streamcodec.codec.packet import Packet, PacketFlags, Tier
 from streamcodec.codec.stream_format import StreamFormat, format_of
 from streamcodec.errors import PacketError
+from streamcodec.net import copy_plan
 from streamcodec.net.congestion import CongestionConfig, CongestionController, SendRate
 from streamcodec.net.fragments import Fragmenter, Reassembler, is_fragment, pieces_of
-from streamcodec.net.jitter_buffer import JitterBuffer, JitterConfig, JitterStats
+from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer, JitterConfig, JitterStats
+from streamcodec.net.listeners import agreed_rate
 from streamcodec.net.playout import Decoder, Playout, PlayoutStats
 from streamcodec.net.redundancy import Redundancy, RedundantForm
 from streamcodec.net.report import REPORT_BYTES, ReceiverReport, ReceptionMonitor
 from streamcodec.net.time_scale import Samples
 from streamcodec.net.voice_activity import VoiceActivityDetector
 
-HEADER_BYTES = 90
-"""IP, UDP, DTLS and SCTP around a datagram, roughly; what wire rates count beside the datagram."""
+HEADER_BYTES = 42
+"""What a packet takes on a direct line beside its own bytes: IP 20, UDP 8, RTP 12, tag 10; and the 10 bytes around
+its payload become 1.6 (:mod:`streamcodec.net.framing`)."""
+PIECE_HEADER_BYTES = 96
+"""The same for a piece of a long packet, on a data channel: IP 20, UDP 8, DTLS 37, SCTP 28, ours and padding."""
+
+
+def header_bytes(packet_bytes: int) -> int:
+    """What a packet of so many bytes takes on a direct line beside them, calculated."""
+    pieces = pieces_of(packet_bytes)
+    return HEADER_BYTES if pieces == 1 else PIECE_HEADER_BYTES * pieces
 
 
 class Encoder(Protocol):
@@ -46,7 +57,7 @@ class SenderStats:
     """Of the packets themselves, without copies."""
     datagram_bytes: int
     wire_bytes: int
-    """With :data:`HEADER_BYTES` for each datagram."""
+    """What that comes to on a direct line, calculated (:func:`header_bytes`)."""
     rate: SendRate | None
     """None where the encoder's own settings decide."""
 
@@ -56,7 +67,7 @@ class MediaSender:
 
     With ``encode_redundant`` None no redundancy are sent. ``congestion`` None leaves the rate to the encoder, for
     those that take the bits they need. ``fixed_redundancy`` overrides what reports ask for. Where there are several
-    receivers, the worst path decides: the lowest rate and the most copies.
+    receivers, the worst path decides within bounds: see :func:`~streamcodec.net.listeners.agreed_rate`.
     """
 
     def __init__(
@@ -67,23 +78,24 @@ class MediaSender:
         fixed_redundancy: int | None = None,
     ) -> None:
         self._encoder = encoder
-        self._redundancy = Redundancy(encode_redundant or (lambda packet: None), fixed_redundancy or 0)
+        self._redundancy = Redundancy(encode_redundant or (lambda packet, share: None))
         self._fragmenter = Fragmenter()
         self._congestion = congestion
         self._fixed_redundancy = fixed_redundancy
         self._controllers: dict[str, CongestionController] = {}
         self._round_trips_ms: dict[str, float] = {}
         self._rate: SendRate | None = None
+        if fixed_redundancy is not None:
+            self._redundancy.ages = copy_plan.spread(fixed_redundancy, PACKET_MS)
         if congestion is not None:
-            self._rate = SendRate(congestion.start_bps, fixed_redundancy or 0)
-            self._encoder.set_bitrate(self._rate.bitrate_bps)
+            self._apply(congestion)
         self._begun = False
-        self._packets = self._datagrams = self._payload_bytes = self._datagram_bytes = 0
+        self._packets = self._datagrams = self._payload_bytes = self._datagram_bytes = self._header_bytes = 0
 
     @property
     def stats(self) -> SenderStats:
         """A frozen snapshot."""
-        wire_bytes = self._datagram_bytes + HEADER_BYTES * self._datagrams
+        wire_bytes = self._datagram_bytes + self._header_bytes
         return SenderStats(
             self._packets, self._datagrams, self._payload_bytes, self._datagram_bytes, wire_bytes, self._rate
         )
@@ -131,16 +143,30 @@ class MediaSender:
 
     def _apply(self, congestion: CongestionConfig) -> None:
         rates = [controller.rate for controller in self._controllers.values()]
-        redundancy = max((rate.redundancy for rate in rates), default=0)
+        agreed = agreed_rate(rates, congestion)
+        ages = agreed.ages
         if self._fixed_redundancy is not None:
-            redundancy = self._fixed_redundancy
-        bitrate_bps = min((rate.bitrate_bps for rate in rates), default=congestion.start_bps)
+            ages = copy_plan.spread(self._fixed_redundancy, congestion.packet_ms)
+        bitrate_bps = agreed.bitrate_bps
         if self._rate is None or bitrate_bps != self._rate.bitrate_bps:
             self._encoder.set_bitrate(bitrate_bps)
-        self._redundancy.redundancy = redundancy
-        self._rate = SendRate(bitrate_bps, redundancy)
+        self._redundancy.ages = ages
+        self._rate = SendRate(bitrate_bps, len(ages), ages)
+
+    def _note_length(self, packet: Packet) -> None:
+        """How long packets are decides which of them copies should ride on."""
+        packet_ms = PACKET_MS * packet.frames
+        congestion = self._congestion
+        if congestion is None or congestion.packet_ms == packet_ms:
+            return
+        self._congestion = congestion = replace(congestion, packet_ms=packet_ms)
+        for controller in self._controllers.values():
+            controller.config = replace(controller.config, packet_ms=packet_ms)
+        self._apply(congestion)
 
     def _pack(self, packets: list[Packet]) -> list[bytes]:
+        if packets:
+            self._note_length(packets[0])
         datagrams = [
             datagram
             for packet in packets
@@ -148,6 +174,7 @@ class MediaSender:
         ]
         self._packets += len(packets)
         self._datagrams += len(datagrams)
+        self._header_bytes += sum(PIECE_HEADER_BYTES if is_fragment(each) else HEADER_BYTES for each in datagrams)
         self._payload_bytes += sum(len(packet.payload) for packet in packets)
         self._datagram_bytes += sum(map(len, datagrams))
         return datagrams
@@ -228,7 +255,7 @@ class MediaReceiver:
         if not self._fits(packet):
             self._damaged += 1
             return None
-        wire_bytes = len(whole) + HEADER_BYTES * pieces_of(len(whole))
+        wire_bytes = len(whole) + header_bytes(len(whole))
         for frame in packet.each_frame():
             self._monitor.observe(frame, 0 if frame.part else wire_bytes, now_ms)
             self._buffer.put(frame, now_ms)
@@ -241,7 +268,10 @@ class MediaReceiver:
                 # Nothing has been put into the buffer yet.
                 config = replace(self._config, packet_ms=self._format.packet_ms)
                 self._start(config, exact=self._format.tier is Tier.LOSSLESS)
-        return self._format is not None and packet.tier is self._format.tier
+        if self._format is None or packet.tier is not self._format.tier:
+            return False
+        # A stream keeps its format: one that changed it from packet to packet would have decoders made without end.
+        return packet.tier is Tier.NEURAL or format_of(packet) in (None, self._format)
 
     def pull(self, now_ms: float, count_samples: int) -> Samples:
         """The next samples to play.

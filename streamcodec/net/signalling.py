@@ -17,12 +17,16 @@ from streamcodec.errors import StreamcodecError
 EVERYONE = 255
 MAX_PEERS = 255
 MAX_TEXT_BYTES = 16_384
+"""From a client, and of a signal whoever passes it on."""
+MAX_RELAY_TEXT_BYTES = 262_144
+"""From a relay: a welcome names up to 254 people."""
+MAX_JSON_DEPTH = 16
 MAX_DATAGRAM_BYTES = 1_100
 """Data-channel messages above this may be split on paths that carry 1,280 bytes, once headers are on."""
 _ROOM = re.compile(r"[A-Za-z0-9._~-]{1,64}\Z")
 _SESSION = re.compile(r"[A-Za-z0-9_-]{16,64}\Z")
 MAX_NAME_CHARACTERS = 64
-MAX_TOKEN_CHARACTERS = 512
+MAX_TOKEN_CHARACTERS = 768
 MAX_BITSTREAM_CHARACTERS = 64
 
 
@@ -66,6 +70,10 @@ class PeerInfo:
     name: str
     identity: str = ""
     bitstream: str = ""
+    speaks: bool = True
+    """Whether the relay takes sound from this one."""
+    hears: bool = True
+    """Whether the relay lets this one hear."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,10 +83,13 @@ class Welcome:
     peer: int
     peers: tuple[PeerInfo, ...]
     identity: str = ""
+    speaks: bool = True
+    """Whether our token lets us speak; see :class:`PeerInfo`."""
+    hears: bool = True
 
     def to_json(self) -> str:
         """The message."""
-        return _dump("welcome", peer=self.peer, identity=self.identity, peers=[asdict(peer) for peer in self.peers])
+        return _dump("welcome", **{**asdict(self), "peers": [asdict(peer) for peer in self.peers]})
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +126,7 @@ class Failure:
         return _dump("failure", code=self.code, reason=self.reason)
 
 
-PERMANENT = frozenset({"bad-token", "bad-message", "replaced"})
+PERMANENT = frozenset({"bad-token", "token-in-use", "expired", "bad-message", "replaced"})
 """Failures that trying again will not mend; the others are ``room-full``, ``busy``, ``too-slow``, ``rate``."""
 
 ClientMessage = Join | Signal
@@ -141,13 +152,19 @@ def parse_client_message(text: str | bytes) -> ClientMessage:
 
 def parse_relay_message(text: str | bytes) -> RelayMessage:
     """What the relay said; raises SignallingError."""
-    fields = _load(text)
+    fields = _load(text, MAX_RELAY_TEXT_BYTES)
     kind = fields.get("type")
     if kind == "welcome":
         peers = fields.get("peers")
         if not isinstance(peers, list) or len(peers) > MAX_PEERS:
             raise SignallingError("welcome needs a list of peers")
-        return Welcome(_peer(fields), tuple(map(parse_peer_info, peers)), _text(fields, "identity", 64))
+        return Welcome(
+            _peer(fields),
+            tuple(map(parse_peer_info, peers)),
+            _text(fields, "identity", 64),
+            fields.get("speaks") is not False,
+            fields.get("hears") is not False,
+        )
     if kind == "peer-joined":
         return PeerJoined(_info(fields))
     if kind == "peer-left":
@@ -168,7 +185,7 @@ def parse_peer_info(fields: object) -> PeerInfo:
 
 def parse_signal(text: str | bytes) -> tuple[int, Signal]:
     """(source, signal) as relays pass it on to each other; raises SignallingError."""
-    fields = _load(text)
+    fields = _load(text, MAX_RELAY_TEXT_BYTES)
     source = _peer({"peer": fields.get("source")})
     return source, _signal(fields)
 
@@ -190,16 +207,37 @@ def _dump(kind: str, **fields: object) -> str:
     return json.dumps({"type": kind, **fields}, separators=(",", ":"))
 
 
-def _load(text: str | bytes) -> dict[str, Any]:
-    if len(text) > MAX_TEXT_BYTES:
-        raise SignallingError(f"a text message has at most {MAX_TEXT_BYTES} bytes, got {len(text)}")
+def _load(text: str | bytes, longest: int = MAX_TEXT_BYTES) -> dict[str, Any]:
+    if len(text) > longest:
+        raise SignallingError(f"a text message has at most {longest} bytes, got {len(text)}")
     try:
-        fields = json.loads(text)
+        fields = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError) as error:
         raise SignallingError("a text message must be JSON") from error
     if not isinstance(fields, dict):
         raise SignallingError("a text message must be a JSON object")
+    _check_depth(fields)
     return fields
+
+
+def _no_constant(name: str) -> object:
+    raise ValueError(f"{name} is not JSON")
+
+
+def _check_depth(value: object) -> None:
+    """Refuse what is nested too deeply to be written again, without recursion."""
+    quality_index: list[object] = [value]
+    for _ in range(MAX_JSON_DEPTH):
+        inner: list[object] = []
+        for item in quality_index:
+            if isinstance(item, dict):
+                inner.extend(item.values())
+            elif isinstance(item, list):
+                inner.extend(item)
+        quality_index = [item for item in inner if isinstance(item, dict | list)]
+        if not quality_index:
+            return
+    raise SignallingError(f"a text message is nested at most {MAX_JSON_DEPTH} deep")
 
 
 def _text(fields: dict[str, Any], key: str, longest: int) -> str:
@@ -231,6 +269,8 @@ def _info(fields: dict[str, Any]) -> PeerInfo:
         _text(fields, "name", MAX_NAME_CHARACTERS),
         _text(fields, "identity", 64),
         _text(fields, "bitstream", MAX_BITSTREAM_CHARACTERS),
+        fields.get("speaks") is not False,
+        fields.get("hears") is not False,
     )
 
 
@@ -238,4 +278,9 @@ def _signal(fields: dict[str, Any]) -> Signal:
     data = fields.get("data")
     if not isinstance(data, dict):
         raise SignallingError("signal needs an object named data")
-    return Signal(_peer(fields), data)
+    signal = Signal(_peer(fields), data)
+    # Written again it may be longer than it came: a character of two bytes becomes an escape of six.
+    size = len(signal.to_json())
+    if size > MAX_TEXT_BYTES:
+        raise SignallingError(f"a signal has at most {MAX_TEXT_BYTES} bytes once written in ASCII, got {size}")
+    return signal

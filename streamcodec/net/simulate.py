@@ -50,13 +50,15 @@ def simulate_stream(
     congestion: CongestionConfig | None = None,
     jitter: JitterConfig | None = None,
     tail_ms: float = 500.0,
+    sender: MediaSender | None = None,
 ) -> SimulatedStream:
     """Send ``samples`` through ``link``, with reports coming back unharmed after 40 ms.
 
     ``redundancy`` None lets the reports choose redundancy. ``congestion`` with equal minimum and maximum rates keeps
-    the bitrate fixed. Shape: ``samples`` ``[n]`` float32.
+    the bitrate fixed. A ``sender`` made before, around ``encoder``, takes the place of one of these settings.
+    Shape: ``samples`` ``[n]`` float32.
     """
-    sender = MediaSender(encoder, encode_redundant, congestion, redundancy)
+    sender = sender or MediaSender(encoder, encode_redundant, congestion, redundancy)
     receiver = MediaReceiver(decoder, sample_rate_hz, jitter)
     tick_ms = PACKET_MS / 2
     block = round(sample_rate_hz * tick_ms / 1_000.0)

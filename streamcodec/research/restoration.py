@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import IO
 
 import numpy as np
-import samplerate
+import soxr
 from numpy.typing import NDArray
 
 from native_dsp.jit import kernel
@@ -20,13 +20,12 @@ from native_dsp.transforms.companding import expand
 from native_dsp.transforms.stft import StftState, make_stft, synthesise
 from native_dsp.transforms.windows import low_delay_pair
 from streamcodec.codec.files.sound_file import SoundReader, SoundWriter
-from streamcodec.codec.neural.encoder import analyse_companded
+from streamcodec.codec.neural.analysis import analyse_companded
 from streamcodec.codec.packet import Tier
 from streamcodec.research.restorer import RestorerConfig, load_restorer
 from streamcodec.runtime.step import StepGraph
 
 Float32Array = NDArray[np.float32]
-_OFFLINE_CONVERTER = "sinc_medium"
 
 
 @dataclass
@@ -141,7 +140,7 @@ def restore_array(
     Shape: ``[n]`` -> ``[n]``.
     """
     ratio = restorer.sample_rate_hz / sample_rate_hz
-    inside = samples if ratio == 1.0 else samplerate.resample(samples, ratio, _OFFLINE_CONVERTER)
+    inside = samples if ratio == 1.0 else soxr.resample(samples, sample_rate_hz, restorer.sample_rate_hz)
     block, delay = restorer.block_samples, restorer.delay_samples
     padded = np.zeros(-(-(len(inside) + delay) // block) * block, np.float32)
     padded[: len(inside)] = inside
@@ -153,7 +152,7 @@ def restore_array(
             progress((start + block) / len(padded))
     change = np.concatenate(blocks)[delay : delay + len(inside)] - inside
     if ratio != 1.0:
-        change = samplerate.resample(change, 1.0 / ratio, _OFFLINE_CONVERTER)
+        change = soxr.resample(change, restorer.sample_rate_hz, sample_rate_hz)
     restored = samples.copy()
     common = min(len(restored), len(change))
     restored[:common] += change[:common]
@@ -184,6 +183,7 @@ def restore_file(
             restored[:, k] = restore_array(
                 np.ascontiguousarray(samples[:, k]), sound.sample_rate_hz, restorer, channel_progress
             )
-        with SoundWriter(target, sound.sample_rate_hz, channels, sound.bits_per_sample, sound.metadata) as out:
+        rate_hz, depth = sound.sample_rate_hz, sound.bits_per_sample
+        with SoundWriter(target, rate_hz, channels, depth, sound.metadata, sources=(source,)) as out:
             out.write(restored)
     return len(restored)

@@ -16,7 +16,6 @@ if TYPE_CHECKING:
 Backend = Literal["auto", "onnxruntime", "compiled", "torch", "torch-cuda"]
 BACKENDS: tuple[Backend, ...] = ("auto", "onnxruntime", "compiled", "torch", "torch-cuda")
 TORCH_EXTRA = 'pip install "streamcodec[torch]"'
-COMPILED_EXTRA = 'pip install "streamcodec[compiled]"'
 
 
 @dataclass(frozen=True)
@@ -35,18 +34,16 @@ def choose(asked: Backend) -> Choice:
     if asked == "auto":
         return Choice(
             "onnxruntime",
-            "auto: for CPUs, with nothing more to install or compile; a GPU is used only when asked for",
+            "auto: for CPUs, with nothing to compile; 'compiled' is faster, a GPU is used only when asked for",
         )
     if asked == "onnxruntime":
         return Choice(asked, "asked for")
     if asked not in BACKENDS:
         raise BackendError(f"backend must be one of {', '.join(BACKENDS)}, got {asked!r}")
-    modules, extra = (("onnx",), COMPILED_EXTRA) if asked == "compiled" else (("torch", "onnx"), TORCH_EXTRA)
-    for module in modules:
-        if importlib.util.find_spec(module) is None:
-            raise BackendError(f"backend {asked!r} needs {module}: run '{extra}', or leave the backend at 'auto'")
     if asked == "compiled":
         return Choice(asked, "asked for: the fastest on a CPU, compiled at first use, which takes some 20 s, once")
+    if importlib.util.find_spec("torch") is None:
+        raise BackendError(f"backend {asked!r} needs torch: run '{TORCH_EXTRA}', or leave the backend at 'auto'")
     if asked == "torch":
         return Choice(asked, "asked for: the reference, slower than onnxruntime on a CPU")
     import torch
@@ -63,23 +60,28 @@ def open_graphs(
     choice: Choice, model: ShippedModel, threads: int = THREADS_PER_STREAM
 ) -> tuple[StepGraph, StepGraph]:
     """Encoder and decoder of a model, loaded; raises ModelError. The compiled backend runs on one thread."""
+    weights = model.load_weights()
     if choice.backend == "onnxruntime":
-        from streamcodec.runtime.onnx_step import OnnxGraph
+        from streamcodec.runtime.onnx_step import OnnxGraph, graph_weights
 
-        return OnnxGraph(model.encoder_path, threads), OnnxGraph(model.decoder_path, threads)
+        encoder, decoder = (
+            OnnxGraph(path, threads, graph_weights(weights, side, model.multiplies_in_8_bits))
+            for side, path in (("encoder.", model.encoder_path), ("decoder.", model.decoder_path))
+        )
+        return encoder, decoder
     if choice.backend == "compiled":
         from streamcodec.runtime.compiled_step import CompiledGraph
 
         return (
-            CompiledGraph.encoder(model.config, model.encoder_path),
-            CompiledGraph.decoder(model.config, model.decoder_path),
+            CompiledGraph.encoder(model.config, weights),
+            CompiledGraph.decoder(model.config, weights),
         )
     from streamcodec.runtime.torch_step import TorchGraph
 
     device = "cuda" if choice.backend == "torch-cuda" else "cpu"
     return (
-        TorchGraph.encoder(model.config, model.encoder_path, device, threads),
-        TorchGraph.decoder(model.config, model.decoder_path, device, threads),
+        TorchGraph.encoder(model.config, weights, device, threads),
+        TorchGraph.decoder(model.config, weights, device, threads),
     )
 
 

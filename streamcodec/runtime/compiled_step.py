@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -17,7 +16,8 @@ from native_dsp.kernel_arguments import bundle_arguments
 from native_dsp.networks import codec_networks as networks
 from native_dsp.networks.causal_trunk import Trunk, history_frames
 from streamcodec.models.config import NeuralConfig
-from streamcodec.models.packed_weights import read_decoder, read_encoder
+from streamcodec.models.packed_weights import pack_decoder, pack_encoder
+from streamcodec.models.weights import Weights
 from streamcodec.runtime.step import Float32Array, Rows, StepGraph, StepStreams
 
 
@@ -25,9 +25,13 @@ class CompiledGraph(StepGraph):
     """A network's packed weights, and how to make streams of it."""
 
     def __init__(
-        self, trunks: Sequence[tuple[Trunk, int]], new_streams: Callable[[CompiledGraph, int], StepStreams]
+        self,
+        weights: networks.EncoderWeights | networks.DecoderWeights,
+        trunks: Sequence[tuple[Trunk, int]],
+        new_streams: Callable[[CompiledGraph, int], StepStreams],
     ) -> None:
         """``trunks`` with the frames that each makes in a step, in the order of the state."""
+        self.weights = weights
         self.trunks = trunks
         self.state_shapes = [
             (frames.stop - frames.start - step_frames, trunk.taps.shape[2])
@@ -37,18 +41,18 @@ class CompiledGraph(StepGraph):
         self._new_streams = new_streams
 
     @classmethod
-    def encoder(cls, config: NeuralConfig, path: Path) -> CompiledGraph:
+    def encoder(cls, config: NeuralConfig, stored: Weights) -> CompiledGraph:
         """The encoder network."""
-        weights = read_encoder(config, path)
+        weights = pack_encoder(config, stored)
         trunks = [(weights.hop_trunk, config.hops_per_frame), (weights.packet_trunk, 1)]
-        return cls(trunks, lambda graph, capacity: _EncoderStreams(graph, config, weights, capacity))
+        return cls(weights, trunks, lambda graph, capacity: _EncoderStreams(graph, config, weights, capacity))
 
     @classmethod
-    def decoder(cls, config: NeuralConfig, path: Path) -> CompiledGraph:
+    def decoder(cls, config: NeuralConfig, stored: Weights) -> CompiledGraph:
         """The decoder network."""
-        weights = read_decoder(config, path)
+        weights = pack_decoder(config, stored)
         trunks = [(weights.packet_trunk, 1), (weights.hop_trunk, config.hops_per_frame)]
-        return cls(trunks, lambda graph, capacity: _DecoderStreams(graph, config, weights, capacity))
+        return cls(weights, trunks, lambda graph, capacity: _DecoderStreams(graph, config, weights, capacity))
 
     def new_streams(self, capacity: int) -> StepStreams:
         """So many streams at the zero state."""

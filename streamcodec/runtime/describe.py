@@ -7,7 +7,7 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from streamcodec.runtime.backend import COMPILED_EXTRA, TORCH_EXTRA, Backend, choose, device_of, installed
+from streamcodec.runtime.backend import TORCH_EXTRA, Backend, choose, device_of, installed
 from streamcodec.runtime.step import THREADS_PER_STREAM
 
 _PRECISION: dict[Backend, str] = {
@@ -28,7 +28,6 @@ def describe_runtime(asked: Backend = "auto") -> dict[str, Any]:
         "installed": {
             "onnxruntime": installed("onnxruntime"),
             "torch": installed("torch") or f"no: {TORCH_EXTRA}",
-            "onnx": installed("onnx") or f"no: {COMPILED_EXTRA}",
         },
         "device": device_of(choice.backend),
         "threads_per_stream": THREADS_PER_STREAM,

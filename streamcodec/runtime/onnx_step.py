@@ -10,6 +10,8 @@ import numpy as np
 import onnxruntime
 from numpy.typing import NDArray
 
+from streamcodec.errors import ModelError
+from streamcodec.models.weights import Int8Matrix, Weights, floats_of, is_multiplied
 from streamcodec.runtime.step import THREADS_PER_STREAM, Float32Array, Rows, StepGraph, StepStreams
 
 STATE_PREFIX = "state"
@@ -19,22 +21,61 @@ MOST_AT_ONCE = 32
 """Streams in one run of a network: from 16 on a stream costs the same, and more would only fill the caches."""
 _DTYPES: dict[str, np.dtype[Any]] = {"tensor(float)": np.dtype(np.float32), "tensor(int64)": np.dtype(np.int64)}
 
+INT8_BLOCK = 64
+INT8_ZERO = 128
+"""What stands for 0 in matrices that are multiplied in 8 bits."""
+BLOCKS_SUFFIX, BLOCK_SCALES_SUFFIX = "_blocks", "_block_scales"
+
+
+def graph_weights(weights: Weights, prefix: str, in_8_bits: bool) -> dict[str, NDArray[Any]]:
+    """Stored weights of one side as its graph names and takes them: float32, matrices as ``[inputs, outputs]``.
+
+    Where the graphs multiply ``in_8_bits``, matrices stored so become the blocks and scales of ``MatMulNBits``.
+    """
+    given: dict[str, NDArray[Any]] = {}
+    for name, weight in weights.items():
+        if not name.startswith(prefix):
+            continue
+        if in_8_bits and isinstance(weight, Int8Matrix):
+            outputs, inputs = weight.shape
+            blocks = -(-inputs // INT8_BLOCK)
+            padded = np.full((outputs, blocks * INT8_BLOCK), INT8_ZERO, np.uint8)
+            padded[:, :inputs] = (weight.values.astype(np.int16) + INT8_ZERO).astype(np.uint8)
+            given[name + BLOCKS_SUFFIX] = padded.reshape(outputs, blocks, INT8_BLOCK)
+            given[name + BLOCK_SCALES_SUFFIX] = np.repeat(weight.scale, blocks)
+        else:
+            values = floats_of(weight)
+            given[name] = np.ascontiguousarray(values.T if is_multiplied(name) else values)
+    return given
+
 
 class OnnxGraph(StepGraph):
     """A step graph: its inputs are named values plus ``state0..N``, its outputs ``output`` plus ``next_state0..N``.
 
     The first dimension of all of them is the stream. Graphs made for one stream alone (it is then 1) step many
-    streams too, one after the other.
+    streams too, one after the other. ``weights`` are those that the graph leaves to be given, under its own names.
+    Raises ModelError.
     """
 
-    def __init__(self, path: Path, threads: int = THREADS_PER_STREAM) -> None:
+    def __init__(
+        self, path: Path, threads: int = THREADS_PER_STREAM, weights: Mapping[str, NDArray[Any]] | None = None
+    ) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = threads
         options.inter_op_num_threads = 1
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-        self.session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=list(PROVIDERS))
+        # Kept as long as the session, which reads them where they lie.
+        self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (weights or {}).values()]
+        if weights:
+            options.add_external_initializers(list(weights), self._weights)
+        try:
+            self.session = onnxruntime.InferenceSession(str(path), sess_options=options, providers=list(PROVIDERS))
+        except Exception as error:
+            raise ModelError(
+                f"onnxruntime cannot load {path} ({error}); install or export the model again"
+            ) from error
         inputs = {i.name: (tuple(i.shape), _DTYPES[i.type]) for i in self.session.get_inputs()}
         states = sum(name.startswith(STATE_PREFIX) for name in inputs)
         self.state_shapes = [inputs[f"{STATE_PREFIX}{k}"][0][1:] for k in range(states)]

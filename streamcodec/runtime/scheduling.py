@@ -1,6 +1,7 @@
 """Priority and cores of the thread that steps a stream.
 
-Neither makes a frame cheaper: they keep others from coming between (see ``docs/latency.md`` for what was measured).
+Neither makes a frame cheaper: they keep others from coming between (see ``docs/performance.md`` for what was
+measured).
 """
 
 from __future__ import annotations

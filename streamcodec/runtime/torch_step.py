@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,35 +20,36 @@ import torch
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.step_modules import DecoderStep, EncoderStep, empty_decoder_step, empty_encoder_step
 from streamcodec.models.torch_weights import load_weights
+from streamcodec.models.weights import Weights
 from streamcodec.runtime.step import THREADS_PER_STREAM, Float32Array, Rows, StepGraph, StepStreams
 
 WARM_UP_STEPS = 3
 
 
 class TorchGraph(StepGraph):
-    """A step module on a device, with the weights of a shipped ONNX graph.
+    """A step module on a device, with the weights of a model.
 
     ``threads`` are those of torch on the CPU while a step runs; what the process has set comes back after it.
     """
 
     def __init__(
-        self, module: EncoderStep | DecoderStep, path: Path, device: str, threads: int = THREADS_PER_STREAM
+        self, module: EncoderStep | DecoderStep, weights: Weights, device: str, threads: int = THREADS_PER_STREAM
     ) -> None:
-        load_weights(module, path)
+        load_weights(module, weights)
         self.device = torch.device(device)
         self.module = module.eval().requires_grad_(False).to(self.device)
         self.threads = threads
         self.state_shapes = [tuple(s.shape[1:]) for s in self.module.initial_state(1)]
 
     @classmethod
-    def encoder(cls, config: NeuralConfig, path: Path, device: str, threads: int) -> TorchGraph:
+    def encoder(cls, config: NeuralConfig, weights: Weights, device: str, threads: int) -> TorchGraph:
         """The encoder network."""
-        return cls(empty_encoder_step(config), path, device, threads)
+        return cls(empty_encoder_step(config), weights, device, threads)
 
     @classmethod
-    def decoder(cls, config: NeuralConfig, path: Path, device: str, threads: int) -> TorchGraph:
+    def decoder(cls, config: NeuralConfig, weights: Weights, device: str, threads: int) -> TorchGraph:
         """The decoder network."""
-        return cls(empty_decoder_step(config), path, device, threads)
+        return cls(empty_decoder_step(config), weights, device, threads)
 
     def new_streams(self, capacity: int) -> StepStreams:
         """So many streams at the zero state."""

@@ -3,8 +3,10 @@
 ``loop`` is the one training loop. What it trains is a ``task``: ``codec_task`` and ``research_task`` (regression),
 ``adversarial_task`` (either against a discriminator) or ``function_task`` (any module, loss and batches).
 ``codec_run`` puts a run together from what a user asks for. ``data`` and ``augment`` make batches, ``losses`` and
-``balancer`` score them, ``distributed`` joins processes, ``throughput`` times them; ``export`` and ``release`` turn a
-checkpoint into a model.
+``balancer`` score them, ``distributed`` joins processes, ``throughput`` times them. ``release`` turns checkpoints
+into a model, as a ``recipe`` says: ``export`` and ``graph_export`` write its files, ``coded_rate``, ``band_gains``
+and ``level_fit`` measure and fit, ``card`` describes it.
 
-May import ``models``, ``codec``, ``runtime`` and ``native_dsp``; nothing on the live path imports this folder.
+May import ``models``, ``codec``, ``runtime`` and ``native_dsp``, and to measure a release ``evaluation`` and
+``measure``; nothing on the live path imports this folder.
 """

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from streamcodec.models.discriminator import Discriminator, DiscriminatorConfig, Verdict
+from streamcodec.models.voice_judges import VoiceJudges, VoiceJudgesConfig
 from streamcodec.training.learning_rate import Constant
 from streamcodec.training.loss_balancer import Balancer
 from streamcodec.training.sound_task import SoundPass, SoundTask
@@ -31,7 +32,7 @@ class AdversarialConfig:
     start of the discriminator: a network that answers its first guesses keeps it from ever learning to tell.
     """
 
-    discriminator: DiscriminatorConfig = field(default_factory=DiscriminatorConfig)
+    discriminator: DiscriminatorConfig | VoiceJudgesConfig = field(default_factory=DiscriminatorConfig)
     discriminator_learning_rate: float = 5e-4
     adversarial_share: float = 1.0
     features_share: float = 2.0
@@ -40,6 +41,8 @@ class AdversarialConfig:
     head_start_steps: int = 1_000
     """Steps in which the discriminator alone moves."""
     ramp_steps: int = 300
+    judged_draws: int = 2
+    """How many of the decoder's draws are judged; features of a single one are matched by plain differences."""
     crop_samples: int = 8_192
     """Length of the random piece of each segment that is judged."""
 
@@ -56,7 +59,7 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
     def __init__(self, judged: JudgedT, config: AdversarialConfig) -> None:
         self.judged = judged
         self.config = config
-        self.discriminator = Discriminator(config.discriminator, judged.sample_rate_hz).to(judged.device)
+        self.discriminator = judges_of(config.discriminator, judged.sample_rate_hz).to(judged.device)
         judge = TrainedModule(
             self.discriminator,
             Constant(config.discriminator_learning_rate),
@@ -124,9 +127,8 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
         start = int(torch.randint(spare + 1, ()))
         where = slice(start, start + self.config.crop_samples)
         with torch.autocast(done.original.device.type, torch.bfloat16, enabled=self.judged.bfloat16):
-            original, *draws = (
-                self.discriminator(x[:, where], done.bandwidth_hz) for x in (done.original, *done.draws)
-            )
+            heard = (done.original, *done.draws[: self.config.judged_draws])
+            original, *draws = (self.discriminator(x[:, where], done.bandwidth_hz) for x in heard)
         return _Seen(original, draws)
 
     def _network_step(self, done: SoundPass, seen: _Seen) -> OptimiserStep:
@@ -140,8 +142,9 @@ class AdversarialTask(TrainingTask, Generic[JudgedT]):
 
     def _discriminator_step(self, seen: _Seen) -> OptimiserStep:
         misjudged = _mean([_lead(y, x) for x, y in seen.pairs()])
-        right = _mean([(x > y).float().mean() for x, y in seen.pairs()])
-        return OptimiserStep(DISCRIMINATOR, misjudged, {"right": right})
+        rights = [(x > y).float().mean() for x, y in seen.pairs()]
+        by_judge = {f"right{k}": _mean(rights[k :: len(seen.original)]) for k in range(len(seen.original))}
+        return OptimiserStep(DISCRIMINATOR, misjudged, {"right": _mean(rights), **by_judge})
 
     def _feature_distance(self, seen: _Seen) -> Tensor:
         """Distance in every layer, relative to the original's features; of two draws the energy distance."""
@@ -168,6 +171,13 @@ class _Seen:
         for draw in self.draws:
             for wanted, found in zip(self.original, draw, strict=True):
                 yield wanted.score.float(), found.score.float()
+
+
+def judges_of(config: DiscriminatorConfig | VoiceJudgesConfig, sample_rate_hz: int) -> Discriminator | VoiceJudges:
+    """The judges that a configuration describes."""
+    if isinstance(config, VoiceJudgesConfig):
+        return VoiceJudges(config, sample_rate_hz)
+    return Discriminator(config, sample_rate_hz)
 
 
 def _mean(values: Sequence[Tensor]) -> Tensor:

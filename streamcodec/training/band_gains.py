@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from streamcodec.codec.neural.decoder import NeuralDecoder
 from streamcodec.codec.neural.model import NeuralModel
 from streamcodec.models.spectrum import mel_matrix
-from streamcodec.training.release import independent_packets
+from streamcodec.training.coded_rate import independent_packets
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
@@ -20,6 +20,8 @@ FFT_SAMPLES, HOP_SAMPLES = 1024, 256
 FRAME_RANGE_DB, BAND_RANGE_DB = 40.0, 60.0
 """Frames so far below a clip's loudest band, and bands so far below it, are pauses and missing bandwidth."""
 FLOOR_POWER = 1e-9
+LARGEST_BAND_GAIN_DB = 4.0
+"""What is further off than this is not a matter of balance."""
 
 
 def band_centres_hz(sample_rate_hz: int) -> Float64Array:
@@ -49,8 +51,8 @@ def measure_band_gains_db(
     Little is known of a band at coarse levels, and the middle of what it may hold is quieter than its mean: the
     decoder errs towards silence, the more so the less it is told.
 
-    Shape: clips ``[n]`` at the model's rate, latents as :func:`~streamcodec.training.release.latents_of` gives them
-    -> ``[qualities, BANDS]``.
+    Shape: clips ``[n]`` at the model's rate, latents as :func:`~streamcodec.training.coded_rate.latents_of` gives
+    them -> ``[qualities, BANDS]``.
     """
     config = runtime.model.config
     sums = np.zeros((config.qualities, BANDS))

@@ -12,11 +12,15 @@ from typing import Literal
 import torch
 
 from streamcodec.models.config import NeuralConfig
+from streamcodec.models.discriminator import DiscriminatorConfig
+from streamcodec.models.voice_judges import VoiceJudgesConfig
 from streamcodec.training.adversarial_task import AdversarialConfig, AdversarialTask
 from streamcodec.training.checkpoint import read_checkpoint
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.data import build_cache
 from streamcodec.training.distributed import DistributedGroup, join_group
+from streamcodec.training.harmonic_task import HarmonicTask
+from streamcodec.training.kept_state import read_kept_state
 from streamcodec.training.loop import CHECKPOINT, TrainingLoop
 from streamcodec.training.schedule import DECODER_STAGE, FINE_TUNING, TrainingConfig
 from streamcodec.training.task import TrainingError
@@ -31,6 +35,10 @@ class CodecRunOptions:
 
     ``start_from`` is a checkpoint, or the name or folder of an exported model. ``adversarial_from`` is the progress
     at which the adversarial stage begins, None for never. ``decoder_only`` leaves encoder and packets as they are.
+    ``harmonic`` gives the decoder a harmonic excitation to shape. ``judges`` are those of the adversarial stage:
+    ``low`` looks below 3 kHz, ``voice`` at fine spectra in bands and at the waveform. ``continue_from`` is a folder
+    of kept state; what kind of decoder and judges there are is then its to say, and the judges need no head start,
+    which otherwise is ``head_start_steps``.
     """
 
     data: Sequence[Path]
@@ -45,6 +53,10 @@ class CodecRunOptions:
     start_from: Path | str | None = None
     adversarial_from: float | None = None
     decoder_only: bool = False
+    harmonic: bool = False
+    judges: Literal["low", "voice"] = "low"
+    continue_from: Path | None = None
+    head_start_steps: int = 1_000
 
 
 @dataclass
@@ -79,7 +91,7 @@ def settings_of(options: CodecRunOptions) -> TrainingConfig:
         settings = DECODER_STAGE
     elif options.adversarial_from == 0.0:
         settings = FINE_TUNING
-    elif options.start_from is not None:
+    elif options.start_from is not None or options.continue_from is not None:
         settings = TrainingConfig(late_losses_from=0.0, rate_warmup_steps=1)
     else:
         settings = TrainingConfig()
@@ -94,18 +106,30 @@ def make_task(
     options: CodecRunOptions, cache: Path, device: str, distributed: DistributedGroup | None = None
 ) -> CodecTask | AdversarialTask[CodecTask]:
     """The task of the stage that is asked for."""
-    codec_task = CodecTask(
+    kept = None if options.continue_from is None else read_kept_state(options.continue_from)
+    harmonic = options.harmonic if kept is None else kept.harmonic
+    codec_task = (HarmonicTask if harmonic else CodecTask)(
         options.model,
         settings_of(options),
         cache,
         device=device,
-        start_from=options.start_from,
+        start_from=options.continue_from or options.start_from,
         distributed=distributed,
         decoder_only=options.decoder_only,
     )
     if options.adversarial_from is None:
         return codec_task
-    return AdversarialTask(codec_task, AdversarialConfig(from_progress=options.adversarial_from))
+    judges = kept.judges if kept is not None else None
+    if judges is None:
+        judges = VoiceJudgesConfig() if options.judges == "voice" else DiscriminatorConfig()
+    config = AdversarialConfig(
+        discriminator=judges, from_progress=options.adversarial_from, head_start_steps=options.head_start_steps
+    )
+    task = AdversarialTask(codec_task, config)
+    if kept is not None and kept.judges_weights:
+        kept.fill_judges(task.discriminator)
+        task.end_head_start()
+    return task
 
 
 def start_run(options: CodecRunOptions) -> CodecRun:
@@ -114,7 +138,7 @@ def start_run(options: CodecRunOptions) -> CodecRun:
     Raises TrainingError if a stage that wants trained weights is asked for with nothing trained to start on.
     """
     standing = options.folder / CHECKPOINT
-    fresh = options.start_from is None and not standing.is_file()
+    fresh = options.start_from is None and options.continue_from is None and not standing.is_file()
     if fresh and (options.adversarial_from == 0.0 or options.decoder_only):
         raise TrainingError(
             "this stage wants trained weights: give --start-from a checkpoint or a model (speech-24k), --out a "

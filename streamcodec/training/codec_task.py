@@ -9,6 +9,8 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from native_dsp.filters.post_filter import PostFilterParameters
+from streamcodec.codec.neural.post_filter import PostFilter
 from streamcodec.models.codec import CodecOutput, NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.shipped import load_model
@@ -17,9 +19,16 @@ from streamcodec.training.data import BatchesAhead, SegmentSource
 from streamcodec.training.distributed import DistributedGroup
 from streamcodec.training.from_shipped import codec_of
 from streamcodec.training.initialise import grow_from, initialise_linear_paths
+from streamcodec.training.kept_state import is_kept_state, read_kept_state
 from streamcodec.training.learning_rate import WarmupCosine
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
-from streamcodec.training.post_filter import as_played
+from streamcodec.training.post_filter import (
+    as_played,
+    output_gains,
+    parameters_from_tensors,
+    parameters_to_tensors,
+    post_filter_parameters,
+)
 from streamcodec.training.schedule import TrainingConfig, draw_conditions, rate_weights
 from streamcodec.training.sound_task import SoundPass, SoundTask
 from streamcodec.training.task import Counted, OptimiserConfig, ParameterGroup, TrainedModule
@@ -29,8 +38,9 @@ class CodecTask(SoundTask):
     """The networks of the neural tier, scored by :class:`~streamcodec.training.losses.ReconstructionLoss`.
 
     With ``decoder_only`` the decoder alone is trained: packets stay what they are, and old and new decoders read the
-    same ones. ``start_from`` is a checkpoint, or the name or folder of an exported model; then sound is scored as
-    that model plays it, its output gains included.
+    same ones. ``start_from`` is a checkpoint, a folder of kept state, or the name or folder of an exported model.
+    Sound is scored as it leaves the post-filter: that of the model that the run started from, or else one without
+    gains and envelope filter.
     """
 
     def __init__(
@@ -57,8 +67,11 @@ class CodecTask(SoundTask):
         if decoder_only:
             self.codec.requires_grad_(False)
             self.codec.decoder.requires_grad_(True)
-        self.gains: Tensor | None = None
-        """What the decoder's output is scaled by as it is played, where a shipped model says so."""
+        self.history: list[object] = []
+        """What the model that the run started from says of its own training, stage by stage."""
+        self.set_post_filter(
+            post_filter_parameters(model_config, low_noise_gains=((0.0, 1.0), (1.0, 1.0)), cut_top=False)
+        )
         self.loss = ReconstructionLoss(model_config.sample_rate_hz, config.repulsion, by_ear=True).to(self.device)
         segment = config.segment_packets * model_config.frame_samples
         self.source = SegmentSource(cache, segment, model_config.sample_rate_hz, config.seed)
@@ -105,24 +118,35 @@ class CodecTask(SoundTask):
             stored = read_checkpoint(Path(self._start_from), self.device)
             grow_from(self.codec, stored["players"][CODEC]["average"])
             return {}
+        if self._start_from is not None and is_kept_state(Path(self._start_from)):
+            self.set_post_filter(read_kept_state(Path(self._start_from)).fill(self.codec))
+            return {}
         if self._start_from is not None:
-            shipped, gains = codec_of(load_model(str(self._start_from)))
-            grow_from(self.codec, shipped.state_dict())
-            self.gains = gains.to(self.device)
+            model = load_model(str(self._start_from))
+            grow_from(self.codec, codec_of(model).state_dict())
+            self.set_post_filter(model.post_filter)
+            self.history = list(model.facts.get("training", []))
             return {}
         samples, _ = self.source.batch(step=2**31, size=self.config.initial_segments)
         return initialise_linear_paths(self.codec, torch.from_numpy(samples).to(self.device))
 
+    def set_post_filter(self, parameters: PostFilterParameters) -> None:
+        """Score sound as it leaves this post-filter."""
+        self.post_filter = PostFilter(self.codec.config, parameters)
+        self.gains = output_gains(parameters).to(self.device)
+
     def state(self) -> dict[str, object]:
-        """The gains of the model that the run started from."""
-        return {} if self.gains is None else {"gains": self.gains}
+        """The post-filter, and what is known of the training before this run."""
+        return {"post_filter": parameters_to_tensors(self.post_filter.parameters), "history": self.history}
 
     def load_state(self, state: Mapping[str, object]) -> None:
         """Take them back; raises TrainingError if there is more, left by a stage that this run is not asked for."""
         rest = dict(state)
-        gains = rest.pop("gains", None)
+        parameters, history = rest.pop("post_filter", None), rest.pop("history", [])
         super().load_state(rest)
-        self.gains = gains.to(self.device) if isinstance(gains, Tensor) else None
+        if parameters is not None:
+            self.set_post_filter(parameters_from_tensors(parameters))
+        self.history = list(history) if isinstance(history, list) else []
 
     def sound_batch(self, step: int, progress: float) -> SoundPass:
         """Draw the batch of a step, code it under random conditions, and score it."""
@@ -138,15 +162,13 @@ class CodecTask(SoundTask):
                 x, quality_index, conditions.available.to(self.device), conditions.lost.to(self.device), self.gains
             )
         lag = model.overlap_samples
-        first, second = (
-            as_played(draw, quality_index, model.qualities, model.sample_rate_hz)
-            for draw in (out.samples, out.second)
-        )
+        first, second = as_played(self.post_filter, out, quality_index, conditions.lost)
         original, draws = x[:, :-lag], (first[:, lag:], second[:, lag:])
         band = torch.from_numpy(bandwidth).to(self.device)
         quality = quality_index.float().mean(1) / (model.qualities - 1)
         weights = loss_weights(quality, progress, config.late_losses_from)
         distance, parts = self.loss(*draws, original, band, weights)
+        distance, extra = self.score_further(draws, original, band, distance.mean())
         to_kbps = model.packets_per_second / 1000.0
         price = rate_weights(config, model.qualities, step).to(self.device)[quality_index]
         return SoundPass(
@@ -154,10 +176,20 @@ class CodecTask(SoundTask):
             draws=draws,
             outputs=draws,
             bandwidth_hz=band,
-            distance=distance.mean(),
+            distance=distance,
             price=(price * out.packet_bits * to_kbps).mean(),
-            figures={**parts, "kbps": _by_quality(out.packet_bits_hard * to_kbps, quality_index, model.qualities)},
+            figures={
+                **parts,
+                **extra,
+                "kbps": _by_quality(out.packet_bits_hard * to_kbps, quality_index, model.qualities),
+            },
         )
+
+    def score_further(
+        self, draws: tuple[Tensor, Tensor], original: Tensor, bandwidth_hz: Tensor, distance: Tensor
+    ) -> tuple[Tensor, dict[str, Tensor]]:
+        """The reconstruction loss with what a kind of codec adds to it, and the parts for the log."""
+        return distance, {}
 
 
 def _by_quality(kbps: Tensor, quality_index: Tensor, qualities: int) -> Counted:

@@ -13,19 +13,14 @@ from streamcodec.models.step_modules import DecoderStep, EncoderStep
 from streamcodec.models.torch_weights import load_weights
 
 
-def codec_of(model: ShippedModel) -> tuple[NeuralCodec, Tensor]:
-    """The networks in float32, and the gains that the model's decoder output is scaled by at each level.
-
-    Raises ModelError where the model's files do not hold what they should.
-
-    Shape: gains ``[qualities + 1, 3 * bins]``.
-    """
+def codec_of(model: ShippedModel) -> NeuralCodec:
+    """The networks in float32; raises ModelError where the model's files do not hold what they should."""
     codec = NeuralCodec(model.config)
-    gains = torch.ones(model.config.qualities + 1, 3 * model.config.bins)
-    load_weights(EncoderStep(codec.encoder), model.encoder_path)
-    load_weights(DecoderStep(codec.decoder, gains), model.decoder_path)
+    weights = model.load_weights()
+    load_weights(EncoderStep(codec.encoder), weights)
+    load_weights(DecoderStep(codec.decoder), weights)
     _fill_entropy_model(codec, model)
-    return codec, gains
+    return codec
 
 
 @torch.no_grad()

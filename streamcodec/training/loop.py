@@ -31,10 +31,12 @@ class RunLimits:
     """How long a run lasts (whichever bound is met first) and how often it writes.
 
     ``patience`` stops a run after that many validations without a better score; the best weights are in ``best.pt``.
+    ``until_progress`` stops it early, where it stands on its way to those bounds: another call goes on.
     """
 
     minutes: float = math.inf
     max_steps: int | None = None
+    until_progress: float = 1.0
     checkpoint_minutes: float = 3.0
     checkpoint_steps: int | None = None
     validation_steps: int | None = None
@@ -188,7 +190,7 @@ class TrainingLoop:
             if limits.max_steps is not None:
                 progress = max(progress, self.step / limits.max_steps)
             progress = self.distributed.agree(progress)
-            if progress >= 1.0:
+            if progress >= min(limits.until_progress, 1.0):
                 break
             window.add(self.train_step(progress))
             if window.steps == limits.log_steps:

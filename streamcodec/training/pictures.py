@@ -9,6 +9,7 @@ import matplotlib
 import numpy as np
 import torch
 
+from streamcodec.codec.files.output_file import save_figure
 from streamcodec.models.codec import context_available
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.losses import TERMS
@@ -39,7 +40,7 @@ def draw_curves(folder: Path) -> None:
     for quality_index in range(kbps.shape[1]):
         right.semilogy(steps, kbps[:, quality_index], color=colours[quality_index], linewidth=0.7)
     right.set(xlabel="step", title="kbps of each level, coarse (dark) to fine (bright)")
-    figure.savefig(folder / "curves.png", dpi=90)
+    save_figure(figure, folder / "curves.png", dpi=90)
     pyplot.close(figure)
 
 
@@ -75,5 +76,5 @@ def draw_samples(task: CodecTask, path: Path, segments: int = 3) -> None:
                 vmax=-30,
             )
             axis.set(title=name, ylabel="Hz")
-    figure.savefig(path, dpi=80)
+    save_figure(figure, path, dpi=80)
     pyplot.close(figure)

@@ -1,155 +1,200 @@
-"""What a model must be measured for before it is shipped: the rate of each level, and what coding adds to it."""
+"""A model from trained checkpoints, by one command and to the byte the same again.
+
+Example::
+
+    python -m streamcodec.training.release recipe.toml models/mine
+
+Average, export, measure the rate of every quality index, even out bands, fit the spectral-envelope filter, measure
+quality and cost, write the card. What is in ``model.json`` is written here and nowhere else; ``docs/releases.md``
+describes the recipe.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+import argparse
+import math
+import sys
+import tempfile
+from dataclasses import asdict, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
-import soundfile
-import soxr
-import torch
-from numpy.typing import NDArray
 
-from streamcodec.codec.neural.encoder import DEFAULT_KEY_PERIOD_S, LatentAnalysis, PacketCoder
-from streamcodec.codec.neural.model import LatentContext, NeuralModel
-from streamcodec.codec.packet import Packet, PacketFlags, Tier
-from streamcodec.models.codec import NeuralCodec, context_available
-from streamcodec.models.entropy import bits
-from streamcodec.training.data import AUDIO_SUFFIXES, DatasetError
+from native_dsp.filters.envelope_network import EnvelopeWeights
+from native_dsp.filters.post_filter import PostFilterParameters
+from streamcodec.codec.neural.model import forget_models, open_runtime
+from streamcodec.errors import StreamcodecError
+from streamcodec.evaluation.clips import read_clips
+from streamcodec.evaluation.latency.link import Link, run
+from streamcodec.evaluation.latency.summary import summarise
+from streamcodec.evaluation.own import streamcodec_systems
+from streamcodec.evaluation.run import evaluate
+from streamcodec.models.codec import NeuralCodec
+from streamcodec.models.post_filter_file import POST_FILTER_FILE, stored_form, write_post_filter
+from streamcodec.models.shipped import ShippedModel, read_model, write_description
+from streamcodec.runtime.backend import choose, installed
+from streamcodec.runtime.describe import processor_name
+from streamcodec.training.band_gains import measure_band_gains_db
+from streamcodec.training.card import CARD, card_of
+from streamcodec.training.coded_rate import MODES, entropy_gaps, kbps_by_quality, latents_of, read_speech
+from streamcodec.training.data import SegmentSource, build_cache
+from streamcodec.training.export import export_model, load_checkpoint, post_filter_of_training, training_facts
+from streamcodec.training.level_fit import QUALITY_PASSES, SEGMENT_PACKETS, examples_of, fit
+from streamcodec.training.post_filter import LOW_NOISE_GAINS, PITCH_STRENGTHS, post_filter_parameters
+from streamcodec.training.recipe import EnvelopeRecipe, MeasureRecipe, Recipe, read_recipe
+from streamcodec.training.task import TrainingError
 
-MODES = ("independent", "stream")
+COST_RATE_HZ, COST_BPS = 24_000, 6_000.0
+WARM_UP_PACKETS = 100
 
 
-def read_speech(folder: Path, sample_rate_hz: int) -> list[NDArray[np.float32]]:
-    """Every sound under a folder as mono at one rate; raises DatasetError if there is none."""
-    clips = []
-    for file in sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES):
-        samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
-        clips.append(np.asarray(soxr.resample(samples.mean(axis=1), rate, sample_rate_hz), np.float32))
-    if not clips:
-        raise DatasetError(f"no .wav, .flac or .ogg file under {folder}; give a folder of speech")
-    return clips
+def release(recipe: Recipe, folder: Path) -> ShippedModel:
+    """Make the model of a recipe in ``folder``, whose name is the model's; a model that was there is replaced.
 
-
-def latents_of(runtime: NeuralModel, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
-    """What the shipped encoder makes of each clip.
-
-    Shape: clips ``[n]`` at the model's rate -> ``[packets, latents]`` each.
+    Raises TrainingError, DatasetError, EvaluationError.
     """
-    samples = runtime.model.config.frame_samples
-    found = []
-    for clip in clips:
-        analysis = LatentAnalysis(runtime)
-        blocks = clip[: clip.size // samples * samples].reshape(-1, samples)
-        found.append(np.stack([analysis.step(block).copy() for block in blocks]))
-    return found
-
-
-def independent_packets(runtime: NeuralModel, latents: NDArray[np.float32], quality_index: int) -> Iterator[Packet]:
-    """Packets of one level that decode without each other.
-
-    Shape: latents ``[packets, latents]``.
-    """
-    coder, context = PacketCoder(runtime), LatentContext(runtime.model.config.latents)
-    for k, packet in enumerate(latents):
-        context.forget()
-        yield Packet(
-            Tier.NEURAL, k, k, quality_index, PacketFlags.KEY, coder.code(packet[None], quality_index, context)
-        )
-
-
-def key_packets(mode: str, packets: int, packets_per_second: float) -> NDArray[np.bool_]:
-    """Which packets lean on none before them.
-
-    Shape: output ``[packets]``.
-    """
-    period = 1 if mode == "independent" else round(DEFAULT_KEY_PERIOD_S * packets_per_second)
-    keys: NDArray[np.bool_] = np.arange(packets) % period == 0
-    return keys
-
-
-def kbps_by_quality(runtime: NeuralModel, latents: Sequence[NDArray[np.float32]]) -> dict[str, list[float]]:
-    """Mean payload rate of every level in both packet modes, whole bytes per packet.
-
-    Shape: latents as :func:`latents_of` gives them.
-    """
-    qualities = range(runtime.model.config.qualities)
-    rates = {
-        mode: [coded_kbps(runtime, latents, quality_index, mode).whole_bytes for quality_index in qualities]
-        for mode in MODES
+    codec = load_checkpoint(*recipe.checkpoints)
+    config = codec.config
+    clips = read_speech(recipe.rates, config.sample_rate_hz)
+    facts: dict[str, Any] = {
+        "training": training_facts(recipe.checkpoints[0], recipe.checkpoints[1:]),
+        # Known only when packets have been coded, which takes a model.
+        "kbps_by_quality": {mode: [1.0 + k for k in range(config.qualities)] for mode in MODES},
     }
-    return {mode: [round(float(v), 3) for v in np.maximum.accumulate(rates[mode])] for mode in MODES}
+    export_model(codec, folder, facts, _start_of_post_filter(recipe, codec), recipe.int8)
+    model = read_model(folder)
+    runtime = open_runtime(model)
+    latents = latents_of(runtime, clips)
+    facts["kbps_by_quality"] = kbps_by_quality(runtime, latents)
+    facts["entropy_gap"] = entropy_gaps(
+        codec, runtime, latents, range(0, config.qualities, max(recipe.gap_stride, 1))
+    )
+    if recipe.post_filter.band_gains is not None:
+        model = replace(model, post_filter=_evened_out(recipe, model))
+    if recipe.envelope is not None:
+        envelope, facts["envelope_fit"] = _fitted_envelope(recipe.envelope, model)
+        model = replace(model, post_filter=model.post_filter._replace(envelope=envelope))
+    write_post_filter(model.post_filter, folder / POST_FILTER_FILE)
+    write_description(folder, config, recipe.int8, facts)
+    if recipe.measure is not None:
+        facts |= _measured(recipe.measure, folder)
+        write_description(folder, config, recipe.int8, facts)
+    forget_models()
+    model = read_model(folder)
+    (folder / CARD).write_text(card_of(model, recipe.card), encoding="utf-8")
+    return model
 
 
-@dataclass(frozen=True)
-class CodedRate:
-    """Rate of the same packets, by the integer tables and as bytes."""
-
-    tables: float
-    whole_bytes: float
-
-
-def coded_kbps(
-    runtime: NeuralModel, latents: Sequence[NDArray[np.float32]], quality_index: int, mode: str
-) -> CodedRate:
-    """Code every packet at one level."""
-    config, coder = runtime.model.config, PacketCoder(runtime)
-    predicted = coded = 0.0
-    for clip in latents:
-        context = LatentContext(config.latents)
-        for key, packet in zip(key_packets(mode, len(clip), config.packets_per_second), clip, strict=True):
-            if key:
-                context.forget()
-            predicted += coder.cost_bits(packet[None], quality_index, context)
-            coded += 8 * len(coder.code(packet[None], quality_index, context))
-    scale = config.packets_per_second / 1000.0 / sum(len(clip) for clip in latents)
-    return CodedRate(predicted * scale, coded * scale)
+def _start_of_post_filter(recipe: Recipe, codec: NeuralCodec) -> PostFilterParameters:
+    """The post-filter of training if that had gains, else one of the recipe's curves."""
+    trained, wanted = post_filter_of_training(recipe.checkpoints[0]), recipe.post_filter
+    made = post_filter_parameters(
+        codec.config, wanted.low_noise_gains or LOW_NOISE_GAINS, wanted.pitch_strengths or PITCH_STRENGTHS
+    )
+    if bool((trained.band_gains == 1.0).all() and (trained.noise_gains == 1.0).all()):
+        return made
+    if wanted.band_gains is not None or wanted.low_noise_gains is not None:
+        raise TrainingError(
+            f"{recipe.checkpoints[0]} was trained through the gains of the model that it started from, which even "
+            "out its bands already; leave band_gains and low_noise_gains out"
+        )
+    return trained if wanted.pitch_strengths is None else trained._replace(pitch_strengths=made.pitch_strengths)
 
 
-@torch.no_grad()
-def cross_entropy_kbps(
-    codec: NeuralCodec, latents: Sequence[NDArray[np.float32]], quality_index: int, mode: str
-) -> float:
-    """What the float entropy model says that the same packets hold: the rate that training lowers."""
-    bits_in_all = 0.0
-    for clip in latents:
-        packets = len(clip)
-        qualities = torch.full((1, packets), quality_index)
-        dequantized, _, indices = codec.quantizer(torch.from_numpy(clip)[None], qualities)
-        available = context_available(1, packets, mode)
-        for k in np.flatnonzero(key_packets(mode, packets, codec.config.packets_per_second)):
-            for age in range(available.shape[-1]):
-                available[0, k : k + age + 1, age] = False
-        step = codec.quantizer.steps(qualities)
-        location, log2_scale = codec.entropy(dequantized, qualities, available)
-        bits_in_all += float(bits(indices, location / step, log2_scale - torch.log2(step)).sum())
-    packets_in_all = sum(len(clip) for clip in latents)
-    return bits_in_all * codec.config.packets_per_second / 1000.0 / packets_in_all
+def _evened_out(recipe: Recipe, model: ShippedModel) -> PostFilterParameters:
+    """Gains that undo what bands are too loud or too quiet by on the speech of ``band_gains``."""
+    wanted = recipe.post_filter
+    assert wanted.band_gains is not None
+    clips, runtime = read_speech(wanted.band_gains, model.config.sample_rate_hz), open_runtime(model)
+    found_db = measure_band_gains_db(runtime, clips, latents_of(runtime, clips))
+    gains = post_filter_parameters(model.config, wanted.low_noise_gains or LOW_NOISE_GAINS, band_gains_db=found_db)
+    return model.post_filter._replace(band_gains=gains.band_gains, noise_gains=gains.noise_gains)
 
 
-def entropy_gaps(
-    codec: NeuralCodec, runtime: NeuralModel, latents: Sequence[NDArray[np.float32]], qualities: Sequence[int]
-) -> list[dict[str, float | str]]:
-    """How much the integer tables, and then whole bytes, add to the cross-entropy of the float model.
+def _fitted_envelope(recipe: EnvelopeRecipe, model: ShippedModel) -> tuple[EnvelopeWeights, dict[str, Any]]:
+    """Weights of the spectral-envelope filter for this decoder, as they are stored; and what the fit left over."""
+    config = model.config
+    with tempfile.TemporaryDirectory() as cache:
+        source = SegmentSource(
+            build_cache(list(recipe.data), Path(cache), config.sample_rate_hz),
+            SEGMENT_PACKETS * config.frame_samples,
+            config.sample_rate_hz,
+            recipe.seed,
+        )
+        segments, _ = source.batch(0, recipe.segments)
+    passes = np.minimum(
+        np.asarray(QUALITY_PASSES)[np.arange(len(segments)) % len(QUALITY_PASSES)], config.qualities - 1
+    )
+    examples = examples_of(open_runtime(model), segments, passes, recipe.seed)
+    if not len(examples.band_energy):
+        raise TrainingError("there is no voice in envelope.data to fit the spectral-envelope filter to")
+    weights, after, before = fit(
+        examples, config.sample_rate_hz, recipe.steps, recipe.hidden, recipe.frame_hidden, recipe.seed
+    )
+    fitted = {"frames": len(examples.band_energy), "mean_square_before": before, "mean_square_after": after}
+    rounded = {name: round(float(value), 4) for name, value in fitted.items() if name != "frames"}
+    settings = {name: value for name, value in asdict(recipe).items() if name != "data"}
+    return stored_form(weights), {**settings, "frames": fitted["frames"], **rounded}
 
-    One row per level and packet mode: ``cross_entropy_kbps``, ``tables_kbps``, ``bytes_kbps``; ``stream_saving`` in
-    the rows of stream mode is the share of the independent packets' bytes that context saves.
-    """
-    rows: list[dict[str, float | str]] = []
-    for quality_index in qualities:
-        alone = coded_kbps(runtime, latents, quality_index, "independent").whole_bytes
-        for mode in MODES:
-            coded = coded_kbps(runtime, latents, quality_index, mode)
-            row: dict[str, float | str] = {
-                "level": quality_index,
-                "mode": mode,
-                "cross_entropy_kbps": round(cross_entropy_kbps(codec, latents, quality_index, mode), 3),
-                "tables_kbps": round(coded.tables, 3),
-                "bytes_kbps": round(coded.whole_bytes, 3),
+
+def _measured(recipe: MeasureRecipe, folder: Path) -> dict[str, Any]:
+    """Figures on speech, and if asked for the cost on this machine."""
+    forget_models()
+    name = str(folder.resolve())
+    clips = read_clips(recipe.speech, ["speech"])
+    report = evaluate(clips, streamcodec_systems(recipe.kbps, name), recipe.metrics, recipe.workers)
+    facts: dict[str, Any] = {
+        "figures": [
+            {
+                "packets": report.systems[row.system].split(", ", 1)[1],
+                "nominal_kbps": row.nominal_kbps,
+                "kbps": round(row.payload_kbps, 2),
+                "clips": row.clips,
+                "scores": {
+                    metric: [round(value, 3) for value in (found.mean, found.half_width) if math.isfinite(value)]
+                    for metric, found in row.scores.items()
+                    if found.count
+                },
             }
-            if mode == "stream":
-                row["stream_saving"] = round(1.0 - coded.whole_bytes / alone, 4)
-            rows.append(row)
-    return rows
+            for row in report.summaries("speech")
+        ]
+    }
+    if recipe.cost_frames:
+        facts["cost"] = _cost(name, recipe.cost_frames)
+    return facts
+
+
+def _cost(name: str, frames: int) -> dict[str, Any]:
+    link = Link(COST_RATE_HZ, COST_BPS, "independent", name)
+    run([link], WARM_UP_PACKETS)
+    times = summarise(run([link], max(10, frames // 2)).total_ms)
+    backend = choose("auto").backend
+    version = installed("numba" if backend == "compiled" else backend)
+    return {
+        "p50_ms": round(times["p50_ms"], 3),
+        "p99_ms": round(times["p99_ms"], 3),
+        "measured": "per 10 ms of sound, encode and decode, one thread, "
+        f"{processor_name()}, {backend} {version} (streamcodec bench)",
+    }
+
+
+def main() -> int:
+    """Read the recipe and make the model."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("recipe", type=Path, help="TOML file, see docs/releases.md")
+    parser.add_argument("folder", type=Path, help="model folder to write; its name is the model's name")
+    arguments = parser.parse_args()
+    try:
+        model = release(read_recipe(arguments.recipe), arguments.folder)
+    except (StreamcodecError, RuntimeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    rates = model.kbps_by_quality("independent")
+    size = f"{model.size_bytes / 1e6:.2f} MB"
+    print(f"{model.folder}: {size}, {rates[0]:.2f} to {rates[-1]:.2f} kbps, bitstream {model.fingerprint}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -17,8 +17,8 @@ import pytest
 import soundfile
 
 from streamcodec.cli.call_keys import MicrophoneSwitch, keys
-from tests.cli.test_network_commands import COMMAND, finish, start
-from tests.net.test_relay import run, until
+from tests.helpers.commands import COMMAND, finish, start
+from tests.helpers.relay import run, until
 
 pytest.importorskip("aiortc")
 pty = pytest.importorskip("pty")

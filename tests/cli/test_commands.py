@@ -186,7 +186,7 @@ def test_models_lists_what_is_in_the_box(capsys: pytest.CaptureFixture[str]) -> 
         (["info", __file__], "does not begin with 'SCF1'"),
         (["encode", __file__, "a.sc"], "as sound"),
         (["encode", "SPEECH", "a.sc", "--kbps", "500"], "bits per second"),
-        (["encode", "SPEECH", "no/such/folder/a.sc"], "cannot open"),
+        (["encode", "SPEECH", "no/such/folder/a.sc"], "cannot write"),
         (["roundtrip", "SPEECH", "a.wav", "--loss", "0.9", "--burst", "1"], "bursts longer"),
         (["roundtrip", "SPEECH", "a.xyz"], "cannot write"),
         (["encode", "SPEECH", "a.sc", "--model", "none"], "no usable model"),

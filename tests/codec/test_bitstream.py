@@ -13,7 +13,7 @@ from streamcodec import FileFormatError, Tier, decode_file, encode_file
 from streamcodec.cli import main
 from streamcodec.codec.bitstream import bitstream_of, bitstreams_read
 from streamcodec.codec.files.container import MAGIC, FileReader
-from streamcodec.codec.tiers import tier_name
+from streamcodec.codec.options import tier_name
 from streamcodec.models.shipped import load_model
 
 
@@ -66,6 +66,11 @@ def test_fingerprint_follows_what_payloads_depend_on() -> None:
     changed.flat[0] += 1
     assert replace(model, entropy={**tables, name: changed}).fingerprint != model.fingerprint
     assert replace(model, config=replace(model.config, qualities=15)).fingerprint != model.fingerprint
-    assert replace(model, encoder_path=Path("another")).fingerprint == model.fingerprint
+    assert replace(model, folder=Path("another")).fingerprint == model.fingerprint
     assert bitstreams_read() == {bitstream_of(tier) for tier in Tier}
     assert len(bitstreams_read()) == 3
+
+
+def test_the_shipped_fingerprint_is_what_files_and_calls_carry() -> None:
+    """A literal, so that renamed fields or stored forms cannot turn files in the world into foreign ones."""
+    assert load_model().fingerprint == "3202ebc1"

@@ -13,9 +13,10 @@ from numpy.typing import NDArray
 from native_dsp.coding import range_coder
 from streamcodec import StreamEncoder
 from streamcodec.codec.neural import entropy
+from streamcodec.codec.neural.analysis import LatentAnalysis
 from streamcodec.codec.neural.decoder import NeuralDecoder
-from streamcodec.codec.neural.encoder import LatentAnalysis, PacketCoder
 from streamcodec.codec.neural.model import LatentContext, load_runtime
+from streamcodec.codec.neural.packet_coder import PacketCoder
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 Float32Array = NDArray[np.float32]

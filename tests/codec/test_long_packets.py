@@ -10,8 +10,8 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcodec import AudioFormatError, Packet, PacketError, StreamDecoder, StreamEncoder
+from streamcodec.codec.neural.analysis import LatentAnalysis
 from streamcodec.codec.neural.decoder import NeuralDecoder
-from streamcodec.codec.neural.encoder import LatentAnalysis
 from streamcodec.codec.neural.entropy import STEP_BITS
 from streamcodec.codec.neural.model import load_runtime
 from streamcodec.models.shipped import DEFAULT_MODEL
@@ -92,7 +92,7 @@ def test_coarser_copies_hold_as_many_frames(speech: Float32Array) -> None:
         assert len(payload) < len(packet.payload)
         rebuilt = dataclasses.replace(packet, quality_index=quality_index, payload=payload)
         assert all(decoder.indices_of(frame) is not None for frame in rebuilt.each_frame())
-    assert encoder.encode_redundant(packets[-9]) is None
+    assert encoder.encode_redundant(packets[-10]) is None
 
 
 def test_constrained_packets_keep_to_their_share(speech: Float32Array) -> None:
@@ -122,3 +122,59 @@ def test_bad_lengths_are_refused() -> None:
         dataclasses.replace(packet, frames=7)
     with pytest.raises(PacketError, match="send the packet"):
         packet.each_frame()[1].to_bytes()
+
+
+def test_packets_change_length_in_mid_stream_and_the_sound_goes_on(speech: NDArray[np.float32]) -> None:
+    """Same sound, same quality as with packets of one length, nothing lost at the seams, copies still found."""
+    encoder = StreamEncoder(24_000, 9_000)
+    steady = StreamEncoder(24_000, 9_000)
+    lengths = [20, 60, 120, 40, 100, 20, 80]
+    packets = []
+    for index, start in enumerate(range(0, len(speech), 7_001)):
+        encoder.set_packet_ms(lengths[index % len(lengths)])
+        packets += encoder.push(speech[start : start + 7_001])
+    packets += encoder.flush()
+    at = 0
+    for packet in packets:
+        assert packet.sequence == packet.timestamp == at
+        at += packet.frames
+    assert {packet.frames for packet in packets} == {1, 2, 3, 4, 5, 6}
+    last = packets[-1]
+    assert encoder.encode_redundant(packets[-2]) is not None
+    assert encoder.encode_redundant(last) is not None
+    assert encoder.encode_redundant(packets[0]) is None
+    decoder = StreamDecoder(24_000)
+    heard = np.concatenate([decoder.push(packet) for packet in packets])
+    assert decoder.concealed == 0
+    other = StreamDecoder(24_000)
+    as_before = np.concatenate([other.push(packet) for packet in [*steady.push(speech), *steady.flush()]])
+    delay = encoder.delay_samples + decoder.delay_samples
+    errors = [sound[delay : delay + len(speech) - 480] - speech[:-480] for sound in (heard, as_before)]
+    power = [10 * np.log10(np.mean(error**2)) for error in errors]
+    assert power[0] < power[1] + 0.5
+    # A click would stand out of the error.
+    assert np.abs(errors[0]).max() < 1.5 * np.abs(errors[1]).max()
+    kbps = [8e-3 * sum(len(packet.payload) for packet in packets) / (len(speech) / 24_000)]
+    assert kbps[0] == pytest.approx(9.0, rel=0.1)
+
+
+def test_an_exact_tier_keeps_its_length() -> None:
+    with pytest.raises(AudioFormatError, match="neural tier"):
+        StreamEncoder(48_000, tier="lossless").set_packet_ms(20)
+    with pytest.raises(AudioFormatError, match="20, 40"):
+        StreamEncoder(24_000).set_packet_ms(30)
+
+
+def test_a_snapshot_remembers_the_length(speech: NDArray[np.float32]) -> None:
+    encoder = StreamEncoder(24_000, 6_000)
+    encoder.push(speech[:5_000])
+    encoder.set_packet_ms(60)
+    encoder.push(speech[5_000:9_000])
+    state = encoder.state
+    expected = encoder.push(speech[9_000:20_000])
+    other = StreamEncoder(24_000, 6_000)
+    other.state = state
+    assert other.push(speech[9_000:20_000]) == expected
+    encoder.set_packet_ms(20)
+    encoder.state = state
+    assert encoder.push(speech[9_000:20_000]) == expected

@@ -51,7 +51,7 @@ def test_looking_ahead_changes_the_levels_and_nothing_else(speech: Float32Array)
     assert plain.push(speech[:1_000]) == ahead.push(speech[:1_000])
     ahead.plan_constant_quality(speech[1_000:], 1.5)
     # The second one alone knows the level; an encoder told nothing but that must give the same packets.
-    plain._coder._engine._rate.held = ahead._coder._engine._rate.held  # type: ignore[attr-defined]
+    plain._coder._rate.held = ahead._coder._rate.held  # type: ignore[attr-defined]
     assert plain.push(speech[1_000:]) == ahead.push(speech[1_000:])
 
 

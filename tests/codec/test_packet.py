@@ -48,7 +48,8 @@ def test_header_is_ten_bytes() -> None:
 )
 def test_fields_out_of_range_are_refused(bad: dict[str, object]) -> None:
     fields: dict[str, object] = {
-        "tier": Tier.NEURAL, "sequence": 0, "timestamp": 0, "quality_index": 0, "flags": PacketFlags.KEY, "payload": b"",
+        "tier": Tier.NEURAL, "sequence": 0, "timestamp": 0, "quality_index": 0, "flags": PacketFlags.KEY,
+        "payload": b"",
     }  # fmt: skip
     with pytest.raises(PacketError):
         Packet(**{**fields, **bad})  # type: ignore[arg-type]

@@ -18,8 +18,6 @@ SOUND_TOLERANCE = 0.02
 
 
 def make_pool(capacity: int, backend: Backend) -> StreamPool:
-    if backend != "onnxruntime":
-        pytest.importorskip("onnx")
     if backend == "torch":
         pytest.importorskip("torch")
     return StreamPool(capacity, backend=backend)

@@ -10,7 +10,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from streamcodec import StreamDecoder, StreamEncoder, encode_array
+from streamcodec import StreamDecoder, StreamEncoder, decode_array, encode_array
 from streamcodec.codec.neural.rate_control import RateControl, highest_quality_within, quality_index_for_kbps
 
 Float32Array = NDArray[np.float32]
@@ -25,6 +25,20 @@ def test_average_rate_of_a_speech_file_is_what_was_asked(speech_file: Path, mode
     speech, rate_hz = soundfile.read(speech_file, dtype="float32")
     encoded = encode_array(speech, rate_hz, kbps * 1000, mode=mode)
     assert abs(encoded.payload_bps / (kbps * 1000) - 1) < 0.05
+
+
+@pytest.mark.parametrize("peak_dbfs", [-12.0, -42.0])
+def test_a_voice_from_afar_gets_its_rate_too(speech_file: Path, peak_dbfs: float) -> None:
+    speech, rate_hz = soundfile.read(speech_file, dtype="float32")
+    quiet = speech * np.float32(10 ** (peak_dbfs / 20) / np.abs(speech).max())
+    assert encode_array(np.tile(quiet, 2), rate_hz, 6_000).payload_bps == pytest.approx(6_000, rel=0.05)
+
+
+def test_an_offset_takes_no_bits_from_a_voice(speech_file: Path) -> None:
+    speech, rate_hz = soundfile.read(speech_file, dtype="float32")
+    decoded = decode_array(encode_array(0.3 * speech + np.float32(0.05), rate_hz, 6_000))
+    settled = decoded[rate_hz // 2 : -rate_hz // 2]
+    assert abs(settled.mean()) < 0.002
 
 
 @pytest.mark.parametrize("name", ["speech_44k.flac", "music_44k.flac", "environment_48k.flac"])
@@ -47,8 +61,6 @@ def test_constrained_noise_still_decodes() -> None:
 
 
 def test_more_bits_sound_closer(speech: Float32Array) -> None:
-    from streamcodec import decode_array
-
     def error(kbps: float) -> float:
         decoded = decode_array(encode_array(speech, 24_000, kbps * 1000))
         window = np.hanning(512)

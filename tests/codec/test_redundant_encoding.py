@@ -50,7 +50,7 @@ def test_copies_take_fewer_bytes_and_decode_to_the_same_sound(speech: Float32Arr
 def test_copies_reach_eight_packets_back_and_survive_a_restore(speech: Float32Array) -> None:
     encoder = StreamEncoder(24_000, 6_000)
     packets = encoder.push(speech[: 20 * 480])
-    assert [encoder.encode_redundant(packet) is not None for packet in packets] == [False] * 12 + [True] * 8
+    assert [encoder.encode_redundant(packet) is not None for packet in packets] == [False] * 11 + [True] * 9
     twin = StreamEncoder(24_000, 6_000)
     twin.state = encoder.state
     wanted = encoder.encode_redundant(packets[-3])

@@ -301,6 +301,7 @@ def test_headers_of_older_files_are_read() -> None:
         ({"tier": "lossless", "dtx": True}, BitrateError, "neural tier"),
         ({"tier": "lossless", "key_period_s": 0}, AudioFormatError, "key_period_s"),
         ({"tier": "near-lossless", "ratio": 8, "snr_db": 30}, BitrateError, "one rate target"),
+        ({"tier": "near-lossless", "snr_db": 30, "optimise": "perceptual"}, BitrateError, "held with optimise='mse'"),
         ({"tier": "near-lossless", "ratio": -1}, BitrateError, "above 0"),
         ({"tier": "near-lossless", "bitrate_bps": 6}, BitrateError, "4 to 6000 kbps"),
         ({"tier": "near-lossless", "optimise": "other"}, BitrateError, "perceptual"),
@@ -362,3 +363,12 @@ for tier in ("lossless", "near-lossless"):
 assert "onnxruntime" not in sys.modules
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+
+@pytest.mark.parametrize("target_db", [30, 40, 50])
+def test_a_signal_to_noise_ratio_is_held_without_saying_for_what(target_db: int) -> None:
+    time_s = np.arange(2 * 24_000) / 24_000
+    sound = sum(np.sin(2 * np.pi * 220 * k * time_s) / k for k in range(1, 12))
+    sound = (0.1 * sound * (1 + np.sin(2 * np.pi * 3 * time_s))).astype(np.float32)
+    decoded = decode_array(encode_array(sound, 24_000, tier="near-lossless", snr_db=target_db))
+    assert snr_db(sound, decoded) > target_db - 2

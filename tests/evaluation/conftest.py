@@ -10,6 +10,9 @@ import soundfile
 from numpy.typing import NDArray
 from scipy.signal import lfilter
 
+import streamcodec
+from streamcodec.evaluation.alignment import resample
+
 
 def voice(sample_rate_hz: int, seconds: float, seed: int = 0) -> NDArray[np.float64]:
     """A gliding pulse train through three formants, in syllables with pauses, and a little breath noise."""
@@ -30,6 +33,13 @@ def voice(sample_rate_hz: int, seconds: float, seed: int = 0) -> NDArray[np.floa
 def voice_16k() -> NDArray[np.float64]:
     """Two seconds at 16 kHz."""
     return voice(16_000, 2.0)
+
+
+@pytest.fixture(scope="session")
+def speech_16k() -> NDArray[np.float64]:
+    """Five seconds of a read English sentence at 16 kHz."""
+    samples, sample_rate_hz = soundfile.read(Path(streamcodec.__file__).parent / "demo_data" / "speech.flac")
+    return resample(samples, sample_rate_hz, 16_000)
 
 
 @pytest.fixture(scope="session")

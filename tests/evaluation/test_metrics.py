@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import sys
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from streamcodec.evaluation import METRICS, Metric, full_reference, no_reference, select_metrics, spectral
+from streamcodec.evaluation import METRICS, Metric, full_reference, no_reference, select_metrics, spectral, words
 from streamcodec.evaluation.alignment import AlignedPair
 from streamcodec.evaluation.errors import MissingPackageError, UnknownNameError, UnscorableError
+from streamcodec.evaluation.harmonicity import band_pass
 
 Samples = NDArray[np.float64]
 
@@ -28,6 +30,8 @@ BEST = {
     "l1": 0.0,
     "mel16": 0.0,
     "mel24": 0.0,
+    "zimtohrli": 5.0,
+    "speaker": 1.0,
 }
 
 
@@ -42,10 +46,12 @@ def test_an_exact_copy_gets_the_best_score(name: str, voice_16k: Samples) -> Non
     assert score(METRICS[name], voice_16k, voice_16k) == pytest.approx(BEST[name], abs=0.05)
 
 
-NO_REFERENCE = ("dnsmos", "plcmos")
+NO_REFERENCE = ("dnsmos", "plcmos", "distill_mos")
+COARSE = ("words", "speaker", "harmonicity_1_2k", "harmonicity_2_4k", "harmonicity_4_7k")
+"""Tell no small differences."""
 
 
-@pytest.mark.parametrize("name", [name for name in METRICS if name not in NO_REFERENCE])
+@pytest.mark.parametrize("name", [name for name in METRICS if name not in (*NO_REFERENCE, *COARSE)])
 def test_more_noise_scores_worse(name: str, voice_16k: Samples) -> None:
     metric = METRICS[name]
     noise = np.random.default_rng(0).standard_normal(len(voice_16k))
@@ -86,6 +92,65 @@ def test_plcmos_hears_missing_packets_and_repeats_itself(voice_16k: Samples) -> 
     whole = score(METRICS["plcmos"], voice_16k, voice_16k)
     assert score(METRICS["plcmos"], voice_16k, broken.reshape(-1)) < whole
     assert score(METRICS["plcmos"], voice_16k, voice_16k) == whole
+
+
+def test_distill_mos_hears_noise_and_leaves_torchaudio_as_it_was(speech_16k: Samples) -> None:
+    noise = 0.003 * np.random.default_rng(0).standard_normal(len(speech_16k))
+    before = sys.modules.get("torchaudio")
+    clean = score(METRICS["distill_mos"], speech_16k, speech_16k)
+    assert clean == pytest.approx(4.30, abs=0.1)
+    assert METRICS["distill_mos"].function(speech_16k, speech_16k + noise) < clean - 0.5
+    assert sys.modules.get("torchaudio") is before
+    with pytest.raises(UnscorableError, match="Distill-MOS"):
+        METRICS["distill_mos"].function(speech_16k, np.zeros(16_000))
+
+
+def test_a_voice_is_more_like_itself_through_a_telephone_than_like_a_higher_one(speech_16k: Samples) -> None:
+    narrow = band_pass(speech_16k, 100.0, 4_000.0)
+    faster = np.interp(np.arange(0.0, len(speech_16k) - 1, 1.5), np.arange(len(speech_16k)), speech_16k)
+    likeness = score(METRICS["speaker"], speech_16k, narrow)
+    assert likeness > 0.7
+    assert METRICS["speaker"].function(speech_16k, faster) < likeness - 0.1
+    with pytest.raises(UnscorableError, match="silence"):
+        METRICS["speaker"].function(speech_16k, np.zeros(16_000))
+
+
+def test_word_errors_count_what_is_no_longer_heard(speech_16k: Samples) -> None:
+    sentence = speech_16k[:48_000]
+    assert score(METRICS["words"], sentence, sentence) == 0.0
+    heard = words.recognise((32767.0 * sentence).astype("<i2").tobytes())
+    assert {"the", "stars", "cloud"} <= set(heard)
+    assert METRICS["words"].function(sentence, np.zeros(16_000)) == 100.0
+    with pytest.raises(UnscorableError, match="words"):
+        METRICS["words"].function(np.zeros(16_000), sentence)
+
+
+def test_edit_distance_of_known_words() -> None:
+    spoken = ["one", "two", "three", "four"]
+    assert words.edit_distance(spoken, spoken) == 0
+    assert words.edit_distance(spoken, ["one", "three", "four", "five"]) == 2
+    assert words.edit_distance(spoken, []) == 4
+    assert words.edit_distance([], spoken) == 4
+
+
+@pytest.mark.parametrize("name", ["harmonicity_1_2k", "harmonicity_2_4k", "harmonicity_4_7k"])
+@pytest.mark.parametrize("pitch_hz", [95.0, 210.0])
+def test_pulses_are_harmonic_and_noise_in_their_place_is_not(name: str, pitch_hz: float) -> None:
+    seconds = np.arange(24_000) / 16_000
+    pulses = np.sum([np.cos(2 * np.pi * k * pitch_hz * seconds) for k in range(1, int(7_900 / pitch_hz))], axis=0)
+    noise = np.random.default_rng(3).standard_normal(len(pulses)) * np.std(pulses)
+    metric = METRICS[name]
+    assert metric.score(AlignedPair(pulses, 16_000, pulses, 16_000)) > 0.94
+    assert metric.function(pulses, noise) < 0.2
+    half = metric.function(pulses, pulses + noise)
+    assert 0.3 < half < 0.7
+
+
+def test_harmonicity_has_no_value_where_nothing_is_voiced() -> None:
+    noise = np.random.default_rng(4).standard_normal(16_000)
+    for sound in (noise, np.zeros(16_000), np.zeros(100)):
+        with pytest.raises(UnscorableError, match="voiced"):
+            METRICS["harmonicity_1_2k"].function(sound, sound)
 
 
 @settings(max_examples=30, deadline=None)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streamcodec.evaluation.full_reference import si_sdr_db
 from streamcodec.evaluation.libopus import (
     LIBRARY_VARIABLE,
+    DredReader,
     OpusDecoder,
     OpusEncoder,
     OpusError,
@@ -137,3 +138,46 @@ def test_forced_wideband_carries_more_than_narrowband_at_a_low_rate(voice_16k: S
         return float(np.sum(np.abs(np.fft.rfft(decoded)[len(decoded) // 4 :]) ** 2))
 
     assert energy_above_4_khz("wide") > 10 * energy_above_4_khz("narrow")
+
+
+def test_deep_redundancy_is_refused_in_a_sentence_where_the_build_has_none() -> None:
+    library = load_libopus()
+    if library.has_deep_redundancy:
+        assert DredReader(library, 16_000).read(b"\x00" * 20, 16_000) == 0
+        return
+    with pytest.raises(OpusError, match="without DRED"):
+        DredReader(library, 16_000)
+    with pytest.raises(OpusError, match="deep redundancy"):
+        OpusEncoder(library, OpusSettings(dred_ms=100), 24_000)
+
+
+@pytest.mark.skipif(
+    find_library() is None or not load_libopus().has_deep_redundancy,
+    reason="this libopus has no DRED; bench/build_opus.sh builds one, STREAMCODEC_LIBOPUS names it",
+)
+def test_deep_redundancy_brings_lost_packets_back(voice_16k: Samples) -> None:
+    settings = OpusSettings(
+        sample_rate_hz=16_000, application="voip", bandwidth="wide", dred_ms=200, expected_loss_percent=20,
+        decoder_complexity=7,
+    )  # fmt: skip
+    packets = packets_of(np.tile(voice_16k, 2), settings, 32_000)
+    reader = DredReader(load_libopus(), 16_000)
+    frame = settings.frame_samples
+    assert np.median([reader.read(packet, 16_000) for packet in packets]) >= 3 * frame
+    whole, mended, concealed = (OpusDecoder(load_libopus(), settings) for _ in range(3))
+    errors: list[list[float]] = [[], []]
+    for index, packet in enumerate(packets[:-2]):
+        reference = whole.decode(packet)
+        lost = index % 8 in (4, 5)
+        reader.read(packets[index + 2 - index % 8 % 2], 16_000)
+        sounds = (
+            mended.decode_dred(reader, (2 - index % 8 % 2) * frame) if lost else mended.decode(packet),
+            concealed.decode(None if lost else packet),
+        )
+        if lost and index > 16:
+            spectrum = np.log(np.abs(np.fft.rfft(reference * np.hanning(frame))) + 1e-3)
+            for total, sound in zip(errors, sounds, strict=True):
+                total.append(
+                    float(np.abs(np.log(np.abs(np.fft.rfft(sound * np.hanning(frame))) + 1e-3) - spectrum).mean())
+                )
+    assert np.mean(errors[0]) < 0.9 * np.mean(errors[1])

@@ -40,7 +40,7 @@ class FakeEncoder:
         return Packet(Tier.NEURAL, number, number, FINE, PacketFlags.KEY, payload)
 
 
-def encode_redundant(packet: Packet) -> tuple[int, bytes]:
+def encode_redundant(packet: Packet, share: float) -> tuple[int, bytes]:
     """Every sixteenth sample."""
     return COARSE, packet.payload[::4]
 

@@ -9,6 +9,7 @@ import asyncio
 import json
 import sys
 import time
+from pathlib import Path
 
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import PacketError
@@ -19,6 +20,17 @@ from streamcodec.net.webrtc import WebRtcConfig
 from tests.helpers.simulation import packet
 
 READY = b"ready"
+ETHERNET_BYTES = 14
+
+
+def device_bytes(name: str = "veth0") -> tuple[int, int] | None:
+    """Bytes of IP packets (sent, received) of a network device since it was made; None where there is none."""
+    for line in Path("/proc/net/dev").read_text().splitlines():
+        device, _, fields = line.partition(":")
+        if device.strip() == name:
+            values = [int(field) for field in fields.split()]
+            return values[8] - ETHERNET_BYTES * values[9], values[0] - ETHERNET_BYTES * values[1]
+    return None
 
 
 async def main(url: str, room_name: str, key: str, count: int, direct: bool) -> None:
@@ -51,8 +63,12 @@ async def main(url: str, room_name: str, key: str, count: int, direct: bool) -> 
             await asyncio.sleep(0.02)
         for _ in range(5):
             room.send(READY)
+        await asyncio.sleep(0.2)
         start_s = time.monotonic()
+        device, meter = device_bytes(), room.wire_bytes
         for tick in range(count + 20):
+            if tick == count:
+                counted, metered = device_bytes(), room.wire_bytes
             if tick < count:
                 room.send(packet(tick).to_bytes())
             decision = buffer.get(time.monotonic() * 1_000.0)
@@ -69,6 +85,8 @@ async def main(url: str, room_name: str, key: str, count: int, direct: bool) -> 
                     "paths": list(room.paths.values()),
                     "damaged": damaged,
                     "unopened": room.stats.unopened,
+                    "device_bytes": counted and device and [b - a for a, b in zip(device, counted, strict=True)],
+                    "meter_bytes": [metered.sent - meter.sent, metered.received - meter.received],
                 }
             )
         )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from streamcodec.models.config import NeuralConfig
-from streamcodec.training.release import MODES
+from streamcodec.training.coded_rate import MODES
 from streamcodec.training.schedule import TrainingConfig
 
 TINY = NeuralConfig(
@@ -20,4 +20,4 @@ TINY = NeuralConfig(
 SETTINGS = TrainingConfig(
     batch_segments=2, segment_packets=12, initial_segments=24, warmup_steps=2, rate_warmup_steps=2
 )
-FACTS: dict[str, object] = {"kbps_by_level": {mode: [1.0 + k for k in range(TINY.qualities)] for mode in MODES}}
+FACTS: dict[str, object] = {"kbps_by_quality": {mode: [1.0 + k for k in range(TINY.qualities)] for mode in MODES}}

@@ -12,7 +12,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcodec.live import LoopbackConfig, LoopbackEngine
-from streamcodec.live.sound_devices import Loudspeaker, Microphone, SoundDevices
+from streamcodec.live.sound_devices import Loudspeaker, Microphone
 from streamcodec.live.wake_up import WakeUp
 from tests.helpers.traced_memory import traced_stretches
 
@@ -46,8 +46,7 @@ def halves() -> Callback:
 CALLBACKS_OF = {
     "loopback": lambda: loopback(record=False),
     "loopback that records": lambda: loopback(record=True),
-    "call": lambda: SoundDevices(48_000).callback,
-    "one direction": halves,
+    "call": halves,
 }
 
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-import samplerate
 import soundfile
+import soxr
 from numpy.typing import NDArray
 
 from streamcodec.errors import StreamcodecError
@@ -23,7 +23,7 @@ Samples = NDArray[np.float32]
 
 
 def at_rate(sound: Samples, rate_hz: int) -> Samples:
-    return np.asarray(samplerate.resample(sound, rate_hz / 24_000, "sinc_fastest"), np.float32)
+    return np.asarray(soxr.resample(sound, 24_000, rate_hz), np.float32)
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +54,7 @@ def test_nothing_is_dropped_lost_or_concealed(talk: Samples) -> None:
     assert stats.lost == stats.late == stats.concealed == stats.underruns == 0
     assert stats.dropped_ms == 0.0
     assert stats.payload_bps == pytest.approx(6_000, rel=0.15)
-    assert stats.wire_bps > stats.payload_bps + 50 * 8 * 90
+    assert stats.wire_bps == pytest.approx(stats.payload_bps + 50 * 8 * 52, rel=0.02)
     lag = round(stats.delay.total_ms * 48)
     assert np.corrcoef(talk[: len(played) - lag], played[lag:])[0, 1] > 0.7
 
@@ -212,7 +212,7 @@ def test_recording_holds_what_went_in_and_what_was_played(talk: Samples, tmp_pat
 def test_a_recording_that_cannot_be_written_says_so(tmp_path: Path) -> None:
     engine = LoopbackEngine(record=True)
     assert engine.recorded is not None
-    with pytest.raises(StreamcodecError, match="cannot write the recording"):
+    with pytest.raises(StreamcodecError, match="cannot write"):
         Recorder(tmp_path / "no" / "folder.wav", 48_000, engine.recorded)
 
 

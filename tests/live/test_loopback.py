@@ -228,3 +228,29 @@ def test_without_portaudio_one_line_says_what_to_install(
 def test_the_live_folder_imports_without_sounddevice() -> None:
     code = "import sys; sys.modules['sounddevice'] = None; import streamcodec.live, streamcodec.live.meter"
     subprocess.run([sys.executable, "-c", code], check=True, timeout=60)
+
+
+def test_the_summary_tells_of_the_loopback_while_it_ran(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Once the device has ended buffers run empty: the meter said 196 ms and the summary 136."""
+    import streamcodec.live
+    from streamcodec.cli import loopback_command
+    from streamcodec.live.engine import DelaySplit
+
+    running = replace(LoopbackEngine().stats(), delay=DelaySplit(50.0, 20.0, 26.0, 100.0))
+
+    class Ended:
+        def __init__(self, *_: object, **__: object) -> None:
+            self.stats = running
+
+        def __enter__(self) -> Ended:
+            return self
+
+        def __exit__(self, *_: object) -> None:
+            self.stats = replace(running, delay=DelaySplit(50.0, 20.0, 26.0, 40.0))
+
+    monkeypatch.setattr(streamcodec.live, "Loopback", Ended)
+    monkeypatch.setattr(loopback_command, "watch", lambda *_, **__: None)
+    assert main(["loopback", "--seconds", "1"]) == 0
+    assert "delay 196 ms" in capsys.readouterr().out

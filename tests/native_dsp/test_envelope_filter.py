@@ -1,4 +1,4 @@
-"""Level filter: voiced blocks come to the levels that its network asks for, and all else is left alone."""
+"""Spectral-envelope filter: voiced blocks come to the levels that its network asks for; all else is left alone."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ from native_dsp.filters.envelope_filter import (
     make_envelope_filter,
 )
 from native_dsp.filters.envelope_network import (
+    AMPLITUDE_FLOOR,
     BINS,
     BLOCKS,
     HOPS,
     LARGEST_DIFFERENCE,
+    LOG_OFFSET,
     LOWEST_BIN,
     PAST_BLOCKS,
     REACH,
-    STORED_BINS,
-    STORED_FLOOR,
-    STORED_MIDDLE,
+    SPECTRUM_BINS,
     TOP_BIN,
     EnvelopeWeights,
     envelope_weight_shapes,
@@ -39,7 +39,7 @@ from native_dsp.filters.envelope_network import (
     no_envelope_weights,
     store_spectrum,
 )
-from tests.native_dsp.test_pitch_filter import decibels, noise
+from tests.helpers.pitch_filter import decibels, noise
 
 RATE_HZ, PACKET, BLOCK = 24_000, 480, 120
 DECODER_BINS = 257
@@ -57,9 +57,9 @@ def asking_for(nepers: float) -> EnvelopeWeights:
     """A network that says the same of whatever it is shown."""
     weights = some_weights()
     return weights._replace(
-        out=np.zeros_like(weights.out),
-        out_bias=np.full(BLOCKS, nepers, np.float32),
-        packet_out=np.zeros_like(weights.packet_out),
+        bin_out=np.zeros_like(weights.bin_out),
+        bin_out_bias=np.full(BLOCKS, nepers, np.float32),
+        frame_out=np.zeros_like(weights.frame_out),
     )
 
 
@@ -77,7 +77,7 @@ def stored_by(packet: int) -> NDArray[np.float32]:
 def filtered(
     sound: Sound, weights: EnvelopeWeights, correlations: NDArray[np.float64], quality: float = 0.2
 ) -> Sound:
-    """The whole sound, packet by packet, with the true future as what comes next; one likeness for each block."""
+    """The whole sound, packet by packet, with the true future as what comes next; one correlation for each block."""
     state = new_filter(weights)
     out = np.array(sound, np.float32)
     longer = np.concatenate([sound, np.zeros(PACKET, np.float32)])
@@ -132,10 +132,10 @@ def reference(sound: Sound, weights: EnvelopeWeights, correlations: NDArray[np.f
         known = (k + 1) * PACKET + BLOCK
         seen = range(BLOCKS * k - PAST_BLOCKS, BLOCKS * (k + 1))
         picture = np.stack([levels(block, known) if block >= -2 else silence for block in seen])
-        real, imaginary, gain = stored_by(k).reshape(HOPS, 3, -1)[..., :STORED_BINS].transpose(1, 0, 2)
-        amplitudes = np.sqrt(real.astype(np.float64) ** 2 + imaginary**2 + STORED_FLOOR**2)
-        stored = np.log(np.concatenate([amplitudes, gain + STORED_FLOOR], axis=1)) + STORED_MIDDLE
-        of_packet = leaky(stored.ravel() @ weights.packet_hidden + weights.packet_hidden_bias) @ weights.packet_out
+        real, imaginary, gain = stored_by(k).reshape(HOPS, 3, -1)[..., :SPECTRUM_BINS].transpose(1, 0, 2)
+        amplitudes = np.sqrt(real.astype(np.float64) ** 2 + imaginary**2 + AMPLITUDE_FLOOR**2)
+        spectrum = np.log(np.concatenate([amplitudes, gain + AMPLITUDE_FLOOR], axis=1)) + LOG_OFFSET
+        of_packet = leaky(spectrum.ravel() @ weights.frame_hidden + weights.frame_hidden_bias) @ weights.frame_out
         changes = np.zeros((BLOCKS, len(bins)))
         for i, middle in enumerate(bins):
             loudness = picture[PAST_BLOCKS:, middle].mean()
@@ -143,8 +143,8 @@ def reference(sound: Sound, weights: EnvelopeWeights, correlations: NDArray[np.f
             near = np.clip(picture[:, around] - loudness, -LARGEST_DIFFERENCE, LARGEST_DIFFERENCE).ravel()
             alike = correlations[BLOCKS * k : BLOCKS * (k + 1)]
             more = [*alike, np.log2((130 + k) / 150), middle / 20, 2 * quality, loudness / 4]
-            hidden = np.concatenate([near, more]) @ weights.hidden + weights.hidden_bias
-            asked = weights.out @ leaky(hidden) + weights.out_bias + of_packet.reshape(BINS, BLOCKS)[i]
+            hidden = np.concatenate([near, more]) @ weights.bin_hidden + weights.bin_hidden_bias
+            asked = weights.bin_out @ leaky(hidden) + weights.bin_out_bias + of_packet.reshape(BINS, BLOCKS)[i]
             certain = np.clip((alike - NOT_VOICED) / (VOICED - NOT_VOICED), 0, 1)
             changes[:, i] = share[i] * np.clip(certain * asked, -LARGEST_CHANGE, LARGEST_CHANGE)
         waves = np.cos(2 * np.pi * np.outer(distance, bins) / FFT_SAMPLES)
@@ -243,8 +243,8 @@ def test_packets_are_of_20_ms() -> None:
         make_envelope_filter(RATE_HZ, 240, make_envelope_features(HOPS, DECODER_BINS, some_weights()))
 
 
-@pytest.mark.parametrize(("hops", "bins"), [(1, DECODER_BINS), (HOPS, STORED_BINS - 1)])
+@pytest.mark.parametrize(("hops", "bins"), [(1, DECODER_BINS), (HOPS, SPECTRUM_BINS - 1)])
 def test_a_decoder_of_another_kind_is_refused(hops: int, bins: int) -> None:
     make_envelope_features(hops, bins, no_envelope_weights())
-    with pytest.raises(ValueError, match=f"2 hops of {STORED_BINS} bins or more"):
+    with pytest.raises(ValueError, match=f"2 hops of {SPECTRUM_BINS} bins or more"):
         make_envelope_features(hops, bins, some_weights())

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 
 from native_dsp.transforms.polyphase import PolyphaseState, low_pass, make_polyphase, resample_block
-from tests.native_dsp.test_pitch_filter import decibels, noise
+from tests.helpers.pitch_filter import decibels, noise
 
 RATES_HZ = [(16_000, 24_000), (24_000, 16_000), (44_100, 24_000), (24_000, 44_100), (48_000, 24_000), (24_000, 8_000)]
 Sound = NDArray[np.float32]

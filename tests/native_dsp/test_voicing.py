@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from native_dsp.filters.pitch_filter import BAND_EDGES_HZ, COARSE_STEP, PITCH_EDGE, low_pass_taps
 from native_dsp.filters.voicing import make_voicing, voicing
-from tests.native_dsp.test_pitch_filter import noise, voice
+from tests.helpers.pitch_filter import noise, voice
 
 RATE_HZ, PACKET = 24_000, 480
 Sound = NDArray[np.float32]

@@ -9,10 +9,9 @@ import sys
 from pathlib import Path
 
 import numpy as np
-import pytest
 
 import native_dsp
-from native_dsp import jit, warm_up
+from native_dsp import warm_up
 from native_dsp.coding.range_coder import (
     decode_symbol,
     decoder_init,
@@ -71,17 +70,3 @@ def test_nothing_compiles_after_warm_up() -> None:
     decoder_init(coder, buffer, encoder_finish(coder, buffer))
     assert decode_symbol(coder, buffer, cdf, 16) == 1
     assert warm_up.compiled_signatures() == before
-
-
-def test_kernels_work_where_no_cache_can_be_written(monkeypatch: pytest.MonkeyPatch) -> None:
-    real_njit = jit.numba.njit
-
-    def njit_without_a_cache_folder(*, cache: bool = False, **options: object) -> object:
-        if cache:
-            raise RuntimeError("cannot cache function: no locator available")
-        return real_njit(**options)
-
-    monkeypatch.setattr(jit.numba, "njit", njit_without_a_cache_folder)
-    with pytest.warns(RuntimeWarning, match="cannot be cached"):
-        double = jit.kernel(lambda x: 2 * x)
-    assert double(21) == 42

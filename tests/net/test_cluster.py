@@ -8,7 +8,7 @@ import shutil
 import socket
 import sys
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -19,46 +19,13 @@ from streamcodec.net.relay.cluster import ClusterConfig, ClusterError, Member, N
 from streamcodec.net.relay.config import RelayConfig
 from streamcodec.net.relay.server import Relay
 from streamcodec.net.signalling import PeerInfo, PeerLeft, Signal
-from tests.net.test_relay import Seat, free_port, raw, run, until
-from tests.net.test_room import Guest
+from tests.helpers.cluster import LocalBackbone, Wire
+from tests.helpers.relay import Seat, free_port, raw, run, until
+from tests.helpers.room import Guest
 
 QUICK = ClusterConfig(heartbeat_s=0.05, death_s=0.4, gather_s=0.03, snapshot_s=0.2)
 NATS_SERVER = shutil.which("nats-server", path=os.environ.get("PATH", "") + ":/usr/sbin:/usr/local/sbin")
 ROOT = Path(__file__).parents[2]
-
-
-class Wire:
-    """What the backbones of one test have in common."""
-
-    def __init__(self) -> None:
-        self.ends: list[LocalBackbone] = []
-
-
-class LocalBackbone:
-    """A backbone within one process."""
-
-    def __init__(self, wire: Wire) -> None:
-        self._wire = wire
-        self._topics: set[str] = set()
-        self.cut = False
-
-    async def start(self, on_message: Callable[[str, bytes], None]) -> None:
-        self._on_message = on_message
-        self._wire.ends.append(self)
-
-    async def stop(self) -> None:
-        self._wire.ends.remove(self)
-
-    async def subscribe(self, topic: str) -> None:
-        self._topics.add(topic)
-
-    async def unsubscribe(self, topic: str) -> None:
-        self._topics.discard(topic)
-
-    def publish(self, topic: str, data: bytes) -> None:
-        for end in self._wire.ends:
-            if end is not self and topic in end._topics and not (self.cut or end.cut):
-                asyncio.get_running_loop().call_soon(end._on_message, topic, data)
 
 
 def relay_on(wire: Wire, config: RelayConfig | None = None) -> Relay:

@@ -8,7 +8,7 @@ import threading
 import pytest
 
 from streamcodec.net.codec_thread import CodecThread
-from tests.net.test_relay import run, until
+from tests.helpers.relay import run, until
 
 
 def test_jobs_run_in_order_away_from_the_loop() -> None:

@@ -14,24 +14,8 @@ from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer, JitterStats
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig, LossModel, NoLoss
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.report import REPORT_BYTES, ReceiverReport, ReceptionMonitor
+from tests.helpers.report import REPORT
 from tests.helpers.simulation import packet
-
-REPORT = ReceiverReport(
-    loss=51 / 255,
-    concealed=0.2,
-    mean_burst_packets=2.5,
-    highest_sequence=65_000,
-    jitter_ms=12.3,
-    queue_ms=45.6,
-    queue_growth_ms_per_s=-17.0,
-    playout_delay_ms=60.0,
-    received_bps=51_200.0,
-    received_packets=123_456,
-    lost_packets=789,
-    made_ms=4_000_000_000,
-    echo_made_ms=3_999_999_000,
-    echo_age_ms=210,
-)
 
 
 def test_a_report_survives_the_wire() -> None:
@@ -179,7 +163,8 @@ def test_a_lossy_path_gets_redundancy_and_keeps_its_rate() -> None:
     call = Call(link(loss=GilbertElliott(GilbertElliottConfig(0.1, 2.0), seed=3), jitter_ms=10.0))
     call.run(30.0)
     rate = call.controller.rate
-    assert rate.redundancy == 3
+    assert rate.redundancy in (2, 3)
+    assert rate.ages[-1] == 5
     assert rate.bitrate_bps > 30_000
     call.link.loss = NoLoss()
     call.run(60.0)
@@ -214,10 +199,13 @@ def test_copies_come_at_once_where_nothing_queues_and_cost_the_primaries_nothing
 
 def test_redundancy_gives_way_before_the_primaries_do() -> None:
     controller = CongestionController(replace(CONFIG, start_bps=2_200))
-    queued = replace(REPORT, queue_ms=40.0, queue_growth_ms_per_s=0.0, loss=0.2, mean_burst_packets=3.0)
-    controller.on_report(queued, 0.0)
+    queued = replace(REPORT, queue_ms=40.0, queue_growth_ms_per_s=20.0, loss=0.2, mean_burst_packets=3.0)
+    assert controller.rate.bitrate_bps == 2_200
+    assert controller.rate.redundancy == len(controller.rate.ages) >= 1
+    for second in range(3):
+        controller.on_report(queued, 1_000.0 * second)
     assert controller.rate.redundancy == 0
-    assert controller.rate.bitrate_bps >= 2_200
+    assert controller.rate.bitrate_bps >= CONFIG.minimum_bps
     assert math.isfinite(controller.rate.bitrate_bps)
     with pytest.raises(BitrateError, match="minimum <= start"):
         CongestionConfig(minimum_bps=9_000)

@@ -19,7 +19,7 @@ from streamcodec import StreamEncoder
 from streamcodec.codec.float_stream import FloatDecoder
 from streamcodec.codec.packet import Packet, PacketFlags, Tier
 from streamcodec.errors import StreamcodecError
-from streamcodec.net.e2e import RoomCipher
+from streamcodec.net.e2e.media import MediaReceiver, MediaSender
 from streamcodec.net.fragments import MAX_PIECE_BYTES, MAX_PIECES, Fragmenter, Reassembler
 from streamcodec.net.jitter_buffer import JitterBuffer
 from streamcodec.net.media import Media, MediaConfig
@@ -43,8 +43,8 @@ from streamcodec.net.signalling import (
 )
 from streamcodec.net.webrtc import DirectLine, WebRtcConfig
 from tests.helpers.fake_codec import FakeEncoder
+from tests.helpers.report import REPORT
 from tests.helpers.simulation import packet
-from tests.net.test_feedback import REPORT
 
 CASES = 100_000
 
@@ -203,7 +203,8 @@ def test_tokens() -> None:
 
 
 def test_sealed_datagrams() -> None:
-    sender, receiver = RoomCipher(bytes(32), "room"), RoomCipher(bytes(32), "room")
+    sender = MediaSender(bytes(32))
+    receiver = MediaReceiver(bytes(32), sender.key)
     seeds = [sender.seal(b"datagram %d" % index) for index in range(8)]
     known = set(seeds)
     parsed, refused = outcomes(receiver.open, (data for data in mutants(seeds, CASES) if data not in known))
@@ -246,7 +247,7 @@ def framed(opcode: Opcode, payload: bytes) -> bytes:
 
 def seat(relay: Relay, session: str) -> tuple[RelayConnection, DeadEnd]:
     """A connection past its websocket handshake, and in the room where there is a session."""
-    connection, transport = RelayConnection(relay), DeadEnd()
+    connection, transport = RelayConnection(relay, relay.gate.come("192.0.2.1", lambda: None)), DeadEnd()
     connection.connection_made(transport)
     connection.data_received(HANDSHAKE)
     if session:
@@ -262,7 +263,9 @@ def fuzz_relay(cases: int, session: str, feed: Feed, seeds: list[bytes]) -> int:
     """Feed mutants to connections that are replaced when they end, beside one listener; returns how many ended."""
 
     async def run() -> int:
-        relay = Relay(RelayConfig(packets_per_s=1e9, packet_burst=1e9, signals_per_s=1e9, signal_burst=1e9))
+        packets = {"packets_per_s": 1e9, "packet_burst": 1e9}
+        signals = {"signals_per_s": 1e9, "signal_burst": 1e9, "signal_burst_bytes": 1e12}
+        relay = Relay(RelayConfig(**packets, **signals, room_joins_per_s=1e9, address_join_burst=1e9))
         relay.loop = asyncio.get_running_loop()
         seat(relay, "listener" * 3)
         connection, transport = seat(relay, session)

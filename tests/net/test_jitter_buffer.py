@@ -269,7 +269,7 @@ def test_memory_is_bounded_when_nobody_plays() -> None:
     assert units(buffer)[-1] == 1_999
     decision = buffer.get(40_000.0)
     # What is older than the largest delay is skipped, not played.
-    assert played(decision) == b"p1978"
+    assert played(decision) == b"p1947"
     assert accounted(buffer)
 
 

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 
-from tests.net.test_relay import run
+from tests.helpers.relay import run
 
 ROOT = Path(__file__).parents[2]
 PACKETS = 60
@@ -95,6 +95,12 @@ def test_a_direct_call_between_two_namespaces(namespaces: Namespaces) -> None:
                 assert set(result["paths"]) <= {"direct", "none", "relay"}
                 heard = [int(payload[1:]) for payload in result["heard"]]
                 assert heard == sorted(set(heard))
+                if result["paths"] == ["direct"] and not namespaces.netem:
+                    # IP, UDP, RTP, ours, tag and the few bytes of payload, and hardly anything else: no
+                    # acknowledgements, no heartbeats, no pings.
+                    for device, meter in zip(result["device_bytes"], result["meter_bytes"], strict=True):
+                        assert device / PACKETS < 28 + 12 + 1 + 3 + 10 + 12
+                        assert meter == pytest.approx(device, rel=0.15)
                 if not namespaces.netem:
                     assert result["lost"] == 0
                     assert result["received"] >= PACKETS - 5

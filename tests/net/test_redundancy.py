@@ -1,25 +1,30 @@
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from streamcodec.codec.packet import Packet, PacketFlags
 from streamcodec.errors import StreamcodecError
+from streamcodec.net.copy_plan import LONGEST_WAIT_MS, left_over, plan
 from streamcodec.net.jitter_buffer import JitterBuffer, Play
-from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
+from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig, PatternLoss
+from streamcodec.net.recovery import RecoveryDelay
 from streamcodec.net.redundancy import Redundancy
 from tests.helpers.simulation import Receiver, packet, run
 
 
-def coarse(given: Packet) -> tuple[int, bytes]:
+def coarse(given: Packet, share: float) -> tuple[int, bytes]:
     return 2, b"c" + given.payload[1:]
 
 
 def test_copies_of_the_last_packets_ride_along_newest_first() -> None:
+    """The first packets have none, and announce how old copies will be by an empty one."""
     redundancy = Redundancy(coarse, redundancy=2)
     sent = [redundancy.attach(packet(index)) for index in range(4)]
     assert [[(copy.age, copy.quality_index, copy.payload) for copy in out.redundant] for out in sent] == [
-        [],
-        [(1, 2, b"c0")],
+        [(2, 0, b"")],
+        [(1, 2, b"c0"), (2, 0, b"")],
         [(1, 2, b"c1"), (2, 2, b"c0")],
         [(1, 2, b"c2"), (2, 2, b"c1")],
     ]
@@ -35,11 +40,11 @@ def test_ages_follow_media_time_over_pauses_and_wraps() -> None:
         (2, PacketFlags.SILENCE),
         (3, PacketFlags.KEY),
     ]
-    assert redundancy.attach(packet(65_700, sequence=1)).redundant == ()
+    assert redundancy.attach(packet(164, sequence=1)).redundant == ()
 
 
 def test_copies_never_make_a_datagram_too_long() -> None:
-    redundancy = Redundancy(lambda given: (2, bytes(400)), redundancy=8)
+    redundancy = Redundancy(lambda given, share: (2, bytes(400)), redundancy=8)
     for index in range(12):
         out = redundancy.attach(packet(index))
         assert len(out.to_bytes()) <= 1_070
@@ -47,15 +52,135 @@ def test_copies_never_make_a_datagram_too_long() -> None:
 
 
 def test_packets_without_a_coarser_form_and_reset() -> None:
-    redundancy = Redundancy(lambda given: None, redundancy=3)
+    redundancy = Redundancy(lambda given, share: None, redundancy=3)
     for index in range(4):
         assert redundancy.attach(packet(index)).redundant == ()
     redundancy = Redundancy(coarse, redundancy=3)
     redundancy.attach(packet(0))
     redundancy.reset()
-    assert redundancy.attach(packet(1)).redundant == ()
+    assert not any(copy.payload for copy in redundancy.attach(packet(1)).redundant)
     with pytest.raises(StreamcodecError, match="redundancy"):
         redundancy.redundancy = 9
+
+
+def test_copies_need_not_be_of_neighbours() -> None:
+    shares: list[float] = []
+
+    def at_share(given: Packet, share: float) -> tuple[int, bytes]:
+        shares.append(share)
+        return coarse(given, share)
+
+    redundancy = Redundancy(at_share)
+    redundancy.ages = (2, 4)
+    sent = [redundancy.attach(packet(index)) for index in range(6)]
+    assert [[(copy.age, copy.payload) for copy in out.redundant] for out in sent] == [
+        [(4, b"")],
+        [(4, b"")],
+        [(2, b"c0"), (4, b"")],
+        [(2, b"c1"), (4, b"")],
+        [(2, b"c2"), (4, b"c0")],
+        [(2, b"c3"), (4, b"c1")],
+    ]
+    # The second copy of a packet is the coarser one.
+    assert shares[-2] > shares[-1]
+    with pytest.raises(StreamcodecError, match="ascending"):
+        redundancy.ages = (4, 2)
+
+
+def test_packets_of_another_length_are_not_copied() -> None:
+    redundancy = Redundancy(coarse, redundancy=1)
+    redundancy.attach(packet(0))
+    redundancy.attach(packet(1))
+    longer = redundancy.attach(replace(packet(2), frames=3))
+    assert longer.redundant == ()
+    assert [copy.age for copy in redundancy.attach(replace(packet(5), frames=3)).redundant] == [3]
+
+
+def test_copies_apart_from_each_other_outlive_bursts() -> None:
+    burst = 2.0
+    neighbours, apart = left_over(0.1, burst, (1, 2)), left_over(0.1, burst, (2, 4))
+    loss = GilbertElliott(GilbertElliottConfig(0.1, burst), seed=2)
+    lost = [loss.lost() for _ in range(200_000)]
+    for ages, expected in (((1, 2), neighbours), ((2, 4), apart)):
+        counted = sum(all(lost[index + age] for age in (0, *ages)) for index in range(len(lost) - 4)) / len(lost)
+        assert counted == pytest.approx(expected, rel=0.1)
+    assert apart < 0.4 * neighbours
+
+
+@pytest.mark.parametrize("packet_ms", [20.0, 40.0, 60.0, 120.0])
+@pytest.mark.parametrize("loss", [0.0, 0.003, 0.02, 0.1, 0.2, 0.4, 0.9])
+def test_a_plan_pays_for_each_copy_and_keeps_to_its_delay(loss: float, packet_ms: float) -> None:
+    worth = 0.004
+    ages = plan(loss, 2.0, packet_ms, 4, worth)
+    assert list(ages) == sorted(set(ages))
+    assert all(age * packet_ms <= max(LONGEST_WAIT_MS, packet_ms) for age in ages)
+    assert loss - left_over(loss, 2.0, ages) >= worth * len(ages)
+    if loss >= 0.02:
+        assert ages
+    if loss <= worth:
+        assert ages == ()
+    if packet_ms == 20.0 and 0.02 <= loss <= 0.1:
+        assert ages[0] > 1
+
+
+@pytest.mark.parametrize(
+    ("reach", "lost", "expected"), [(0, 0, 0), (4, 0, 4), (4, 0.1, 4), (2, 0.1, 2), (4, 0.001, 0)]
+)
+def test_the_wait_for_copies_pays_or_ends(reach: int, lost: float, expected: int) -> None:
+    """``lost`` is the share that comes by its copy only; with 0 nothing has come yet."""
+    recovery = RecoveryDelay(0.004)
+    recovery.carried(reach)
+    for index in range(1_000 if lost else 0):
+        recovery.observe(reach if lost and index % round(1 / lost) == 0 else 0)
+    assert recovery.wait_packets == expected
+
+
+def test_a_packet_without_copies_does_not_end_the_wait() -> None:
+    recovery = RecoveryDelay(0.004)
+    for oldest in (4, 0, 0, 2):
+        recovery.carried(oldest)
+        assert recovery.wait_packets == 4
+    for _ in range(100):
+        recovery.carried(2)
+    assert recovery.wait_packets == 2
+
+
+@pytest.mark.parametrize("frames", [3, 6])
+def test_copies_of_long_packets_are_waited_for(frames: int) -> None:
+    redundancy = Redundancy(coarse)
+    redundancy.ages = (1,)
+    sent = [redundancy.attach(replace(packet(index), frames=frames)) for index in range(0, 1_200, frames)]
+    loss = PatternLoss("...x....")
+    buffer = JitterBuffer()
+    receiver = Receiver(buffer)
+    arrivals = [((k + 1) * frames * 20.0, out) for k, out in enumerate(sent) if not loss.lost()]
+    for tick in range(2_300):
+        while arrivals and arrivals[0][0] <= tick * 10.0:
+            arrival_ms, out = arrivals.pop(0)
+            for frame in out.each_frame():
+                buffer.put(frame, arrival_ms)
+        receiver.tick(tick * 10.0)
+    assert buffer.stats.lost > 100
+    assert buffer.stats.concealed < 0.05 * buffer.stats.lost
+
+
+def test_a_stream_that_announces_copies_begins_with_their_delay_and_gives_it_up() -> None:
+    redundancy = Redundancy(coarse)
+    redundancy.ages = (4,)
+    sent = [redundancy.attach(packet(index)) for index in range(600)]
+    receiver = Receiver()
+    targets: list[float] = []
+    run(
+        receiver,
+        len(sent),
+        delay_ms=lambda index: 20.0,
+        make=sent.__getitem__,
+        each_tick=lambda now_ms: targets.append(receiver.buffer.stats.target_ms),
+    )
+    assert targets[10] >= 80.0
+    assert targets[-1] < 30.0
+    assert receiver.buffer.stats.depth_ms <= 30.0
+    assert receiver.buffer.stats.concealed == 0
 
 
 @pytest.mark.parametrize(("redundancy", "most_concealed"), [(0, 0.13), (1, 0.07), (2, 0.045), (3, 0.03)])

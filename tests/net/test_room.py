@@ -19,18 +19,21 @@ from typing import Any
 import aioice.ice
 import pytest
 
+from streamcodec.codec.packet import Packet
 from streamcodec.errors import StreamcodecError
-from streamcodec.net.client import ClientConfig
+from streamcodec.net.fragments import Fragmenter
 from streamcodec.net.relay.config import RelayConfig
 from streamcodec.net.relay.server import Relay
-from streamcodec.net.room import Room, RoomConfig
-from streamcodec.net.signalling import PeerInfo
-from streamcodec.net.webrtc import IceServer, WebRtcConfig
-from tests.net.test_relay import free_port, run, until
+from streamcodec.net.report import ReceiverReport, is_report
+from streamcodec.net.rtp_media import SrtpProfile
+from streamcodec.net.webrtc import DirectLine, IceServer, WebRtcConfig
+from tests.helpers.relay import free_port, run, until
+from tests.helpers.room import QUICK, Guest
+from tests.helpers.simulation import packet as numbered
 
 KEY = bytes(range(32))
+REPORT = ReceiverReport(0.1, 0.0, 1.5, 9, 2.5, 8.1, 0.0, 44.0, 6_100.0, 990, 10, 123_456).to_bytes()
 TURN_SERVER = shutil.which("turnserver")
-QUICK = WebRtcConfig(open_timeout_s=3.0, heartbeat_s=0.05, silence_s=0.4, retry_s=0.2)
 
 
 @pytest.fixture(autouse=True)
@@ -39,28 +42,9 @@ def _loopback_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["127.0.0.1"])
 
 
-class Guest(Room):
-    """A room that keeps what it hears."""
-
-    def __init__(self, url: str, *, name: str = "", alternates: tuple[str, ...] = (), **config: Any) -> None:
-        self.heard: list[bytes] = []
-        self.seen: list[tuple[str, bool]] = []
-        config.setdefault("webrtc", QUICK)
-        super().__init__(
-            RoomConfig(
-                ClientConfig(url, "room", name=name, alternates=alternates, retry_s=(0.05, 0.1)),
-                absence_s=1.0,
-                **config,
-            ),
-            lambda identity, datagram: self.heard.append(datagram),
-            self._note,
-        )
-
-    def _note(self, info: PeerInfo, present: bool) -> None:
-        self.seen.append((info.name, present))
-
-    def reached(self, path: str) -> bool:
-        return list(self.paths.values()) == [path]
+def packet(index: int, payload: bytes | None = None) -> Packet:
+    sent = numbered(index)
+    return sent if payload is None else replace(sent, payload=payload)
 
 
 def test_two_peers_find_a_direct_line_and_the_relay_carries_no_media() -> None:
@@ -75,16 +59,188 @@ def test_two_peers_find_a_direct_line_and_the_relay_carries_no_media() -> None:
             await until(lambda: len(ann.heard) == len(bob.heard) == 50)
             assert sorted(bob.heard) == sorted(b"a%d" % index for index in range(50))
             assert relay.stats.received_packets == relayed
-            (member,) = ann._members.values()
-            assert member.line is not None
-            channel = member.line._channel
+            channel = line_of(ann)._channel
             assert channel is not None
             assert (channel.ordered, channel.maxRetransmits) == (False, 0)
-            ann.send(bytes(1_100))
-            await until(lambda: bob.heard[-1:] == [bytes(1_100)])
-            with pytest.raises(StreamcodecError, match="1 to 1100"):
-                ann.send(bytes(1_101))
+            assert line_of(ann).carries == line_of(bob).carries == "srtp"
+            ann.send(bytes(1_099))
+            await until(lambda: bob.heard[-1:] == [bytes(1_099)])
+            with pytest.raises(StreamcodecError, match="1 to 1099"):
+                ann.send(bytes(1_100))
             assert ann.seen == [("Bob", True)]
+
+    run(test())
+
+
+def line_of(guest: Guest) -> DirectLine:
+    (member,) = guest._members.values()
+    assert member.line is not None
+    return member.line
+
+
+async def exchange(ann: Guest, bob: Guest) -> None:
+    """A few packets, a report and the pieces of a long packet each way."""
+    await until(lambda: ann.reached("direct") and bob.reached("direct"))
+    long = Fragmenter().split(bytes(range(256)) * 10)
+    sent = [packet(index).to_bytes() for index in range(20)] + [REPORT] + long
+    for index, datagram in enumerate(sent):
+        ann.send(datagram, bob.identity if datagram == REPORT else None)
+        bob.send(datagram, ann.identity if datagram == REPORT else None)
+        await asyncio.sleep(0.002 * (index < 20))
+    await until(lambda: len(ann.heard) == len(bob.heard) == len(sent))
+    for guest in (ann, bob):
+        assert sorted(d for d in guest.heard if not is_report(d)) == sorted(d for d in sent if d != REPORT)
+        (report,) = (ReceiverReport.from_bytes(d) for d in guest.heard if is_report(d))
+        assert report.received_packets == 990
+        assert line_of(guest).stats.damaged == guest.stats.damaged == 0
+
+
+@pytest.mark.parametrize(("one", "other", "tag_bytes"), [("sha1-80", "sha1-80", 10), ("sha1-80", "gcm", 16)])
+def test_srtp_carries_media_and_reports_and_the_channel_what_is_too_long(
+    one: SrtpProfile, other: SrtpProfile, tag_bytes: int
+) -> None:
+    async def test() -> None:
+        async with (
+            Relay() as relay,
+            Guest(relay.url, webrtc=replace(QUICK, srtp=one)) as ann,
+            Guest(relay.url, webrtc=replace(QUICK, srtp=other)) as bob,
+        ):
+            await until(lambda: ann.reached("direct") and bob.reached("direct"))
+            await asyncio.sleep(0.2)
+            sent: list[int] = []
+            media = line_of(ann)._media
+            assert media is not None
+            transport = media._transceiver.sender.transport.transport
+            send = transport._send
+
+            async def watched(data: bytes) -> None:
+                sent.append(len(data))
+                await send(data)
+
+            transport._send = watched
+            for index in range(20, 60):
+                ann.send(packet(index, payload=bytes(15)).to_bytes())
+                await asyncio.sleep(0.001)
+            await until(lambda: len(bob.heard) == 40)
+            transport._send = send
+            # RTP header, one byte of ours, payload, tag: no extensions, and nothing else goes out meanwhile.
+            assert sorted(sent)[len(sent) // 2] == 12 + 1 + 15 + tag_bytes
+            assert len(sent) <= 44
+            ann.heard.clear()
+            bob.heard.clear()
+            await exchange(ann, bob)
+            assert line_of(ann)._channel_framer.unit == 0
+            assert line_of(ann).carries == line_of(bob).carries == "srtp"
+
+    run(test())
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_where_one_side_has_no_srtp_the_channel_carries_everything(both: bool) -> None:
+    async def test() -> None:
+        plain = replace(QUICK, media="data-channel")
+        async with (
+            Relay() as relay,
+            Guest(relay.url, webrtc=plain) as ann,
+            Guest(relay.url, webrtc=plain if both else QUICK) as bob,
+        ):
+            await exchange(ann, bob)
+            assert line_of(ann).carries == line_of(bob).carries == "data-channel"
+
+    run(test())
+
+
+def test_heartbeats_go_only_into_silence() -> None:
+    async def test() -> None:
+        async with Relay() as relay, Guest(relay.url) as ann, Guest(relay.url) as bob:
+            await until(lambda: ann.reached("direct") and bob.reached("direct"))
+            beats = 0
+            line = line_of(ann)
+            heartbeat = line._send_heartbeat
+
+            def counted() -> None:
+                nonlocal beats
+                beats += 1
+                heartbeat()
+
+            line._send_heartbeat = counted  # type: ignore[method-assign]
+            for index in range(30):
+                ann.send(packet(index).to_bytes())
+                await asyncio.sleep(0.01)
+            while_talking = beats
+            await asyncio.sleep(0.6)
+            # Longer than the line may be silent: they are what keeps it open.
+            assert bob.reached("direct")
+            assert while_talking <= 2
+            assert beats >= while_talking + 5
+
+    run(test())
+
+
+def test_the_relay_is_left_alone_while_direct_lines_carry_the_call() -> None:
+    async def test() -> None:
+        async with Relay() as relay, Guest(relay.url) as ann, Guest(relay.url) as bob:
+            for guest in (ann, bob):
+                object.__setattr__(guest._client.config, "ping_interval_s", 0.05)
+            await until(lambda: ann.reached("direct") and bob.reached("direct"))
+            await until(lambda: ann._client.relaxed and bob._client.relaxed)
+            await asyncio.sleep(0.2)
+            sent = ann._client.wire_bytes.sent
+            await asyncio.sleep(0.5)
+            assert ann._client.wire_bytes.sent == sent
+            # Without the line the relay matters again.
+            line_of(ann)._drop()
+            await until(lambda: not ann._client.relaxed)
+            await until(lambda: ann._client.wire_bytes.sent > sent)
+
+    run(test())
+
+
+def test_another_wire_format_gets_no_direct_line() -> None:
+    async def test() -> None:
+        async with Relay() as relay, Guest(relay.url) as ann, Guest(relay.url) as bob:
+            for guest in (ann, bob):
+                signal = guest._client.signal
+                guest._client.signal = lambda peer, data, signal=signal: signal(  # type: ignore[method-assign,misc]
+                    peer, {**data, "wire": 2} if "wire" in data else data
+                )
+            await asyncio.sleep(0.5)
+            assert ann.reached("relay")
+            ann.send(b"over the relay")
+            await until(lambda: bob.heard == [b"over the relay"])
+
+    run(test())
+
+
+def test_a_line_over_ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(aioice.ice, "get_host_addresses", lambda use_ipv4, use_ipv6: ["::1"])
+
+    async def test() -> None:
+        config = RelayConfig(host="::1")
+        async with Relay(config) as relay, Guest(relay.url) as ann, Guest(relay.url) as bob:
+            assert relay.url.startswith("ws://[::1]:")
+            await exchange(ann, bob)
+
+    run(test())
+
+
+def test_over_the_relay_a_report_rides_with_the_next_packet() -> None:
+    async def test() -> None:
+        async with (
+            Relay() as relay,
+            Guest(relay.url, webrtc=None) as ann,
+            Guest(relay.url, webrtc=None) as bob,
+        ):
+            await until(lambda: ann.reached("relay") and bob.reached("relay"))
+            ann.send(REPORT, bob.identity)
+            ann.send(packet(0).to_bytes())
+            await until(lambda: len(bob.heard) == 2)
+            assert is_report(bob.heard[0])
+            assert relay.stats.received_packets == 1
+            # And alone where there is none.
+            ann.send(REPORT, bob.identity)
+            await until(lambda: len(bob.heard) == 3)
+            assert relay.stats.received_packets == 2
 
     run(test())
 
@@ -173,14 +329,16 @@ def test_the_relay_cannot_listen_and_strangers_to_the_key_are_not_heard() -> Non
             Guest(relay.url, webrtc=None, room_key=KEY) as bob,
             Guest(relay.url, webrtc=None) as eve,
         ):
-            eve._on_datagram = lambda identity, datagram: overheard.append(datagram)
-            await until(lambda: len(ann.peers) == len(bob.peers) == 2)
+            # What comes to Eve is taken as it comes, before her room says what it is.
+            eve._client._on_datagram = lambda number, frame: overheard.append(frame)
+            await until(lambda: len(ann.peers) == len(bob.peers) == 1)
+            assert list(ann.strangers) == list(bob.strangers) == [eve.identity]
             ann.send(b"between us")
             eve.send(b"trust me")
             await until(lambda: bob.heard == [b"between us"] and bob.stats.unopened == 1 and len(overheard) == 1)
             assert b"between us" not in overheard[0]
             # What the relay passed on once it cannot pass on again.
-            eve.send(overheard[0])
+            eve._client.send(overheard[0])
             await until(lambda: bob.stats.unopened == 2)
             assert bob.heard == [b"between us"]
 

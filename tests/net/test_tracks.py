@@ -11,7 +11,7 @@ from av import AudioFrame
 
 from streamcodec.net.time_scale import Samples
 from streamcodec.net.tracks import SpeakerTrack, feed, to_int16
-from tests.net.test_relay import run
+from tests.helpers.relay import run
 
 
 class Tone(MediaStreamTrack):

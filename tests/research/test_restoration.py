@@ -12,7 +12,6 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from streamcodec import AudioFormatError, ModelError, StreamDecoder, decode_array, encode_array
 from streamcodec.cli import main
 from streamcodec.research.models.causal_restoration import CausalRestorer, PastAttention
 from streamcodec.research.models.restoration import (
@@ -129,36 +128,6 @@ def test_state_is_a_value(folder: Path, speech: Float32Array) -> None:
     np.testing.assert_array_equal(live.process(blocks[0]), Restorer(folder).process(blocks[0]))
 
 
-@pytest.mark.parametrize("rate_hz", [8_000, 24_000, 48_000])
-def test_behind_the_decoder_it_adds_its_delay_and_nothing_else(
-    identity: Path, speech: Float32Array, rate_hz: int
-) -> None:
-    sound = speech[: 2 * rate_hz] if rate_hz > 24_000 else speech[:rate_hz]
-    encoded = encode_array(sound, rate_hz, 6_000)
-    plain, restored = StreamDecoder(rate_hz), StreamDecoder(rate_hz, restorer=str(identity))
-    added = restored.delay_samples - plain.delay_samples
-    assert added == round(0.005 * rate_hz)
-    np.testing.assert_allclose(decode_array(encoded, restorer=str(identity)), decode_array(encoded), atol=1e-3)
-    packets = [timed.packet for timed in encoded.packets]
-    for packet in packets[:5]:
-        restored.push(packet)
-    state = restored.state
-    expected = [restored.push(packet) for packet in [*packets[5:8], None]]
-    other = StreamDecoder(rate_hz, restorer=str(identity))
-    other.state = state
-    np.testing.assert_array_equal(expected, [other.push(packet) for packet in [*packets[5:8], None]])
-
-
-def test_a_restorer_that_does_not_fit_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(ModelError, match=r"restorer\.json"):
-        StreamDecoder(24_000, restorer=str(tmp_path))
-    with pytest.raises(AudioFormatError, match="neural tier"):
-        StreamDecoder(24_000, tier="lossless", restorer=str(tmp_path))
-    export_restorer(CausalRestorer(RestorerConfig(dim=16, memory_hops=5, hops_per_step=1)), tmp_path, {})
-    with pytest.raises(ModelError, match="240"):
-        StreamDecoder(24_000, restorer=str(tmp_path))
-
-
 def test_whole_sounds_keep_length_and_what_lies_above_the_band(identity: Path) -> None:
     restorer = Restorer(identity)
     for rate_hz, samples in ((24_000, 10_001), (44_100, 20_000), (16_000, 1)):
@@ -176,19 +145,6 @@ def test_restore_command(tmp_path: Path, folder: Path, capsys: pytest.CaptureFix
     assert soundfile.read(target)[0].shape == (9_000, 2)
     assert main(["restore", str(source), str(target), "--model", str(tmp_path)]) == 2
     assert "no usable restorer" in capsys.readouterr().err
-
-
-def test_decode_command_takes_a_restorer(
-    tmp_path: Path, folder: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    coded, plain, restored = tmp_path / "a.sc", tmp_path / "plain.wav", tmp_path / "restored.wav"
-    assert main(["encode", str(speech_file), str(coded)]) == 0
-    assert main(["decode", str(coded), str(plain)]) == 0
-    assert main(["decode", str(coded), str(restored), "--restorer", str(folder)]) == 0
-    first, second = (soundfile.read(path)[0] for path in (plain, restored))
-    assert first.shape == second.shape
-    assert np.abs(first - second).max() > 1e-3
-    capsys.readouterr()
 
 
 def test_restoring_needs_no_torch(folder: Path) -> None:
@@ -214,6 +170,6 @@ def test_both_tasks_learn_to_undo_a_gain(tmp_path: Path) -> None:
         ("published", published_task(RestorationNet(RestorationConfig(residual=True)), batches, 3e-3)),
     ):
         loop = TrainingLoop(task, tmp_path / name)
-        first = float(next(iter(task.turns(0, 0.0))).loss.detach())
+        first = float(next(iter(task.optimiser_steps(0, 0.0))).loss.detach())
         loop.run(RunLimits(max_steps=60))
-        assert float(next(iter(task.turns(0, 0.0))).loss.detach()) < 0.8 * first, name
+        assert float(next(iter(task.optimiser_steps(0, 0.0))).loss.detach()) < 0.8 * first, name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from numpy.typing import NDArray
 from native_dsp.networks import codec_networks as networks
 from native_dsp.networks import matrix_product
 from streamcodec import StreamDecoder, StreamEncoder
-from streamcodec.codec.neural.encoder import LatentAnalysis
+from streamcodec.codec.neural.analysis import LatentAnalysis
 from streamcodec.codec.neural.model import load_runtime
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.shipped import DEFAULT_MODEL
@@ -23,13 +22,11 @@ from streamcodec.runtime.step import StepGraph, StepStreams
 from tests.helpers.traced_memory import traced_stretches
 
 torch = pytest.importorskip("torch")
-onnx = pytest.importorskip("onnx")
 
-from streamcodec.models.onnx_weights import IntegerMatrix, read_weights  # noqa: E402
 from streamcodec.models.step_modules import empty_decoder_step, empty_encoder_step  # noqa: E402
+from streamcodec.models.weights import decoder_shapes, encoder_shapes, read_weights, write_weights  # noqa: E402
 from streamcodec.runtime.compiled_step import CompiledGraph  # noqa: E402
 from streamcodec.runtime.torch_step import TorchGraph  # noqa: E402
-from streamcodec.training.export import export_graph  # noqa: E402
 
 Float32Array = NDArray[np.float32]
 # Sizes that fill no vector or tile and differ, so that no mistaken stride is hidden.
@@ -68,13 +65,17 @@ def odd_graphs(
     encoder = request.param == 0
     module: Any = (empty_encoder_step if encoder else empty_decoder_step)(ODD)
     with torch.no_grad():
-        for name, values in module.state_dict().items():
-            size = 1.0 if name == "gains" else 0.3 if values.ndim == 1 else values.shape[-1] ** -0.5
+        for values in module.state_dict().values():
+            size = 0.3 if values.ndim == 1 else values.shape[-1] ** -0.5
             values.copy_(size * torch.randn_like(values))
-    path = tmp_path_factory.mktemp("odd") / "graph.onnx"
-    export_graph(module, module.inputs(1), module.initial_state(1), path, int8=False)
-    compiled = (CompiledGraph.encoder if encoder else CompiledGraph.decoder)(ODD, path)
-    return compiled, (TorchGraph.encoder if encoder else TorchGraph.decoder)(ODD, path, "cpu", 1)
+    state = {name: values.numpy() for name, values in module.state_dict().items()}
+    if encoder:
+        state["encoder.mel"] = module.encoder.get_buffer("mel").numpy()
+    path = tmp_path_factory.mktemp("odd") / "model.safetensors"
+    write_weights(state, path)
+    stored = read_weights(path, (encoder_shapes if encoder else decoder_shapes)(ODD))
+    compiled = (CompiledGraph.encoder if encoder else CompiledGraph.decoder)(ODD, stored)
+    return compiled, (TorchGraph.encoder if encoder else TorchGraph.decoder)(ODD, stored, "cpu", 1)
 
 
 def test_float_networks_are_those_of_torch(odd_graphs: tuple[StepGraph, StepGraph]) -> None:
@@ -225,34 +226,3 @@ def test_no_sum_of_integers_overflows() -> None:
         x[1] = -3.0
         matrix_product.multiply(matrix, 0, x, 2, matrix_product.make_workspace([matrix], 2), out)
         np.testing.assert_allclose(out, [[-384.0 * inputs] * 33, [384.0 * inputs] * 33], rtol=1e-3)
-
-
-def test_blocks_of_several_scales_are_read_as_floats(tmp_path: Path) -> None:
-    random = np.random.default_rng(7)
-    values, scales = random.integers(0, 256, (3, 2, 64)).astype(np.uint8), random.random((3, 2)).astype(np.float32)
-    attributes = {"K": 100, "N": 3, "bits": 8, "block_size": 64}
-    node = onnx.helper.make_node("MatMulNBits", ["x", "b", "s"], ["y"], domain="com.microsoft", **attributes)
-    constants = [onnx.numpy_helper.from_array(values, "b"), onnx.numpy_helper.from_array(scales.ravel(), "s")]
-    graph = onnx.helper.make_graph([node], "graph", [], [], constants)
-    onnx.save(onnx.helper.make_model(graph), str(tmp_path / "blocks.onnx"))
-    (found,) = read_weights(tmp_path / "blocks.onnx", {"weight": (3, 100)}).values()
-    expected = ((values.astype(np.float32) - 128.0) * scales[:, :, None]).reshape(3, 128)[:, :100]
-    np.testing.assert_array_equal(found, expected)
-
-
-@pytest.mark.parametrize("int8", [False, True])
-def test_large_matrices_stay_integers(tmp_path: Path, int8: bool) -> None:
-    class Layer(torch.nn.Module):  # type: ignore[misc, name-defined]
-        def __init__(self) -> None:
-            super().__init__()
-            self.wide = torch.nn.Linear(300, 450)
-
-        def forward(self, x: Any, state: Any) -> Any:
-            return self.wide(x), state + 1.0
-
-    layer = Layer()
-    export_graph(layer, {"x": torch.zeros(1, 1, 300)}, [torch.zeros(1, 2)], tmp_path / "layer.onnx", int8)
-    found = read_weights(tmp_path / "layer.onnx", {"wide.weight": (450, 300)})["wide.weight"]
-    assert isinstance(found, IntegerMatrix)
-    expected = layer.wide.weight.detach().numpy()
-    assert np.abs(found.floats() - expected).max() <= 0.51 * found.scale.max()

@@ -9,7 +9,12 @@ import pytest
 import soundfile
 import torch
 
+from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.data import build_cache
+from streamcodec.training.export import export_model, load_checkpoint
+from streamcodec.training.loop import TrainingLoop
+from streamcodec.training.post_filter import post_filter_parameters
+from tests.helpers.tiny_model import FACTS, SETTINGS, TINY
 
 torch.set_num_threads(1)
 
@@ -24,3 +29,17 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
         sound = 0.2 * np.sin(2 * np.pi * (150 + 40 * k) * t) + 0.02 * rng.standard_normal(t.size)
         soundfile.write(folder / f"{k}.wav", sound, rate_hz)
     return build_cache([folder], folder.parent / "cache", 24_000)
+
+
+@pytest.fixture(scope="session")
+def exported(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A tiny model after three steps, exported; the run lies beside it."""
+    folder = tmp_path_factory.mktemp("from_shipped")
+    loop = TrainingLoop(CodecTask(TINY, SETTINGS, cache), folder / "run")
+    for _ in range(3):
+        loop.train_step(0.1)
+    loop.save()
+    export_model(
+        load_checkpoint(folder / "run" / "checkpoint.pt"), folder / "tiny", FACTS, post_filter_parameters(TINY)
+    )
+    return folder / "tiny"

@@ -14,14 +14,8 @@ from streamcodec.training.adversarial_task import AdversarialConfig, Adversarial
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.loss_balancer import Balancer
+from tests.helpers.adversarial import SMALL
 from tests.helpers.tiny_model import SETTINGS, TINY
-
-SMALL = AdversarialConfig(
-    discriminator=DiscriminatorConfig((512, 256), channels=4, layers=2),
-    head_start_steps=0,
-    ramp_steps=2,
-    crop_samples=2_400,
-)
 
 
 def adversary(cache: Path, config: AdversarialConfig = SMALL) -> AdversarialTask[CodecTask]:

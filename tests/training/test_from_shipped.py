@@ -11,11 +11,13 @@ import torch
 
 from streamcodec.errors import ModelError
 from streamcodec.models.shipped import load_model
+from streamcodec.models.weights import floats_of
 from streamcodec.training.codec_run import CodecRunOptions, make_task, start_run
 from streamcodec.training.codec_task import CodecTask
-from streamcodec.training.export import entropy_tables, export_model, gains_of_training, load_checkpoint
+from streamcodec.training.export import entropy_tables, export_model, load_checkpoint, post_filter_of_training
 from streamcodec.training.from_shipped import codec_of
 from streamcodec.training.loop import TrainingLoop
+from streamcodec.training.post_filter import output_gains, post_filter_parameters
 from streamcodec.training.schedule import LOW_QUALITY_SHARES, quality_shares
 from streamcodec.training.task import TrainingError
 from streamcodec.training.throughput import bfloat16_is_faster
@@ -29,7 +31,8 @@ def exported(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     for _ in range(3):
         loop.train_step(0.1)
     loop.save()
-    export_model(load_checkpoint(folder / "run" / "checkpoint.pt"), folder / "tiny", FACTS)
+    parameters = post_filter_parameters(TINY)
+    export_model(load_checkpoint(folder / "run" / "checkpoint.pt"), folder / "tiny", FACTS, parameters)
     return folder / "tiny"
 
 
@@ -39,18 +42,25 @@ def decoder_only(cache: Path, start_from: Path | None) -> CodecTask:
 
 def test_the_shipped_model_comes_back_to_the_last_bit() -> None:
     model = load_model()
-    codec, gains = codec_of(model)
+    codec = codec_of(model)
     tables = entropy_tables(codec)
     assert tables.keys() == model.entropy.keys()
     for name, values in tables.items():
         np.testing.assert_array_equal(values, model.entropy[name], err_msg=name)
-    assert gains.shape == (model.config.qualities + 1, 3 * model.config.bins)
-    # Noise is lowered at low frequencies and left alone above, beside the sound.
-    sound, _, noise = gains[0].chunk(3)
-    lowered = torch.full((60,), model.facts["low_noise_gains"][0][1])
-    assert lowered[0] < 0.9
-    torch.testing.assert_close(noise[:60] / sound[:60], lowered, atol=1e-3, rtol=0)
-    torch.testing.assert_close(noise[-100:], sound[-100:], atol=1e-3, rtol=0)
+    weights = model.load_weights()
+    for name, values in codec.state_dict().items():
+        if name in weights:
+            np.testing.assert_array_equal(values.numpy(), floats_of(weights[name]), err_msg=name)
+
+
+def test_gains_of_the_shipped_model() -> None:
+    """Noise is lowered at low frequencies and left alone above, beside the sound."""
+    parameters = load_model().post_filter
+    share = parameters.noise_gains[:, :225] / parameters.band_gains[:, :225]
+    np.testing.assert_allclose(share[0, :60], 0.77, atol=1e-3)
+    np.testing.assert_allclose(share[:, 150:], 1.0, atol=1e-3)
+    # At the top the decoder knows constants alone, which would be tones.
+    assert not parameters.band_gains[:, 232:].any()
 
 
 def test_a_run_starts_where_the_exported_model_stands(cache: Path, exported: Path, tmp_path: Path) -> None:
@@ -60,7 +70,7 @@ def test_a_run_starts_where_the_exported_model_stands(cache: Path, exported: Pat
     for name, weights in trained.decoder.state_dict().items():
         # As near as the export's 16 bits.
         torch.testing.assert_close(task.codec.decoder.state_dict()[name], weights, atol=2e-3, rtol=2e-3)
-    assert task.gains is not None
+    assert torch.equal(task.gains, output_gains(load_model(str(exported)).post_filter))
 
 
 def test_training_the_decoder_alone_leaves_every_packet_as_it_is(cache: Path, exported: Path, tmp_path: Path) -> None:
@@ -73,23 +83,25 @@ def test_training_the_decoder_alone_leaves_every_packet_as_it_is(cache: Path, ex
     assert changed
     assert all(name.startswith("decoder.") for name in changed)
     loop.save()
-    gains = gains_of_training(tmp_path / "checkpoint.pt")
-    export_model(load_checkpoint(tmp_path / "checkpoint.pt"), tmp_path / "tiny", FACTS, gains=gains)
-    assert gains is not None
-    assert torch.equal(codec_of(load_model(str(tmp_path / "tiny")))[1], gains)
-    assert load_model(str(tmp_path / "tiny")).fingerprint == load_model(str(exported)).fingerprint
-    assert (tmp_path / "tiny" / "encoder.onnx").read_bytes() == (exported / "encoder.onnx").read_bytes()
+    parameters = post_filter_of_training(tmp_path / "checkpoint.pt")
+    export_model(load_checkpoint(tmp_path / "checkpoint.pt"), tmp_path / "tiny", FACTS, parameters)
+    again, first = load_model(str(tmp_path / "tiny")), load_model(str(exported))
+    for mine, theirs in zip(again.post_filter[:3], first.post_filter[:3], strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    assert again.fingerprint == first.fingerprint
+    weights = again.load_weights()
+    for name, weight in first.load_weights().items():
+        if name.startswith("encoder."):
+            np.testing.assert_array_equal(floats_of(weights[name]), floats_of(weight), err_msg=name)
 
     resumed = decoder_only(cache, None)
     TrainingLoop(resumed, tmp_path)
-    assert resumed.gains is not None
-    assert torch.equal(resumed.gains, codec_of(load_model(str(exported)))[1])
+    assert torch.equal(resumed.gains, output_gains(first.post_filter))
 
 
 def test_output_gains_are_heard_in_training(cache: Path, exported: Path, tmp_path: Path) -> None:
     task = decoder_only(cache, exported)
     TrainingLoop(task, tmp_path)
-    assert task.gains is not None
     task.gains = torch.zeros_like(task.gains)
     assert not task.sound_batch(0, 0.5).draws[0].any()
 

@@ -133,39 +133,39 @@ class Duel(TrainingTask):
     """Two weights with opposite wishes for their product; each turn sees what the turn before has done."""
 
     def __init__(self) -> None:
-        self.modules = {name: nn.Linear(1, 1, bias=False) for name in ("maker", "judge")}
-        for module in self.modules.values():
-            nn.init.ones_(module.weight)
+        self.linears = {name: nn.Linear(1, 1, bias=False) for name in ("maker", "judge")}
+        for linear in self.linears.values():
+            nn.init.ones_(linear.weight)
         optimiser = OptimiserConfig(weight_decay=0.0, gradient_clip=10.0)
         self.modules = {
-            name: TrainedModule(module, Constant(0.1), optimiser) for name, module in self.modules.items()
+            name: TrainedModule(linear, Constant(0.1), optimiser) for name, linear in self.linears.items()
         }
         self.identity = {"shape": "duel"}
         self.seen: list[tuple[float, ...]] = []
 
     def optimiser_steps(self, step: int, progress: float) -> Iterator[OptimiserStep]:
-        maker, judge = (module.weight.sum() for module in self.modules.values())
+        maker, judge = (linear.weight.sum() for linear in self.linears.values())
         yield OptimiserStep("maker", -maker * judge, {})
-        self.seen.append(tuple(float(module.weight.detach()) for module in self.modules.values()))
-        maker, judge = (module.weight.sum() for module in self.modules.values())
+        self.seen.append(tuple(float(linear.weight.detach()) for linear in self.linears.values()))
+        maker, judge = (linear.weight.sum() for linear in self.linears.values())
         if step % 2 == 0:
             yield OptimiserStep("judge", maker * judge, {"product": maker * judge})
 
 
-def test_players_take_turns_and_touch_their_own_weights_only(tmp_path: Path) -> None:
+def test_modules_take_turns_and_touch_their_own_weights_only(tmp_path: Path) -> None:
     task = Duel()
     loop = TrainingLoop(task, tmp_path)
     figures = loop.train_step(0.0)
     assert task.seen == [(pytest.approx(1.1), 1.0)]
-    assert float(task.modules["judge"].weight.detach()) == pytest.approx(0.9)
+    assert float(task.linears["judge"].weight.detach()) == pytest.approx(0.9)
     assert {"loss", "grad_norm", "judge_loss", "judge_product"} <= figures.keys()
     loop.train_step(0.1)
-    assert float(task.modules["judge"].weight.detach()) == pytest.approx(0.9)
+    assert float(task.linears["judge"].weight.detach()) == pytest.approx(0.9)
     loop.save()
     again = Duel()
     TrainingLoop(again, tmp_path).train_step(0.2)
     loop.train_step(0.2)
-    assert all(torch.equal(again.modules[k].weight, task.modules[k].weight) for k in task.modules)
+    assert all(torch.equal(again.linears[k].weight, task.linears[k].weight) for k in task.linears)
 
 
 def test_schedules() -> None:

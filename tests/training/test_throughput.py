@@ -14,8 +14,8 @@ from streamcodec.training.codec_run import CodecRunOptions, choose_device, setti
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.task import TrainingError
 from streamcodec.training.throughput import Option, audio_s_per_s, bfloat16_is_faster
+from tests.helpers.adversarial import SMALL
 from tests.helpers.tiny_model import SETTINGS, TINY
-from tests.training.test_adversarial import SMALL
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ def test_an_adversarial_run_wants_something_to_start_on(asked: CodecRunOptions) 
 def test_every_option_can_be_timed(asked: CodecRunOptions, monkeypatch: pytest.MonkeyPatch) -> None:
     options = [Option("cpu", 1, True, 2, False), Option("cpu", 1, False, 3, True)]
     monkeypatch.setattr(codec_run, "options_here", lambda: options)
-    monkeypatch.setattr(codec_run, "AdversarialConfig", lambda from_progress: AdversarialConfig(SMALL.discriminator))
+    monkeypatch.setattr(codec_run, "AdversarialConfig", lambda **options: AdversarialConfig(SMALL.discriminator))
     timed = list(time_options(asked))
     assert [option for option, _ in timed] == options
     assert all(speed > 0 for _, speed in timed)

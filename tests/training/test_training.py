@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import json
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -12,23 +11,24 @@ import pytest
 import torch
 from numpy.typing import NDArray
 
-from native_dsp.filters.pitch_filter import filter_pitch, make_pitch_filter
+from native_dsp.filters.post_filter import neutral_parameters
 from streamcodec import StreamDecoder, StreamEncoder
-from streamcodec.codec.neural.encoder import LatentAnalysis
-from streamcodec.codec.neural.model import load_runtime
+from streamcodec.codec.neural.analysis import LatentAnalysis
+from streamcodec.codec.neural.model import load_runtime, open_runtime
 from streamcodec.models.codec import NeuralCodec, context_available
 from streamcodec.models.config import NeuralConfig
-from streamcodec.training.band_gains import BANDS, measure_band_gains_db
+from streamcodec.models.shipped import read_model
+from streamcodec.training.band_gains import BANDS, LARGEST_BAND_GAIN_DB, measure_band_gains_db
 from streamcodec.training.codec_task import CodecTask
+from streamcodec.training.coded_rate import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_quality, latents_of
 from streamcodec.training.data import BatchesAhead, DatasetError, SegmentSource, build_cache
-from streamcodec.training.export import LARGEST_BAND_GAIN_DB, export_decoder, export_model, load_checkpoint
+from streamcodec.training.export import export_model, load_checkpoint
 from streamcodec.training.initialise import grow_from
 from streamcodec.training.loop import RunLimits, TrainingLoop
 from streamcodec.training.losses import ReconstructionLoss, loss_weights
 from streamcodec.training.loudness import LoudnessDistance
-from streamcodec.training.post_filter import as_played
-from streamcodec.training.release import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_quality, latents_of
-from streamcodec.training.schedule import draw_conditions
+from streamcodec.training.post_filter import post_filter_parameters
+from streamcodec.training.schedule import QualityCurve, draw_conditions
 from streamcodec.training.structure import structure_distance
 from streamcodec.training.task import Figures, TrainingError
 from tests.helpers.tiny_model import FACTS, SETTINGS, TINY
@@ -86,37 +86,14 @@ def test_a_resumed_run_equals_an_unbroken_one(cache: Path, tmp_path: Path) -> No
         assert torch.equal(resumed.codec.state_dict()[name], value), name
 
 
-def with_one_expansion(config: NeuralConfig) -> str:
-    """As the oldest checkpoints have it."""
-    fields = json.loads(config.to_json())
-    assert fields.pop("encoder_expansion") == 2
-    return json.dumps(fields | {"expansion": fields.pop("decoder_expansion")})
-
-
-def test_a_checkpoint_of_the_first_format_is_resumed_and_exported(cache: Path, tmp_path: Path) -> None:
-    loop, task = start(cache, tmp_path)
-    loop.train_step(0.1)
-    optimiser_state = loop.optimiser_states["codec"]
-    old = {
-        "codec": task.codec.state_dict(),
-        "ema": optimiser_state.average,
-        "optimiser": optimiser_state.optimiser.state_dict(),
-        "step": 1,
-        "minutes_done": 0.5,
-        "model_config": with_one_expansion(TINY),
-        "training_config": {"seed": 1},
-        "torch_rng": torch.get_rng_state(),
-    }
-    torch.save(old, tmp_path / "checkpoint.pt")
-    weights = load_checkpoint(tmp_path / "checkpoint.pt").state_dict()
-    assert optimiser_state.average is not None
-    assert all(torch.equal(weights[name], value) for name, value in optimiser_state.average.items())
-    again, resumed = start(cache, tmp_path)
-    assert (again.step, again.minutes_done) == (1, 0.5)
-    loop.train_step(0.2)
-    again.train_step(0.2)
-    for name, value in task.codec.state_dict().items():
-        assert torch.equal(resumed.codec.state_dict()[name], value), name
+def test_what_is_no_checkpoint_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint.pt"
+    path.write_bytes(b"no checkpoint")
+    with pytest.raises(TrainingError, match="cannot be read as a checkpoint"):
+        load_checkpoint(path)
+    torch.save({"training_config": {"seed": 1}}, path)
+    with pytest.raises(TrainingError, match="no checkpoint that this version can read"):
+        load_checkpoint(path)
 
 
 def test_training_lowers_the_loss_and_writes_its_log(cache: Path, tmp_path: Path) -> None:
@@ -252,25 +229,6 @@ def test_bins_weigh_what_they_take_of_the_mel_scale() -> None:
         assert share_of_low(True, term) > 0.8, term
 
 
-def test_training_hears_what_the_pitch_filter_lets_out(speech: NDArray[np.float32]) -> None:
-    torch.manual_seed(0)
-    voice = torch.from_numpy(speech[:19_200].copy())
-    hoarse = (voice + 0.02 * torch.randn_like(voice)).repeat(2, 1).requires_grad_()
-    quality_index = torch.tensor([[0], [15]]).repeat(1, 40)
-    heard = as_played(hoarse, quality_index, 16, 24_000)
-    coarse, fine = (heard.detach() - hoarse.detach()).pow(2).mean(1)
-    assert coarse > 3 * fine > 0
-    # The filter of the decoder, over the same sound.
-    state, block = make_pitch_filter(24_000, 480), hoarse.detach()[0].numpy().copy().reshape(40, 480)
-    for k in range(40):
-        state.ahead[:] = block[k + 1, :24] if k < 39 else 0.0
-        filter_pitch(state, 4.0, block[k])
-    np.testing.assert_allclose(heard.detach()[0].numpy(), block.reshape(-1), atol=1e-6)
-    pull = torch.randn_like(hoarse)
-    (gradient,) = torch.autograd.grad((heard * pull).sum(), hoarse)
-    assert torch.equal(gradient, pull)
-
-
 def test_a_grown_model_begins_where_the_smaller_one_stood() -> None:
     torch.manual_seed(0)
     small = NeuralCodec(TINY)
@@ -369,9 +327,9 @@ def test_several_checkpoints_are_averaged(cache: Path, trained: Path, tmp_path: 
 def test_exported_model_runs_and_agrees_with_torch(
     trained: Path, tmp_path: Path, int8: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("streamcodec.training.export.INT8_FROM_VALUES", 512 if int8 else 1 << 17)
+    monkeypatch.setattr("streamcodec.models.weights.INT8_FROM_VALUES", 512 if int8 else 1 << 17)
     codec = load_checkpoint(trained)
-    export_model(codec, tmp_path / "tiny", FACTS, int8)
+    export_model(codec, tmp_path / "tiny", FACTS, post_filter_parameters(TINY), int8)
     assert (b"MatMulNBits" in (tmp_path / "tiny" / "decoder.onnx").read_bytes()) is int8
     name = str(tmp_path / "tiny")
     analysis = LatentAnalysis(load_runtime(name))
@@ -393,31 +351,31 @@ def test_balance_is_measured_and_evened_out(trained: Path, tmp_path: Path) -> No
     codec = load_checkpoint(trained)
     sound = (0.1 * np.random.default_rng(2).standard_normal(480 * 50)).astype(np.float32)
 
-    export_model(codec, tmp_path / "plain", FACTS, pitch_strengths=((0.0, 0.0), (1.0, 0.0)))
+    export_model(codec, tmp_path / "plain", FACTS, neutral_parameters(TINY.qualities, TINY.bins))
+    plain = read_model(tmp_path / "plain")
 
-    def measured(name: str, band_gains_db: NDArray[np.float64] | None) -> NDArray[np.float64]:
-        if band_gains_db is not None:
-            shutil.copytree(tmp_path / "plain", tmp_path / name)
-            export_decoder(codec, tmp_path / name, band_gains_db=band_gains_db)
-        runtime = load_runtime(str(tmp_path / name))
+    def measured(band_gains_db: NDArray[np.float64] | None) -> NDArray[np.float64]:
+        silent: QualityCurve = ((0.0, 0.0), (1.0, 0.0))
+        post_filter = post_filter_parameters(TINY, ((0.0, 1.0), (1.0, 1.0)), silent, band_gains_db)
+        runtime = open_runtime(dataclasses.replace(plain, post_filter=post_filter))
         return measure_band_gains_db(runtime, [sound], latents_of(runtime, [sound]))
 
-    plain_db = measured("plain", None)
+    plain_db = measured(None)
     assert plain_db.shape == (TINY.qualities, BANDS)
     # What is said to be 1.5 dB too loud comes out 1.5 dB quieter, and the other levels as before.
     too_loud_db = np.zeros((TINY.qualities, BANDS))
     too_loud_db[-1] = 1.5
-    quieter_db = measured("quieter", too_loud_db)
+    quieter_db = measured(too_loud_db)
     np.testing.assert_allclose((plain_db - quieter_db)[-1], 1.5, atol=0.2)
     np.testing.assert_allclose(quieter_db[:-1], plain_db[:-1], atol=0.2)
     left_db = plain_db - np.clip(plain_db, -LARGEST_BAND_GAIN_DB, LARGEST_BAND_GAIN_DB)
     # Neighbouring bands share bins, so a cliff between two cannot be evened out to the decibel.
-    np.testing.assert_allclose(measured("even", plain_db), left_db, atol=1.0)
+    np.testing.assert_allclose(measured(plain_db), left_db, atol=1.0)
 
 
 def test_coded_rate_matches_the_cross_entropy(trained: Path, tmp_path: Path) -> None:
     codec = load_checkpoint(trained)
-    export_model(codec, tmp_path / "tiny", FACTS)
+    export_model(codec, tmp_path / "tiny", FACTS, post_filter_parameters(TINY))
     runtime = load_runtime(str(tmp_path / "tiny"))
     # Sound like the training data: the float form bounds the cost of what it holds for impossible, packets do not.
     packets = 60

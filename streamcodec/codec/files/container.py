@@ -23,10 +23,16 @@ import binascii
 import io
 import json
 import struct
+import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import IO
+from typing import IO, NamedTuple, Protocol
 
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcodec.codec.files.output_file import copy_stream
+from streamcodec.codec.options import tier_name, tier_of
 from streamcodec.codec.packet import (
     MAX_FRAMES,
     MAX_PAYLOAD_BYTES,
@@ -36,7 +42,6 @@ from streamcodec.codec.packet import (
     PacketFlags,
     Tier,
 )
-from streamcodec.codec.tiers import tier_name, tier_of
 from streamcodec.errors import FileFormatError
 
 MAGIC = b"SCF1"
@@ -47,7 +52,21 @@ MAX_HEADER_BYTES = 1 << 16
 MAX_BITSTREAM_CHARACTERS = 64
 MAX_BODY_BYTES = 1 << 24
 CLUSTER_PACKETS = 50
+MAX_CLUSTER_PACKETS = 1 << 14
 FRAMES_FOLLOW = 0x80
+OVERHEAD_BYTES_PER_PACKET = 4 + 38 / CLUSTER_PACKETS
+"""About what a packet takes besides its payload: its place in a cluster, and a share of the cluster's."""
+WINDOW_BYTES = 1 << 16
+WASTED_READS = 3
+"""Bytes read in vain, looking for the next whole cluster of a damaged file, in lengths of the file."""
+SILENT_FRAMES = 25
+"""Frame durations without a packet behind one: discontinuous transmission sends one each 0.4 s."""
+MAX_SILENT_FRAMES = 1_500
+"""Of those that no damage accounts for, at once."""
+FRAMES_PER_DAMAGED_BYTE = 5
+"""Frames that a byte of a neural stream in its pauses stands for."""
+BYTES_PER_DAMAGED_FRAME = 5
+"""What the waveform tiers need at least for a frame, of silence."""
 
 
 @dataclass(frozen=True)
@@ -88,7 +107,7 @@ class FileHeader:
                 bitstream=str(fields.get("bitstream", ""))[:MAX_BITSTREAM_CHARACTERS],
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
-            raise FileFormatError(f"the file's header cannot be read ({error!r})") from error
+            raise FileFormatError(f"the file's header cannot be read ({repr(error)[:80]})") from error
         plausible = (
             1_000 <= header.sample_rate_hz <= 1_000_000
             and 1 <= header.channels <= 64
@@ -116,10 +135,18 @@ def overhead_bytes(header: FileHeader, packets: int) -> int:
     return 12 + len(header.to_json().encode()) + 4 * packets + 38 * clusters + 36
 
 
+class BinaryTarget(Protocol):
+    """What a file is written to."""
+
+    def write(self, data: bytes, /) -> object: ...
+
+    def flush(self) -> object: ...
+
+
 class FileWriter:
     """Writes packets as they come; everything but the current cluster is on disk at any moment."""
 
-    def __init__(self, file: IO[bytes], header: FileHeader) -> None:
+    def __init__(self, file: BinaryTarget, header: FileHeader) -> None:
         self._file = file
         self._cluster: list[TimedPacket] = []
         self._index: list[tuple[int, int]] = []
@@ -136,9 +163,12 @@ class FileWriter:
 
     def write(self, time: int, packet: Packet) -> None:
         """Append a packet; times must rise."""
-        starts_cluster = packet.is_key and (
-            len(self._cluster) >= CLUSTER_PACKETS
-            or (bool(self._cluster) and time - self._cluster[0].time >= CLUSTER_PACKETS)
+        starts_cluster = len(self._cluster) >= MAX_CLUSTER_PACKETS or (
+            packet.is_key
+            and (
+                len(self._cluster) >= CLUSTER_PACKETS
+                or (bool(self._cluster) and time - self._cluster[0].time >= CLUSTER_PACKETS)
+            )
         )
         if starts_cluster:
             self._flush_cluster()
@@ -176,11 +206,17 @@ class FileWriter:
 
 
 class FileReader:
-    """Reads packets back, whatever state the file is in; raises FileFormatError only for an unusable header."""
+    """Reads packets back, whatever state the file is in; raises FileFormatError only for an unusable header.
+
+    Nothing is believed that the bytes cannot account for: silence between and behind packets is bounded by what the
+    packets and the damaged bytes there may have stood for, and the work by the length of the file. Memory is
+    constant; a file that cannot seek is copied to disk first.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         if not file.seekable():
-            file = io.BytesIO(file.read())
+            source, file = file, tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the reader
+            copy_stream(source, file)
         self._file = file
         self._file.seek(0, io.SEEK_END)
         self.file_bytes = self._file.tell()
@@ -196,9 +232,36 @@ class FileReader:
             raise FileFormatError("the file's header is damaged or cut short: its checksum does not match")
         self.header = FileHeader.from_json(text.decode("utf-8", "replace"))
         self._first_cluster = self._file.tell()
+        self._window = b""
+        self._window_at = 0
         self.total_samples: int | None = None
-        self.index: list[tuple[int, int]] = []
+        """Samples of each channel, as the index says; what :meth:`trusted_samples` makes of it is what counts."""
+        self._index: NDArray[np.uint64] = np.zeros((0, 2), np.uint64)
+        self._end = self.file_bytes
+        self._silence = _SilenceBudget(self.header.tier)
+        self._end_time = 0
+        self.cut_frames = 0
+        """Frame durations of silence that the file claims and its bytes do not account for, left out."""
+        self.packets_seen = 0
         self._read_index()
+
+    @property
+    def index(self) -> list[tuple[int, int]]:
+        """Offset and media time of each cluster, as the file says."""
+        return [(int(where), int(time)) for where, time in self._index]
+
+    def trusted_samples(self, delay_samples: int) -> int | None:
+        """``total_samples`` as far as the packets read so far account for them; None where there is no index.
+
+        ``delay_samples`` is how much more sound than its packets a stream may hold.
+        """
+        if self.total_samples is None:
+            return None
+        frames = self._end_time + self._silence.left
+        accounted = int(frames * self.header.sample_rate_hz / self.header.packets_per_second)
+        if self._end_time:
+            accounted += delay_samples
+        return min(self.total_samples, accounted)
 
     def _read_index(self) -> None:
         if self.file_bytes < self._first_cluster + 12:
@@ -214,7 +277,8 @@ class FileReader:
         total, count = struct.unpack_from(">QI", body)
         if len(body) == 12 + 16 * count:
             self.total_samples = total
-            self.index = [struct.unpack_from(">QQ", body, 12 + 16 * k) for k in range(count)]
+            self._end = where
+            self._index = np.frombuffer(body, ">u8", offset=12).reshape(count, 2)
 
     def _read_block(self, offset: int, mark: bytes) -> bytes | None:
         self._file.seek(offset)
@@ -230,48 +294,132 @@ class FileReader:
     def packets(self, from_time: int = 0) -> Iterator[TimedPacket]:
         """Packets in order, beginning with the cluster that holds media time ``from_time``.
 
-        Damaged clusters are skipped. Times always rise; a gap in them is silence not sent, or damage.
+        Damaged clusters are skipped. Times always rise; a gap in them is silence not sent, or damage, and no longer
+        than the file can account for.
         """
+        tier = self.header.tier
+        for record in self.records(from_time):
+            wrapped = record.time % SEQUENCE_MODULUS
+            quality_index, flags = record.mark & MAX_QUALITY_INDEX, PacketFlags((record.mark & ~FRAMES_FOLLOW) >> 4)
+            yield TimedPacket(
+                record.time,
+                Packet(tier, wrapped, wrapped, quality_index, flags, record.payload(), frames=record.frames),
+            )
+
+    def records(self, from_time: int = 0) -> Iterator[PacketRecord]:
+        """The same without making packets of them, for those who only count."""
         offset = self._first_cluster
-        for where, time in self.index:
-            if time <= from_time and self._first_cluster <= where < self.file_bytes:
-                offset = where
-        last_time = -1
-        while offset < self.file_bytes:
+        if from_time > 0 and len(self._index):
+            usable = (self._index[:, 1] <= from_time) & (self._index[:, 0] >= self._first_cluster)
+            usable &= self._index[:, 0] < self.file_bytes
+            if usable.any():
+                offset = int(self._index[usable, 0][-1])
+        silence = self._silence = _SilenceBudget(self.header.tier)
+        self.cut_frames = self.packets_seen = 0
+        # Fake marks may claim large bodies, one inside the other: what turns out to be none is read only so often.
+        left_bytes = WASTED_READS * self.file_bytes + MAX_BODY_BYTES
+        last_time, moved = -1, 0
+        due = 0 if offset == self._first_cluster else None
+        while offset < self._end:
             body = self._read_block(offset, CLUSTER_MARK)
             if body is None:
-                following = self._find_mark(offset + 1)
+                left_bytes -= self._claimed_bytes(offset)
+                following = self._find_mark(offset + 1) if left_bytes > 0 else None
+                silence.earn_damage((following or self._end) - offset)
                 if following is None:
                     return
                 offset = following
                 continue
-            for timed in _parse_cluster(body, self.header.tier):
-                if timed.time > last_time:
-                    last_time = timed.time
-                    yield timed
+            for record in _parse_cluster(body):
+                if record.time <= last_time:
+                    continue
+                last_time = record.time
+                time = record.time - moved
+                if due is not None and time > due:
+                    cut = time - due - silence.spend(time - due)
+                    moved += cut
+                    self.cut_frames += cut
+                    time -= cut
+                due = self._end_time = time + record.frames
+                silence.earn_packet()
+                self.packets_seen += 1
+                yield record._replace(time=time)
             offset += 12 + len(body)
+
+    def _claimed_bytes(self, offset: int) -> int:
+        """How many bytes it took to see that there is no cluster here."""
+        self._file.seek(offset)
+        head = self._file.read(8)
+        if head[:4] != CLUSTER_MARK:
+            return 8
+        length = int.from_bytes(head[4:].ljust(4, b"\0"), "big")
+        return 8 if length > min(MAX_BODY_BYTES, self.file_bytes - offset - 12) else 8 + length
 
     def _find_mark(self, offset: int) -> int | None:
         """Where the next cluster mark begins at or after ``offset``."""
-        chunk_bytes = 1 << 16
-        while offset < self.file_bytes:
-            self._file.seek(offset)
-            chunk = self._file.read(chunk_bytes + len(CLUSTER_MARK) - 1)
-            found = chunk.find(CLUSTER_MARK)
+        overlap = len(CLUSTER_MARK) - 1
+        while offset < self._end:
+            if not self._window_at <= offset < self._window_at + max(len(self._window) - overlap, 0):
+                self._file.seek(offset)
+                self._window, self._window_at = self._file.read(WINDOW_BYTES + overlap), offset
+            found = self._window.find(CLUSTER_MARK, offset - self._window_at)
             if found >= 0:
-                return offset + found
-            offset += chunk_bytes
+                return self._window_at + found
+            offset = self._window_at + WINDOW_BYTES
         return None
 
 
-def _parse_cluster(body: bytes, tier: Tier) -> list[TimedPacket]:
+class PacketRecord(NamedTuple):
+    """A packet as it stands in a cluster."""
+
+    time: int
+    frames: int
+    mark: int
+    body: bytes
+    start: int
+    end: int
+
+    @property
+    def is_key(self) -> bool:
+        """Whether it decodes without any before it."""
+        return bool(self.mark >> 4 & PacketFlags.KEY)
+
+    def payload(self) -> bytes:
+        """The coded sound."""
+        return self.body[self.start : self.end]
+
+
+class _SilenceBudget:
+    """Frame durations that may pass without a packet, earned by packets and by bytes that are damaged."""
+
+    def __init__(self, tier: Tier) -> None:
+        neural = tier is Tier.NEURAL
+        self._per_packet = SILENT_FRAMES if neural else 1
+        self._frames_per_byte = FRAMES_PER_DAMAGED_BYTE if neural else 1 / BYTES_PER_DAMAGED_FRAME
+        self.left = 0
+
+    def earn_packet(self) -> None:
+        self.left = min(self.left + self._per_packet, MAX_SILENT_FRAMES)
+
+    def earn_damage(self, count_bytes: int) -> None:
+        self.left += int(self._frames_per_byte * count_bytes)
+
+    def spend(self, frames: int) -> int:
+        """So many frames, or as many as there are."""
+        spent = min(frames, self.left)
+        self.left -= spent
+        return spent
+
+
+def _parse_cluster(body: bytes) -> Iterator[PacketRecord]:
     """Packets of one cluster; what does not parse ends it."""
-    packets: list[TimedPacket] = []
     if len(body) < 9:
-        return packets
+        return
     due = int.from_bytes(body[:8], "big")
     frames = 1
     count, position = _take_varint(body, 8)
+    if count > MAX_CLUSTER_PACKETS or due >= 1 << 62:
+        return
     for _ in range(count):
         skipped, position = _take_varint(body, position)
         if position >= len(body):
@@ -286,13 +434,9 @@ def _parse_cluster(body: bytes, tier: Tier) -> list[TimedPacket]:
         if length > MAX_PAYLOAD_BYTES or end > len(body) or not 1 <= frames <= MAX_FRAMES or skipped > 1 << 31:
             break
         time = due + skipped
-        wrapped = time % SEQUENCE_MODULUS
-        quality_index, flags = mark & MAX_QUALITY_INDEX, PacketFlags((mark & ~FRAMES_FOLLOW) >> 4)
-        packet = Packet(tier, wrapped, wrapped, quality_index, flags, body[position:end], frames=frames)
-        packets.append(TimedPacket(time, packet))
+        yield PacketRecord(time, frames, mark, body, position, end)
         position = end
         due = time + frames
-    return packets
 
 
 def _block(mark: bytes, body: bytes) -> bytes:

@@ -6,9 +6,9 @@ from collections.abc import Iterable, Iterator
 
 import numpy as np
 
+from streamcodec.codec.options import Samples
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.stream import StreamEncoder
-from streamcodec.codec.tiers import Samples
 
 STRETCH_S = 60.0
 """Sound over which quality is steady, for which it is held in memory."""

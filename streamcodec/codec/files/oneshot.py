@@ -2,31 +2,45 @@
 
 from __future__ import annotations
 
+import contextlib
+import json
+import warnings
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamcodec.codec.audio_format import SAMPLE_RATES_HZ
+from streamcodec.codec.audio_format import SAMPLE_RATES_HZ, as_array
 from streamcodec.codec.bitstream import bitstream_of, check_bitstream
-from streamcodec.codec.files.container import FileHeader, FileReader, FileWriter, TimedPacket, overhead_bytes
+from streamcodec.codec.files.container import (
+    OVERHEAD_BYTES_PER_PACKET,
+    FileHeader,
+    FileReader,
+    FileWriter,
+    TimedPacket,
+    overhead_bytes,
+)
 from streamcodec.codec.files.look_ahead import encode_running, encode_steadily
+from streamcodec.codec.files.output_file import whole_file
 from streamcodec.codec.files.sound_file import SoundReader, SoundSource, SoundWriter, name_of, open_binary
+from streamcodec.codec.options import NearLosslessOptions, Samples, TierName, tier_name, tier_of
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
-from streamcodec.codec.tiers import Samples, TierName, tier_name, tier_of
-from streamcodec.errors import AudioFormatError
-from streamcodec.models.shipped import DEFAULT_MODEL
+from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecWarning
+from streamcodec.models.shipped import DEFAULT_MODEL, load_model, model_names
 
 Progress = Callable[[float], None]
-MAX_GAP_S = 24 * 3600
+MAX_DURATION_S = 24 * 3600.0
+"""Longest sound that a file decodes to unless the caller allows more."""
+MAX_METADATA_BYTES = 48 * 1024
 FILE_PACKET_MS = 60
 
 
 @dataclass(frozen=True)
 class EncodedAudio:
-    """A whole sound as packets, with what is needed to give back exactly as many samples."""
+    """A whole sound as packets, with what is needed to give back exactly as many samples of the same shape."""
 
     sample_rate_hz: int
     samples: int
@@ -35,6 +49,12 @@ class EncodedAudio:
     tier: Tier = Tier.NEURAL
     channels: int = 1
     bits_per_sample: int = 16
+    model: str = ""
+    """Model of the neural tier that the packets belong to, a name or a folder."""
+    bitstream: str = ""
+    """See :mod:`streamcodec.codec.bitstream`."""
+    one_dimensional: bool = field(default=False, compare=False)
+    """Whether the sound came as ``[n]``; the waveform tiers give it back so."""
 
     @property
     def payload_bytes(self) -> int:
@@ -92,7 +112,7 @@ def encode_array(
 
     Shape: ``[n]`` or ``[n, channels]``.
     """
-    array = np.asarray(samples)
+    array = as_array(samples)
     kind = tier_of(tier)
     if kind is not Tier.NEURAL:
         options.setdefault("channels", array.shape[1] if array.ndim == 2 else 1)
@@ -111,6 +131,9 @@ def encode_array(
         kind,
         encoder.settings.channels,
         encoder.settings.bits_per_sample,
+        encoder.settings.model if kind is Tier.NEURAL else "",
+        bitstream_of(kind, encoder.settings.model),
+        array.ndim == 1,
     )
 
 
@@ -118,17 +141,21 @@ def decode_array(
     encoded: EncodedAudio,
     sample_rate_hz: int | None = None,
     *,
-    model: str = DEFAULT_MODEL,
-    restorer: str | None = None,
+    model: str | None = None,
 ) -> Samples:
     """Decode to the source's length, delay removed.
 
     The neural tier decodes to any rate, the waveform tiers to the one they were encoded at (AudioFormatError);
-    ``restorer`` as for :class:`StreamDecoder`.
+    ``model`` is the encoder's where it is None, and must be one that reads its packets (FileFormatError);
 
-    Shape: output of the neural tier ``[n]``, of the waveform tiers ``[n, channels]`` (integers where lossless); ``n``
-    as encoded, times the ratio of the rates.
+    Shape: output of the neural tier ``[n]``, of the waveform tiers as encoded, ``[n]`` or ``[n, channels]`` (integers
+    where lossless); ``n`` as encoded, times the ratio of the rates.
     """
+    if not isinstance(encoded, EncodedAudio):
+        raise AudioFormatError(f"decode_array takes what encode_array gives, got {type(encoded).__name__}")
+    model = model or encoded.model or DEFAULT_MODEL
+    if encoded.bitstream:
+        check_bitstream(encoded.bitstream, encoded.tier, model)
     rate_hz = sample_rate_hz or encoded.sample_rate_hz
     _check_output_rate(encoded.tier, encoded.sample_rate_hz, rate_hz)
     decoder = StreamDecoder(
@@ -137,12 +164,12 @@ def decode_array(
         channels=encoded.channels,
         bits_per_sample=encoded.bits_per_sample,
         model=model,
-        restorer=restorer,
     )
     total = -(-encoded.samples * rate_hz // encoded.sample_rate_hz)
     lag = _lag_samples(decoder, encoded.delay_samples, encoded.sample_rate_hz)
     blocks = _decode_timed(decoder, encoded.packets)
-    return np.concatenate([decoder.silence(0), *_trim(blocks, lag, total, decoder)])
+    sound = np.concatenate([decoder.silence(0), *_trim(blocks, lag, total, lambda: total, decoder)])
+    return sound[:, 0] if encoded.one_dimensional and sound.ndim == 2 else sound
 
 
 def encode_file(
@@ -175,6 +202,8 @@ def encode_file(
         else:
             options |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
         encoder = StreamEncoder(rate_hz, bitrate_bps, tier=kind, model=model, **options)
+        if isinstance(encoder.settings, NearLosslessOptions) and not encoder.settings.has_target:
+            encoder.set_bitrate(_default_bitrate_bps(encoder))
         header = _header_of(encoder, sound.metadata)
         blocks: Iterable[Samples] = sound.blocks()
         if encoder.settings.ratio is not None:
@@ -182,7 +211,7 @@ def encode_file(
             packets = -(-len(whole) // encoder.block_samples) + 1
             encoder = _with_one_step(encoder, whole, overhead_bytes(header, packets))
             blocks = (whole[start : start + rate_hz] for start in range(0, len(whole), rate_hz))
-        with open_binary(target, "wb") as out:
+        with _output(target, source) as out:
             writer = FileWriter(out, header)
             clock = _Clock()
             counted = _Counted(blocks, sound.samples, progress)
@@ -190,6 +219,20 @@ def encode_file(
                 writer.write(clock.time_of(packet), packet)
             writer.close(counted.total)
     return header
+
+
+def _default_bitrate_bps(encoder: StreamEncoder) -> float:
+    """The rate at which a file has the default ratio, what it adds to each packet counted."""
+    from streamcodec.codec.near_lossless.tier import DEFAULT_RATIO
+
+    settings = encoder.settings
+    raw_bps = 16 * settings.sample_rate_hz * settings.channels
+    return raw_bps / DEFAULT_RATIO - 8 * OVERHEAD_BYTES_PER_PACKET * encoder.packets_per_second
+
+
+def _output(target: SoundSource, source: SoundSource) -> Any:
+    """Where a file goes: one that appears when it is whole, or the caller's own file object."""
+    return whole_file(target, source) if isinstance(target, str | Path) else contextlib.nullcontext(target)
 
 
 def _header_of(encoder: StreamEncoder, metadata: dict[str, str]) -> FileHeader:
@@ -200,11 +243,26 @@ def _header_of(encoder: StreamEncoder, metadata: dict[str, str]) -> FileHeader:
         settings.channels,
         encoder.sample_rate_hz / encoder.frame_samples,
         encoder.delay_samples,
-        settings.model if settings.tier is Tier.NEURAL else "",
-        metadata,
+        load_model(settings.model).name if settings.tier is Tier.NEURAL else "",
+        _fitting(metadata),
         settings.bits_per_sample,
         bitstream_of(settings.tier, settings.model),
     )
+
+
+def _fitting(metadata: dict[str, str]) -> dict[str, str]:
+    """The tags that fit into a header; the longest are left out with a warning."""
+    kept = dict(sorted(metadata.items(), key=lambda item: len(item[1])))
+    left_out = []
+    while len(json.dumps(kept)) > MAX_METADATA_BYTES:
+        left_out.append(kept.popitem()[0])
+    if left_out:
+        warnings.warn(
+            f"too long for the header of a .sc file: {', '.join(left_out)}; left out",
+            StreamcodecWarning,
+            stacklevel=3,
+        )
+    return {key: value for key, value in metadata.items() if key in kept}
 
 
 def _check_neural_rate(source: SoundSource, rate_hz: int) -> None:
@@ -227,11 +285,28 @@ def _with_one_step(encoder: StreamEncoder, samples: Samples, overhead: int) -> S
     """A near-lossless encoder like this one, of the finest step with which samples and overhead meet the ratio."""
     from streamcodec.codec.near_lossless.tier import step_for_ratio
 
-    return StreamEncoder.of(step_for_ratio(encoder.settings, samples, overhead))
+    options = encoder.settings
+    assert isinstance(options, NearLosslessOptions)
+    return StreamEncoder.of(step_for_ratio(options, samples, overhead))
 
 
-def decoder_for(header: FileHeader, sample_rate_hz: int | None = None, restorer: str | None = None) -> StreamDecoder:
-    """The decoder of a file; raises AudioFormatError or ModelError."""
+def model_of(header: FileHeader, model: str | None = None) -> str:
+    """The model for a file: the user's, or the one that the file names if that is in the box.
+
+    A file never makes anything be loaded from anywhere else. Raises FileFormatError.
+    """
+    if header.tier is not Tier.NEURAL:
+        return DEFAULT_MODEL
+    if model is None and header.model not in model_names():
+        raise FileFormatError(
+            f"the file was made with the model {header.model[:64]!r}, which is not among the shipped ones "
+            f"({', '.join(model_names())}): name it, or its folder, with --model (model= in Python)"
+        )
+    return model or header.model
+
+
+def decoder_for(header: FileHeader, sample_rate_hz: int | None = None, model: str | None = None) -> StreamDecoder:
+    """The decoder of a file; raises AudioFormatError, FileFormatError or ModelError."""
     rate_hz = sample_rate_hz or header.sample_rate_hz
     _check_output_rate(header.tier, header.sample_rate_hz, rate_hz)
     return StreamDecoder(
@@ -239,8 +314,7 @@ def decoder_for(header: FileHeader, sample_rate_hz: int | None = None, restorer:
         tier=header.tier,
         channels=header.channels,
         bits_per_sample=header.bits_per_sample,
-        model=header.model or DEFAULT_MODEL,
-        restorer=restorer,
+        model=model_of(header, model),
     )
 
 
@@ -249,32 +323,61 @@ def decode_file(
     target: SoundSource,
     *,
     sample_rate_hz: int | None = None,
-    restorer: str | None = None,
+    model: str | None = None,
+    max_duration_s: float = MAX_DURATION_S,
+    floats: bool = False,
     progress: Progress | None = None,
 ) -> int:
     """Decode a ``.sc`` file to a sound file (the suffix says the format, WAV for a stream).
 
-    ``restorer`` as for :class:`StreamDecoder`. Written with 16 bits, or 24 where an waveform tier was given more.
+    ``model``, a name or folder, is needed where the file was made with a
+    model that is not shipped. Written with 16 bits, or 8 or 24 where a waveform tier was given those, or in 32-bit
+    floating point. Sound of more than ``max_duration_s`` is refused. The target appears when it is whole.
     Returns the number of samples written (of each channel). Damage is concealed. Raises AudioFormatError,
     FileFormatError or ModelError.
     """
-    with open_binary(source, "rb") as file:
+    with open_binary(source) as file:
         reader = FileReader(file)
         header = reader.header
-        check_bitstream(header.bitstream, header.tier, header.model or DEFAULT_MODEL)
-        decoder = decoder_for(header, sample_rate_hz, restorer)
+        check_bitstream(header.bitstream, header.tier, model_of(header, model))
+        decoder = decoder_for(header, sample_rate_hz, model)
         rate_hz = decoder.sample_rate_hz
         lag = _lag_samples(decoder, header.delay_samples, header.sample_rate_hz)
-        total = None
-        if reader.total_samples is not None:
-            total = -(-reader.total_samples * rate_hz // header.sample_rate_hz)
+
+        def samples_of(coded: int | None) -> int | None:
+            return None if coded is None else -(-coded * rate_hz // header.sample_rate_hz)
+
+        total = samples_of(reader.total_samples)
         written = 0
-        with SoundWriter(target, rate_hz, header.channels, header.bits_per_sample, header.metadata) as out:
-            for block in _trim(_decode_timed(decoder, reader.packets()), lag, total, decoder):
+        with SoundWriter(
+            target,
+            rate_hz,
+            header.channels,
+            header.bits_per_sample,
+            header.metadata,
+            sources=(source,),
+            floats=floats,
+        ) as out:
+            decoded = _decode_timed(decoder, reader.packets())
+            for block in _trim(decoded, lag, total, lambda: samples_of(reader.trusted_samples(lag)), decoder):
                 out.write(block)
                 written += len(block)
+                if written > max_duration_s * rate_hz:
+                    raise FileFormatError(
+                        f"{name_of(source)} holds more than {max_duration_s:g} s of sound; if that is right, allow "
+                        "more with --max-duration (max_duration_s in Python)"
+                    )
                 if progress is not None and total:
                     progress(min(written / total, 1.0))
+        if not reader.packets_seen:
+            warnings.warn(f"{name_of(source)} holds no packet that can be read", StreamcodecWarning, stacklevel=2)
+        if reader.cut_frames:
+            warnings.warn(
+                f"{name_of(source)} claims {reader.cut_frames / header.packets_per_second:.1f} s of silence that its "
+                "bytes do not account for; left out",
+                StreamcodecWarning,
+                stacklevel=2,
+            )
     return written
 
 
@@ -284,18 +387,26 @@ def _lag_samples(decoder: StreamDecoder, encoder_delay_samples: int, encoder_rat
 
 def _decode_timed(decoder: StreamDecoder, packets: Iterable[TimedPacket]) -> Iterator[Samples]:
     """Sound of every packet duration, gaps concealed, tail flushed."""
-    longest_gap_packets = MAX_GAP_S * decoder.sample_rate_hz // decoder.block_samples
     time = 0
     for timed in packets:
-        for _ in range(min(timed.time - time, longest_gap_packets)):
+        for _ in range(timed.time - time):
             yield decoder.push(None)
         yield decoder.push(timed.packet)
         time = timed.time + timed.packet.frames
     yield decoder.flush()
 
 
-def _trim(blocks: Iterable[Samples], lag: int, total: int | None, decoder: StreamDecoder) -> Iterator[Samples]:
-    """Drop ``lag`` samples in front; end after ``total``, with silence where too few came."""
+def _trim(
+    blocks: Iterable[Samples],
+    lag: int,
+    total: int | None,
+    accounted: Callable[[], int | None],
+    decoder: StreamDecoder,
+) -> Iterator[Samples]:
+    """Drop ``lag`` samples in front; end after ``total``, with silence where too few came.
+
+    ``accounted`` says, after the last block, how much of the total may be believed.
+    """
     given = 0
     for block in blocks:
         kept = block[min(lag, len(block)) :]
@@ -305,7 +416,10 @@ def _trim(blocks: Iterable[Samples], lag: int, total: int | None, decoder: Strea
         given += len(kept)
         if len(kept):
             yield kept
-    while total is not None and given < total:
-        silence = decoder.silence(min(total - given, 1 << 16))
+        if given == total:
+            return
+    believed = accounted()
+    while believed is not None and given < believed:
+        silence = decoder.silence(min(believed - given, 1 << 16))
         given += len(silence)
         yield silence

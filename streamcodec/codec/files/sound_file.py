@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import stat
+import tempfile
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
@@ -9,64 +14,201 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
+from streamcodec.codec.files.output_file import copy_stream, describe_error, readable_name, whole_file
+from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
+from streamcodec.codec.options import Samples
 from streamcodec.codec.packet import Tier
-from streamcodec.codec.tiers import Samples
-from streamcodec.errors import AudioFormatError, FileFormatError
+from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecError, StreamcodecWarning
 
 METADATA_FIELDS = ("title", "artist", "album", "date", "comment", "genre", "tracknumber", "copyright", "license")
-INTEGER_SUBTYPES = frozenset({"PCM_16", "PCM_24"})
-FINE_SUBTYPES = frozenset({"PCM_24", "PCM_32", "FLOAT", "DOUBLE"})
+INTEGER_SUBTYPES = frozenset({"PCM_U8", "PCM_S8", "PCM_16", "PCM_24"})
+BITS_OF_SUBTYPES = {"PCM_U8": 8, "PCM_S8": 8, "PCM_24": 24, "PCM_32": 24, "FLOAT": 24, "DOUBLE": 24}
+SUBTYPES_OF_BITS = {8: ("PCM_U8", "PCM_S8", "PCM_16"), 16: ("PCM_16",), 24: ("PCM_24",)}
+READABLE = "WAV, FLAC, Ogg and MP3 files work"
+CLIPPED_PEAK = 1.12
+"""Coding overshoots by less; beyond this the source itself was above full scale."""
+MISSING_S = 0.1
+"""Sound that a header promises and the file lacks is worth a word from here on."""
 
 SoundSource = str | Path | IO[bytes]
 
 
 def name_of(file: SoundSource) -> str:
     """What to call a file in a message."""
-    return str(file) if isinstance(file, str | Path) else "the stream"
+    return readable_name(file)
+
+
+def open_source(source: SoundSource) -> IO[bytes]:
+    """A binary file that can be read twice: pipes and devices are copied to disk first. Raises FileFormatError.
+
+    A file object of the caller's is given back as it is if it can seek.
+    """
+    if not isinstance(source, str | Path):
+        return source if source.seekable() else spooled(source)
+    try:
+        file = open(source, "rb")  # noqa: SIM115 - the caller closes it
+        kind = os.fstat(file.fileno()).st_mode
+        if stat.S_ISREG(kind):
+            return file
+        with file:
+            return spooled(file)
+    except FileNotFoundError as error:
+        raise FileFormatError(f"there is no file {name_of(source)}") from error
+    except OSError as error:
+        raise FileFormatError(f"cannot open {name_of(source)}: {describe_error(error)}") from error
+    except ValueError as error:
+        raise FileFormatError(f"{name_of(source)} is not a name of a file: {error}") from error
+
+
+def spooled(source: IO[bytes]) -> IO[bytes]:
+    """Everything that a pipe gives, in a temporary file on disk; raises FileFormatError."""
+    try:
+        copy = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
+        copy_stream(source, copy)
+        copy.seek(0)
+    except OSError as error:
+        raise FileFormatError(f"cannot take in the stream: {describe_error(error)}") from error
+    return copy
+
+
+class _GuardedSource:
+    """What libsndfile reads through: an error of the system is kept, since none may pass through its callbacks."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.error: OSError | None = None
+        self.seek, self.tell = file.seek, file.tell
+
+    def read(self, count: int) -> bytes:
+        try:
+            data: bytes = self._file.read(count)
+        except OSError as error:
+            self.error = error
+            return b""
+        return data
+
+
+class _GuardedTarget:
+    """What libsndfile writes through: see :class:`_GuardedSource`."""
+
+    def __init__(self, file: Any) -> None:
+        self._file = file
+        self.error: Exception | None = None
+        self.tell = file.tell
+
+    def write(self, data: bytes) -> int:
+        if self.error is not None:
+            return 0
+        try:
+            self._file.write(data)
+        except (StreamcodecError, OSError) as error:
+            self.error = error
+            return 0
+        return len(data)
+
+    def seek(self, offset: int, whence: int = 0) -> int:
+        try:
+            position: int = self._file.seek(offset, whence)
+        except (StreamcodecError, OSError) as error:
+            self.error = self.error or error
+            return 0
+        return position
 
 
 class SoundReader:
     """A sound file open for one tier: its rate, depth and samples, block by block.
 
-    Errors: AudioFormatError for what libsndfile cannot read, or the lossless tier cannot represent.
+    What its header says about its length is checked against what is there: a recording that was cut off is read to
+    its end, and sound that is missing is told in a warning (StreamcodecWarning).
+    Errors: FileFormatError for a file that cannot be opened, AudioFormatError for what libsndfile cannot read, or the
+    lossless tier cannot represent.
     """
 
     def __init__(self, source: SoundSource, tier: Tier) -> None:
+        self.name = name_of(source)
+        with contextlib.ExitStack() as opened:
+            file = open_source(source)
+            if file is not source:
+                opened.callback(file.close)
+            self._open(file)
+            opened.callback(self._file.close)
+            self._check(tier)
+            self._opened = opened.pop_all()
+
+    def _open(self, file: IO[bytes]) -> None:
         try:
-            self._file = soundfile.SoundFile(source)
+            repair = repair_of(file)
+            self._promised_s = None if repair is None else repair.promised_s
+            self._source = _GuardedSource(file if repair is None else RepairedFile(file, repair))
+            self._source.seek(0)
+            self._file = soundfile.SoundFile(self._source)
+            # Else soundfile seeks to where it is after every read, which a stream of unknown length cannot.
+            self._file.seekable = lambda: False
         except (soundfile.LibsndfileError, TypeError, OSError) as error:
-            raise AudioFormatError(
-                f"cannot read {name_of(source)} as sound: {error}; WAV, FLAC, Ogg and MP3 files work"
-            ) from error
+            why = str(error).partition("': ")[2] or str(error).replace(repr(self._source), "it") or "unknown format"
+            raise AudioFormatError(f"cannot read {self.name} as sound: {why.rstrip('.')}; {READABLE}") from error
+
+    def _check(self, tier: Tier) -> None:
         self.tier = tier
         self._integers = tier is Tier.LOSSLESS
         subtype = self._file.subtype
         if self._integers and subtype not in INTEGER_SUBTYPES:
-            self._file.close()
             raise AudioFormatError(
-                f"{name_of(source)} holds {subtype} samples; the lossless tier takes 16- and 24-bit PCM: convert it "
+                f"{self.name} holds {subtype} samples; the lossless tier takes 8-, 16- and 24-bit PCM: convert it "
                 "first, or use the near-lossless tier"
             )
-        self.bits_per_sample = 24 if subtype in FINE_SUBTYPES else 16
+        self.bits_per_sample = BITS_OF_SUBTYPES.get(subtype, 16)
+        if not self._integers:
+            self.bits_per_sample = max(self.bits_per_sample, 16)
         self.sample_rate_hz = int(self._file.samplerate)
         self.channels = int(self._file.channels)
-        self.samples = int(self._file.frames)
+        frames = int(self._file.frames)
+        self.samples = frames if frames < 1 << 48 else 0
+        """What the header says; 0 where it says nothing."""
         self.metadata = {k: str(getattr(self._file, k)) for k in METADATA_FIELDS if getattr(self._file, k, "")}
 
     def __enter__(self) -> SoundReader:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self._file.close()
+        self._opened.close()
 
     def blocks(self) -> Iterator[Samples]:
-        """All samples, a second at a time.
+        """All samples, a second at a time, to the real end of the file.
 
         Shape: ``[n, channels]``, float32, or for the lossless tier int32 of the file's depth.
+        Errors: AudioFormatError where the file is damaged.
         """
-        kind = "int32" if self._integers else "float32"
-        for block in self._file.blocks(blocksize=self.sample_rate_hz, dtype=kind, always_2d=True):
+        kind: Any = np.int32 if self._integers else np.float32
+        total = 0
+        while True:
+            block = np.empty((self.sample_rate_hz, self.channels), kind)
+            try:
+                count = self._file.buffer_read_into(block, np.dtype(kind).name)
+            except soundfile.LibsndfileError as error:
+                raise AudioFormatError(
+                    f"{self.name} is damaged after {total / self.sample_rate_hz:.2f} s of sound: it was cut short, "
+                    "or its bytes were changed; mend or cut it with another program"
+                ) from error
+            if self._source.error is not None:
+                raise FileFormatError(f"cannot read {self.name}: {describe_error(self._source.error)}")
+            if count == 0:
+                break
+            total += count
+            block = block[:count]
             yield block >> (32 - self.bits_per_sample) if self._integers else block
+        self._say_what_is_missing(total / self.sample_rate_hz)
+
+    def _say_what_is_missing(self, found_s: float) -> None:
+        promised_s = max(self._promised_s or 0.0, self.samples / self.sample_rate_hz)
+        if found_s == 0.0:
+            warnings.warn(f"{self.name} holds no sound", StreamcodecWarning, stacklevel=3)
+        elif promised_s > found_s + MISSING_S:
+            warnings.warn(
+                f"{self.name} ends after {found_s:.2f} s of the {promised_s:.2f} s that its header promises",
+                StreamcodecWarning,
+                stacklevel=3,
+            )
 
     def read(self) -> Samples:
         """All samples at once; shape and type as of :meth:`blocks`."""
@@ -75,9 +217,13 @@ class SoundReader:
 
 
 class SoundWriter:
-    """A sound file being written with 16 or 24 bits; the suffix says the format, WAV where there is none.
+    """A sound file being written; the suffix says the format, WAV where there is none.
 
-    Errors: FileFormatError for what libsndfile cannot write.
+    ``bits_per_sample`` of 8, 16 or 24 (others take the next wider), or with ``floats`` 32-bit floating point.
+    A file of that name is replaced when all is written, and not before; ``sources`` are files that must not be
+    written over; ``like`` is a name whose suffix says the format of a file object. What cannot be kept (tags that the
+    format has no place for, floats above full scale) is told in a warning (StreamcodecWarning).
+    Errors: FileFormatError for what libsndfile or the system cannot write.
     """
 
     def __init__(
@@ -87,30 +233,120 @@ class SoundWriter:
         channels: int,
         bits_per_sample: int,
         metadata: dict[str, str],
+        *,
+        sources: tuple[SoundSource, ...] = (),
+        floats: bool = False,
+        like: str | Path = "",
     ) -> None:
-        self._depth = 16 if bits_per_sample <= 16 else 24
+        self.name = name_of(target)
         self._bits_per_sample = bits_per_sample
-        format_name = None if isinstance(target, str | Path) and Path(target).suffix else "WAV"
+        self._peak = 0.0
+        self._floats = floats
+        with contextlib.ExitStack() as opened:
+            if isinstance(target, str | Path):
+                out: Any = opened.enter_context(whole_file(target, *sources))
+            else:
+                out = target
+            if not out.seekable():
+                out = self._through_disk(opened, out)
+            self._target = _GuardedTarget(out)
+            self._file = self._created(like or target, sample_rate_hz, channels)
+            self._write_tags(metadata)
+            self._opened = opened.pop_all()
+
+    @staticmethod
+    def _through_disk(opened: contextlib.ExitStack, out: Any) -> Any:
+        """A temporary file that is copied to a pipe at the end: headers are completed last."""
+        spool = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
+
+        def pass_on(kind: object, *_: object) -> None:
+            if kind is None:
+                spool.seek(0)
+                copy_stream(spool, out)
+                out.flush()
+
+        opened.push(pass_on)
+        return spool
+
+    def _created(self, target: SoundSource, sample_rate_hz: int, channels: int) -> Any:
+        suffix = Path(os.fsdecode(target)).suffix[1:].upper() if isinstance(target, str | Path) else ""
+        form = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}.get(suffix, suffix) or "WAV"
+        bits = 8 if self._bits_per_sample <= 8 else 16 if self._bits_per_sample <= 16 else 24
+        choices = ("FLOAT", "DOUBLE") if self._floats else SUBTYPES_OF_BITS[bits]
         try:
-            self._file = soundfile.SoundFile(
-                target,
-                "w",
-                samplerate=sample_rate_hz,
-                channels=channels,
-                subtype=f"PCM_{self._depth}",
-                format=format_name,
-            )
+            possible = soundfile.available_subtypes(form)
+            subtype = "OPUS" if suffix == "OPUS" else next((c for c in choices if c in possible), None)
+            if self._floats and subtype is None:
+                raise ValueError(f"{form} holds no floating-point samples")
+            # Formats without PCM (Ogg, MP3) have one usual coding.
+            if subtype is None and any(name.startswith("PCM_") for name in possible):
+                raise ValueError(f"{form} holds no {bits}-bit samples")
+            return soundfile.SoundFile(self._target, "w", sample_rate_hz, channels, subtype=subtype, format=form)
         except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-            raise FileFormatError(f"cannot write {name_of(target)}: {error}; use a .wav or .flac name") from error
+            self._raise_system_error()
+            why = str(error).rpartition(">: ")[2].rstrip(".")
+            raise FileFormatError(f"cannot write {self.name}: {why}; use a .wav or .flac name") from error
+
+    def _write_tags(self, metadata: dict[str, str]) -> None:
+        left_out = []
         for key, value in metadata.items():
-            if key in METADATA_FIELDS:
-                setattr(self._file, key, value)
+            if key in METADATA_FIELDS and not self._tagged(key, value):
+                left_out.append(key)
+        if left_out:
+            warnings.warn(
+                f"{self.name} has no place for {', '.join(left_out)}: left out", StreamcodecWarning, stacklevel=4
+            )
+
+    def _tagged(self, key: str, value: str) -> bool:
+        try:
+            setattr(self._file, key, value)
+        except (soundfile.LibsndfileError, RuntimeError, ValueError):
+            return False
+        return True
 
     def __enter__(self) -> SoundWriter:
         return self
 
-    def __exit__(self, *error: object) -> None:
-        self._file.close()
+    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
+        if error is not None:
+            self.discard(error)
+        else:
+            self.finish()
+
+    def finish(self, *, as_far_as_it_goes: bool = False) -> None:
+        """Complete the file and give it its name; ``as_far_as_it_goes`` keeps what a full disk has let through."""
+        try:
+            self._file.close()
+            if not as_far_as_it_goes:
+                self._raise_system_error()
+        except (soundfile.LibsndfileError, FileFormatError) as failure:
+            if not as_far_as_it_goes:
+                self.discard(failure)
+                self._raise_system_error()
+                raise FileFormatError(f"cannot write {self.name}: {failure}") from failure
+        self._opened.__exit__(None, None, None)
+        if self._peak > CLIPPED_PEAK and not self._floats:
+            warnings.warn(
+                f"{self.name} was clipped: the sound reaches {self._peak:.3g} times full scale; 32-bit floating "
+                "point keeps it (--float)",
+                StreamcodecWarning,
+                stacklevel=3,
+            )
+
+    def discard(self, error: BaseException | None = None) -> None:
+        """Give up; nothing is left, and an older file of the name stays."""
+        error = error or FileFormatError(f"{self.name} is given up")
+        with contextlib.suppress(soundfile.LibsndfileError):
+            self._file.close()
+        with contextlib.suppress(type(error)):
+            self._opened.__exit__(type(error), error, error.__traceback__)
+
+    def _raise_system_error(self) -> None:
+        error = self._target.error
+        if isinstance(error, StreamcodecError):
+            raise error
+        if isinstance(error, OSError):
+            raise FileFormatError(f"cannot write {self.name}: {describe_error(error)}") from error
 
     def write(self, block: Samples) -> None:
         """Append samples: floats of full scale 1, or integers of the depth given.
@@ -120,7 +356,15 @@ class SoundWriter:
         if np.issubdtype(block.dtype, np.integer):
             # libsndfile takes the upper bits of its own integer types.
             block = block.astype(np.int32) << (32 - self._bits_per_sample)
-        self._file.write(block)
+            if self._floats:
+                block = (block / np.float64(1 << 31)).astype(np.float32)
+        elif len(block):
+            self._peak = max(self._peak, float(np.abs(block).max()))
+        try:
+            self._file.write(block)
+        except (soundfile.LibsndfileError, AssertionError) as error:
+            self._raise_system_error()
+            raise FileFormatError(f"cannot write {self.name}: {error}") from error
 
 
 class _Borrowed:
@@ -136,11 +380,10 @@ class _Borrowed:
         return None
 
 
-def open_binary(file: SoundSource, mode: str) -> Any:
-    """A context that gives the open file; raises FileFormatError. The caller's own file objects stay open."""
-    if not isinstance(file, str | Path):
-        return _Borrowed(file)
-    try:
-        return Path(file).open(mode)
-    except OSError as error:
-        raise FileFormatError(f"cannot open {file}: {error.strerror}") from error
+def open_binary(file: SoundSource) -> Any:
+    """A context that gives a file open for reading, from its start if it has a name; raises FileFormatError.
+
+    The caller's own file objects stay open. Pipes are copied to disk, so that what is given can seek.
+    """
+    opened = open_source(file)
+    return _Borrowed(opened) if opened is file else opened

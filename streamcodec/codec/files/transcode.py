@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-import io
+import tempfile
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from streamcodec.codec.files.container import MAGIC
-from streamcodec.codec.files.oneshot import Progress, decode_file, encode_file
+from streamcodec.codec.files.oneshot import MAX_DURATION_S, Progress, decode_file, encode_file
+from streamcodec.codec.files.output_file import check_not_read
 from streamcodec.codec.files.sound_file import SoundReader, SoundSource, SoundWriter, open_binary
+from streamcodec.codec.options import TierName
 from streamcodec.codec.packet import Tier
-from streamcodec.codec.tiers import TierName
 
 
 def is_coded(source: SoundSource) -> bool:
     """Whether a file begins as a ``.sc`` file does; raises FileFormatError where it cannot be opened."""
-    with open_binary(source, "rb") as file:
-        start: bytes = file.read(len(MAGIC))
-        if not isinstance(source, str | Path):
-            file.seek(0)
+    with open_binary(source) as file:
+        return _is_coded(file)
+
+
+def _is_coded(file: IO[bytes]) -> bool:
+    file.seek(0)
+    start = file.read(len(MAGIC))
+    file.seek(0)
     return start == MAGIC
 
 
@@ -28,25 +33,42 @@ def transcode_file(
     *,
     coded: bool | None = None,
     tier: TierName | Tier = "neural",
+    source_model: str | None = None,
+    max_duration_s: float = MAX_DURATION_S,
     progress: Progress | None = None,
     **options: Any,
 ) -> None:
     """Turn a sound file or ``.sc`` file into another: a ``.sc`` file where ``coded``, else a sound file.
 
     Where ``coded`` is None the target's suffix says which. ``tier`` and ``options``, as for ``encode_file``, say how
-    a ``.sc`` file is coded. From ``.sc`` to ``.sc`` the decoded sound is held in memory.
+    a ``.sc`` file is coded. ``source_model`` and ``max_duration_s`` are ``decode_file``'s ``model`` and
+    ``max_duration_s``. From ``.sc`` to ``.sc`` the decoded sound goes through a temporary file.
     Raises AudioFormatError, BitrateError, FileFormatError or ModelError.
     """
     if coded is None:
         coded = isinstance(target, str | Path) and Path(target).suffix.lower() == ".sc"
-    if is_coded(source):
-        if not coded:
-            decode_file(source, target, progress=progress)
-            return
-        decoded = io.BytesIO()
-        decode_file(source, decoded)
-        decoded.seek(0)
-        source = decoded
+    if isinstance(target, str | Path):
+        check_not_read(target, source)
+    with open_binary(source) as file:
+        if not _is_coded(file):
+            _from_sound(file, target, coded, tier, progress, options)
+        elif not coded:
+            decode_file(file, target, model=source_model, max_duration_s=max_duration_s, progress=progress)
+        else:
+            with tempfile.TemporaryFile() as decoded:
+                decode_file(file, decoded, model=source_model, max_duration_s=max_duration_s)
+                decoded.seek(0)
+                _from_sound(decoded, target, coded, tier, progress, options)
+
+
+def _from_sound(
+    source: SoundSource,
+    target: SoundSource,
+    coded: bool,
+    tier: TierName | Tier,
+    progress: Progress | None,
+    options: dict[str, Any],
+) -> None:
     if coded:
         encode_file(source, target, tier=tier, progress=progress, **options)
     else:

@@ -8,6 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcodec.codec.audio_format import as_array
 from streamcodec.codec.lossless import engine as lossless
 from streamcodec.codec.lossless.engine import (
     DEFAULT_BLOCK_MS,
@@ -16,8 +17,8 @@ from streamcodec.codec.lossless.engine import (
     LosslessFormat,
     is_key_payload,
 )
+from streamcodec.codec.options import DecoderOptions, LosslessOptions, Samples
 from streamcodec.codec.packet import Packet, Tier
-from streamcodec.codec.tiers import DecoderSettings, EncoderSettings, Samples
 from streamcodec.codec.waveform_blocks import KeyPace, WaveformBlock, waveform_block, with_channels
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
 
@@ -30,19 +31,19 @@ def _warm_up_once() -> None:
 
 
 @dataclass
-class LosslessTierEncoderState:
-    """Snapshot of a :class:`LosslessTierEncoder`."""
+class EncoderState:
+    """Snapshot of a :class:`Encoder`."""
 
     engine: LosslessEncoder
     keys: KeyPace
 
 
-class LosslessTierEncoder:
-    """See :class:`~streamcodec.codec.tiers.TierEncoder`; blocks are int32 ``[n, channels]``, 20 ms."""
+class Encoder:
+    """See :class:`~streamcodec.codec.registry.TierEncoder`; blocks are int32 ``[n, channels]``, 20 ms."""
 
     delay_samples = 0
 
-    def __init__(self, settings: EncoderSettings) -> None:
+    def __init__(self, settings: LosslessOptions) -> None:
         self._settings = settings
         self.reset()
         self.block_samples = self._engine.format.block_samples
@@ -55,7 +56,7 @@ class LosslessTierEncoder:
         Shape: ``[n]`` (one channel) or ``[n, channels]`` -> ``[n, channels]``.
         Errors: AudioFormatError for floating-point samples, a wrong shape, or samples out of range.
         """
-        array = np.asarray(samples)
+        array = as_array(samples)
         if not np.issubdtype(array.dtype, np.signedinteger):
             raise AudioFormatError(
                 f"lossless coding takes signed integer samples, got {array.dtype}: convert it to integers first, or "
@@ -98,26 +99,26 @@ class LosslessTierEncoder:
         self._engine = LosslessEncoder(s.sample_rate_hz, s.channels, s.bits_per_sample)
         self._keys = KeyPace(s.key_period_blocks(self._engine.format.block_samples))
 
-    def state(self) -> LosslessTierEncoderState:
+    def state(self) -> EncoderState:
         """A copy of everything remembered."""
-        return LosslessTierEncoderState(self._engine.copy(), self._keys.copy())
+        return EncoderState(self._engine.copy(), self._keys.copy())
 
-    def restore(self, state: LosslessTierEncoderState) -> None:
+    def restore(self, state: EncoderState) -> None:
         """Continue from a copied state."""
         self._engine, self._keys = state.engine.copy(), state.keys.copy()
 
 
 @dataclass
-class LosslessTierDecoderState:
-    """Snapshot of a :class:`LosslessTierDecoder`."""
+class DecoderState:
+    """Snapshot of a :class:`Decoder`."""
 
     engine: LosslessDecoder
     block_samples: int
     last: Samples | None
 
 
-class LosslessTierDecoder:
-    """See :class:`~streamcodec.codec.tiers.TierDecoder`; gives int16 (up to 16 bits) or int32 ``[n, channels]``.
+class Decoder:
+    """See :class:`~streamcodec.codec.registry.TierDecoder`; gives int16 (up to 16 bits) or int32 ``[n, channels]``.
 
     A block that cannot be decoded is replaced by the one before it, backwards and fading out, so that the seam makes
     no click; those after it, up to the next key block, by silence.
@@ -125,7 +126,7 @@ class LosslessTierDecoder:
 
     delay_samples = 0
 
-    def __init__(self, settings: DecoderSettings) -> None:
+    def __init__(self, settings: DecoderOptions) -> None:
         self._format = LosslessFormat(
             settings.sample_rate_hz,
             settings.channels,
@@ -193,11 +194,11 @@ class LosslessTierDecoder:
         self.block_samples = self._format.block_samples
         self._last = None
 
-    def state(self) -> LosslessTierDecoderState:
+    def state(self) -> DecoderState:
         """A copy of everything remembered."""
-        return LosslessTierDecoderState(self._engine.copy(), self.block_samples, self._last)
+        return DecoderState(self._engine.copy(), self.block_samples, self._last)
 
-    def restore(self, state: LosslessTierDecoderState) -> None:
+    def restore(self, state: DecoderState) -> None:
         """Continue from a copied state."""
         self._engine = state.engine.copy()
         self.block_samples = state.block_samples

@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,11 +38,11 @@ from streamcodec.codec.near_lossless.format import (
 )
 from streamcodec.codec.near_lossless.rate import FixedStep, NearLosslessRateControl, RateTarget, TargetBitrate
 from streamcodec.codec.near_lossless.spectra import Layout, SpectrumContexts
+from streamcodec.codec.options import Optimise
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
 
 Float32Array = NDArray[np.float32]
-Optimise = Literal["mse", "perceptual"]
 
 # A concealed block is the one before at this share of its amplitude.
 CONCEALMENT_FADE = 0.7

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec.codec.audio_format import SAMPLE_LIMIT
+from streamcodec.codec.audio_format import SAMPLE_LIMIT, as_array
 from streamcodec.codec.near_lossless import engine as near_lossless
 from streamcodec.codec.near_lossless.engine import (
     NearLosslessDecoder,
@@ -18,8 +18,8 @@ from streamcodec.codec.near_lossless.engine import (
 )
 from streamcodec.codec.near_lossless.format import NearLosslessFormat, default_block_samples
 from streamcodec.codec.near_lossless.rate import FixedStep, RateTarget, TargetBitrate, TargetSnr
+from streamcodec.codec.options import DecoderOptions, NearLosslessOptions, Samples
 from streamcodec.codec.packet import Packet, Tier
-from streamcodec.codec.tiers import DecoderSettings, EncoderSettings, Samples
 from streamcodec.codec.waveform_blocks import KeyPace, WaveformBlock, padded_to_blocks, waveform_block, with_channels
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
 
@@ -32,7 +32,7 @@ def _warm_up_once(sample_rate_hz: int) -> None:
     near_lossless.warm_up(sample_rate_hz)
 
 
-def rate_target(settings: EncoderSettings) -> RateTarget:
+def rate_target(settings: NearLosslessOptions) -> RateTarget:
     """What the settings aim at; an eighth of the 16-bit rate where they say nothing. Raises BitrateError."""
     if settings.step_index is not None:
         return FixedStep(settings.step_index)
@@ -44,7 +44,7 @@ def rate_target(settings: EncoderSettings) -> RateTarget:
     return TargetBitrate.from_ratio(ratio, settings.sample_rate_hz, settings.channels)
 
 
-def step_for_ratio(settings: EncoderSettings, samples: Samples, overhead_bytes: int) -> EncoderSettings:
+def step_for_ratio(settings: NearLosslessOptions, samples: Samples, overhead_bytes: int) -> NearLosslessOptions:
     """The settings with the finest fixed step that meets their ratio, ``overhead_bytes`` beside payloads counted.
 
     The ratio is to the bytes of 16-bit samples. Shape: ``samples [n, channels]``.
@@ -59,7 +59,7 @@ def step_for_ratio(settings: EncoderSettings, samples: Samples, overhead_bytes: 
         samples,
         settings.sample_rate_hz,
         budget_bytes,
-        settings.optimise,
+        settings.optimise or "perceptual",
         block_samples,
         settings.key_period_blocks(block_samples),
     )
@@ -67,19 +67,19 @@ def step_for_ratio(settings: EncoderSettings, samples: Samples, overhead_bytes: 
 
 
 @dataclass
-class NearLosslessTierEncoderState:
-    """Snapshot of a :class:`NearLosslessTierEncoder`."""
+class EncoderState:
+    """Snapshot of a :class:`Encoder`."""
 
     engine: NearLosslessEncoder
     keys: KeyPace
 
 
-class NearLosslessTierEncoder:
-    """See :class:`~streamcodec.codec.tiers.TierEncoder`; blocks are float32 ``[block_samples, channels]``."""
+class Encoder:
+    """See :class:`~streamcodec.codec.registry.TierEncoder`; blocks are float32 ``[block_samples, channels]``."""
 
     delay_samples = 0
 
-    def __init__(self, settings: EncoderSettings) -> None:
+    def __init__(self, settings: NearLosslessOptions) -> None:
         self._settings = settings
         self._target = rate_target(settings)
         self.reset()
@@ -93,7 +93,7 @@ class NearLosslessTierEncoder:
         -> ``[n, channels]``.
         Errors: AudioFormatError for another type or shape.
         """
-        array = np.asarray(samples)
+        array = as_array(samples)
         if array.dtype == np.int16:
             sound = array.astype(np.float32) / np.float32(32_768.0)
         elif array.dtype in (np.float32, np.float64):
@@ -133,25 +133,25 @@ class NearLosslessTierEncoder:
     def reset(self) -> None:
         """Back to the start of a stream."""
         s = self._settings
-        self._engine = NearLosslessEncoder(s.sample_rate_hz, s.channels, self._target, s.optimise)
+        self._engine = NearLosslessEncoder(s.sample_rate_hz, s.channels, self._target, s.optimise or "perceptual")
         self._keys = KeyPace(s.key_period_blocks(self._engine.format.block_samples))
 
-    def state(self) -> NearLosslessTierEncoderState:
+    def state(self) -> EncoderState:
         """A copy of everything remembered."""
-        return NearLosslessTierEncoderState(self._engine.copy(), self._keys.copy())
+        return EncoderState(self._engine.copy(), self._keys.copy())
 
-    def restore(self, state: NearLosslessTierEncoderState) -> None:
+    def restore(self, state: EncoderState) -> None:
         """Continue from a copied state."""
         self._engine, self._keys = state.engine.copy(), state.keys.copy()
 
 
-class NearLosslessTierDecoder:
-    """See :class:`~streamcodec.codec.tiers.TierDecoder`; gives float32 ``[block_samples, channels]``.
+class Decoder:
+    """See :class:`~streamcodec.codec.registry.TierDecoder`; gives float32 ``[block_samples, channels]``.
 
     What comes out lags by one block, since blocks overlap by half. Concealment is the engine's.
     """
 
-    def __init__(self, settings: DecoderSettings) -> None:
+    def __init__(self, settings: DecoderOptions) -> None:
         self._format = NearLosslessFormat(
             settings.sample_rate_hz, settings.channels, default_block_samples(settings.sample_rate_hz)
         )

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.jit import shared
+
 ALWAYS_SILENT_DBFS = -70.0
 MARGIN_DB = 8.0
 FLOOR_RISE_DB_PER_S = 3.0
@@ -38,12 +40,29 @@ class ActivityDetector:
     def silent_for(self, samples: NDArray[np.float32]) -> int:
         """Packets since the sound fell silent, this one included; 0 while it is active (hangover included)."""
         dbfs = level_dbfs(samples)
-        rise = FLOOR_RISE_DB_PER_S / self.packets_per_second
-        self.floor_dbfs = min(dbfs, self.floor_dbfs + rise)
-        active = dbfs > max(ALWAYS_SILENT_DBFS, self.floor_dbfs + MARGIN_DB)
+        self.floor_dbfs, active = noise_floor(dbfs, self.floor_dbfs, self.packets_per_second)
         self.quiet_packets = 0 if active else self.quiet_packets + 1
-        return max(0, self.quiet_packets - round(HANGOVER_S * self.packets_per_second))
+        return silent_packets(self.quiet_packets, self.packets_per_second)
 
     def due(self, silent_packets: int) -> bool:
         """Whether a silent packet is to be sent: the first one, and one now and then to follow the background."""
-        return silent_packets % round(REFRESH_S * self.packets_per_second) == 1
+        return refresh_due(silent_packets, self.packets_per_second)
+
+
+@shared
+def noise_floor(dbfs: float, floor_dbfs: float, packets_per_second: float) -> tuple[float, bool]:
+    """The noise floor after a packet of a level, and whether that stands out from it."""
+    floor_dbfs = min(dbfs, floor_dbfs + FLOOR_RISE_DB_PER_S / packets_per_second)
+    return floor_dbfs, dbfs > max(ALWAYS_SILENT_DBFS, floor_dbfs + MARGIN_DB)
+
+
+@shared
+def silent_packets(quiet_packets: int, packets_per_second: float) -> int:
+    """Packets since the hangover ended, of so many quiet ones."""
+    return max(0, quiet_packets - round(HANGOVER_S * packets_per_second))
+
+
+@shared
+def refresh_due(silent_packets: int, packets_per_second: float) -> bool:
+    """Whether the last of so many silent packets is sent."""
+    return silent_packets % round(REFRESH_S * packets_per_second) == 1

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.coding import range_coder
-from native_dsp.filters.envelope_filter import EnvelopeFilterState, make_envelope_filter
-from native_dsp.filters.envelope_network import make_envelope_features
-from native_dsp.filters.pitch_filter import PitchFilterState, make_pitch_filter
+from native_dsp.filters.post_filter import ALREADY_SCALED, NOTHING_DECODED, PostFilterState
+from native_dsp.jit import shared
 from native_dsp.transforms.stft import StftState
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
@@ -40,8 +40,7 @@ class NeuralDecoderState:
     """Everything a neural decoder remembers; opaque, made by ``state`` and taken by ``restore``."""
 
     stft: StftState
-    pitch: PitchFilterState
-    envelope: EnvelopeFilterState
+    post_filter: PostFilterState
     last_quality_index: int | None
     network: list[Float32Array]
     context: LatentContext
@@ -50,6 +49,15 @@ class NeuralDecoderState:
     expected_timestamp: int | None
     lost_in_a_row: int
     in_silence: bool
+
+
+@shared
+def concealment_gains(lost_in_a_row: int, in_silence: bool) -> tuple[float, float]:
+    """Gains of what the network makes up and of background noise, after so many losses; 1 and 0 after none."""
+    if lost_in_a_row == 0:
+        return 1.0, 0.0
+    gain = 0.0 if in_silence else DECAY_PER_PACKET ** max(0, lost_in_a_row - FULL_GAIN_PACKETS)
+    return gain, math.sqrt(1.0 - gain * gain)
 
 
 class NeuralDecoder:
@@ -67,8 +75,6 @@ class NeuralDecoder:
         self._stream = stream or runtime.decoder.new_stream()
         self._latents = self._stream.inputs["latents"].reshape(-1)
         self._quality_index = self._stream.inputs["level"].reshape(-1)
-        self._pitch_strengths = runtime.model.pitch_strengths
-        self._envelope_weights = runtime.envelope_weights
         self._hidden = np.zeros(config.entropy_hidden, np.int64)
         self._location = np.zeros(config.latents, np.int32)
         self._table = np.zeros(config.latents, np.int32)
@@ -79,9 +85,7 @@ class NeuralDecoder:
     def reset(self) -> None:
         """Back to the start of a stream."""
         self._stft = self._runtime.new_stft()
-        self._pitch = make_pitch_filter(self._config.sample_rate_hz, self._config.frame_samples)
-        features = make_envelope_features(self._config.hops_per_frame, self._config.bins, self._envelope_weights)
-        self._envelope = make_envelope_filter(self._config.sample_rate_hz, self._config.frame_samples, features)
+        self._post_filter = self._runtime.post_filter.new_state()
         self._last_quality_index: int | None = None
         self._stream.reset()
         self._context = LatentContext(self._config.latents)
@@ -95,8 +99,7 @@ class NeuralDecoder:
         """A copy of everything remembered."""
         return NeuralDecoderState(
             self._stft.copy(),
-            self._pitch.copy(),
-            self._envelope.copy(),
+            self._post_filter.copy(),
             self._last_quality_index,
             self._stream.state(),
             self._context.copy(),
@@ -110,8 +113,7 @@ class NeuralDecoder:
     def restore(self, state: NeuralDecoderState) -> None:
         """Continue from a copied state."""
         self._stft = state.stft.copy()
-        self._pitch = state.pitch.copy()
-        self._envelope = state.envelope.copy()
+        self._post_filter = state.post_filter.copy()
         self._last_quality_index = state.last_quality_index
         self._stream.restore(state.network)
         self._context = state.context.copy()
@@ -199,35 +201,30 @@ class NeuralDecoder:
 
         Shape: output ``[frame_samples]`` at 24 kHz.
         """
-        if not self._lost_in_a_row:
-            return self._synthesise(gain=1.0, noise_gain=0.0)
-        gain = DECAY_PER_PACKET ** max(0, self._lost_in_a_row - FULL_GAIN_PACKETS)
-        if self._in_silence:
-            gain = 0.0
-        return self._synthesise(gain, noise_gain=(1.0 - gain * gain) ** 0.5)
+        return self._synthesise(
+            *concealment_gains(self._lost_in_a_row, self._in_silence), int(self._quality_index[0])
+        )
 
     def drain(self) -> Float32Array:
         """Complete the last overlap with silence.
 
         Shape: output ``[frame_samples]``.
         """
-        return self._synthesise(gain=0.0, noise_gain=0.0)
+        return self._synthesise(0.0, 0.0, ALREADY_SCALED)
 
-    def _synthesise(self, gain: float, noise_gain: float) -> Float32Array:
+    def _synthesise(self, gain: float, noise_gain: float, gains_row: int) -> Float32Array:
         out = np.empty(self._config.frame_samples, np.float32)
-        quality_index = self._last_quality_index
         render(
             self._decoded,
             self._background,
             self._stft,
-            self._pitch,
-            self._envelope,
-            self._envelope_weights,
+            self._runtime.post_filter.parameters,
+            self._post_filter,
             gain,
             noise_gain,
             self._in_silence,
-            0.0 if quality_index is None else self._pitch_strengths[quality_index],
-            0.0 if quality_index is None else self._config.quality(quality_index),
+            gains_row,
+            NOTHING_DECODED if self._last_quality_index is None else self._last_quality_index,
             out,
         )
         return out

@@ -1,24 +1,24 @@
-"""The neural tier's sending side: 20 ms of 24 kHz sound in, one payload out."""
+"""The neural tier's sending side: frames of the caller's sound in, one payload a packet out."""
 
 from __future__ import annotations
 
 import copy
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.coding import range_coder
-from native_dsp.jit import kernel
-from native_dsp.transforms.companding import compand
-from native_dsp.transforms.stft import StftState, analyse
-from streamcodec.codec.neural import entropy
+from native_dsp.jit import shared
+from native_dsp.low_cut import LowCutState, cut_lows, make_low_cut
+from native_dsp.mixdown import MixdownState, make_mixdown
+from streamcodec.codec.audio_format import as_mono, check_sample_rate
 from streamcodec.codec.neural.activity import ActivityDetector
+from streamcodec.codec.neural.analysis import AnalysisState, LatentAnalysis
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
+from streamcodec.codec.neural.packet_coder import PacketCoder
 from streamcodec.codec.neural.rate_control import (
     RateControl,
     check_bitrate,
@@ -26,20 +26,21 @@ from streamcodec.codec.neural.rate_control import (
     highest_quality_within,
     quality_index_for_kbps,
 )
+from streamcodec.codec.neural.resample import BlockResampler
 from streamcodec.codec.neural.voicing import VoicingDetector
-from streamcodec.codec.packet import MAX_FRAMES, PacketFlags
+from streamcodec.codec.options import NeuralOptions, PacketMode, Samples
+from streamcodec.codec.packet import PacketFlags
 from streamcodec.runtime.step import StepRow
 
 Float32Array = NDArray[np.float32]
-PacketMode = Literal["independent", "stream"]
-DEFAULT_KEY_PERIOD_S = 1.0
-PAYLOAD_CAPACITY_BYTES = 1024 * MAX_FRAMES
-RECENT_PACKETS = 8
+DEFAULT_BITRATE_BPS = 6_000
+FRAMES_PER_SECOND = 50
+RECENT_PACKETS = 9
 """How many packets back :meth:`NeuralEncoder.encode_redundant` reaches."""
-REDUNDANT_RATE = 0.7
-"""Rate of a coarser copy beside its packet's."""
-# Bytes that the range coder's ending may cost over the predicted bits.
 ENDING_BITS = 4.0
+"""What the range coder's ending may cost over the predicted bits."""
+RECEIVER_LAG_MS = 8.0
+"""What closing allows for the lag of any decoder (overlap and resampling), so that the last sample gets out."""
 
 
 @dataclass(frozen=True)
@@ -53,221 +54,141 @@ class EncodedBlock:
 
 @dataclass(frozen=True)
 class ForeseenBlock:
-    """What is known of a block to come before its level is."""
+    """What is known of a block to come before its quality index is."""
 
     latents: Float32Array
     flags: PacketFlags
     voiced: float
 
 
-@dataclass
-class AnalysisState:
-    """What :class:`LatentAnalysis` remembers."""
-
-    stft: StftState
-    network: list[Float32Array]
-
-
-class LatentAnalysis:
-    """Sound to latents: analysis STFT, companding, encoder network.
-
-    ``stream`` is a row of a network stepped for many streams at once, by whoever calls :meth:`prepare` for each of
-    them, then steps the network, then reads :attr:`latents`; alone, :meth:`step` does the three.
-    """
-
-    def __init__(self, runtime: NeuralModel, stream: StepRow | None = None) -> None:
-        config = runtime.model.config
-        self._stft = runtime.new_stft()
-        self._stream = stream or runtime.encoder.new_stream()
-        self._companded = self._stream.inputs["companded"][0]
-        self.latents: Float32Array = self._stream.output.reshape(-1)
-        """Of the last block, overwritten by the next; ``[latents]``."""
-        self._re = np.zeros(config.bins, np.float32)
-        self._im = np.zeros(config.bins, np.float32)
-
-    def reset(self) -> None:
-        """Back to the start of a stream."""
-        self._stft.reset()
-        self._stream.reset()
-
-    def state(self) -> AnalysisState:
-        """A copy of everything remembered."""
-        return AnalysisState(self._stft.copy(), self._stream.state())
-
-    def restore(self, state: AnalysisState) -> None:
-        """Continue from a copied state."""
-        self._stft = state.stft.copy()
-        self._stream.restore(state.network)
-
-    def prepare(self, block: Float32Array) -> None:
-        """Everything before the network.
-
-        Shape: ``[frame_samples]``.
-        """
-        analyse_companded(self._stft, block, self._re, self._im, self._companded)
-
-    def step(self, block: Float32Array) -> Float32Array:
-        """Latents of one block; the array is overwritten by the next call.
-
-        Shape: ``[frame_samples]`` -> ``[latents]``.
-        """
-        self.prepare(block)
-        self._stream.step()
-        return self.latents
-
-
-@kernel
-def analyse_companded(
-    stft: StftState, block: Float32Array, re: Float32Array, im: Float32Array, companded: Float32Array
-) -> None:
-    """Companded spectra of all hops of a block, in one call.
-
-    Shape: block ``[hops * hop_samples]``; re, im (scratch) ``[bins]`` -> companded ``[hops, 2 * bins]``.
-    """
-    hops = len(companded)
-    rows = block.reshape(hops, len(block) // hops)
-    for h in range(hops):
-        analyse(stft, rows[h], re, im)
-        compand(re, im, companded[h])
-
-
-class PacketCoder:
-    """Latents to bits: quantization at a quality index, cost, range coding; holds scratch, remembers nothing."""
-
-    def __init__(self, runtime: NeuralModel) -> None:
-        config = runtime.model.config
-        self._tables = runtime.tables
-        self._hidden = np.zeros(config.entropy_hidden, np.int64)
-        self._location = np.zeros(config.latents, np.int32)
-        self._table = np.zeros(config.latents, np.int32)
-        self._indices = np.zeros(config.latents, np.int32)
-        self._coder = range_coder.make_state()
-        self._buffer = np.zeros(PAYLOAD_CAPACITY_BYTES, np.uint8)
-        self._before = LatentContext(config.latents)
-
-    def cost_bits(self, latents: Float32Array, quality_index: int, context: LatentContext) -> float:
-        """Bits that coding will take, but for its ending; the context stays as it is.
-
-        Shape: latents ``[frames, latents]``.
-        """
-        self._before.take(context)
-        return float(
-            entropy.cost(
-                self._tables,
-                latents,
-                quality_index,
-                self._before.frames,
-                self._before.values,
-                latents.shape[1],
-                self._hidden,
-                self._location,
-                self._table,
-                self._indices,
-            )
-        )
-
-    def code(self, latents: Float32Array, quality_index: int, context: LatentContext) -> bytes:
-        """Payload of one packet; ``context`` becomes that of the packet after.
-
-        Shape: latents ``[frames, latents]``.
-        """
-        return self._code(latents, quality_index, context, latents.shape[1])
-
-    def code_within(
-        self, latents: Float32Array, quality_index: int, context: LatentContext, budget_bytes: int
-    ) -> bytes:
-        """:meth:`code` with as many latents as the budget allows, the others at their cheapest; b"" if none fit."""
-        self._before.take(context)
-        keep = latents.shape[1]
-        payload = self._code(latents, quality_index, context, keep)
-        while len(payload) > budget_bytes and keep > 0:
-            keep -= max(1, keep // 16)
-            context.take(self._before)
-            payload = self._code(latents, quality_index, context, keep)
-        return payload if len(payload) <= budget_bytes else b""
-
-    def _code(self, latents: Float32Array, quality_index: int, context: LatentContext, keep: int) -> bytes:
-        length = entropy.code(
-            self._tables,
-            latents,
-            quality_index,
-            context.frames,
-            context.values,
-            keep,
-            self._hidden,
-            self._location,
-            self._table,
-            self._indices,
-            self._coder,
-            self._buffer,
-        )
-        context.moved_on(len(latents))
-        return self._buffer[: max(length, 0)].tobytes()
+@shared
+def key_due(independent: bool, since_key: int, key_period_packets: int) -> bool:
+    """Whether the next packet is a key packet, ``since_key`` packets after the last (0 for none yet)."""
+    return independent or since_key % key_period_packets == 0
 
 
 @dataclass
 class NeuralEncoderState:
     """Everything a neural encoder remembers; opaque, made by ``state`` and taken by ``restore``."""
 
+    mixdown: MixdownState
+    resampler: BlockResampler
     analysis: AnalysisState
     context: LatentContext
     rate: RateControl
     activity: ActivityDetector
+    low_cut: LowCutState
     voicing: VoicingDetector
     since_key: int
     recent: tuple[Float32Array, ...]
+    frames: int
 
 
 class NeuralEncoder:
-    """Codes blocks of ``frames`` times ``frame_samples`` at 24 kHz; ``StreamEncoder`` is the face that people use.
+    """See :class:`~streamcodec.codec.registry.TierEncoder`; blocks are mono float32, 20 ms a frame.
 
     The frames of a block become one payload: the first leans on nothing (or, in stream mode, on the packet before),
     the others on those before them, and one ending of the range coder serves them all. So the longer the packet, the
     fewer bits a second for the same quality.
 
-    With a ``stream`` of a network that many share, :meth:`prepare`, a step of the network and :meth:`collect` for
-    each frame, then :meth:`finish`, take the place of :meth:`encode`.
+    With a ``row`` of a network that many share, :meth:`prepare`, a step of the network and :meth:`collect` for each
+    frame, then :meth:`finish`, take the place of :meth:`encode`.
     """
 
-    def __init__(
-        self,
-        runtime: NeuralModel,
-        bitrate_bps: float,
-        mode: PacketMode = "independent",
-        constrained: bool = False,
-        dtx: bool = False,
-        frames: int = 1,
-        key_period_s: float = DEFAULT_KEY_PERIOD_S,
-        stream: StepRow | None = None,
-    ) -> None:
-        config = runtime.model.config
+    _since_key: int
+
+    def __init__(self, options: NeuralOptions, runtime: NeuralModel, row: StepRow | None = None) -> None:
+        rate_hz, config = check_sample_rate(options.sample_rate_hz), runtime.model.config
         self._runtime = runtime
-        self._mode = mode
-        self._constrained = constrained
-        self._dtx = dtx
+        self._mode: PacketMode = options.mode or "independent"
+        self._constrained = options.constrained
+        self._dtx = options.dtx
         self._qualities = config.qualities
-        self._frames = frames
-        self._packets_per_second = config.packets_per_second / frames
-        self._key_period_packets = max(1, round(key_period_s * self._packets_per_second))
-        self._bitrate_bps = check_bitrate(bitrate_bps)
-        self._stream = stream or runtime.encoder.new_stream()
+        self._key_period_s = options.key_period_s
+        self._bitrate_bps = check_bitrate(DEFAULT_BITRATE_BPS if options.bitrate_bps is None else options.bitrate_bps)
+        self._frame_samples = rate_hz // FRAMES_PER_SECOND
+        self._lag_allowance_samples = int(RECEIVER_LAG_MS * rate_hz / 1000.0)
+        self._resampler = BlockResampler(rate_hz, config.sample_rate_hz, FRAMES_PER_SECOND, delay_hz=rate_hz)
+        self._stream = row or runtime.encoder.new_stream()
         self._analysis = LatentAnalysis(runtime, self._stream)
-        self._sound = np.zeros((frames, config.frame_samples), np.float32)
-        self._latents = np.zeros((frames, config.latents), np.float32)
-        self._voiced = [0.0] * frames
+        self._rate_hz = rate_hz
+        self._since_key = 0
+        self._allot(options.frames)
         self._coder = PacketCoder(runtime)
         self._independent = LatentContext(config.latents)
         self.reset()
+
+    @property
+    def delay_samples(self) -> int:
+        """Lag of the resampler."""
+        return self._resampler.delay_samples
+
+    @property
+    def frames(self) -> int:
+        """Frames in a packet."""
+        return self._frames
+
+    @property
+    def block_samples(self) -> int:
+        """Samples of a packet at the caller's rate."""
+        return self._frames * self._frame_samples
+
+    def accept(self, samples: object) -> Float32Array:
+        """Mono float32, whatever came.
+
+        Shape: ``[n]`` or ``[n, channels]`` -> ``[n]``.
+        """
+        return as_mono(samples, self._mixdown)
+
+    def silence(self, samples: int) -> Float32Array:
+        """Silence.
+
+        Shape: output ``[samples]``.
+        """
+        return np.zeros(samples, np.float32)
+
+    def closing_blocks(self, pending: Samples) -> list[Samples]:
+        """Pending samples and silence, enough for any decoder to give out the last sample."""
+        needed = pending.size + self.delay_samples + self._lag_allowance_samples
+        blocks = -(-needed // self.block_samples)
+        padded = np.zeros((blocks, self.block_samples), np.float32)
+        padded.reshape(-1)[: pending.size] = pending
+        return list(padded)
+
+    def _allot(self, frames: int) -> None:
+        """Room for a packet of so many frames, and how many of these there are in a second."""
+        config = self._runtime.model.config
+        self._frames = frames
+        self._packets_per_second = config.packets_per_second / frames
+        self._key_period_packets = max(1, round(self._key_period_s * self._packets_per_second))
+        self._sound = np.zeros((frames, config.frame_samples), np.float32)
+        self._latents = np.zeros((frames, config.latents), np.float32)
+        self._voiced = [0.0] * frames
+
+    def set_frames(self, frames: int) -> None:
+        """Put so many frames into each packet from the next block on; everything else goes on as it was."""
+        if frames == self._frames:
+            return
+        before = self._packets_per_second
+        self._allot(frames)
+        self._rate.kbps_by_quality = self._runtime.model.kbps_of_packets(self._mode, frames)
+        self._rate.packets_per_second = self._activity.packets_per_second = self._packets_per_second
+        share = self._packets_per_second / before
+        self._activity.quiet_packets = round(share * self._activity.quiet_packets)
+        self._since_key = round(share * self._since_key)
 
     def reset(self) -> None:
         """Back to the start of a stream."""
         model = self._runtime.model
         config = model.config
+        self._mixdown = make_mixdown(self._rate_hz)
+        self._resampler.reset()
         self._analysis.reset()
         self._context = LatentContext(config.latents)
         kbps = model.kbps_of_packets(self._mode, self._frames)
         self._rate = RateControl(kbps, self._packets_per_second, self._bitrate_bps)
         self._activity = ActivityDetector(self._packets_per_second)
+        self._low_cut = make_low_cut(config.sample_rate_hz)
         self._voicing = VoicingDetector.of(config.sample_rate_hz, config.frame_samples)
         self._since_key = 0
         self._recent: deque[Float32Array] = deque(maxlen=RECENT_PACKETS)
@@ -275,22 +196,31 @@ class NeuralEncoder:
     def state(self) -> NeuralEncoderState:
         """A copy of everything remembered."""
         return NeuralEncoderState(
+            self._mixdown.copy(),
+            self._resampler.copy(),
             self._analysis.state(),
             self._context.copy(),
             copy.copy(self._rate),
             copy.copy(self._activity),
+            self._low_cut.copy(),
             self._voicing.copy(),
             self._since_key,
             tuple(self._recent),
+            self._frames,
         )
 
     def restore(self, state: NeuralEncoderState) -> None:
         """Continue from a copied state."""
+        if state.frames != self._frames:
+            self._allot(state.frames)
+        self._mixdown = state.mixdown.copy()
+        self._resampler = state.resampler.copy()
         self._analysis.restore(state.analysis)
         self._context = state.context.copy()
         self._rate = copy.copy(state.rate)
         self._bitrate_bps = self._rate.bitrate_bps
         self._activity = copy.copy(state.activity)
+        self._low_cut = state.low_cut.copy()
         self._voicing = state.voicing.copy()
         self._since_key = state.since_key
         self._recent = deque(state.recent, maxlen=RECENT_PACKETS)
@@ -300,28 +230,30 @@ class NeuralEncoder:
         self._rate.set_bitrate(bitrate_bps)
         self._bitrate_bps = self._rate.bitrate_bps
 
-    def encode(self, block: Float32Array) -> EncodedBlock | None:
-        """Code one block; None where discontinuous transmission sends nothing.
+    def encode(self, block: Samples) -> EncodedBlock | None:
+        """Code one packet's worth; None where discontinuous transmission sends nothing.
 
-        Shape: ``[frames * frame_samples]`` at 24 kHz.
+        Shape: ``[block_samples]``.
         """
         self._take_in(block)
         return self.finish()
 
-    def _take_in(self, block: Float32Array) -> None:
-        for k, frame in enumerate(block.reshape(self._frames, -1)):
-            self.prepare(k, frame)
+    def _take_in(self, block: Samples) -> None:
+        for k in range(self._frames):
+            self.prepare(k, block)
             self._stream.step()
             self.collect(k)
 
-    def prepare(self, k: int, frame: Float32Array) -> None:
+    def prepare(self, k: int, block: Samples) -> None:
         """What comes before the network, for frame ``k`` of a block.
 
-        Shape: ``[frame_samples]`` at 24 kHz.
+        Shape: ``[block_samples]``.
         """
+        frame = self._resampler.process(block.reshape(self._frames, -1)[k])
         self._sound[k] = frame
+        cut_lows(self._low_cut, self._sound[k])
         self._voiced[k] = self._voicing.take(self._sound[k])
-        self._analysis.prepare(frame)
+        self._analysis.prepare(self._sound[k])
 
     def collect(self, k: int) -> None:
         """Keep what the network made of frame ``k``."""
@@ -356,17 +288,17 @@ class NeuralEncoder:
         if silent_packets:
             self._since_key = 0
             return PacketFlags.KEY | PacketFlags.SILENCE if self._activity.due(silent_packets) else None
-        key = self._mode == "independent" or self._since_key % self._key_period_packets == 0
+        key = key_due(self._mode == "independent", self._since_key, self._key_period_packets)
         self._since_key = 1 if key else self._since_key + 1
         return PacketFlags.KEY if key else PacketFlags.NONE
 
-    def plan_constant_quality(self, blocks: Iterable[Float32Array], budget_s: float) -> float:
-        """Look ahead: hold the finest fractional level at which these blocks, which must come next, fit.
+    def plan_constant_quality(self, blocks: Sequence[Samples], budget_s: float) -> float:
+        """Look ahead: hold the highest fractional quality index at which these blocks, which must come next, fit.
 
         They may take ``budget_s`` seconds' worth of the bitrate; returns how much of that they leave over. Until the
-        bitrate is set anew, nothing but the choice of levels is different.
+        bitrate is set anew, nothing but the choice of quality indices is different.
 
-        Shape: each block ``[frames * frame_samples]`` at 24 kHz.
+        Shape: each block ``[block_samples]``.
         """
         before = self.state()
         foreseen = []
@@ -393,8 +325,8 @@ class NeuralEncoder:
             total += len(self._coder.code(block.latents, quality_index, context))
         return 8.0 * total
 
-    def encode_redundant(self, age: int, quality_index: int) -> tuple[int, bytes] | None:
-        """(level, key payload) of the packet coded ``age`` packets ago, at about two thirds of the rate of ``quality_index``.
+    def encode_redundant(self, age: int, quality_index: int, share: float) -> tuple[int, bytes] | None:
+        """Quality index and key payload of the packet coded ``age`` packets ago, at about a share of its rate.
 
         None where it is too old, and in stream mode: a decoder that took the copy would no longer have the context
         that the next packet leans on. The encoder goes on as if this had not been asked.
@@ -402,7 +334,7 @@ class NeuralEncoder:
         if self._mode != "independent" or not 0 <= age < len(self._recent):
             return None
         kbps = self._rate.kbps_by_quality
-        coarse = min(quality_index, max(0, round(quality_index_for_kbps(kbps, REDUNDANT_RATE * kbps[quality_index]))))
+        coarse = min(quality_index, max(0, round(quality_index_for_kbps(kbps, share * kbps[quality_index]))))
         self._independent.forget()
         return coarse, self._coder.code(self._recent[-1 - age], coarse, self._independent)
 

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from native_dsp.coding import range_coder
 from native_dsp.coding.table_coder import cumulative_frequencies
+from native_dsp.integer_dot import dot_of_shorts
 from native_dsp.jit import kernel
 
 LATENT_BITS = 6
@@ -133,18 +134,14 @@ def _predict_group(
     values = context[inter_coded_from:inputs]
     for j in range(tables.hidden.shape[1]):
         weights = tables.hidden[group, j, inter_coded_from:inputs]
-        total = np.int64(0)
-        for i in range(len(values)):
-            total += np.int64(weights[i]) * np.int64(values[i])
+        total = dot_of_shorts(weights, values)
         total = (total >> (LATENT_BITS + WEIGHT_BITS - HIDDEN_BITS)) + tables.hidden_bias[
             quality_index, mask, group, j
         ]
         hidden[j] = min(max(total, 0), HIDDEN_LIMIT)
     for k in range(2 * width):
         weights = tables.out[group, k]
-        total = np.int64(0)
-        for j in range(tables.hidden.shape[1]):
-            total += np.int64(weights[j]) * hidden[j]
+        total = dot_of_shorts(weights, hidden)
         total += tables.out_bias[quality_index, mask, group, k]
         if k < width:
             unit = np.int64(tables.step[quality_index, start + k]) << (

@@ -8,10 +8,12 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.filters.envelope_network import EnvelopeWeights
 from native_dsp.transforms.stft import StftState, make_stft
 from native_dsp.transforms.windows import low_delay_pair
-from streamcodec.codec.neural.entropy import CONTEXT_FRAMES, EntropyTables, symbol_costs
+from streamcodec.codec.neural.entropy import CONTEXT_FRAMES, EntropyTables
+from streamcodec.codec.neural.entropy_tables import checked_tables
+from streamcodec.codec.neural.post_filter import PostFilter
+from streamcodec.errors import ModelError
 from streamcodec.models.shipped import ShippedModel, load_model
 from streamcodec.runtime.backend import Backend, Choice, choose, open_graphs
 from streamcodec.runtime.step import THREADS_PER_STREAM, StepGraph
@@ -25,7 +27,7 @@ class NeuralModel:
 
     model: ShippedModel
     tables: EntropyTables
-    envelope_weights: EnvelopeWeights
+    post_filter: PostFilter
     encoder: StepGraph
     decoder: StepGraph
     choice: Choice
@@ -45,12 +47,26 @@ def load_runtime(name_or_folder: str, backend: Backend = "auto", threads: int = 
 
 @lru_cache(maxsize=4)
 def _load_runtime(name_or_folder: str, choice: Choice, threads: int) -> NeuralModel:
-    model = load_model(name_or_folder)
-    arrays = dict(model.entropy)
-    cost = symbol_costs(*(np.asarray(arrays[k], np.int32) for k in ("cumulative", "offset", "half_width")))
-    tables = EntropyTables(**arrays, cost=cost)  # type: ignore[arg-type]
+    return open_runtime(load_model(name_or_folder), choice, threads)
+
+
+def open_runtime(model: ShippedModel, choice: Choice | None = None, threads: int = THREADS_PER_STREAM) -> NeuralModel:
+    """A model read already, made ready to run; raises ModelError or BackendError."""
+    choice = choice or choose("auto")
+    tables = checked_tables(model.config, model.entropy, model.name)
+    post_filter = PostFilter(model.config, model.post_filter)
+    try:
+        post_filter.new_state()
+    except ValueError as error:
+        raise ModelError(f"the frames of model {model.name} do not fit its post-filter: {error}") from error
     encoder, decoder = open_graphs(choice, model, threads)
-    return NeuralModel(model, tables, model.envelope_weights, encoder, decoder, choice)
+    return NeuralModel(model, tables, post_filter, encoder, decoder, choice)
+
+
+def forget_models() -> None:
+    """Read models anew when they are asked for next: where a folder's files have been replaced."""
+    load_model.cache_clear()
+    _load_runtime.cache_clear()
 
 
 class LatentContext:

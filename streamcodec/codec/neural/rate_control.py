@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import math
-from bisect import bisect_left
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from operator import itemgetter
 
-import numpy as np
-
+from native_dsp.jit import shared
 from streamcodec.errors import BitrateError
 
 MIN_BITRATE_BPS = 1_000
@@ -27,12 +25,13 @@ PRIOR_S = 2.0
 """For as long a new stream counts as having cost what streams usually do."""
 COST_MEMORY_S = 20.0
 """After this time what packets have cost counts for a third."""
-LARGEST_COST_RATIO = 1.3
-"""Streams are believed to cost so much more or less than usual; what is beyond (silence) is no voice's nature."""
+LARGEST_COST_RATIO, LARGEST_SAVING = 1.3, 2.0
+"""Streams are believed to cost so much more or less than usual: a voice from afar takes half the bits of a near one.
+What is beyond (silence) is no voice's nature."""
 
 VOICED_QUALITY_OFFSET = ((3_000.0, 2.0), (6_000.0, 1.0), (12_000.0, 0.0))
 """Levels that voiced packets lie above others, by bitrate. A voice's harmonics tell of every bit that they lack;
-hiss and pauses may as well be drawn by the decoder (figures in ``docs/training-log.md``)."""
+hiss and pauses may as well be drawn by the decoder (figures in ``docs/research/index.md``)."""
 USUALLY_VOICED = 0.75
 """Voiced share at which the lead changes nothing. Above what speech has: other packets leave bits for voiced ones."""
 
@@ -87,28 +86,56 @@ class RateControl:
         """Level of the next packet, of which a share of 0 to 1 is ``voiced``."""
         position = (self._affordable() if self.held is None else self.held) + self.dither
         position += self.voiced_quality_offset * (voiced - USUALLY_VOICED)
-        quality_index = min(max(round(position), 0), len(self.kbps_by_quality) - 1)
-        self.dither = min(max(position - quality_index, -0.5), 0.5)
+        quality_index, self.dither = nearest_quality(position, len(self.kbps_by_quality))
         return quality_index
 
     def _affordable(self) -> float:
-        horizon_s = min(max(SHORTEST_HORIZON_S, HORIZON_GROWTH * self.elapsed_s), LONGEST_HORIZON_S)
-        wanted_bps = self.bitrate_bps + self.reservoir_bits / horizon_s
-        cost_ratio = min(max(self.coded_bits / self.usual_bits, 1.0 / LARGEST_COST_RATIO), LARGEST_COST_RATIO)
-        return quality_index_for_kbps(self.kbps_by_quality, wanted_bps / cost_ratio / 1000.0)
+        usual_bps = affordable_bps(
+            self.bitrate_bps, self.reservoir_bits, self.elapsed_s, self.coded_bits, self.usual_bits
+        )
+        return quality_index_for_kbps(self.kbps_by_quality, usual_bps / 1000.0)
 
     def spent(self, bits: float, quality_index: int | None = None) -> None:
         """Account for a packet of ``bits``, coded at a level; None for what says nothing of its level's cost."""
         if quality_index is not None:
-            kept = 1.0 - 1.0 / (COST_MEMORY_S * self.packets_per_second)
+            kept = cost_kept(self.packets_per_second)
             self.coded_bits = kept * self.coded_bits + bits
             self.usual_bits = (
                 kept * self.usual_bits + 1000.0 * self.kbps_by_quality[quality_index] / self.packets_per_second
             )
         self.elapsed_s += 1.0 / self.packets_per_second
-        limit = RESERVE_S * self.bitrate_bps
-        self.reservoir_bits += self.bitrate_bps / self.packets_per_second - bits
-        self.reservoir_bits = min(max(self.reservoir_bits, -limit), limit)
+        self.reservoir_bits = reservoir_after(self.reservoir_bits, bits, self.bitrate_bps, self.packets_per_second)
+
+
+@shared
+def affordable_bps(
+    bitrate_bps: float, reservoir_bits: float, elapsed_s: float, coded_bits: float, usual_bits: float
+) -> float:
+    """Usual rate of the quality that the bank and what packets have cost of late allow."""
+    horizon_s = min(max(SHORTEST_HORIZON_S, HORIZON_GROWTH * elapsed_s), LONGEST_HORIZON_S)
+    wanted_bps = bitrate_bps + reservoir_bits / horizon_s
+    cost_ratio = min(max(coded_bits / usual_bits, 1.0 / LARGEST_SAVING), LARGEST_COST_RATIO)
+    return wanted_bps / cost_ratio
+
+
+@shared
+def nearest_quality(position: float, qualities: int) -> tuple[int, float]:
+    """The quality index next to a fractional one, and by how much it is off."""
+    quality_index = min(max(round(position), 0), qualities - 1)
+    return quality_index, min(max(position - quality_index, -0.5), 0.5)
+
+
+@shared
+def cost_kept(packets_per_second: float) -> float:
+    """Share of what earlier packets have cost that still counts a packet later."""
+    return 1.0 - 1.0 / (COST_MEMORY_S * packets_per_second)
+
+
+@shared
+def reservoir_after(reservoir_bits: float, bits: float, bitrate_bps: float, packets_per_second: float) -> float:
+    """Bits in the bank after a packet of ``bits``."""
+    limit = RESERVE_S * bitrate_bps
+    return min(max(reservoir_bits + (bitrate_bps / packets_per_second - bits), -limit), limit)
 
 
 def check_bitrate(bitrate_bps: float) -> float:
@@ -120,16 +147,25 @@ def check_bitrate(bitrate_bps: float) -> float:
     return float(bitrate_bps)
 
 
+@shared
 def voiced_quality_offset(bitrate_bps: float) -> float:
     """Levels by which voiced packets are finer than others at a bitrate."""
-    rates, quality_offsets = zip(*VOICED_QUALITY_OFFSET, strict=True)
-    return float(np.interp(bitrate_bps, rates, quality_offsets))
+    low_bps, offset = VOICED_QUALITY_OFFSET[0]
+    for high_bps, next_offset in VOICED_QUALITY_OFFSET[1:]:
+        if bitrate_bps > low_bps:
+            share = (min(bitrate_bps, high_bps) - low_bps) / (high_bps - low_bps)
+            offset += share * (next_offset - offset)
+        low_bps = high_bps
+    return offset
 
 
+@shared
 def quality_index_for_kbps(kbps_by_quality: Sequence[float], kbps: float) -> float:
     """Fractional level whose usual rate is ``kbps``, by interpolation of log rates; beyond the ends it goes on."""
     kbps = max(kbps, 1e-3)
-    upper = min(max(bisect_left(kbps_by_quality, kbps), 1), len(kbps_by_quality) - 1)
+    upper = 1
+    while upper < len(kbps_by_quality) - 1 and kbps_by_quality[upper] < kbps:
+        upper += 1
     start = math.log(kbps_by_quality[upper - 1])
     span = max(math.log(kbps_by_quality[upper]) - start, 1e-6)
     return upper - 1 + (math.log(kbps) - start) / span

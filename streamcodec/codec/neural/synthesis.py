@@ -1,7 +1,7 @@
 """From what the decoder network gives out to sound, with background noise for gaps.
 
-One compiled call per packet: noise of the network's own, expansion, tracking of the background, concealment gains,
-inverse STFT, pitch filter, spectral-envelope post-filter.
+One compiled call per frame: gains of the post-filter, noise of the network's own, expansion, tracking of the
+background, concealment gains, inverse STFT, filters of the post-filter.
 """
 
 from __future__ import annotations
@@ -11,10 +11,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.filters.envelope_filter import EnvelopeFilterState, filter_envelope
-from native_dsp.filters.envelope_network import EnvelopeWeights, store_spectrum
 from native_dsp.filters.noise import COSINES, SINES, add_noise, make_noise_state
-from native_dsp.filters.pitch_filter import PitchFilterState, filter_pitch
+from native_dsp.filters.post_filter import PostFilterParameters, PostFilterState, filter_frame, scale_spectrum
 from native_dsp.jit import kernel
 from native_dsp.transforms.companding import expand
 from native_dsp.transforms.stft import StftState, synthesise
@@ -66,28 +64,27 @@ def make_background(bins: int) -> Background:
 
 
 @kernel
-def _render(
+def render_packet(
     decoded: Float32Array,
     background: Background,
     stft: StftState,
-    pitch: PitchFilterState,
-    envelope: EnvelopeFilterState,
-    envelope_weights: EnvelopeWeights,
+    parameters: PostFilterParameters,
+    post_filter: PostFilterState,
     cosines: Float32Array,
     sines: Float32Array,
     gain: float,
     noise_gain: float,
     known_background: bool,
-    pitch_strength: float,
-    quality: float,
+    gains_row: int,
+    quality_index: int,
     out: Float32Array,
 ) -> None:
     bins = background.power.size
     hop = out.size // decoded.shape[0]
     real, imaginary, spectrum = background.real, background.imaginary, background.spectrum
+    scale_spectrum(parameters, post_filter, gains_row, decoded)
     for h in range(decoded.shape[0]):
         frame = decoded[h]
-        store_spectrum(envelope.features, h, frame)
         add_noise(frame[: 2 * bins], frame[2 * bins :], background.random, cosines, sines)
         expand(frame[: 2 * bins], real, imaginary)
         if gain == 1.0:
@@ -116,13 +113,11 @@ def _render(
         synthesise(stft, real, imaginary, out[h * hop : (h + 1) * hop])
     # Half of what comes next has been added up already; it says what the whole will be like.
     oldest = stft.analysis_window.size - stft.synthesis_window.size + hop
-    for i in range(envelope.ahead.size):
+    ahead = post_filter.envelope.ahead
+    for i in range(ahead.size):
         half = stft.analysis_window[oldest + i] * stft.synthesis_window[hop + i]
-        envelope.ahead[i] = stft.overlap[i] / max(half, np.float32(LEAST_OVERLAP))
-    for i in range(pitch.ahead.size):
-        pitch.ahead[i] = envelope.ahead[i]
-    filter_pitch(pitch, pitch_strength, out)
-    filter_envelope(envelope, envelope_weights, pitch.correlations, pitch.lags, quality, out)
+        ahead[i] = stft.overlap[i] / max(half, np.float32(LEAST_OVERLAP))
+    filter_frame(parameters, post_filter, quality_index, out)
     for i in range(out.size):
         out[i] = min(max(out[i], np.float32(-1.0)), np.float32(1.0))
 
@@ -131,38 +126,36 @@ def render(
     decoded: Float32Array,
     background: Background,
     stft: StftState,
-    pitch: PitchFilterState,
-    envelope: EnvelopeFilterState,
-    envelope_weights: EnvelopeWeights,
+    parameters: PostFilterParameters,
+    post_filter: PostFilterState,
     gain: float,
     noise_gain: float,
     known_background: bool,
-    pitch_strength: float,
-    quality: float,
+    gains_row: int,
+    quality_index: int,
     out: Float32Array,
 ) -> None:
-    """Sound of one packet from the network's output, which is used up.
+    """Sound of one frame from the network's output, which is used up.
 
     A ``gain`` of 1 plays what was decoded and lets the background be tracked (``known_background`` says that it is
-    all there is to hear); less fades towards the background at ``noise_gain``. ``pitch_strength`` is that of the
-    pitch filter, 0 to leave it out (and the spectral-envelope post-filter with it, which asks it where voices are);
-    ``quality`` is that of the quality index, 0 to 1.
+    all there is to hear); less fades towards the background at ``noise_gain``. ``gains_row`` is the quality index
+    that the network was told, one past the last where the frame was lost, or ``ALREADY_SCALED``; ``quality_index``
+    that of the last frame decoded, ``NOTHING_DECODED`` before the first.
 
     Shape: decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, within full scale.
     """
-    _render(
+    render_packet(
         decoded,
         background,
         stft,
-        pitch,
-        envelope,
-        envelope_weights,
+        parameters,
+        post_filter,
         COSINES,
         SINES,
         gain,
         noise_gain,
         known_background,
-        pitch_strength,
-        quality,
+        gains_row,
+        quality_index,
         out,
     )

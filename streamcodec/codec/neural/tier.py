@@ -1,32 +1,26 @@
-"""The neural tier as a tier: downmixing and resampling to and from the caller's rate around the 24 kHz coder."""
+"""The neural tier as a tier: encoder and decoder at the caller's rate, on networks of their own or shared ones."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.mixdown import make_mixdown
 from streamcodec.codec.audio_format import as_mono, check_sample_rate
 from streamcodec.codec.neural.decoder import NeuralDecoder, NeuralDecoderState
-from streamcodec.codec.neural.encoder import EncodedBlock, NeuralEncoder, NeuralEncoderState
+from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND, NeuralEncoder
 from streamcodec.codec.neural.model import NeuralModel, load_runtime
 from streamcodec.codec.neural.resample import BlockResampler
+from streamcodec.codec.options import DecoderOptions, NeuralOptions
 from streamcodec.codec.packet import Packet, Tier
-from streamcodec.codec.tiers import DecoderSettings, EncoderSettings, Samples
-from streamcodec.errors import AudioFormatError, ModelError
-from streamcodec.models.config import NeuralConfig
-from streamcodec.research.restoration import Restorer, RestorerState
+from streamcodec.errors import AudioFormatError
 from streamcodec.runtime.backend import Backend
 from streamcodec.runtime.step import THREADS_PER_STREAM, StepRow
 
 Float32Array = NDArray[np.float32]
-FRAMES_PER_SECOND = 50
-DEFAULT_BITRATE_BPS = 6_000
-RECEIVER_LAG_MS = 8.0
-"""What closing allows for the lag of any decoder (overlap and resampling), so that the last sample gets out."""
 
 
 @dataclass(frozen=True)
@@ -49,8 +43,11 @@ def ready_runtime(model: str, backend: Backend = "auto", threads: int = THREADS_
 
 @lru_cache(maxsize=8)
 def _run_once(runtime: NeuralModel) -> None:
-    block = as_mono(np.zeros(runtime.model.config.frame_samples, np.float32))
-    encoder, decoder = NeuralEncoder(runtime, DEFAULT_BITRATE_BPS, constrained=True), NeuralDecoder(runtime)
+    frame_samples = runtime.model.config.frame_samples
+    block = as_mono(np.zeros(frame_samples, np.float32))
+    as_mono(np.zeros((frame_samples, 2), np.float32), make_mixdown(runtime.model.config.sample_rate_hz))
+    options = NeuralOptions(runtime.model.config.sample_rate_hz, constrained=True)
+    encoder, decoder = NeuralEncoder(options, runtime), NeuralDecoder(runtime)
     encoded = encoder.encode(block)
     assert encoded is not None
     for packet in (Packet(Tier.NEURAL, 0, 0, encoded.quality_index, encoded.flags, encoded.payload), None):
@@ -61,174 +58,40 @@ def _run_once(runtime: NeuralModel) -> None:
     halving.process(np.zeros(rate_hz // FRAMES_PER_SECOND, np.float32))
 
 
-def _check_channels(channels: int) -> None:
-    if channels != 1:
-        raise AudioFormatError(
-            f"the neural tier codes one channel, got channels={channels}: sound of several is mixed down when pushed"
-        )
-
-
-def _checked(restorer: Restorer, config: NeuralConfig) -> Restorer:
-    if (restorer.sample_rate_hz, restorer.block_samples) != (config.sample_rate_hz, config.frame_samples):
-        raise ModelError(
-            f"this restorer takes blocks of {restorer.block_samples} samples at {restorer.sample_rate_hz} Hz, the "
-            f"model gives {config.frame_samples} at {config.sample_rate_hz}: train one for it"
-        )
-    return restorer
-
-
 @dataclass
-class NeuralTierEncoderState:
-    """Snapshot of a :class:`NeuralTierEncoder`."""
-
-    engine: NeuralEncoderState
-    resampler: BlockResampler
-
-
-@dataclass
-class NeuralTierDecoderState:
-    """Snapshot of a :class:`NeuralTierDecoder`."""
+class DecoderState:
+    """Snapshot of a :class:`Decoder`."""
 
     engine: NeuralDecoderState
     resampler: BlockResampler
-    restorer: RestorerState | None
 
 
-class NeuralTierEncoder:
-    """See :class:`~streamcodec.codec.tiers.TierEncoder`; blocks are mono float32, 20 ms a frame.
-
-    With ``shared`` networks :meth:`prepare`, a step of the network and :meth:`collect` for each frame, then
-    :meth:`finish`, take the place of :meth:`encode`.
-    """
-
-    def __init__(self, settings: EncoderSettings, shared: SharedNetworks | None = None) -> None:
-        rate_hz = check_sample_rate(settings.sample_rate_hz)
-        _check_channels(settings.channels)
-        runtime = shared.runtime if shared else ready_runtime(settings.model, settings.backend)
-        bitrate_bps = DEFAULT_BITRATE_BPS if settings.bitrate_bps is None else settings.bitrate_bps
-        self._lag_allowance_samples = int(RECEIVER_LAG_MS * rate_hz / 1000.0)
-        self.frames = settings.frames
-        self.block_samples = self.frames * (rate_hz // FRAMES_PER_SECOND)
-        self._resampler = BlockResampler(
-            rate_hz, runtime.model.config.sample_rate_hz, FRAMES_PER_SECOND, delay_hz=rate_hz
-        )
-        self._engine = NeuralEncoder(
-            runtime,
-            bitrate_bps,
-            settings.mode or "independent",
-            settings.constrained,
-            settings.dtx,
-            settings.frames,
-            settings.key_period_s,
-            stream=shared.row if shared else None,
-        )
-
-    @property
-    def delay_samples(self) -> int:
-        """Lag of the resampler."""
-        return self._resampler.delay_samples
-
-    def accept(self, samples: object) -> Float32Array:
-        """Mono float32, whatever came.
-
-        Shape: ``[n]`` or ``[n, channels]`` -> ``[n]``.
-        """
-        return as_mono(samples)
-
-    def encode(self, block: Samples) -> EncodedBlock | None:
-        """Code one packet's worth; None where discontinuous transmission sends nothing.
-
-        Shape: ``[block_samples]``.
-        """
-        return self._engine.encode(self._resampled(block))
-
-    def _resampled(self, block: Samples) -> Float32Array:
-        if self.frames == 1:
-            return self._resampler.process(block)
-        return np.concatenate([self._resampler.process(frame) for frame in block.reshape(self.frames, -1)])
-
-    def plan_constant_quality(self, blocks: Sequence[Samples], budget_s: float) -> float:
-        """See :class:`~streamcodec.codec.tiers.PlanningEncoder`."""
-        before = self._resampler.copy()
-        left_s = self._engine.plan_constant_quality(map(self._resampled, blocks), budget_s)
-        self._resampler = before
-        return left_s
-
-    def prepare(self, k: int, block: Samples) -> None:
-        """What comes before the network, for frame ``k`` of a block.
-
-        Shape: ``[block_samples]``.
-        """
-        self._engine.prepare(k, self._resampler.process(block.reshape(self.frames, -1)[k]))
-
-    def collect(self, k: int) -> None:
-        """Keep what the network made of frame ``k``."""
-        self._engine.collect(k)
-
-    def finish(self) -> EncodedBlock | None:
-        """What comes after the network: the block collected, coded."""
-        return self._engine.finish()
-
-    def encode_redundant(self, age: int, quality_index: int) -> tuple[int, bytes] | None:
-        """See :meth:`NeuralEncoder.encode_redundant`."""
-        return self._engine.encode_redundant(age, quality_index)
-
-    def silence(self, samples: int) -> Float32Array:
-        """Silence.
-
-        Shape: output ``[samples]``.
-        """
-        return np.zeros(samples, np.float32)
-
-    def closing_blocks(self, pending: Samples) -> list[Samples]:
-        """Pending samples and silence, enough for any decoder to give out the last sample."""
-        needed = pending.size + self.delay_samples + self._lag_allowance_samples
-        blocks = -(-needed // self.block_samples)
-        padded = np.zeros((blocks, self.block_samples), np.float32)
-        padded.reshape(-1)[: pending.size] = pending
-        return list(padded)
-
-    def set_bitrate(self, bitrate_bps: float) -> None:
-        """Aim at another rate from the next block on; raises BitrateError."""
-        self._engine.set_bitrate(bitrate_bps)
-
-    def reset(self) -> None:
-        """Back to the start of a stream."""
-        self._engine.reset()
-        self._resampler.reset()
-
-    def state(self) -> NeuralTierEncoderState:
-        """A copy of everything remembered."""
-        return NeuralTierEncoderState(self._engine.state(), self._resampler.copy())
-
-    def restore(self, state: NeuralTierEncoderState) -> None:
-        """Continue from a copied state."""
-        self._engine.restore(state.engine)
-        self._resampler = state.resampler.copy()
+def Encoder(options: NeuralOptions) -> NeuralEncoder:  # noqa: N802  (what a tier's module is asked for)
+    """The tier's encoder on networks of its own, compiled and ready."""
+    return NeuralEncoder(options, ready_runtime(options.model, options.backend))
 
 
-class NeuralTierDecoder:
-    """See :class:`~streamcodec.codec.tiers.TierDecoder`; gives mono float32 within full scale.
+class Decoder:
+    """See :class:`~streamcodec.codec.registry.TierDecoder`; gives mono float32 within full scale.
 
     With ``shared`` networks :meth:`prepare`, a step of the network and :meth:`finish` take the place of
     :meth:`decode`.
     """
 
-    def __init__(self, settings: DecoderSettings, shared: SharedNetworks | None = None) -> None:
+    def __init__(self, settings: DecoderOptions, shared: SharedNetworks | None = None) -> None:
         rate_hz = check_sample_rate(settings.sample_rate_hz)
-        _check_channels(settings.channels)
+        if settings.channels != 1:
+            raise AudioFormatError(f"the neural tier gives one channel, got channels={settings.channels}")
         runtime = shared.runtime if shared else ready_runtime(settings.model, settings.backend)
         config = runtime.model.config
         self.block_samples = rate_hz // FRAMES_PER_SECOND
-        self._restorer = None if settings.restorer is None else _checked(Restorer(settings.restorer), config)
-        lag_samples = config.overlap_samples + (0 if self._restorer is None else self._restorer.delay_samples)
-        self._lag_samples = round(lag_samples / config.sample_rate_hz * rate_hz)
+        self._lag_samples = round(config.overlap_samples / config.sample_rate_hz * rate_hz)
         self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, FRAMES_PER_SECOND, delay_hz=rate_hz)
         self._engine = NeuralDecoder(runtime, stream=shared.row if shared else None)
 
     @property
     def delay_samples(self) -> int:
-        """Lag of the resampler, of the synthesis overlap, and of the restorer if there is one."""
+        """Lag of the resampler and of the synthesis overlap."""
         return self._resampler.delay_samples + self._lag_samples
 
     def decode(self, packet: Packet | None) -> tuple[Float32Array, bool]:
@@ -259,8 +122,9 @@ class NeuralTierDecoder:
 
     def _finish(self, sound: Float32Array) -> Float32Array:
         """What happens to decoded sound before the caller gets it."""
-        restored = sound if self._restorer is None else self._restorer.process(sound)
-        return self._resampler.process(restored)
+        resampled = self._resampler.process(sound)
+        # What was limited before may pass full scale again between its samples.
+        return np.clip(resampled, -1.0, 1.0, out=resampled)
 
     def silence(self, samples: int) -> Float32Array:
         """Silence.
@@ -273,17 +137,12 @@ class NeuralTierDecoder:
         """Back to the start of a stream."""
         self._engine.reset()
         self._resampler.reset()
-        if self._restorer is not None:
-            self._restorer.reset()
 
-    def state(self) -> NeuralTierDecoderState:
+    def state(self) -> DecoderState:
         """A copy of everything remembered."""
-        restorer = None if self._restorer is None else self._restorer.state()
-        return NeuralTierDecoderState(self._engine.state(), self._resampler.copy(), restorer)
+        return DecoderState(self._engine.state(), self._resampler.copy())
 
-    def restore(self, state: NeuralTierDecoderState) -> None:
+    def restore(self, state: DecoderState) -> None:
         """Continue from a copied state."""
         self._engine.restore(state.engine)
         self._resampler = state.resampler.copy()
-        if self._restorer is not None and state.restorer is not None:
-            self._restorer.restore(state.restorer)

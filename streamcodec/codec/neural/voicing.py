@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.filters.voicing import VoicingState, make_voicing, voicing
+from native_dsp.jit import shared
 from streamcodec.codec.neural.activity import level_dbfs
 
 UNVOICED, VOICED = 0.4, 0.6
@@ -42,7 +43,14 @@ class VoicingDetector:
         """
         correlation = voicing(self.state, samples)
         dbfs = level_dbfs(samples)
-        self.peak_dbfs = max(self.peak_dbfs - PEAK_FALL_DB_PER_S / self.packets_per_second, dbfs)
-        if dbfs < self.peak_dbfs + QUIET_DB:
-            return 0.0
-        return min(max((correlation - UNVOICED) / (VOICED - UNVOICED), 0.0), 1.0)
+        self.peak_dbfs, share = voiced_share(correlation, dbfs, self.peak_dbfs, self.packets_per_second)
+        return share
+
+
+@shared
+def voiced_share(correlation: float, dbfs: float, peak_dbfs: float, packets_per_second: float) -> tuple[float, float]:
+    """The loudest of late after a packet of a level, and that packet's voiced share."""
+    peak_dbfs = max(peak_dbfs - PEAK_FALL_DB_PER_S / packets_per_second, dbfs)
+    if dbfs < peak_dbfs + QUIET_DB:
+        return peak_dbfs, 0.0
+    return peak_dbfs, min(max((correlation - UNVOICED) / (VOICED - UNVOICED), 0.0), 1.0)

@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 from importlib import resources
 
 import numpy as np
-import samplerate
 import soundfile
+import soxr
 from numpy.typing import NDArray
 
-from streamcodec.codec.neural.encoder import PacketMode
-from streamcodec.codec.neural.tier import FRAMES_PER_SECOND
+from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND
+from streamcodec.codec.options import PacketMode
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.evaluation.latency.stages import STAGES, StageClock, timed_stages
 from streamcodec.runtime.backend import Backend
@@ -33,7 +33,7 @@ def bundled_speech(rate_hz: int) -> Float32Array:
         samples, stored_hz = soundfile.read(file, dtype="float32", always_2d=True)
     sound = samples.mean(axis=1)
     if stored_hz != rate_hz:
-        sound = samplerate.resample(sound, rate_hz / stored_hz, "sinc_best")
+        sound = soxr.resample(sound, stored_hz, rate_hz, quality="VHQ")
     return np.ascontiguousarray(sound, np.float32)
 
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from streamcodec.codec.files.output_file import save_figure
 from streamcodec.evaluation.latency.link import PacketTimes
 
 BINS = 160
@@ -44,5 +45,5 @@ def plot_histogram(times: PacketTimes, report: dict[str, Any], path: Path) -> No
         title=f"{report['frames']:,} frames at {report['payload_bps'] / 1000:.1f} kbps on {processor}",
     )
     axis.legend()
-    figure.savefig(path, dpi=110)
+    save_figure(figure, path, dpi=110)
     pyplot.close(figure)

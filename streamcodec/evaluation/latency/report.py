@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timezone
 from typing import Any
 
-from streamcodec.codec.neural.encoder import PacketMode
-from streamcodec.codec.neural.tier import FRAMES_PER_SECOND
+from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND
+from streamcodec.codec.options import PacketMode
 from streamcodec.evaluation.latency.link import FRAMES_PER_PACKET, Link, PacketTimes, run, run_by_stage
 from streamcodec.evaluation.latency.memory import measure_allocation
 from streamcodec.evaluation.latency.neighbour import CAN_SHARE_A_CORE, busy_neighbour, on_one_core

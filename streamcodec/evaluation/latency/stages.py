@@ -7,8 +7,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from streamcodec.codec.neural import analysis as neural_analysis
 from streamcodec.codec.neural import decoder as neural_decoder
-from streamcodec.codec.neural import encoder as neural_encoder
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.resample import BlockResampler
 from streamcodec.codec.packet import Packet
@@ -22,7 +22,7 @@ packet out; packet in; range decoding; decoder network; noise, expansion and inv
 
 _CALLS: tuple[tuple[str, Any, str], ...] = (
     ("resample", BlockResampler, "process"),
-    ("stft", neural_encoder, "analyse_companded"),
+    ("stft", neural_analysis, "analyse_companded"),
     ("network", StepStreams, "step"),
     ("entropy", entropy, "cost"),
     ("entropy", entropy, "code"),

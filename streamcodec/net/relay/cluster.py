@@ -128,6 +128,8 @@ class Member:
 
     info: PeerInfo
     since_s: float
+    token: str = ""
+    """What the token is known by that this seat was taken with."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +169,9 @@ class Snapshot:
 
     def to_bytes(self) -> bytes:
         """Serialise, without the header."""
-        members = [{**asdict(member.info), "since_s": member.since_s} for member in self.members]
+        members = [
+            {**asdict(member.info), "since_s": member.since_s, "token": member.token} for member in self.members
+        ]
         fields = {"members": members, "asks": self.asks, "came": self.came}
         return json.dumps(fields, separators=(",", ":")).encode()
 
@@ -176,7 +180,10 @@ class Snapshot:
         """Parse; raises ClusterError."""
         try:
             fields = json.loads(data)
-            members = tuple(Member(parse_peer_info(entry), float(entry["since_s"])) for entry in fields["members"])
+            members = tuple(
+                Member(parse_peer_info(entry), float(entry["since_s"]), str(entry.get("token", "")))
+                for entry in fields["members"]
+            )
         except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
             raise ClusterError("a snapshot that no relay makes") from error
         if len(members) > MAX_PEERS:
@@ -230,6 +237,10 @@ class Cluster:
     def members(self, room: str) -> list[PeerInfo]:
         """Who is in a room at other relays."""
         return [member.info for _, member in self._remote.get(room, {}).values()]
+
+    def seats(self, room: str, token: str) -> list[PeerInfo]:
+        """Who is in a room at other relays with a token."""
+        return [member.info for _, member in self._remote.get(room, {}).values() if member.token == token]
 
     def forget(self, room: str, identity: str) -> None:
         """Somebody who has come to another relay, or to this one, is no longer where they were."""

@@ -21,6 +21,7 @@ from websockets.protocol import State
 from websockets.server import ServerProtocol
 from websockets.typing import Origin
 
+from streamcodec.net.gate import Visit
 from streamcodec.net.relay.config import RelayConfig, RelayStats
 from streamcodec.net.relay.rate_limit import RateLimit
 from streamcodec.net.signalling import (
@@ -39,6 +40,10 @@ from streamcodec.net.signalling import (
 _library_logger = logging.getLogger("streamcodec.relay.websocket")
 _library_logger.setLevel(logging.ERROR)
 
+SMALL_BYTES = 160
+SMALL_PER_S = 3.0
+"""What those who may not speak may send to one other, and those who may not hear may get: reports, and no sound."""
+MAX_CONTROL_MESSAGES = 256
 _POLICY = 1008
 _TRY_LATER = 1013
 
@@ -50,7 +55,9 @@ class Host(Protocol):
     stats: RelayStats
     loop: asyncio.AbstractEventLoop
 
-    def admit(self, connection: RelayConnection) -> bool: ...
+    def enrol(self, connection: RelayConnection) -> None: ...
+
+    def forwarded(self, connection: RelayConnection, header: str) -> None: ...
 
     def enter(self, connection: RelayConnection, message: Join) -> None: ...
 
@@ -64,10 +71,11 @@ class Host(Protocol):
 class RelayRoom:
     """Who of a room is connected to this relay, by number."""
 
-    __slots__ = ("name", "peers")
+    __slots__ = ("joins", "name", "peers")
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, joins: RateLimit) -> None:
         self.name = name
+        self.joins = joins
         self.peers: dict[int, RelayConnection] = {}
 
     def deliver(self, source: int, destination: int, datagram: bytes) -> None:
@@ -75,10 +83,12 @@ class RelayRoom:
         framed = packet_frame(source, datagram)
         if destination == EVERYONE:
             for number, peer in self.peers.items():
-                if number != source:
-                    peer.send_packet(framed)
+                if number != source and peer.hears:
+                    peer.send_packet(framed, source)
         elif destination != source and destination in self.peers:
-            self.peers[destination].send_packet(framed)
+            peer = self.peers[destination]
+            if peer.hears or peer.takes_small(source, datagram):
+                peer.send_packet(framed, source)
 
     def announce(self, text: str, besides: RelayConnection | None = None) -> None:
         """Send everyone here a signalling message."""
@@ -90,8 +100,9 @@ class RelayRoom:
 class RelayConnection(asyncio.Protocol):
     """One client, from TCP connection to its end."""
 
-    def __init__(self, relay: Host) -> None:
+    def __init__(self, relay: Host, visit: Visit) -> None:
         self._relay = relay
+        self.visit = visit
         self._loop = relay.loop
         origins = relay.config.origins
         self._websocket = ServerProtocol(
@@ -102,8 +113,11 @@ class RelayConnection(asyncio.Protocol):
         config = relay.config
         self._packets = RateLimit(config.packets_per_s, config.packet_burst)
         self._signals = RateLimit(config.signals_per_s, config.signal_burst)
+        self._signal_bytes = RateLimit(config.signal_bytes_per_s, config.signal_burst_bytes)
+        self._small: dict[tuple[int, bool], RateLimit] = {}
         self._refused = 0
-        self._unsent: deque[bytes] = deque(maxlen=config.queue_messages)
+        self._unsent: dict[int, deque[bytes]] = {}
+        self._unsent_count = 0
         self._unsent_control: list[bytes] = []
         self._paused_s: float | None = None
         self._closing = False
@@ -112,6 +126,10 @@ class RelayConnection(asyncio.Protocol):
         self.room: RelayRoom | None = None
         self.number = -1
         self.since_s = 0.0
+        self.token = ""
+        self.seats = 1
+        self.ends_s = float("inf")
+        self.speaks = self.hears = True
         self._asked_to_join = False
         self.session = ""
         self.name = ""
@@ -126,7 +144,7 @@ class RelayConnection(asyncio.Protocol):
     @property
     def info(self) -> PeerInfo:
         """What the others may know."""
-        return PeerInfo(self.number, self.name, self.identity, self.bitstream)
+        return PeerInfo(self.number, self.name, self.identity, self.bitstream, self.speaks, self.hears)
 
     # -- asyncio.Protocol ---------------------------------------------------------------------------------------
 
@@ -137,9 +155,11 @@ class RelayConnection(asyncio.Protocol):
         connected = transport.get_extra_info("socket")
         if connected is not None:
             connected.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, config.socket_buffer_bytes)
-        if not self._relay.admit(self):
+        self._relay.enrol(self)
+        if not self.visit.waiting:
             self._transport.abort()
             return
+        self.visit.drop = self._make_room
         self._timer = self._loop.call_later(config.join_timeout_s, self._join_timed_out)
 
     def data_received(self, data: bytes) -> None:
@@ -173,32 +193,57 @@ class RelayConnection(asyncio.Protocol):
         for message in self._unsent_control:
             self._transport.write(message)
         self._unsent_control.clear()
-        while self._unsent and self._paused_s is None:
-            self._transport.write(self._unsent.popleft())
-            self._relay.stats.sent_packets += 1
+        while self._unsent_count and self._paused_s is None:
+            # One of each sender's in turn: who sends most is not heard most.
+            for source in list(self._unsent):
+                self._transport.write(self._take_unsent(source))
+                self._relay.stats.sent_packets += 1
+
+    def _take_unsent(self, source: int) -> bytes:
+        queue = self._unsent[source]
+        self._unsent_count -= 1
+        framed = queue.popleft()
+        if not queue:
+            del self._unsent[source]
+        return framed
 
     # -- to the client ------------------------------------------------------------------------------------------
 
-    def send_packet(self, framed: bytes) -> None:
-        """Write a framed datagram, or keep it for when the client reads again, at the oldest one's expense."""
+    def send_packet(self, framed: bytes, source: int) -> None:
+        """Write a framed datagram, or keep it for when the client reads again.
+
+        Where there are too many, the oldest of the sender with the most goes.
+        """
         if self._closing:
             return
         if self._paused_s is None:
             self._transport.write(framed)
             self._relay.stats.sent_packets += 1
             return
-        if len(self._unsent) == self._unsent.maxlen:
+        self._unsent.setdefault(source, deque()).append(framed)
+        self._unsent_count += 1
+        if self._unsent_count > self._relay.config.queue_messages:
             self._relay.stats.dropped_packets += 1
-        self._unsent.append(framed)
+            self._take_unsent(max(self._unsent, key=lambda number: len(self._unsent[number])))
 
-    def send_text(self, text: str) -> None:
-        """Send a signalling message; a client with too many of them unread is shed."""
+    def takes_small(self, peer: int, datagram: bytes, *, sends: bool = False) -> bool:
+        """Whether a datagram from (or, with ``sends``, to) ``peer`` may pass where sound may not."""
+        limit = self._small.setdefault((peer, sends), RateLimit(SMALL_PER_S, 2 * SMALL_PER_S))
+        return len(datagram) <= SMALL_BYTES and limit.allow(self._loop.time())
+
+    def send_text(self, text: str, *, droppable: bool = False) -> None:
+        """Send a signalling message; what is ``droppable`` a client with many unread never sees.
+
+        A client that leaves too many others unread is shed; rates keep the others in a room from making so many.
+        """
         if self._closing or self._websocket.state is not State.OPEN:
             return
         message = _frame(Opcode.TEXT, text.encode())
         if self._paused_s is None:
             self._transport.write(message)
-        elif len(self._unsent_control) < self._relay.config.queue_messages:
+        elif droppable and len(self._unsent_control) >= self._relay.config.queue_messages:
+            self._relay.stats.dropped_signals += 1
+        elif len(self._unsent_control) < MAX_CONTROL_MESSAGES + 4 * self._relay.config.room_peers:
             self._unsent_control.append(message)
         else:
             self._shed()
@@ -237,6 +282,9 @@ class RelayConnection(asyncio.Protocol):
     # -- from the client ----------------------------------------------------------------------------------------
 
     def _shake_hands(self, request: Request) -> None:
+        forwarded = request.headers.get_all("X-Forwarded-For")
+        if forwarded:
+            self._relay.forwarded(self, ",".join(forwarded))
         if request.path.partition("?")[0] == "/health":
             response = self._websocket.reject(200, "ok\n")
         else:
@@ -261,7 +309,10 @@ class RelayConnection(asyncio.Protocol):
             self.fail(Failure("bad-message", "join a room first"))
             return
         stats = self._relay.stats
-        if not 2 <= len(data) <= MAX_DATAGRAM_BYTES + 1 or not self._packets.allow(self.heard_s):
+        allowed = 2 <= len(data) <= MAX_DATAGRAM_BYTES + 1 and self._packets.allow(self.heard_s)
+        if allowed and not self.speaks:
+            allowed = data[0] != EVERYONE and self.takes_small(data[0], bytes(data[1:]), sends=True)
+        if not allowed:
             stats.refused_packets += 1
             self._refused += 1
             if self._refused > self._relay.config.refused_packets:
@@ -273,6 +324,9 @@ class RelayConnection(asyncio.Protocol):
     def _take_text(self, data: bytes | bytearray | memoryview) -> None:
         if not self._signals.allow(self.heard_s):
             self.fail(Failure("rate", "more messages than this relay takes from one peer"))
+            return
+        if not self._signal_bytes.allow(self.heard_s, float(len(data))):
+            self._relay.stats.dropped_signals += 1
             return
         try:
             message = parse_client_message(bytes(data))
@@ -292,7 +346,7 @@ class RelayConnection(asyncio.Protocol):
             return
         self._asked_to_join = True
         self.session = message.session
-        self.name = message.name
+        self.name = message.name  # unless the token knows better
         self.bitstream = message.bitstream
         # What a session is known by; it cannot be turned back into the session.
         self.identity = hashlib.sha256(message.session.encode()).hexdigest()[:16]
@@ -302,6 +356,16 @@ class RelayConnection(asyncio.Protocol):
         """The relay does not let this client in."""
         self._relay.stats.refused_joins += 1
         self.fail(failure, _TRY_LATER if failure.code == "busy" else _POLICY)
+
+    def refuse_later(self, failure: Failure, delay_s: float) -> None:
+        """The same after a while, so that trying again and again takes its time."""
+        self._timer.cancel()
+        self._timer = self._loop.call_later(delay_s, self.refuse, failure)
+
+    def _make_room(self) -> None:
+        """Others want the place of somebody who has not joined."""
+        self._closing = True
+        self._transport.abort()
 
     def seat(self, room: RelayRoom, number: int, since_s: float) -> None:
         """The relay lets this client in."""
@@ -344,4 +408,6 @@ def _frame(opcode: Opcode, payload: bytes) -> bytes:
     length = len(payload)
     if length < 126:
         return bytes((0x80 | opcode, length)) + payload
-    return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
+    if length < 65_536:
+        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
+    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload

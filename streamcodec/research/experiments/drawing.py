@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
+from streamcodec.codec.files.output_file import save_figure
 from streamcodec.evaluation.spectral import magnitudes
 from streamcodec.research.experiments.experiment import Picture
 
@@ -19,7 +20,7 @@ ERROR_DB = 30.0
 
 def _save(figure: Figure, path: Path, caption: str) -> Picture:
     path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=80, facecolor="white")
+    save_figure(figure, path, dpi=80, facecolor="white")
     return Picture(path, caption)
 
 

@@ -8,9 +8,11 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcodec.codec.neural.analysis import LatentAnalysis
 from streamcodec.codec.neural.decoder import NeuralDecoder
-from streamcodec.codec.neural.encoder import LatentAnalysis, NeuralEncoder
+from streamcodec.codec.neural.encoder import NeuralEncoder
 from streamcodec.codec.neural.model import NeuralModel, load_runtime
+from streamcodec.codec.options import NeuralOptions
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.models.spectrum import mel_matrix
@@ -39,7 +41,10 @@ def coded_latents(samples: Features) -> Features:
     Shape: ``[frames * 480]`` at 24 kHz -> ``[frames, 96]``.
     """
     runtime: NeuralModel = load_runtime(DEFAULT_MODEL)
-    encoder, decoder = NeuralEncoder(runtime, CODED_BITRATE_BPS), NeuralDecoder(runtime)
+    encoder, decoder = (
+        NeuralEncoder(NeuralOptions(SAMPLE_RATE_HZ, CODED_BITRATE_BPS), runtime),
+        NeuralDecoder(runtime),
+    )
     rows = []
     for number, block in enumerate(samples.reshape(-1, FRAME_SAMPLES)):
         coded = encoder.encode(block)

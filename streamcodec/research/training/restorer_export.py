@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from streamcodec.research.models.causal_restoration import CausalRestorer
 from streamcodec.research.restorer import DESCRIPTION, GRAPH
-from streamcodec.training.export import export_graph
+from streamcodec.training.graph_export import export_graph
 
 
 class _RestorerStep(nn.Module):
@@ -28,8 +28,6 @@ def export_restorer(restorer: CausalRestorer, folder: Path, facts: dict[str, obj
     config = restorer.config
     folder.mkdir(parents=True, exist_ok=True)
     companded = torch.zeros(1, config.hops_per_step, 2 * config.bins)
-    export_graph(
-        _RestorerStep(restorer), {"companded": companded}, restorer.initial_state(1), folder / GRAPH, int8=False
-    )
+    export_graph(_RestorerStep(restorer), {"companded": companded}, restorer.initial_state(1), folder / GRAPH)
     described = {"config": json.loads(config.to_json()), **facts}
     (folder / DESCRIPTION).write_text(json.dumps(described, indent=1) + "\n")

@@ -1,0 +1,1 @@
+"""What a call costs on the wire, measured on a network device."""

@@ -1,0 +1,197 @@
+"""Output files: written beside their name and put there when whole, never over what is being read."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any
+
+from streamcodec.errors import FileFormatError
+
+FileSource = str | Path | IO[bytes]
+
+PART_SUFFIX = ".part"
+COPY_BYTES = 1 << 20
+LONGEST_PART_NAME = 200
+_STREAM_FOLDERS = ("/dev/fd/", "/dev/std", "/proc/")
+
+
+def describe_error(error: OSError) -> str:
+    """What the system says, such as ``No space left on device``."""
+    return error.strerror or str(error) or type(error).__name__
+
+
+def readable_name(file: FileSource) -> str:
+    """What to call a file in a message, whatever bytes its name is made of."""
+    if not isinstance(file, str | Path):
+        file = getattr(file, "name", "")
+        if not isinstance(file, str | bytes) or not file:
+            return "the stream"
+    return os.fsencode(file).decode("utf-8", "backslashreplace")
+
+
+def check_not_read(target: FileSource, *sources: FileSource | None) -> None:
+    """Raise FileFormatError where ``target`` is one of ``sources``: by identity, through links of any kind."""
+    written = _identity(target)
+    for source in sources:
+        if source is not None and written is not None and _identity(source) == written:
+            raise FileFormatError(
+                f"{readable_name(target)} is the file that is read: writing it would destroy it; give another name"
+            )
+
+
+def _identity(file: FileSource) -> tuple[int, int] | None:
+    """Device and inode of a regular file; None of a pipe, a device, a buffer or what does not exist."""
+    try:
+        found = os.stat(file) if isinstance(file, str | Path) else os.fstat(file.fileno())
+    except (OSError, ValueError, AttributeError):
+        return None
+    return (found.st_dev, found.st_ino) if stat.S_ISREG(found.st_mode) else None
+
+
+class OutputStream:
+    """A binary file being written; what the system refuses becomes FileFormatError, which names the file."""
+
+    def __init__(self, file: io.FileIO, name: str) -> None:
+        self._file = file
+        self._name = name
+
+    def write(self, data: bytes) -> int:
+        """Append or overwrite at the position."""
+        left = memoryview(data)
+        with self._named():
+            while left:
+                left = left[self._file.write(left) or 0 :]
+        return len(data)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """Move the position."""
+        with self._named():
+            return self._file.seek(offset, whence)
+
+    def tell(self) -> int:
+        """The position."""
+        return self._file.tell()
+
+    def flush(self) -> None:
+        """Hand everything written to the system."""
+        with self._named():
+            self._file.flush()
+
+    def close(self) -> None:
+        """Give the file back, whatever became of it."""
+        with contextlib.suppress(OSError):
+            self._file.close()
+
+    def seekable(self) -> bool:
+        """Whether the position can be moved: not in pipes and devices."""
+        return self._file.seekable()
+
+    @contextmanager
+    def _named(self) -> Iterator[None]:
+        try:
+            yield
+        except BrokenPipeError:
+            raise
+        except OSError as error:
+            raise FileFormatError(f"cannot write {self._name}: {describe_error(error)}") from error
+
+
+@contextmanager
+def whole_file(target: str | Path, *sources: FileSource | None) -> Iterator[OutputStream]:
+    """A file that appears under its name when the block has ended without an error, and not before.
+
+    Until then an older file of that name stays; after an error, or Ctrl-C, nothing new is left. Where the name is a
+    link, what it points at is replaced and the link stays. Pipes and devices are written directly.
+    Raises FileFormatError where the target is one of ``sources``, or the system refuses.
+    """
+    name = readable_name(target)
+    check_not_read(target, *sources)
+    path = Path(os.path.realpath(target))
+    if _is_stream(target, path):
+        stream = OutputStream(_opened(target, name), name)
+        try:
+            yield stream
+            stream.flush()
+        finally:
+            stream.close()
+        return
+    part = path.with_name(_part_name(path.name))
+    try:
+        file = open(part, "xb", buffering=0)  # noqa: SIM115 - closed below, where errors of closing are told apart
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"cannot write {name}: {_why(error)}") from error
+    try:
+        stream = OutputStream(file, name)
+        yield stream
+        stream.flush()
+        try:
+            _keep_mode(path, part)
+            os.fsync(file.fileno())
+            file.close()
+            os.replace(part, path)
+        except OSError as error:
+            raise FileFormatError(f"cannot write {name}: {describe_error(error)}") from error
+    except BaseException:
+        with contextlib.suppress(OSError):
+            file.close()
+        with contextlib.suppress(OSError):
+            part.unlink()
+        raise
+
+
+def write_whole(target: str | Path, data: bytes | str) -> None:
+    """A small file in one piece, as :func:`whole_file` writes it; text as UTF-8. Raises FileFormatError."""
+    with whole_file(target) as out:
+        out.write(data.encode() if isinstance(data, str) else data)
+
+
+def save_figure(figure: Any, target: str | Path, **options: Any) -> None:
+    """A picture of matplotlib's, the suffix saying of what kind (PNG where there is none), as :func:`write_whole`."""
+    picture = io.BytesIO()
+    figure.savefig(picture, format=Path(target).suffix[1:].lower() or "png", **options)
+    write_whole(target, picture.getvalue())
+
+
+def copy_stream(source: IO[bytes], target: Any) -> None:
+    """Everything from the source's position on, in pieces."""
+    while piece := source.read(COPY_BYTES):
+        target.write(piece)
+
+
+def _is_stream(target: str | Path, path: Path) -> bool:
+    """Whether a name stands for a pipe, a device or an open descriptor, where there is nothing to rename to."""
+    if str(target).startswith(_STREAM_FOLDERS):
+        return True
+    try:
+        return not stat.S_ISREG(path.stat().st_mode) and not path.is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _opened(target: str | Path, name: str) -> io.FileIO:
+    try:
+        return open(target, "wb", buffering=0)
+    except (OSError, ValueError) as error:
+        raise FileFormatError(f"cannot write {name}: {_why(error)}") from error
+
+
+def _part_name(name: str) -> str:
+    room = os.fsencode(name)[:LONGEST_PART_NAME]
+    return f".{os.fsdecode(room)}.{secrets.token_hex(4)}{PART_SUFFIX}"
+
+
+def _keep_mode(path: Path, part: Path) -> None:
+    """Permissions of the file that is replaced."""
+    with contextlib.suppress(OSError):
+        os.chmod(part, stat.S_IMODE(path.stat().st_mode))
+
+
+def _why(error: OSError | ValueError) -> str:
+    return describe_error(error) if isinstance(error, OSError) else str(error)

@@ -1,0 +1,254 @@
+"""Lengths that sound files promise, held against what is there.
+
+A recorder that was cut off leaves a WAV whose data length is 0; an MP3 without a length is guessed at by its first
+frames, and one of two joined is taken for the first. libsndfile believes such lengths, so it is shown the same file
+with the right ones.
+"""
+
+from __future__ import annotations
+
+import io
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import IO
+
+UNKNOWN_32 = (0, 0xFFFFFFFF, 0x7FFFFFFF)
+MAX_CHUNKS = 10_000
+_STEP_BYTES = 1 << 16
+# kbps by [MPEG-1?][layer - 1][index], of ISO/IEC 11172-3 and 13818-3.
+_BITRATES = {
+    True: (
+        (0, 32, 64, 96, 128, 160, 192, 224, 256, 288, 320, 352, 384, 416, 448),
+        (0, 32, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320, 384),
+        (0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320),
+    ),
+    False: (
+        (0, 32, 48, 56, 64, 80, 96, 112, 128, 144, 160, 176, 192, 224, 256),
+        (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+        (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
+    ),
+}
+_RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
+
+
+@dataclass(frozen=True)
+class Repair:
+    """What to change so that the lengths are right."""
+
+    prefix: bytes = b""
+    """Goes in front of the file from ``start`` on."""
+    start: int = 0
+    patches: tuple[tuple[int, bytes], ...] = ()
+    """Offset in the file and the bytes to see there."""
+    promised_s: float | None = None
+    """Sound that the header promises and the file does not have."""
+
+
+class RepairedFile:
+    """A binary file, seen with its repairs; for reading alone."""
+
+    def __init__(self, file: IO[bytes], repair: Repair) -> None:
+        self._file = file
+        self._repair = repair
+        self._shift = len(repair.prefix) - repair.start
+        file.seek(0, io.SEEK_END)
+        self._size = file.tell() + self._shift
+        self._position = 0
+
+    def read(self, count: int = -1) -> bytes:
+        """As of any file."""
+        count = max(0, self._size - self._position) if count < 0 else count
+        begin = self._position
+        out = bytearray(self._repair.prefix[begin : begin + count])
+        if len(out) < count:
+            self._file.seek(begin + len(out) - self._shift)
+            out += self._file.read(count - len(out))
+        for offset, patch in self._repair.patches:
+            first = max(offset, begin)
+            last = min(offset + len(patch), begin + len(out))
+            if first < last:
+                out[first - begin : last - begin] = patch[first - offset : last - offset]
+        self._position += len(out)
+        return bytes(out)
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        """As of any file."""
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: self._size}[whence]
+        self._position = max(0, base + offset)
+        return self._position
+
+    def tell(self) -> int:
+        """As of any file."""
+        return self._position
+
+    def close(self) -> None:
+        """As of any file."""
+        self._file.close()
+
+
+def repair_of(file: IO[bytes]) -> Repair | None:
+    """How to see this file so that its lengths are right; None where they are, or where they cannot be told."""
+    file.seek(0, io.SEEK_END)
+    size = file.tell()
+    file.seek(0)
+    head = file.read(12)
+    try:
+        if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
+            return _wave(file, size)
+        if head[:4] == b"caff":
+            return _caf(file, size)
+        if head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0):
+            return _mpeg(file)
+    except (struct.error, IndexError, ZeroDivisionError):
+        return None
+    return None
+
+
+def _chunks(
+    file: IO[bytes], start: int, size: int, head: struct.Struct, pad: int
+) -> Iterator[tuple[bytes, int, int]]:
+    """Name, offset of the body and claimed length of each chunk."""
+    offset = start
+    for _ in range(MAX_CHUNKS):
+        if offset + head.size > size:
+            return
+        file.seek(offset)
+        name, length = head.unpack(file.read(head.size))
+        yield name, offset + head.size, length
+        offset += head.size + length + (length & pad)
+
+
+def _wave(file: IO[bytes], size: int) -> Repair | None:
+    """A data chunk of length 0 with sound behind it, or of an unknown length, goes to the end of the file."""
+    byte_rate = 0
+    head = struct.Struct("<4sI")
+    for name, body, length in _chunks(file, 12, size, head, 1):
+        if name == b"fmt ":
+            file.seek(body)
+            byte_rate = struct.unpack("<HHII", file.read(12))[3]
+        if name != b"data":
+            continue
+        there = size - body
+        if there > 0 and length == 0 and _is_chunk_list(file, body, size, head):
+            return None
+        if length in UNKNOWN_32 and 0 < there < 0xFFFFFFFF:
+            patches = ((4, struct.pack("<I", size - 8)), (body - 4, struct.pack("<I", there)))
+            return Repair(patches=patches)
+        if length > there and byte_rate:
+            return Repair(promised_s=length / byte_rate)
+        return None
+    return None
+
+
+def _is_chunk_list(file: IO[bytes], start: int, size: int, head: struct.Struct) -> bool:
+    """Whether what stands here is chunks to the very end of the file, and not sound."""
+    end = start
+    for name, body, length in _chunks(file, start, size, head, 1):
+        if not all(32 <= c < 127 for c in name):
+            return False
+        end = body + length
+    return end > start and end in (size, size - 1, size + 1)
+
+
+def _caf(file: IO[bytes], size: int) -> Repair | None:
+    """A data chunk of length -1 goes to the end of the file."""
+    for name, body, length in _chunks(file, 8, size, struct.Struct(">4sq"), 0):
+        if name == b"data" and length < 0:
+            return Repair(patches=((body - 8, struct.pack(">q", size - body)),))
+        if length < 0:
+            return None
+    return None
+
+
+@dataclass(frozen=True)
+class _MpegFrame:
+    offset: int
+    length: int
+    samples: int
+    rate_hz: int
+    header: bytes
+    count_at: int
+    """Where a frame that only tells the length has its ``Xing`` or ``Info``, from the frame's start."""
+
+
+def _mpeg(file: IO[bytes]) -> Repair | None:
+    """MPEG audio: all frames counted, and told in a frame of their own where the file tells another number."""
+    frames, seconds, first, claimed = 0, 0.0, None, None
+    for frame in _mpeg_frames(file):
+        if first is None:
+            first = frame
+            claimed = _claimed_frames(file, frame)
+            if claimed is not None:
+                continue
+        frames += 1
+        seconds += frame.samples / frame.rate_hz
+    if first is None or frames == 0:
+        return None
+    if claimed is not None and claimed > frames + 1:
+        return Repair(promised_s=claimed * first.samples / first.rate_hz)
+    if claimed is not None and claimed >= frames - 1:
+        return None
+    start = first.offset if claimed is None else first.offset + first.length
+    header = bytes([first.header[0], first.header[1] | 1, *first.header[2:4]])
+    tag = bytearray(first.length)
+    tag[:4] = header
+    if first.count_at + 12 > first.length:
+        return None
+    tag[first.count_at : first.count_at + 12] = b"Xing" + struct.pack(">II", 1, frames)
+    return Repair(bytes(tag), start)
+
+
+def _claimed_frames(file: IO[bytes], frame: _MpegFrame) -> int | None:
+    """What a ``Xing`` or ``Info`` frame says; None of a frame of sound."""
+    file.seek(frame.offset + frame.count_at)
+    tag = file.read(12)
+    if tag[:4] not in (b"Xing", b"Info"):
+        return None
+    flags, count = struct.unpack(">II", tag[4:])
+    return count if flags & 1 else 0
+
+
+def _mpeg_frames(file: IO[bytes]) -> Iterator[_MpegFrame]:
+    """Every frame of the stream's kind, whatever lies between them."""
+    file.seek(0, io.SEEK_END)
+    size = file.tell()
+    offset, kind = 0, None
+    window, at = b"", 0
+    while offset + 4 <= size:
+        if not at <= offset <= at + len(window) - 10:
+            file.seek(offset)
+            window, at = file.read(_STEP_BYTES), offset
+        head = window[offset - at : offset - at + 10]
+        if head[:3] == b"ID3" and len(head) == 10:
+            offset += 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+            continue
+        frame = _mpeg_frame(head, offset)
+        if frame is not None and (kind is None or kind == (frame.samples, frame.rate_hz)):
+            if offset + frame.length > size:
+                return
+            kind = (frame.samples, frame.rate_hz)
+            yield frame
+            offset += frame.length
+            continue
+        found = window.find(b"\xff", offset - at + 1)
+        offset = at + found if found >= 0 else max(offset + 1, at + len(window))
+
+
+def _mpeg_frame(head: bytes, offset: int) -> _MpegFrame | None:
+    """The frame that begins with these bytes, if one does."""
+    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
+        return None
+    version, layer = head[1] >> 3 & 3, 4 - (head[1] >> 1 & 3)
+    index, rate = head[2] >> 4, head[2] >> 2 & 3
+    if version == 1 or layer == 4 or index in (0, 15) or rate == 3:
+        return None
+    first = version == 3
+    rate_hz = _RATES_HZ[version][rate]
+    bits = 1_000 * _BITRATES[first][layer - 1][index]
+    padding = head[2] >> 1 & 1
+    samples = 384 if layer == 1 else 1152 if layer == 2 or first else 576
+    length = (12 * bits // rate_hz + padding) * 4 if layer == 1 else samples // 8 * bits // rate_hz + padding
+    mono = head[3] >> 6 == 3
+    side = (17 if mono else 32) if first else (9 if mono else 17)
+    return _MpegFrame(offset, length, samples, rate_hz, head[:4], 4 + side)

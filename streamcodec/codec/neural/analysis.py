@@ -1,0 +1,86 @@
+"""From sound to latents: analysis STFT, companding, and the encoder network, frame by frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.jit import kernel
+from native_dsp.transforms.companding import compand
+from native_dsp.transforms.stft import StftState, analyse
+from streamcodec.codec.neural.model import NeuralModel
+from streamcodec.runtime.step import StepRow
+
+Float32Array = NDArray[np.float32]
+
+
+@dataclass
+class AnalysisState:
+    """What :class:`LatentAnalysis` remembers."""
+
+    stft: StftState
+    network: list[Float32Array]
+
+
+class LatentAnalysis:
+    """Sound to latents: analysis STFT, companding, encoder network.
+
+    ``stream`` is a row of a network stepped for many streams at once, by whoever calls :meth:`prepare` for each of
+    them, then steps the network, then reads :attr:`latents`; alone, :meth:`step` does the three.
+    """
+
+    def __init__(self, runtime: NeuralModel, stream: StepRow | None = None) -> None:
+        config = runtime.model.config
+        self._stft = runtime.new_stft()
+        self._stream = stream or runtime.encoder.new_stream()
+        self._companded = self._stream.inputs["companded"][0]
+        self.latents: Float32Array = self._stream.output.reshape(-1)
+        """Of the last block, overwritten by the next; ``[latents]``."""
+        self._re = np.zeros(config.bins, np.float32)
+        self._im = np.zeros(config.bins, np.float32)
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+        self._stft.reset()
+        self._stream.reset()
+
+    def state(self) -> AnalysisState:
+        """A copy of everything remembered."""
+        return AnalysisState(self._stft.copy(), self._stream.state())
+
+    def restore(self, state: AnalysisState) -> None:
+        """Continue from a copied state."""
+        self._stft = state.stft.copy()
+        self._stream.restore(state.network)
+
+    def prepare(self, block: Float32Array) -> None:
+        """Everything before the network.
+
+        Shape: ``[frame_samples]``.
+        """
+        analyse_companded(self._stft, block, self._re, self._im, self._companded)
+
+    def step(self, block: Float32Array) -> Float32Array:
+        """Latents of one block; the array is overwritten by the next call.
+
+        Shape: ``[frame_samples]`` -> ``[latents]``.
+        """
+        self.prepare(block)
+        self._stream.step()
+        return self.latents
+
+
+@kernel
+def analyse_companded(
+    stft: StftState, block: Float32Array, re: Float32Array, im: Float32Array, companded: Float32Array
+) -> None:
+    """Companded spectra of all hops of a block, in one call.
+
+    Shape: block ``[hops * hop_samples]``; re, im (scratch) ``[bins]`` -> companded ``[hops, 2 * bins]``.
+    """
+    hop = len(block) // len(companded)
+    for h in range(len(companded)):
+        analyse(stft, block[h * hop : (h + 1) * hop], re, im)
+        compand(re, im, companded[h])

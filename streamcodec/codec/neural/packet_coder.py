@@ -1,0 +1,88 @@
+"""From latents to payloads: the frames of a packet quantised and range coded at one quality index."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.coding import range_coder
+from streamcodec.codec.neural import entropy
+from streamcodec.codec.neural.model import LatentContext, NeuralModel
+from streamcodec.codec.packet import MAX_FRAMES
+
+Float32Array = NDArray[np.float32]
+PAYLOAD_CAPACITY_BYTES = 1024 * MAX_FRAMES
+
+
+class PacketCoder:
+    """Latents to bits: quantization at a quality index, cost, range coding; holds scratch, remembers nothing."""
+
+    def __init__(self, runtime: NeuralModel) -> None:
+        config = runtime.model.config
+        self._tables = runtime.tables
+        self._hidden = np.zeros(config.entropy_hidden, np.int64)
+        self._location = np.zeros(config.latents, np.int32)
+        self._table = np.zeros(config.latents, np.int32)
+        self._indices = np.zeros(config.latents, np.int32)
+        self._coder = range_coder.make_state()
+        self._buffer = np.zeros(PAYLOAD_CAPACITY_BYTES, np.uint8)
+        self._before = LatentContext(config.latents)
+
+    def cost_bits(self, latents: Float32Array, quality_index: int, context: LatentContext) -> float:
+        """Bits that coding will take, but for its ending; the context stays as it is.
+
+        Shape: latents ``[frames, latents]``.
+        """
+        self._before.take(context)
+        return float(
+            entropy.cost(
+                self._tables,
+                latents,
+                quality_index,
+                self._before.frames,
+                self._before.values,
+                latents.shape[1],
+                self._hidden,
+                self._location,
+                self._table,
+                self._indices,
+            )
+        )
+
+    def code(self, latents: Float32Array, quality_index: int, context: LatentContext) -> bytes:
+        """Payload of one packet; ``context`` becomes that of the packet after.
+
+        Shape: latents ``[frames, latents]``.
+        """
+        return self._code(latents, quality_index, context, latents.shape[1])
+
+    def code_within(
+        self, latents: Float32Array, quality_index: int, context: LatentContext, budget_bytes: int
+    ) -> bytes:
+        """:meth:`code` with as many latents as the budget allows, the others at their cheapest; b"" if none fit."""
+        self._before.take(context)
+        keep = latents.shape[1]
+        payload = self._code(latents, quality_index, context, keep)
+        while len(payload) > budget_bytes and keep > 0:
+            keep -= max(1, keep // 16)
+            context.take(self._before)
+            payload = self._code(latents, quality_index, context, keep)
+        return payload if len(payload) <= budget_bytes else b""
+
+    def _code(self, latents: Float32Array, quality_index: int, context: LatentContext, keep: int) -> bytes:
+        length = entropy.code(
+            self._tables,
+            latents,
+            quality_index,
+            context.frames,
+            context.values,
+            keep,
+            self._hidden,
+            self._location,
+            self._table,
+            self._indices,
+            self._coder,
+            self._buffer,
+        )
+        context.moved_on(len(latents))
+        return self._buffer[: max(length, 0)].tobytes()

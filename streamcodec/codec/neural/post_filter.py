@@ -1,0 +1,46 @@
+"""The post-filter of a model: its parameters, and streams and batches of sound filtered by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.filters.post_filter import PostFilterParameters, PostFilterState, filter_frames, make_post_filter
+from streamcodec.models.config import NeuralConfig
+
+Float32Array = NDArray[np.float32]
+
+
+@dataclass(frozen=True, eq=False)
+class PostFilter:
+    """Noise gains, band gains, pitch filter and spectral-envelope filter: all that happens to what a decoder makes.
+
+    The decoder runs it frame by frame inside its rendering, training batch by batch (:meth:`filter_batch`).
+    """
+
+    config: NeuralConfig
+    parameters: PostFilterParameters
+
+    def new_state(self) -> PostFilterState:
+        """A stream that has heard silence; raises ValueError where the model's frames do not fit the filters."""
+        c = self.config
+        return make_post_filter(self.parameters, c.sample_rate_hz, c.frame_samples, c.hops_per_frame)
+
+    @property
+    def spectrum_bins(self) -> int:
+        """How many bins of the scaled spectra :meth:`filter_batch` wants, from 0 Hz on."""
+        return int(self.new_state().envelope.features.spectrum.shape[2])
+
+    def filter_batch(
+        self, quality_index: NDArray[np.int64], spectra: Float32Array, ahead: Float32Array, samples: Float32Array
+    ) -> None:
+        """Filter the sound of whole segments in place, each a stream of its own from its start.
+
+        Shape: quality_index ``[batch, frames]``; spectra, scaled by the gains, ``[batch, frames, hops, 3, bins]``;
+        ahead ``[batch, frames, block]``, the guess at the 5 ms after each frame; samples ``[batch, frames,
+        frame_samples]``.
+        """
+        for row in zip(quality_index, spectra, ahead, samples, strict=True):
+            filter_frames(self.parameters, self.new_state(), *row)

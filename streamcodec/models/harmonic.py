@@ -1,0 +1,142 @@
+"""A decoder that shapes harmonics beside noise: what it cannot predict is in part a pulse train at its own pitch."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from native_dsp.filters.excitation import excite_all, make_excitation
+from streamcodec.models.codec import CodecOutput, NeuralCodec
+from streamcodec.models.config import NeuralConfig
+from streamcodec.models.neural import Decoder, full_precision
+from streamcodec.models.rows import for_each_row
+
+LOW_BAND_HZ = (1_100.0, 1_400.0)
+"""Decoded sound up to here says where the pulses of a voice are; nothing above the second."""
+MIX_START = ((0.0, -4.0), (1_000.0, -3.0), (2_000.0, 0.5), (4_500.0, 0.0), (7_000.0, -2.0), (12_000.0, -4.0))
+"""Logits that the mix begins with, by frequency in Hz."""
+
+
+class HarmonicDecoder(Decoder):
+    """The decoder with one more head: how much of what is drawn is harmonic, bin by bin.
+
+    Shape: as :class:`~streamcodec.models.neural.Decoder`, but the output is ``[batch, hops, 4 * bins]``: companded
+    real and imaginary parts, the gain of what is drawn, and the mix 0 to 1 (:func:`draw`).
+    """
+
+    def __init__(self, config: NeuralConfig) -> None:
+        super().__init__(config)
+        self.mix = nn.Linear(config.decoder_dim_hop, config.bins)
+        nn.init.zeros_(self.mix.weight)
+        places, logits = zip(*MIX_START, strict=True)
+        bins_hz = np.arange(config.bins) * config.sample_rate_hz / config.fft_samples
+        with torch.no_grad():
+            self.mix.bias.copy_(torch.from_numpy(np.interp(bins_hz, places, logits)))
+
+    def forward(self, latents: Tensor, quality_index: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        c = self.config
+        batch, packets, _ = latents.shape
+        hops = packets * c.hops_per_frame
+        split = len(c.decoder_dilations_frame)
+        scale: Tensor = self.get_buffer("input_scale")
+        x = self.enter(latents * scale) + self.level_embedding(quality_index)
+        x, packet_state = self.packet_trunk(x, state[:split])
+        x = self.up(x).reshape(batch, hops, c.decoder_dim_hop)
+        x, hop_state = self.hop_trunk(x, state[split:])
+        x = self.norm(x)
+        with full_precision(x):
+            linear = self.waveform_path(latents[..., c.envelope_latents :]).reshape(batch, hops, 2 * c.bins)
+        gain = 2.0 * torch.sigmoid(self.gain(x))
+        companded = linear * torch.cat([gain, gain], dim=-1) + self.add(x)
+        noise_gain = nn.functional.softplus(self.noise(x).float())
+        mix = torch.sigmoid(self.mix(x).float())
+        return torch.cat([companded, noise_gain, mix], dim=-1), packet_state + hop_state
+
+
+def draw(decoded: Tensor, excitation: Tensor, voicing: Tensor) -> Tensor:
+    """Companded spectrum with what is drawn: noise of random phase, a new draw at every call, and the excitation.
+
+    The two together have the power of the noise alone.
+
+    Shape: decoded ``[batch, hops, 4 * bins]``, excitation ``[batch, hops, 2 * bins]``, voicing ``[batch, hops, 1]``
+    -> ``[batch, hops, 2 * bins]``.
+    """
+    real, imag, gain, mix = decoded.chunk(4, dim=-1)
+    mix = mix * voicing.sqrt()
+    # Power is the fourth power of a companded amplitude. Of a sum of two with independent phases, r and h, it is
+    # r^4 + h^4 + 4 r^2 h^2 on average; r is what makes that one.
+    noise = gain * (torch.sqrt(1.0 + 3.0 * mix**4) - 2.0 * mix**2).clamp_min(1e-6).sqrt()
+    phase = (2.0 * torch.pi) * torch.rand_like(gain)
+    tone_real, tone_imag = excitation.chunk(2, dim=-1)
+    tone = gain * mix
+    return torch.cat(
+        [real + noise * torch.cos(phase) + tone * tone_real, imag + noise * torch.sin(phase) + tone * tone_imag], -1
+    )
+
+
+class HarmonicCodec(NeuralCodec):
+    """The codec with a :class:`HarmonicDecoder`."""
+
+    decoder: HarmonicDecoder
+
+    def __init__(self, config: NeuralConfig) -> None:
+        super().__init__(config)
+        self.decoder = HarmonicDecoder(config)
+        bins_hz = torch.arange(config.bins) * (config.sample_rate_hz / config.fft_samples)
+        start, end = LOW_BAND_HZ
+        self.register_buffer("low", ((end - bins_hz) / (end - start)).clamp(0.0, 1.0), persistent=False)
+
+    def forward(
+        self, samples: Tensor, quality_index: Tensor, available: Tensor, lost: Tensor, gains: Tensor | None = None
+    ) -> CodecOutput:
+        """As :meth:`NeuralCodec.forward`; gains ``[qualities + 1, 3 * bins]``."""
+        batch = samples.shape[0]
+        companded = self.spectrum.compand(self.spectrum.analyse(samples))
+        latents, _ = self.encoder(companded, self.encoder.initial_state(batch))
+        coded = self.code(latents, quality_index, available)
+        received = torch.where(lost[..., None], 0.0, coded.dequantized)
+        seen_quality = torch.where(lost, self.config.qualities, quality_index)
+        decoded, _ = self.decoder(received, seen_quality, self.decoder.initial_state(batch))
+        decoded = decoded.float()
+        if gains is not None:
+            scale = gains[seen_quality].repeat_interleave(self.config.hops_per_frame, dim=1)
+            decoded = torch.cat([decoded[..., : scale.shape[-1]] * scale, decoded[..., scale.shape[-1] :]], dim=-1)
+        excitation, voicing, _ = self.excite(decoded[..., : 2 * self.config.bins])
+        (first, tails), (second, second_tails) = (
+            self._overlap_add(draw(decoded, excitation, voicing)) for _ in range(2)
+        )
+        played = decoded[..., : 3 * self.config.bins]
+        return CodecOutput(first, second, coded.bits, coded.bits_hard, played, tails, second_tails)
+
+    @torch.no_grad()
+    def excite(self, companded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Pulse spectra, voicing and lags in samples from the predicted part of the spectrum, without gradient.
+
+        Shape: ``[batch, hops, 2 * bins]`` -> the same, ``[batch, hops, 1]`` and ``[batch, hops]``.
+        """
+        return self.excite_spectra(self.spectrum.expand(companded))
+
+    @torch.no_grad()
+    def excite_spectra(self, spectra: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """The same from a complex spectrum ``[batch, hops, bins]``."""
+        c = self.config
+        low = self.spectrum.synthesise(spectra * self.get_buffer("low")).float()
+        batch, hops = spectra.shape[:2]
+        sound = low.cpu().numpy().reshape(batch, hops, c.hop_samples)
+        pulses = np.zeros((batch, hops, 2 * c.bins), np.float32)
+        voicing = np.zeros((batch, hops), np.float32)
+        lags = np.zeros((batch, hops), np.float32)
+        window = self.spectrum.get_buffer("analysis_window").cpu().numpy()
+
+        def excite_row(row: int) -> None:
+            state = make_excitation(window, c.sample_rate_hz, c.hop_samples)
+            excite_all(state, sound[row], pulses[row], voicing[row], lags[row])
+
+        for_each_row(excite_row, batch)
+        device = spectra.device
+        return (
+            torch.from_numpy(pulses).to(device),
+            torch.from_numpy(voicing).to(device)[..., None],
+            torch.from_numpy(lags).to(device),
+        )

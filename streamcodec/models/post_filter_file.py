@@ -1,0 +1,78 @@
+"""Parameters of a model's post-filter as they are stored: one safetensors file; needs no torch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+
+from native_dsp.filters.envelope_network import EnvelopeWeights, envelope_weight_shapes, no_envelope_weights
+from native_dsp.filters.post_filter import PostFilterParameters
+from streamcodec.errors import ModelError
+from streamcodec.models.config import NeuralConfig
+from streamcodec.models.weights import Array, check_all_taken, read_tensors, take, write_tensors
+
+POST_FILTER_FILE = "post_filter.safetensors"
+ENVELOPE_PREFIX = "envelope."
+LARGEST_GAIN = 16.0
+LARGEST_STRENGTH = 100.0
+MOST_HIDDEN_UNITS = 4096
+
+
+def write_post_filter(parameters: PostFilterParameters, path: Path) -> None:
+    """Write them: gains and the envelope filter's weights in float16, strengths of the pitch filter in float64."""
+    tensors: dict[str, Array] = {
+        "band_gains": parameters.band_gains.astype(np.float16),
+        "noise_gains": parameters.noise_gains.astype(np.float16),
+        "pitch_strengths": parameters.pitch_strengths.astype(np.float64),
+    }
+    if parameters.envelope.bin_hidden_bias.size:
+        tensors |= {
+            f"{ENVELOPE_PREFIX}{name}": values.astype(np.float16)
+            for name, values in parameters.envelope._asdict().items()
+        }
+    write_tensors(tensors, path)
+
+
+def stored_form(weights: EnvelopeWeights) -> EnvelopeWeights:
+    """As they come back from a file."""
+    return EnvelopeWeights(*(values.astype(np.float16).astype(np.float32) for values in weights))
+
+
+def read_post_filter(config: NeuralConfig, path: Path) -> PostFilterParameters:
+    """Read what :func:`write_post_filter` wrote, checked; raises ModelError."""
+    tensors = read_tensors(path)
+    gains_shape = (config.qualities + 1, config.bins)
+    bands, noise = (take(tensors, path, name, gains_shape, (np.float16,)) for name in ("band_gains", "noise_gains"))
+    strengths = take(tensors, path, "pitch_strengths", (config.qualities,), (np.float64,))
+    envelope = _read_envelope(tensors, path)
+    check_all_taken(tensors, path)
+    for name, values, largest in (
+        ("band_gains", bands, LARGEST_GAIN),
+        ("noise_gains", noise, LARGEST_GAIN),
+        ("pitch_strengths", strengths, LARGEST_STRENGTH),
+    ):
+        if values.min() < 0.0 or values.max() > largest:
+            raise ModelError(f"{path}: {name} must be from 0 to {largest:g}; export the model again")
+    return PostFilterParameters(bands.astype(np.float32), noise.astype(np.float32), strengths, envelope)
+
+
+def _read_envelope(tensors: dict[str, Array], path: Path) -> EnvelopeWeights:
+    """The envelope filter's network, one without units if there is none."""
+    if not any(name.startswith(ENVELOPE_PREFIX) for name in tensors):
+        return no_envelope_weights()
+    sizes = []
+    for name in ("bin_hidden_bias", "frame_hidden_bias"):
+        values = tensors.get(f"{ENVELOPE_PREFIX}{name}")
+        if values is None or values.ndim != 1 or not 0 < values.size <= MOST_HIDDEN_UNITS:
+            raise ModelError(
+                f"{path}: {ENVELOPE_PREFIX}{name} is missing or of the wrong shape; fit the filter again"
+            )
+        sizes.append(values.size)
+    shapes = envelope_weight_shapes(*sizes)
+    return EnvelopeWeights(
+        *(
+            take(tensors, path, f"{ENVELOPE_PREFIX}{name}", shape, (np.float16,)).astype(np.float32)
+            for name, shape in zip(EnvelopeWeights._fields, shapes, strict=True)
+        )
+    )

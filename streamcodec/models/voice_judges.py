@@ -1,0 +1,109 @@
+"""Judges that see what makes a voice: fine spectra split into bands, and the waveform folded at several periods."""
+
+from __future__ import annotations
+
+import itertools
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import weight_norm
+
+from streamcodec.models.discriminator import COMPAND_FLOOR, LEAK, LOG_FLOOR, Verdict
+
+DISCRIMINATOR_BANDS = ((2048, 0.0, 1_600.0), (2048, 1_200.0, 5_500.0), (1024, 1_200.0, 6_500.0), (512, 0.0, 8_000.0))
+
+
+@dataclass(frozen=True)
+class VoiceJudgesConfig:
+    """FFT size in samples and range in Hz of each spectral judge (hop a quarter), widths, periods of the folded ones.
+
+    A judge of its own for each range: one over all of it learns the lowest bins and nothing else (figures of run J in
+    ``docs/research/index.md``), and it is above 1 kHz that a decoded voice was hiss.
+    """
+
+    bands: tuple[tuple[int, float, float], ...] = DISCRIMINATOR_BANDS
+    channels: int = 24
+    layers: int = 3
+    periods: tuple[int, ...] = (2, 3, 5, 7, 11)
+    period_channels: tuple[int, ...] = (8, 16, 32, 32)
+
+
+class _BandJudge(nn.Module):
+    """Convolutions over one range of a spectrogram, companded and logarithmic."""
+
+    def __init__(self, config: VoiceJudgesConfig, band: tuple[int, float, float], sample_rate_hz: int) -> None:
+        super().__init__()
+        self.fft_samples, low_hz, high_hz = band
+        width_hz = sample_rate_hz / self.fft_samples
+        self.first, last = int(low_hz / width_hz), min(int(high_hz / width_hz), self.fft_samples // 2) + 1
+        self.last_bin = last
+        window = torch.hann_window(self.fft_samples) * (8.0 / self.fft_samples) ** 0.5
+        self.register_buffer("window", window, persistent=False)
+        self.register_buffer("places_hz", torch.arange(self.first, last) * width_hz, persistent=False)
+        widths = [3] + [config.channels] * config.layers
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(a, b, (3, 5), stride=(1, 2), padding=(1, 2))) for a, b in itertools.pairwise(widths)
+        )
+        self.verdict = weight_norm(nn.Conv2d(config.channels, 1, (3, 3), padding=(1, 1)))
+
+    def forward(self, samples: Tensor, trusted_hz: Tensor) -> Verdict:
+        frames = samples.unfold(-1, self.fft_samples, self.fft_samples // 4) * self.get_buffer("window")
+        spectra = torch.fft.rfft(frames)[..., self.first : self.last_bin]
+        real, imag = spectra.real, spectra.imag
+        power = real * real + imag * imag
+        inside = (self.get_buffer("places_hz") < trusted_hz[:, None]).to(samples.dtype)[:, None]
+        gain = inside * (power + COMPAND_FLOOR) ** -0.25
+        loudness = inside * (1.0 + 0.25 * torch.log(power + LOG_FLOOR))
+        x = torch.stack([real * gain, imag * gain, loudness], dim=1).contiguous(memory_format=torch.channels_last)
+        features = []
+        for layer in self.layers:
+            x = nn.functional.leaky_relu(layer(x), LEAK)
+            features.append(x)
+        return Verdict(self.verdict(x)[:, 0], features)
+
+
+class _PeriodJudge(nn.Module):
+    """Convolutions over the waveform folded at a period, after Kong et al., "HiFi-GAN" (2020), with fewer weights."""
+
+    def __init__(self, period: int, channels: tuple[int, ...]) -> None:
+        super().__init__()
+        self.period = period
+        widths = [1, *channels]
+        self.layers = nn.ModuleList(
+            weight_norm(nn.Conv2d(a, b, (5, 1), stride=(3, 1), padding=(2, 0))) for a, b in itertools.pairwise(widths)
+        )
+        self.verdict = weight_norm(nn.Conv2d(channels[-1], 1, (3, 1), padding=(1, 0)))
+
+    def forward(self, samples: Tensor) -> Verdict:
+        whole = samples.shape[1] // self.period * self.period
+        x = samples[:, :whole].reshape(len(samples), 1, -1, self.period)
+        x = x.contiguous(memory_format=torch.channels_last)
+        features = []
+        for layer in self.layers:
+            x = nn.functional.leaky_relu(layer(x), LEAK)
+            features.append(x)
+        return Verdict(self.verdict(x)[:, 0], features)
+
+
+class VoiceJudges(nn.Module):
+    """All of them, in one list of verdicts.
+
+    The folded ones hear sound with its high bands lifted by a first difference, brought to the level of its loudness:
+    in a voice as it is they would see nothing but the first formant.
+
+    Shape: samples ``[batch, samples]``; ``bandwidth_hz`` ``[batch]``, above which the spectral ones do not look.
+    """
+
+    def __init__(self, config: VoiceJudgesConfig, sample_rate_hz: int) -> None:
+        super().__init__()
+        self.config = config
+        self.judges = nn.ModuleList(_BandJudge(config, band, sample_rate_hz) for band in config.bands)
+        self.folded = nn.ModuleList(_PeriodJudge(period, config.period_channels) for period in config.periods)
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+
+    def forward(self, samples: Tensor, bandwidth_hz: Tensor) -> list[Verdict]:
+        verdicts = [judge(samples, 0.95 * bandwidth_hz) for judge in self.judges]
+        lifted = samples[:, 1:] - 0.85 * samples[:, :-1]
+        quality_index = lifted.detach().square().mean(-1, keepdim=True).sqrt() + 1e-3
+        return verdicts + [judge(0.5 * lifted / quality_index) for judge in self.folded]

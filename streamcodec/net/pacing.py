@@ -1,0 +1,63 @@
+"""Sound pushed faster than it is spoken, let out at the pace at which it is heard."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable
+
+from streamcodec.errors import StreamcodecError
+from streamcodec.net.time_scale import Samples
+
+AHEAD_S = 0.12
+"""What may be sent before its time: a listener's buffer takes that much at once."""
+SPEED = 1.01
+"""A little faster than real time, so that a sound device whose clock is fast never builds up a queue."""
+BLOCK_S = 0.02
+LONGEST_QUEUE_S = 600.0
+
+
+class Pacer:
+    """Blocks in at any pace, out at that of the clock through ``send``; on one thread, with the caller's clock."""
+
+    def __init__(self, sample_rate_hz: int, send: Callable[[Samples], None]) -> None:
+        self._rate_hz = sample_rate_hz
+        self._send = send
+        self._queue: deque[Samples] = deque()
+        self._queued_samples = 0
+        self._until_s = float("-inf")
+
+    @property
+    def queued_s(self) -> float:
+        """Sound that waits for its time, in seconds."""
+        return self._queued_samples / self._rate_hz
+
+    def push(self, samples: Samples, now_s: float) -> None:
+        """Take a block of any length. Errors: StreamcodecError where more than ten minutes would wait."""
+        if self.queued_s + len(samples) / self._rate_hz > LONGEST_QUEUE_S:
+            raise StreamcodecError(
+                f"more than {LONGEST_QUEUE_S:g} s of sound wait to be sent: it goes out at the pace at which it is "
+                "heard; wait for it with drained(), or drop it with clear()"
+            )
+        block = max(1, round(BLOCK_S * self._rate_hz))
+        for start in range(0, len(samples), block):
+            piece = samples[start : start + block]
+            self._queue.append(piece)
+            self._queued_samples += len(piece)
+        self.step(now_s)
+
+    def step(self, now_s: float) -> float | None:
+        """Send what is due; seconds until there is more to do, None where nothing waits."""
+        self._until_s = max(self._until_s, now_s)
+        while self._queue and self._until_s - now_s < AHEAD_S:
+            piece = self._queue.popleft()
+            self._queued_samples -= len(piece)
+            self._until_s += len(piece) / self._rate_hz / SPEED
+            self._send(piece)
+        return self._until_s - now_s - AHEAD_S + 0.001 if self._queue else None
+
+    def clear(self) -> float:
+        """Drop what waits; seconds of sound dropped."""
+        dropped_s = self.queued_s
+        self._queue.clear()
+        self._queued_samples = 0
+        return dropped_s

@@ -1,0 +1,275 @@
+"""What to send for a given rate on the wire: packet length, payload rate and redundancy, chosen together.
+
+The rate that people pay for is the wire's, and headers are most of it: 51 bytes of every packet on a direct line. So
+a longer packet buys payload, at the price of delay; a copy of an earlier packet costs payload and delay and buys
+safety. Each way to spend the wire rate is scored as a listener would judge it, and the best is taken:
+
+- quality by payload, as measured (PESQ of this codec, ``docs``), longer packets counted for the bits they save;
+- loss: what is left after recovery, as concealment was measured;
+- delay: mouth to ear by the E-model (Cole and Rosenbluth 2001, after ITU-T G.107): hardly anything up to 177 ms, much
+  beyond it.
+
+Reports of loss, delay and round trip change the choice during the call; congestion lowers the wire rate itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+
+from streamcodec.codec.packet import MAX_FRAMES
+from streamcodec.errors import BitrateError
+from streamcodec.net import copy_plan
+from streamcodec.net.congestion import CongestionConfig, CongestionController
+from streamcodec.net.report import ReceiverReport
+
+FRAME_MS = 20
+MIN_WIRE_BPS, MAX_WIRE_BPS = 7_000, 200_000
+DIRECT_HEADER_BYTES = 51.0
+"""IP, UDP, RTP, one of ours and the tag of SRTP, with a share of what comes now and then."""
+RELAY_HEADER_BYTES = 84.0
+"""IP, TCP with time stamps, TLS, websocket, peer number and ours."""
+OTHER_BPS = 1_100.0
+"""Reports, consent checks, pings."""
+LONGER_SAVES = 0.15
+"""Share of the bits that the frames after a packet's first need less."""
+COPY_SHARE = 0.5
+"""Size of a copy beside its packet."""
+COPY_BYTES = 2.5
+"""What frames a copy."""
+PESQ_BY_KBPS = ((1.5, 1.4), (2.0, 1.71), (3.2, 2.23), (6.0, 3.05), (9.2, 3.62), (12.0, 3.83), (24.0, 4.2))
+"""Of packets of 20 ms that decode alone."""
+LOSS_FACTOR = 10.0
+"""PESQ above 1 falls by this exponent of the share that is concealed (0.05: 2.24 of 3.05, as measured)."""
+LONGER_GAPS = 0.05
+"""How much worse the loss of each further frame in a packet is concealed."""
+KNEE_MS = 177.3
+DELAY_PER_MS, LATE_PER_MS = 0.024 / 20, 0.11 / 20
+"""R points of the E-model in terms of the score: about 20 to one."""
+CODEC_MS = 10.0
+BUFFER_MS = 20.0
+UNKNOWN_ROUND_TRIP_MS = 80.0
+EXPECTED_LOSS = 0.05
+"""Before anything is known."""
+SMALLEST_GAIN = 0.06
+"""Score below which another packet length is not worth the change."""
+SETTLE_MS = 4_000.0
+"""Packets keep their length for at least this long."""
+
+
+@dataclass(frozen=True, slots=True)
+class WireRateConfig:
+    """The rate on the wire in one direction, all destinations together, and what is not to be chosen.
+
+    Errors: BitrateError on a rate that no call fits in.
+    """
+
+    wire_bps: int
+    packet_ms: int | None = None
+    """Pins the length of packets."""
+    bitrate_bps: int | None = None
+    """Pins the payload rate; the rest goes into short packets and redundancy."""
+    redundancy: int | None = None
+    """Pins how many earlier packets each takes along."""
+    max_redundancy: int = 3
+    minimum_bps: int = 1_500
+    maximum_bps: int = 24_000
+
+    def __post_init__(self) -> None:
+        if not MIN_WIRE_BPS <= self.wire_bps <= MAX_WIRE_BPS:
+            raise BitrateError(
+                f"a call takes {MIN_WIRE_BPS // 1_000} to {MAX_WIRE_BPS // 1_000} kbps on the wire, "
+                f"got {self.wire_bps / 1_000:g}"
+            )
+        if self.packet_ms is not None and self.packet_ms not in range(FRAME_MS, FRAME_MS * MAX_FRAMES + 1, FRAME_MS):
+            raise BitrateError(f"packet_ms must be 20, 40, ... 120, got {self.packet_ms}")
+
+
+@dataclass(frozen=True, slots=True)
+class SendPlan:
+    """What the sender should do."""
+
+    bitrate_bps: int
+    packet_ms: int
+    ages: tuple[int, ...]
+    """How many packets ago the copies in each packet were sent."""
+    wire_bps: int
+    """What this is expected to come to on the wire."""
+    score: float
+
+
+@dataclass(slots=True)
+class _Path:
+    """One receiver, as its reports tell."""
+
+    congestion: CongestionController
+    loss: float = EXPECTED_LOSS
+    burst_packets: float = copy_plan.USUAL_BURST_PACKETS
+    round_trip_ms: float = UNKNOWN_ROUND_TRIP_MS
+    jitter_ms: float = 0.0
+
+
+class WireRateController:
+    """Feed it reports, paths and what the wire was seen to carry; read :attr:`plan`. Times: the sender's own, ms."""
+
+    def __init__(self, config: WireRateConfig) -> None:
+        self.config = config
+        self._paths: dict[str, _Path] = {}
+        self._header_bytes, self._destinations = DIRECT_HEADER_BYTES, 1
+        self._ways: tuple[int, int] | None = None
+        self._excess_bps = 0.0
+        self._changed_ms = float("-inf")
+        self._steady_since_ms: float | None = None
+        self._plan = self._best(None)
+
+    @property
+    def plan(self) -> SendPlan:
+        """What to do now."""
+        return self._plan
+
+    def on_report(
+        self, receiver: str, report: ReceiverReport, round_trip_ms: float | None, now_ms: float
+    ) -> SendPlan:
+        """Take a receiver's report."""
+        path = self._paths.get(receiver)
+        if path is None:
+            path = self._paths[receiver] = _Path(CongestionController(self._bounds()))
+        path.congestion.on_report(report, now_ms)
+        # Up faster than down: a burst now is likely followed by another. But half a second tells little of a path.
+        path.loss += (0.25 if report.loss > path.loss else 0.05) * (report.loss - path.loss)
+        if report.mean_burst_packets >= 1.0:
+            # Reports count frames, of which a lost packet takes all.
+            lost_packets = max(1.0, report.mean_burst_packets * FRAME_MS / self._plan.packet_ms)
+            path.burst_packets += 0.2 * (lost_packets - path.burst_packets)
+        path.jitter_ms = report.jitter_ms
+        if round_trip_ms is not None:
+            path.round_trip_ms += 0.3 * (round_trip_ms - path.round_trip_ms)
+        return self._choose(now_ms)
+
+    def on_tick(self, now_ms: float) -> SendPlan:
+        """Call several times a second: a receiver that has fallen silent counts as a path that is stuck."""
+        for path in self._paths.values():
+            path.congestion.on_tick(now_ms)
+        return self._choose(now_ms)
+
+    def on_paths(self, direct: int, relayed: int, seal_bytes: int, now_ms: float) -> SendPlan:
+        """How many are reached by lines of their own, how many messages to the relay the others take, and what each
+        of those is longer for being sealed."""
+        if (direct, relayed) != self._ways:
+            # Lines cost something to set up, which says nothing of what follows.
+            self._ways, self._steady_since_ms = (direct, relayed), now_ms
+        self._destinations = max(1, direct + relayed)
+        headers = direct * DIRECT_HEADER_BYTES + relayed * (RELAY_HEADER_BYTES + seal_bytes)
+        self._header_bytes = headers / (direct + relayed) if direct + relayed else DIRECT_HEADER_BYTES
+        return self._choose(now_ms)
+
+    def on_wire(self, sent_bps: float, now_ms: float) -> None:
+        """What was measured to go out in the last seconds, about once a second.
+
+        Evens out what the calculation does not know, such as how well the encoder keeps to its rate. Less than was
+        planned is mostly a pause of the speaker's, which frees little.
+        """
+        if self._steady_since_ms is None:
+            self._steady_since_ms = now_ms
+        if now_ms - self._steady_since_ms < SETTLE_MS:
+            return
+        error = sent_bps - self._plan.wire_bps - self._excess_bps
+        self._excess_bps += 0.1 * error
+        most = self.config.wire_bps
+        self._excess_bps = min(max(self._excess_bps, -0.02 * most), 0.25 * most)
+
+    def forget(self, receiver: str) -> None:
+        """A receiver has left."""
+        self._paths.pop(receiver, None)
+
+    # -- inside -------------------------------------------------------------------------------------------------
+
+    def _bounds(self) -> CongestionConfig:
+        """The congestion controller's, in wire bits instead of payload's; redundancy is chosen here."""
+        most = self.config.wire_bps
+        return CongestionConfig(min(MIN_WIRE_BPS, most), most, most, max_redundancy=0)
+
+    @property
+    def wire_bps(self) -> int:
+        """The rate on the wire that is aimed at now: what was asked for, or less on a path that does not carry it."""
+        return min((path.congestion.rate.bitrate_bps for path in self._paths.values()), default=self.config.wire_bps)
+
+    def _choose(self, now_ms: float) -> SendPlan:
+        frozen = now_ms - self._changed_ms < SETTLE_MS
+        best = self._best(None)
+        if best.packet_ms != self._plan.packet_ms:
+            same = self._best(self._plan.packet_ms)
+            cramped = same.wire_bps > 1.02 * self._aim()
+            if (frozen and not cramped) or best.score < same.score + SMALLEST_GAIN:
+                best = same
+            else:
+                self._changed_ms = now_ms
+        if best.ages != self._plan.ages or abs(best.wire_bps - self._plan.wire_bps) > 0.05 * self._plan.wire_bps:
+            self._steady_since_ms = now_ms
+        self._plan = best
+        return best
+
+    def _aim(self) -> float:
+        return max(0.5 * self.wire_bps, self.wire_bps - self._excess_bps)
+
+    def _best(self, packet_ms: int | None) -> SendPlan:
+        return max(self._plans(packet_ms or self.config.packet_ms), key=lambda plan: plan.score)
+
+    def _plans(self, packet_ms: int | None) -> Iterator[SendPlan]:
+        config = self.config
+        loss = max((path.loss for path in self._paths.values()), default=EXPECTED_LOSS)
+        burst = max((path.burst_packets for path in self._paths.values()), default=copy_plan.USUAL_BURST_PACKETS)
+        aim_bps = self._aim()
+        for frames in range(1, MAX_FRAMES + 1):
+            length_ms = FRAME_MS * frames
+            if packet_ms is not None and length_ms != packet_ms:
+                continue
+            most = min(config.max_redundancy, copy_plan.reach(length_ms))
+            counts = range(most + 1) if config.redundancy is None else (config.redundancy,)
+            for redundancy in counts:
+                ages = copy_plan.spread(redundancy, length_ms)
+                yield self._plan_for(frames, ages, loss, burst, aim_bps)
+
+    def _plan_for(self, frames: int, ages: tuple[int, ...], loss: float, burst: float, aim_bps: float) -> SendPlan:
+        config = self.config
+        packet_ms = FRAME_MS * frames
+        per_second = 1_000.0 / packet_ms
+        framing_bps = 8.0 * per_second * (self._header_bytes + COPY_BYTES * len(ages))
+        share = 1.0 + COPY_SHARE * len(ages)
+        room_bps = (aim_bps - OTHER_BPS * self._destinations) / self._destinations - framing_bps
+        bitrate_bps = config.bitrate_bps or min(max(room_bps / share, config.minimum_bps), config.maximum_bps)
+        wire_bps = self._destinations * (framing_bps + share * bitrate_bps + OTHER_BPS)
+        left = copy_plan.left_over(loss, burst, ages)
+        score = pesq(bitrate_bps / 1_000.0 * (1.0 + LONGER_SAVES * (frames - 1) / frames), left, frames)
+        score -= delay_penalty(self._delay_ms(packet_ms, ages))
+        # What does not fit is a last resort: the less it exceeds the rate, the better.
+        excess = wire_bps / aim_bps - 1.0
+        if excess > 0.02:
+            score -= 10.0 * (1.0 + excess)
+        return SendPlan(round(bitrate_bps), packet_ms, ages, round(wire_bps), score)
+
+    def _delay_ms(self, packet_ms: int, ages: tuple[int, ...]) -> float:
+        round_trip_ms = max((path.round_trip_ms for path in self._paths.values()), default=UNKNOWN_ROUND_TRIP_MS)
+        jitter_ms = max((path.jitter_ms for path in self._paths.values()), default=0.0)
+        waited_ms = max(ages, default=0) * packet_ms
+        return round_trip_ms / 2 + packet_ms + CODEC_MS + max(BUFFER_MS + 2.0 * jitter_ms, waited_ms)
+
+
+def pesq(kbps: float, concealed: float, frames: int = 1) -> float:
+    """What a listener is taken to think of a payload rate, with a share of packets of so many frames concealed."""
+    points = PESQ_BY_KBPS
+    at = min(max(kbps, points[0][0]), points[-1][0])
+    clean = points[-1][1]
+    for (low, low_score), (high, high_score) in pairwise(points):
+        if at <= high:
+            share = math.log(at / low) / math.log(high / low)
+            clean = low_score + share * (high_score - low_score)
+            break
+    return 1.0 + (clean - 1.0) * math.exp(-LOSS_FACTOR * concealed * (1.0 + LONGER_GAPS * (frames - 1)))
+
+
+def delay_penalty(delay_ms: float) -> float:
+    """What a delay from mouth to ear costs of the same score."""
+    return DELAY_PER_MS * delay_ms + LATE_PER_MS * max(0.0, delay_ms - KNEE_MS)

@@ -1,0 +1,162 @@
+"""Kept state: what a later run needs to go on from an earlier one, small enough for a repository.
+
+A folder of ``state.json``, ``codec.safetensors`` and, after an adversarial stage, ``judges.safetensors``: averaged
+weights in float16, of the codec only those that differ from the exported model it started from, and no optimiser's
+state, which a few hundred steps make again.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from native_dsp.filters.post_filter import PostFilterParameters
+from streamcodec.models.codec import NeuralCodec
+from streamcodec.models.config import NeuralConfig
+from streamcodec.models.discriminator import DiscriminatorConfig
+from streamcodec.models.harmonic import HarmonicCodec
+from streamcodec.models.shipped import load_model
+from streamcodec.models.voice_judges import VoiceJudgesConfig
+from streamcodec.training.adversarial_task import DISCRIMINATOR
+from streamcodec.training.checkpoint import CODEC, read_checkpoint
+from streamcodec.training.from_shipped import codec_of
+from streamcodec.training.initialise import grow_from
+from streamcodec.training.task import TrainingError
+
+STATE, CODEC_WEIGHTS, JUDGES_WEIGHTS = "state.json", "codec.safetensors", "judges.safetensors"
+FORMAT = 1
+
+
+@dataclass(frozen=True)
+class KeptState:
+    """A kept state as read from its folder."""
+
+    base: str
+    """Name of the exported model that holds what is not kept."""
+    harmonic: bool
+    """Whether the decoder shapes harmonics."""
+    weights: dict[str, Tensor]
+    """Of the codec, by name, in float32."""
+    judges: DiscriminatorConfig | VoiceJudgesConfig | None
+    judges_weights: dict[str, Tensor]
+    facts: dict[str, Any]
+    """``steps`` and ``minutes`` in all, and the settings of the last run."""
+
+    def fill(self, codec: NeuralCodec) -> PostFilterParameters:
+        """Put the weights of base and state into ``codec``; returns the base's post-filter.
+
+        Raises TrainingError if the codec has no place for one of them.
+        """
+        model = load_model(self.base)
+        try:
+            grow_from(codec, codec_of(model).state_dict())
+            fresh = codec.state_dict()
+            for name, values in self.weights.items():
+                fresh[name].copy_(values)
+        except (KeyError, ValueError, RuntimeError) as error:
+            raise TrainingError(f"the kept state is of other networks than this run's ({error})") from error
+        return model.post_filter
+
+    def fill_judges(self, judges: nn.Module) -> None:
+        """Put the judges' weights in place; raises TrainingError if they are of others."""
+        try:
+            judges.load_state_dict(self.judges_weights)
+        except RuntimeError as error:
+            raise TrainingError(f"the kept judges are not this run's ({error})") from error
+
+
+def is_kept_state(folder: Path) -> bool:
+    """Whether a folder holds one."""
+    return (folder / STATE).is_file()
+
+
+def keep_state(checkpoint: Path, base: str, folder: Path) -> int:
+    """Write a run's state into ``folder``; returns the bytes of its files.
+
+    ``base`` names the exported model that the run started from. Raises TrainingError for a checkpoint of other
+    networks than those of the base.
+    """
+    stored = read_checkpoint(checkpoint)
+    module = stored["players"][CODEC]
+    weights: dict[str, Tensor] = module["average"] or module["weights"]
+    harmonic = any(name.startswith("decoder.mix") for name in weights)
+    config = NeuralConfig.from_json(stored["identity"]["model_config"])
+    before = _start(config, harmonic, base)
+    if before.keys() != weights.keys():
+        raise TrainingError(f"{checkpoint} is not of the networks of {base}")
+    changed = {
+        name: values.half().contiguous() for name, values in weights.items() if not torch.equal(values, before[name])
+    }
+    folder.mkdir(parents=True, exist_ok=True)
+    save_file(changed, folder / CODEC_WEIGHTS)
+    judges = stored["settings"].get("adversarial", {}).get("discriminator")
+    if judges is None:
+        (folder / JUDGES_WEIGHTS).unlink(missing_ok=True)
+    else:
+        judging: Mapping[str, Tensor] = stored["players"][DISCRIMINATOR]["weights"]
+        save_file({name: values.half().contiguous() for name, values in judging.items()}, folder / JUDGES_WEIGHTS)
+    facts = {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), "settings": stored["settings"]}
+    text = json.dumps(
+        {"format": FORMAT, "base": base, "harmonic": harmonic, "judges": judges, "facts": facts}, indent=1
+    )
+    (folder / STATE).write_text(text + "\n")
+    return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def _start(config: NeuralConfig, harmonic: bool, base: str) -> dict[str, Tensor]:
+    """Weights of the base in the networks of a run."""
+    torch.manual_seed(0)
+    codec = (HarmonicCodec if harmonic else NeuralCodec)(config)
+    shipped = codec_of(load_model(base))
+    try:
+        grow_from(codec, shipped.state_dict())
+    except ValueError as error:
+        raise TrainingError(f"{base} is another model than this run's ({error})") from error
+    return codec.state_dict()
+
+
+def read_kept_state(folder: Path) -> KeptState:
+    """Read what :func:`keep_state` wrote; raises TrainingError for a folder that holds nothing of the kind."""
+    try:
+        stored = json.loads((folder / STATE).read_text())
+        if stored["format"] != FORMAT:
+            raise TrainingError(
+                f"{folder} is kept state of another version, {stored['format']}; this one reads {FORMAT}"
+            )
+        judges = _judges_config(stored["judges"])
+        return KeptState(
+            base=stored["base"],
+            harmonic=bool(stored["harmonic"]),
+            weights=_floats(folder / CODEC_WEIGHTS),
+            judges=judges,
+            judges_weights={} if judges is None else _floats(folder / JUDGES_WEIGHTS),
+            facts=dict(stored["facts"]),
+        )
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise TrainingError(
+            f"{folder} holds no kept state ({error}); give a folder that --keep has written"
+        ) from error
+
+
+def _floats(path: Path) -> dict[str, Tensor]:
+    return {name: values.float() for name, values in load_file(path).items()}
+
+
+def _judges_config(fields: Mapping[str, Any] | None) -> DiscriminatorConfig | VoiceJudgesConfig | None:
+    """A judges' configuration from plain values; lists become tuples again."""
+    if fields is None:
+        return None
+    plain = {name: _tuples(value) for name, value in fields.items()}
+    return VoiceJudgesConfig(**plain) if "bands" in plain else DiscriminatorConfig(**plain)
+
+
+def _tuples(value: Any) -> Any:
+    return tuple(_tuples(each) for each in value) if isinstance(value, list | tuple) else value

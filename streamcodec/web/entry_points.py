@@ -1,0 +1,290 @@
+"""What JavaScript calls: Python's encoder and decoder once more, with their kernels and decisions, on plain memory.
+
+Each function takes the address of the constants and that of a stream, and returns an integer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba.core import types
+
+from native_dsp.filters.post_filter import ALREADY_SCALED
+from native_dsp.filters.voicing import voicing
+from native_dsp.jit import kernel
+from native_dsp.low_cut import cut_lows
+from native_dsp.networks import codec_networks as networks
+from streamcodec.codec.neural import entropy
+from streamcodec.codec.neural.activity import noise_floor, refresh_due, silent_packets
+from streamcodec.codec.neural.analysis import analyse_companded
+from streamcodec.codec.neural.decoder import concealment_gains
+from streamcodec.codec.neural.encoder import key_due
+from streamcodec.codec.neural.rate_control import (
+    CREDIT_S,
+    PRIOR_S,
+    USUALLY_VOICED,
+    affordable_bps,
+    cost_kept,
+    nearest_quality,
+    quality_index_for_kbps,
+    reservoir_after,
+    voiced_quality_offset,
+)
+from streamcodec.codec.neural.synthesis import render_packet
+from streamcodec.codec.neural.voicing import voiced_share
+from streamcodec.codec.packet import SEQUENCE_MODULUS, PacketFlags
+from streamcodec.web.cross_compile import Exports
+
+ADDRESS, INTEGER, NUMBER = types.voidptr, types.int32, types.float64
+FRAMES_PER_SECOND = 50.0
+KEY, SILENCE = int(PacketFlags.KEY), int(PacketFlags.SILENCE)
+CONTEXT_FRAMES = entropy.CONTEXT_FRAMES
+LOST, TAIL = -1, -2
+"""In place of a frame's number in its packet: one that is missing, and the end of the last overlap."""
+
+
+@kernel
+def mean_square_dbfs(mean_square: float) -> float:
+    """As ``activity.level_dbfs``, of a mean square."""
+    return 10.0 * math.log10(mean_square + 1e-12)
+
+
+@kernel
+def next_flags(control: Any, packets_per_second: float, samples: int) -> int:
+    """Flags of the packet collected, -1 where it is not sent; as ``NeuralEncoder._next_flags``."""
+    if control.dtx[0]:
+        dbfs = mean_square_dbfs(control.power[0] / samples)
+        control.floor_dbfs[0], active = noise_floor(dbfs, control.floor_dbfs[0], packets_per_second)
+        control.quiet_packets[0] = 0 if active else control.quiet_packets[0] + 1
+        silent = silent_packets(control.quiet_packets[0], packets_per_second)
+        if silent:
+            control.since_key[0] = 0
+            return (KEY | SILENCE) if refresh_due(silent, packets_per_second) else -1
+    key_period_packets = max(1, round(control.key_period_s[0] * packets_per_second))
+    key = key_due(control.inter_coded[0] == 0, control.since_key[0], key_period_packets)
+    control.since_key[0] = 1 if key else control.since_key[0] + 1
+    return KEY if key else 0
+
+
+@kernel
+def choose_quality_index(control: Any, kbps_by_quality: Any) -> int:
+    """As ``RateControl.choose_quality_index``."""
+    usual_bps = affordable_bps(
+        control.bitrate_bps[0],
+        control.reservoir_bits[0],
+        control.elapsed_s[0],
+        control.coded_bits[0],
+        control.usual_bits[0],
+    )
+    position = quality_index_for_kbps(kbps_by_quality, usual_bps / 1000.0) + control.dither[0]
+    voiced = control.voiced[0] / control.frames[0]
+    position += voiced_quality_offset(control.bitrate_bps[0]) * (voiced - USUALLY_VOICED)
+    quality_index, control.dither[0] = nearest_quality(position, len(kbps_by_quality))
+    return quality_index
+
+
+@kernel
+def account(control: Any, bits: float, usual_kbps: float, packets_per_second: float) -> None:
+    """As ``RateControl.spent``; ``usual_kbps`` is below zero where the packet tells nothing of its quality's cost."""
+    if usual_kbps >= 0.0:
+        kept = cost_kept(packets_per_second)
+        control.coded_bits[0] = kept * control.coded_bits[0] + bits
+        control.usual_bits[0] = kept * control.usual_bits[0] + 1000.0 * usual_kbps / packets_per_second
+    control.elapsed_s[0] += 1.0 / packets_per_second
+    control.reservoir_bits[0] = reservoir_after(
+        control.reservoir_bits[0], bits, control.bitrate_bps[0], packets_per_second
+    )
+
+
+def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
+    """Functions on a :class:`~streamcodec.web.streams.DecoderStream`, which ``view`` makes of the two addresses."""
+
+    def decoder_read(
+        constants: Any, stream: Any, quality_index: int, key: int, timestamp: int, frames: int, length: int
+    ) -> int:
+        """Indices of all frames of the packet whose payload lies in the stream; whether it can be used, 0 or 1.
+
+        As ``NeuralDecoder._read``.
+        """
+        s = view(constants, stream)
+        control, coding = s.control, s.coding
+        if not (0 <= quality_index < len(s.constants.steps) and 0 < length <= len(coding.payload)):
+            return 0
+        if not 0 < frames <= len(s.indices):
+            return 0
+        if key:
+            coding.context[:] = 0
+            control.context_frames[0] = 0
+        elif timestamp != control.expected_timestamp[0]:
+            return 0
+        entropy.read_indices(
+            s.constants.tables,
+            np.int64(quality_index),
+            control.context_frames[0],
+            coding.context,
+            coding.hidden,
+            coding.location,
+            coding.table,
+            coding.coder,
+            coding.payload,
+            np.int64(length),
+            s.indices[:frames],
+        )
+        control.context_frames[0] = min(control.context_frames[0] + frames, CONTEXT_FRAMES)
+        control.expected_timestamp[0] = (timestamp + frames) % SEQUENCE_MODULUS
+        control.quality_index[0] = quality_index
+        return 1
+
+    def decoder_play(constants: Any, stream: Any, part: int, silence: int) -> int:
+        """Sound of one frame of the packet read last, or of what ``part`` is in place of one: LOST or TAIL.
+
+        As ``NeuralDecoder.prepare`` and ``finish``, or ``drain``.
+        """
+        s = view(constants, stream)
+        control = s.control
+        gain, noise_gain, gains_row = 0.0, 0.0, ALREADY_SCALED
+        if part == LOST:
+            control.expected_timestamp[0] = -1
+            control.lost_in_a_row[0] += 1
+            s.latents[:] = 0
+            s.network_quality_index[0] = len(s.constants.steps)
+        elif part >= 0:
+            quality_index = control.quality_index[0]
+            steps, indices = s.constants.steps[quality_index], s.indices[part]
+            for k in range(len(s.latents)):
+                s.latents[k] = np.float32(indices[k]) * steps[k]
+            s.network_quality_index[0] = quality_index
+            control.last_quality_index[0] = quality_index
+            control.lost_in_a_row[0] = 0
+            control.in_silence[0] = silence
+        if part != TAIL:
+            networks.step_decoder(s.network, s.rows)
+            gain, noise_gain = concealment_gains(control.lost_in_a_row[0], control.in_silence[0] != 0)
+            gains_row = s.network_quality_index[0]
+        render_packet(
+            s.decoded,
+            s.background,
+            s.stft,
+            s.constants.post_filter,
+            s.post_filter,
+            s.constants.cosines,
+            s.constants.sines,
+            gain,
+            noise_gain,
+            control.in_silence[0] != 0,
+            gains_row,
+            control.last_quality_index[0],
+            s.out,
+        )
+        return 0
+
+    a, i = ADDRESS, INTEGER
+    return {
+        "decoder_read": (decoder_read, [a, a, i, i, i, i, i]),
+        "decoder_play": (decoder_play, [a, a, i, i]),
+    }
+
+
+def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
+    """Functions on an :class:`~streamcodec.web.streams.EncoderStream`."""
+
+    def encoder_start(
+        constants: Any, stream: Any, bitrate_bps: float, frames: int, inter_coded: int, dtx: int, key_period_s: float
+    ) -> int:
+        """Settings of a stream that has not begun."""
+        s = view(constants, stream)
+        control = s.control
+        control.bitrate_bps[0] = bitrate_bps
+        control.reservoir_bits[0] = CREDIT_S * bitrate_bps
+        control.coded_bits[0] = control.usual_bits[0] = PRIOR_S * bitrate_bps
+        control.frames[0] = frames
+        control.inter_coded[0] = inter_coded
+        control.dtx[0] = dtx
+        control.key_period_s[0] = key_period_s
+        return 0
+
+    def encoder_set_bitrate(constants: Any, stream: Any, bitrate_bps: float) -> int:
+        """Aim at another rate from the next packet on."""
+        view(constants, stream).control.bitrate_bps[0] = bitrate_bps
+        return 0
+
+    def encoder_set_frames(constants: Any, stream: Any, frames: int) -> int:
+        """So many frames in a packet from the next one on; as ``NeuralEncoder.set_frames``."""
+        s = view(constants, stream)
+        share = s.control.frames[0] / frames
+        s.control.quiet_packets[0] = round(share * s.control.quiet_packets[0])
+        s.control.since_key[0] = round(share * s.control.since_key[0])
+        s.control.frames[0] = frames
+        return 0
+
+    def encoder_collect(constants: Any, stream: Any, frame: int) -> int:
+        """Take in the block that lies in the stream, as this frame of the packet."""
+        s = view(constants, stream)
+        control = s.control
+        if frame == 0:
+            control.power[0] = control.voiced[0] = 0.0
+        cut_lows(s.low_cut, s.block)
+        correlation = voicing(s.voicing, s.block)
+        power = 0.0
+        for i in range(len(s.block)):
+            power += np.float64(s.block[i]) * np.float64(s.block[i])
+        control.power[0] += power
+        dbfs = mean_square_dbfs(power / len(s.block))
+        control.peak_dbfs[0], share = voiced_share(correlation, dbfs, control.peak_dbfs[0], FRAMES_PER_SECOND)
+        control.voiced[0] += share
+        analyse_companded(s.stft, s.block, s.real, s.imaginary, s.companded)
+        networks.step_encoder(s.network, s.rows)
+        for k in range(len(s.latents)):
+            s.packet[frame, k] = s.latents[k]
+        return 0
+
+    def encoder_code(constants: Any, stream: Any) -> int:
+        """Code the packet collected; bytes of its payload, -1 where none is sent. As ``NeuralEncoder.finish``."""
+        s = view(constants, stream)
+        control, coding = s.control, s.coding
+        frames = control.frames[0]
+        packets_per_second = FRAMES_PER_SECOND / frames
+        flags = next_flags(control, packets_per_second, frames * len(s.block))
+        if flags < 0:
+            account(control, 0.0, -1.0, packets_per_second)
+            return -1
+        if flags & KEY:
+            coding.context[:] = 0
+            control.context_frames[0] = 0
+        kbps = s.constants.kbps[control.inter_coded[0], frames - 1]
+        quality_index, usual_kbps = np.int64(0), -1.0
+        if not flags & SILENCE:
+            quality_index = choose_quality_index(control, kbps)
+            usual_kbps = kbps[quality_index]
+        length = entropy.code(
+            s.constants.tables,
+            s.packet[:frames],
+            quality_index,
+            control.context_frames[0],
+            coding.context,
+            len(s.latents),
+            coding.hidden,
+            coding.location,
+            coding.table,
+            s.indices,
+            coding.coder,
+            coding.payload,
+        )
+        length = max(length, 0)
+        control.context_frames[0] = min(control.context_frames[0] + frames, CONTEXT_FRAMES)
+        account(control, 8.0 * length, usual_kbps, packets_per_second)
+        control.quality_index[0] = quality_index
+        control.flags[0] = flags
+        return length
+
+    a, i, n = ADDRESS, INTEGER, NUMBER
+    return {
+        "encoder_start": (encoder_start, [a, a, n, i, i, i, n]),
+        "encoder_set_bitrate": (encoder_set_bitrate, [a, a, n]),
+        "encoder_set_frames": (encoder_set_frames, [a, a, i]),
+        "encoder_collect": (encoder_collect, [a, a, i]),
+        "encoder_code": (encoder_code, [a, a]),
+    }

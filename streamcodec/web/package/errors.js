@@ -1,0 +1,14 @@
+/** Bytes that are no packet, or fields that fit into none. */
+export class PacketError extends Error {
+  name = 'PacketError';
+}
+
+/** Settings or sound that do not fit. */
+export class AudioFormatError extends Error {
+  name = 'AudioFormatError';
+}
+
+/** The codec's files cannot be had, are not what they should be, or this browser cannot run them. */
+export class LoadError extends Error {
+  name = 'LoadError';
+}

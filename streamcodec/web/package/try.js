@@ -1,0 +1,168 @@
+// The try-it page: a file or five seconds from the microphone, coded and decoded in this tab.
+
+import { Codec, Decoder, Encoder, LoadError, readFrom } from './index.js';
+
+const RECORD_MS = 5_000;
+const LONGEST_S = 60;
+
+/**
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @param {new () => T} kind
+ * @returns {T}
+ */
+function find(id, kind) {
+  const found = document.getElementById(id);
+  if (!(found instanceof kind)) throw new Error(`the page has no ${id}`);
+  return found;
+}
+
+const status = find('status', HTMLParagraphElement);
+const rate = find('rate', HTMLInputElement);
+const loss = find('loss', HTMLInputElement);
+const packet = find('packet', HTMLSelectElement);
+const record = find('record', HTMLButtonElement);
+const file = find('file', HTMLInputElement);
+
+/** @type {Codec | undefined} */
+let codec;
+/** @type {Float32Array | undefined} */
+let sound;
+
+/** @param {string} sentence */
+function say(sentence) {
+  status.textContent = sentence;
+}
+
+/**
+ * Mono at the codec's rate.
+ * @param {ArrayBuffer} bytes
+ */
+async function decodeFile(bytes) {
+  const rateHz = /** @type {Codec} */ (codec).layout.sampleRate;
+  // Decoding resamples to the rate of the context, whatever its length.
+  const decoded = await new OfflineAudioContext(1, 1, rateHz).decodeAudioData(bytes);
+  const length = Math.min(decoded.length, LONGEST_S * rateHz);
+  const mono = new Float32Array(length);
+  for (let channel = 0; channel < decoded.numberOfChannels; channel++) {
+    const samples = decoded.getChannelData(channel);
+    for (let k = 0; k < length; k++) mono[k] += samples[k] / decoded.numberOfChannels;
+  }
+  return mono;
+}
+
+async function recordMicrophone() {
+  const stream = await navigator.mediaDevices.getUserMedia({ audio: true });
+  try {
+    const recorder = new MediaRecorder(stream);
+    /** @type {Blob[]} */
+    const parts = [];
+    recorder.ondataavailable = (event) => parts.push(event.data);
+    const stopped = new Promise((resolve) => (recorder.onstop = resolve));
+    recorder.start();
+    await new Promise((resolve) => setTimeout(resolve, RECORD_MS));
+    recorder.stop();
+    await stopped;
+    return await new Blob(parts).arrayBuffer();
+  } finally {
+    stream.getTracks().forEach((track) => track.stop());
+  }
+}
+
+/**
+ * @param {HTMLAudioElement} player
+ * @param {Float32Array} samples
+ */
+function play(player, samples) {
+  URL.revokeObjectURL(player.src);
+  player.src = URL.createObjectURL(wave(samples, /** @type {Codec} */ (codec).layout.sampleRate));
+}
+
+/**
+ * A WAV file of 16-bit mono.
+ * @param {Float32Array} samples
+ * @param {number} rateHz
+ */
+function wave(samples, rateHz) {
+  const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
+  /** @param {number} at @param {string} word */
+  const word = (at, word) => [...word].forEach((letter, k) => view.setUint8(at + k, letter.charCodeAt(0)));
+  word(0, 'RIFF');
+  view.setUint32(4, 36 + 2 * samples.length, true);
+  word(8, 'WAVEfmt ');
+  view.setUint32(16, 16, true);
+  view.setUint16(20, 1, true);
+  view.setUint16(22, 1, true);
+  view.setUint32(24, rateHz, true);
+  view.setUint32(28, 2 * rateHz, true);
+  view.setUint16(32, 2, true);
+  view.setUint16(34, 16, true);
+  word(36, 'data');
+  view.setUint32(40, 2 * samples.length, true);
+  samples.forEach((x, k) => view.setInt16(44 + 2 * k, Math.round(32767 * Math.min(Math.max(x, -1), 1)), true));
+  return new Blob([view.buffer], { type: 'audio/wav' });
+}
+
+function update() {
+  find('rate-shown', HTMLOutputElement).value = `${rate.value} kbps`;
+  find('loss-shown', HTMLOutputElement).value = `${loss.value} %`;
+  if (!codec || !sound) return;
+  const start = performance.now();
+  const encoder = new Encoder(codec, { bitrate: 1_000 * rate.valueAsNumber, packetMs: Number(packet.value) });
+  const decoder = new Decoder(codec);
+  const packets = [...encoder.push(sound), ...encoder.flush()];
+  const framesEach = Number(packet.value) / 20;
+  const heard = packets.flatMap((each) => {
+    const lost = 100 * Math.random() < loss.valueAsNumber;
+    return lost ? Array.from({ length: framesEach }, () => decoder.push(null)) : [decoder.push(each)];
+  });
+  const out = new Float32Array(heard.reduce((length, block) => length + block.length, 0));
+  heard.reduce((at, block) => (out.set(block, at), at + block.length), 0);
+  const tookMs = performance.now() - start;
+  const seconds = sound.length / codec.layout.sampleRate;
+  const bits = 8 * packets.reduce((total, each) => total + each.payload.length, 0);
+  play(find('original', HTMLAudioElement), sound);
+  play(find('decoded', HTMLAudioElement), out.subarray(decoder.delaySamples, decoder.delaySamples + sound.length));
+  find('facts', HTMLParagraphElement).textContent =
+    `${(bits / seconds / 1_000).toFixed(2)} kbps of payload, ${decoder.concealed} of ` +
+    `${packets.length * framesEach} frames concealed; coded and decoded ${(1_000 * seconds / tookMs).toFixed(0)} ` +
+    'times as fast as it plays.';
+  find('players', HTMLElement).hidden = false;
+  encoder.close();
+  decoder.close();
+}
+
+/**
+ * @param {() => Promise<ArrayBuffer>} get
+ * @param {string} trouble
+ */
+async function take(get, trouble) {
+  try {
+    sound = await decodeFile(await get());
+    say(`${(sound.length / 24_000).toFixed(1)} seconds of sound.`);
+    update();
+  } catch (error) {
+    say(`${trouble} (${error instanceof Error ? error.message : error})`);
+  }
+}
+
+file.onchange = () => {
+  const [chosen] = file.files ?? [];
+  if (chosen) void take(() => chosen.arrayBuffer(), 'This file cannot be read as sound.');
+};
+record.onclick = async () => {
+  record.disabled = true;
+  say('Recording: say something.');
+  await take(recordMicrophone, 'There is no sound from the microphone: allow it for this page, and plug one in.');
+  record.disabled = false;
+};
+for (const control of [rate, loss, packet]) control.oninput = update;
+
+try {
+  codec = await Codec.load(readFrom('./'));
+  find('controls', HTMLFieldSetElement).disabled = false;
+  say('Choose a file, or record.');
+} catch (error) {
+  say(error instanceof LoadError ? `${error.message}.` : 'The codec cannot be started here.');
+  throw error;
+}

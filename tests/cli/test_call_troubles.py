@@ -1,0 +1,388 @@
+"""What a call says when something is wrong, and sound that comes through a pipe."""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import socket
+import ssl
+import struct
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+
+pytest.importorskip("websockets")
+pytest.importorskip("aiortc")
+
+from streamcodec.cli import main
+from streamcodec.cli.call_runner import CallPlan, CallRunner
+from streamcodec.cli.call_screen import Screen, without_library_noise
+from streamcodec.cli.call_sound import SoundFormat
+from streamcodec.cli.network import run_network
+from streamcodec.cli.serve_command import reachable_urls
+from streamcodec.cli.sound_stream import StreamSource, open_source
+from streamcodec.errors import AudioFormatError, StreamcodecError
+from streamcodec.net.client import ClientConfig, RelayClient, uses_proxy
+from streamcodec.net.relay.server import Relay
+from streamcodec.net.trouble import Trouble
+from streamcodec.net.wire_meter import WireBytes
+from tests.helpers.commands import COMMAND, start
+from tests.helpers.relay import certificate
+
+RATE_HZ = 24_000
+
+
+# -- through the pipe ---------------------------------------------------------------------------------------------
+
+
+def wav(samples: np.ndarray[Any, Any], subtype: str = "PCM_16", rate_hz: int = RATE_HZ) -> bytes:
+    out = io.BytesIO()
+    soundfile.write(out, samples, rate_hz, subtype=subtype, format="WAV")
+    return out.getvalue()
+
+
+def everything(source: StreamSource, block: int = 480) -> np.ndarray[Any, Any]:
+    """All that comes, at whatever pace."""
+    got = []
+    until_s = time.monotonic() + 10
+    while (samples := source.read(block)) is not None:
+        assert len(samples) <= block
+        assert time.monotonic() < until_s
+        got.append(samples)
+        if not len(samples):
+            time.sleep(0.001)
+    return np.concatenate(got)
+
+
+def tone(channels: int = 1) -> np.ndarray[Any, Any]:
+    sound = 0.4 * np.sin(np.arange(2 * RATE_HZ) * 0.05)
+    return sound if channels == 1 else np.stack([sound, -0.5 * sound], axis=1)
+
+
+@pytest.mark.parametrize("subtype", ["PCM_U8", "PCM_16", "PCM_24", "PCM_32", "FLOAT"])
+@pytest.mark.parametrize("channels", [1, 2])
+def test_a_pipe_gives_what_the_file_would(subtype: str, channels: int) -> None:
+    data = wav(tone(channels), subtype)
+    wanted, _ = soundfile.read(io.BytesIO(data), dtype="float32")
+    source = StreamSource(io.BytesIO(data), all_channels=True)
+    assert source.format == SoundFormat(RATE_HZ, channels, 16 if subtype in ("PCM_U8", "PCM_16") else 24)
+    np.testing.assert_allclose(everything(source), wanted, atol=1e-7)
+    mono = everything(StreamSource(io.BytesIO(data)))
+    np.testing.assert_allclose(mono, wanted if channels == 1 else wanted.mean(axis=1), atol=1e-6)
+
+
+@pytest.mark.parametrize("length", [0, 0xFFFFFFFF, 0x7FFFFFFF])
+def test_a_length_that_was_not_known_is_not_believed(length: int) -> None:
+    data = bytearray(wav(tone()))
+    data[40:44] = struct.pack("<I", length)
+    assert len(everything(StreamSource(io.BytesIO(bytes(data))))) == 2 * RATE_HZ
+
+
+def test_a_pipe_is_read_as_it_is_written_and_no_further() -> None:
+    reading, writing = os.pipe()
+    data = wav(np.tile(tone(), 20))
+    with open(reading, "rb") as out, open(writing, "wb", buffering=0) as into:
+        into.write(data[:44])
+        source = StreamSource(out)
+        assert source.read(480) is not None
+        assert source.read(480).size == 0  # type: ignore[union-attr]
+        into.write(data[44 : 44 + 2 * 4_800])
+        deadline_s = time.monotonic() + 5
+        got = 0
+        while got < 4_800:
+            got += len(source.read(480))  # type: ignore[arg-type]
+            assert time.monotonic() < deadline_s
+        os.set_blocking(writing, False)
+        # A program that makes sound faster than it is sent is made to wait.
+        written = 0
+        for _ in range(200):
+            written += into.write(data[:4_096]) or 0
+            time.sleep(0.0005)
+        assert written < 65_536 + 25 * 960 + 4 * 8_192
+        source.close()
+
+
+@pytest.mark.parametrize(
+    ("data", "says"),
+    [
+        (b"", "ended before any sound"),
+        (b"fLaC" + bytes(100), "not a stream of WAV"),
+        (wav(tone())[:30], "ended before"),
+        (b"RIFF\0\0\0\0WAVEdata" + bytes(50), "no format"),
+        (b"RIFF\0\0\0\0WAVEjunk\xff\xff\xff\xff" + bytes(50), "no format"),
+        (b"RIFF\0\0\0\0WAVEfmt \x04\0\0\0abcddata" + bytes(50), "no complete format"),
+        (wav(tone(), "DOUBLE"), "64-bit"),
+    ],
+    ids=["nothing", "flac", "cut", "no fmt", "huge chunk", "short fmt", "double"],
+)
+def test_what_is_no_wav_is_refused_in_one_sentence(data: bytes, says: str) -> None:
+    with pytest.raises(AudioFormatError, match=says) as caught:
+        StreamSource(io.BytesIO(data))
+    assert "\n" not in str(caught.value)
+
+
+def test_a_closed_standard_input_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stdin", None)
+    with pytest.raises(AudioFormatError, match="no standard input"):
+        open_source("-")
+
+
+# -- the screen -----------------------------------------------------------------------------------------------------
+
+
+def test_c_libraries_are_kept_off_the_screen_and_we_are_not() -> None:
+    script = (
+        "import os, sys\n"
+        "from streamcodec.cli.call_screen import without_library_noise\n"
+        "with without_library_noise():\n"
+        "    os.write(2, b'ALSA lib pcm.c: underrun\\n')\n"
+        "    print('ours', file=sys.stderr)\n"
+        "os.write(2, b'after\\n')\n"
+        "print('ours again', file=sys.stderr)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stderr.splitlines() == ["ours", "after", "ours again"]
+
+
+def test_a_closed_standard_error_does_no_harm(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    with without_library_noise(), Screen(quiet=False) as screen:
+        screen.say("nobody reads this")
+        assert not screen.draws
+
+
+class Said:
+    draws = False
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.lines.append(text)
+
+
+def stay_with(peers: dict[str, Any], *, hears: bool = True) -> tuple[CallRunner, Said]:
+    class NoCall:
+        failed = None
+        talking = False
+
+        def __init__(self) -> None:
+            self.peers = peers
+            self.wire_bytes = WireBytes()
+            self.plan = None
+
+    said = Said()
+    plan = CallPlan(None, SoundFormat(RATE_HZ), object() if hears else None, SoundFormat(RATE_HZ), 1.0, None)  # type: ignore[arg-type]
+    return CallRunner(NoCall(), plan, None, None, said), said  # type: ignore[arg-type]
+
+
+def peer(*troubles: Trouble, received: int = 0) -> Any:
+    from streamcodec.net.call import PeerStats
+    from streamcodec.net.jitter_buffer import JitterStats
+    from streamcodec.net.playout import PlayoutStats
+    from streamcodec.net.session import ReceiverStats
+
+    stream = ReceiverStats(JitterStats(received=received), PlayoutStats(), 0, 0, False)
+    return PeerStats("Bob", "relay", None, stream, troubles=troubles)
+
+
+def test_each_trouble_is_said_once_when_it_begins_and_when_it_is_over() -> None:
+    peers = {"b": peer(Trouble.MUTED, Trouble.WRONG_KEY)}
+    runner, said = stay_with(peers)
+    runner._look()
+    runner._look()
+    assert said.lines[0] == "Bob is here"
+    assert [line for line in said.lines if "passphrase" in line] == said.lines[2:3]
+    assert len(said.lines) == 3
+    peers["b"] = peer()
+    runner._look()
+    assert said.lines[3:] == ["Bob is no longer muted", "Bob can be heard now"]
+
+
+def test_silence_from_beginning_to_end_is_no_success_where_the_cause_is_known() -> None:
+    runner, _ = stay_with({"b": peer(Trouble.WRONG_KEY)})
+    runner._look()
+    with pytest.raises(StreamcodecError, match="nobody could be heard: wrong-key"):
+        runner.check_heard()
+    for peers in ({"b": peer(Trouble.MUTED)}, {"b": peer(Trouble.WRONG_KEY), "c": peer(received=5)}, {}):
+        runner, _ = stay_with(peers)
+        runner._look()
+        runner.check_heard()
+
+
+def test_two_passphrases_are_told_at_both_ends(tmp_path: Path, speech_file: Path) -> None:
+    """Two processes: lines on both screens, causes in the figures, no exit code of success."""
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(f"a passphrase of its own for {name}\n")
+    relay = start("serve", "--port", "0")
+    assert relay.stdout is not None
+    try:
+        common = ("r", "--server", relay.stdout.readline().strip(), "--json", "--relay-only", "--seconds", "2")
+        speaking = start("send", *common, "--key-file", str(tmp_path / "one"), "--input", str(speech_file))
+        heard = tmp_path / "heard.wav"
+        listening = start("listen", *common, "--key-file", str(tmp_path / "two"), "--output", str(heard))
+        for process in (speaking, listening):
+            assert process.stderr is not None
+            while not (line := process.stderr.readline()).startswith("in room"):
+                assert line
+        for process in (speaking, listening):
+            assert process.stderr is not None
+            assert "has another passphrase" in process.stderr.readline()
+        out, error = speaking.communicate(timeout=40)
+        assert json.loads(out)["peers"][0]["troubles"] == ["wrong-key"]
+        assert speaking.returncode == 0, error
+        out, error = listening.communicate(timeout=40)
+        figures = json.loads(out)
+        assert figures["peers"][0]["troubles"] == ["wrong-key"]
+        assert listening.returncode == 2
+        assert error.splitlines()[-1] == "streamcodec: nobody could be heard: wrong-key"
+    finally:
+        relay.kill()
+        relay.communicate()
+
+
+def test_sound_from_a_pipe_is_sent(speech_file: Path) -> None:
+    relay = start("serve", "--port", "0")
+    assert relay.stdout is not None
+    sound, rate_hz = soundfile.read(speech_file)
+    try:
+        url = relay.stdout.readline().strip()
+        done = subprocess.run(
+            [*COMMAND, "send", "r", "--server", url, "--input", "-", "--wait", "0.2"],
+            input=wav(sound[: 2 * rate_hz], rate_hz=rate_hz),
+            capture_output=True,
+            timeout=60,
+        )
+        assert done.returncode == 2
+        assert done.stderr.decode().splitlines()[-1] == "streamcodec: nobody else came within 0.2 s"
+        assert b"Traceback" not in done.stderr
+    finally:
+        relay.kill()
+        relay.communicate()
+
+
+# -- errors that name their cause -----------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def relays(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[str, str]]:
+    """URLs of a relay without TLS and of one with it."""
+    import asyncio
+
+    server, _ = certificate(tmp_path_factory.mktemp("tls"))
+    urls: list[str] = []
+    ready, over = threading.Event(), threading.Event()
+
+    async def serve() -> None:
+        async with Relay() as plain, Relay(context=server) as secure:
+            urls.extend((plain.url, secure.url))
+            ready.set()
+            while not over.is_set():
+                await asyncio.sleep(0.02)
+
+    thread = threading.Thread(target=lambda: asyncio.run(serve()), daemon=True)
+    thread.start()
+    assert ready.wait(5)
+    yield urls[0], urls[1]
+    over.set()
+    thread.join(5)
+
+
+def why(url: str) -> str:
+    async def reach() -> None:
+        async with RelayClient(ClientConfig(url, "room"), lambda *_: None):
+            pass
+
+    with pytest.raises(StreamcodecError) as caught:
+        run_network(reach(), url)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+def test_tls_on_one_side_only_is_named(relays: tuple[str, str]) -> None:
+    plain, secure = relays
+    assert f"is it {plain}?" in why(plain.replace("ws://", "wss://"))
+    assert f"is it {secure}?" in why(secure.replace("wss://", "ws://"))
+    assert "--ca FILE" in why(secure)
+
+
+def test_a_dead_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("no_proxy", "NO_PROXY", "all_proxy", "ALL_PROXY"):
+        monkeypatch.delenv(name, raising=False)
+    for scheme in ("http", "https"):
+        monkeypatch.setenv(f"{scheme}_proxy", "http://user:hush@127.0.0.1:9")
+    for url in ("ws://relay.example", "wss://relay.example"):
+        said = why(url)
+        assert "through the proxy http://127.0.0.1:9" in said
+        assert "Connection refused" in said or sys.platform == "win32"
+        assert "hush" not in said
+    # A relay on this machine needs no proxy.
+    assert "proxy" not in why("ws://127.0.0.1:9")
+    assert not uses_proxy("ws://localhost:8080")
+    assert not uses_proxy("ws://[::1]:8080")
+    assert uses_proxy("ws://10.0.0.1:8080")
+
+
+@pytest.mark.parametrize(
+    "url", ["ws://127.0.0.1:port", "ws://127.0.0.1:99999", "ws://[::1", "ws://", "http://x", "x"]
+)
+def test_addresses_that_are_none_are_refused(url: str, capsys: pytest.CaptureFixture[str], speech_file: Path) -> None:
+    assert main(["send", "room", "--server", url, "--input", str(speech_file)]) == 2
+    (line,) = capsys.readouterr().err.strip().splitlines()
+    assert "ws://HOST:PORT" in line
+
+
+def test_a_relay_that_listens_everywhere_says_where_it_is_found() -> None:
+    assert reachable_urls("ws://127.0.0.1:80", "127.0.0.1") == ["ws://127.0.0.1:80"]
+    urls = reachable_urls("wss://0.0.0.0:8443", "0.0.0.0")
+    assert urls
+    for url in urls:
+        assert url.startswith("wss://")
+        assert url.endswith(":8443")
+        assert "0.0.0.0" not in url
+
+
+def test_serve_says_what_to_hand_to_a_friend() -> None:
+    process = start("serve", "--port", "0", "--host", "0.0.0.0")
+    assert process.stdout is not None
+    assert process.stderr is not None
+    try:
+        url = process.stdout.readline().strip()
+        assert "0.0.0.0" not in url
+        lines = [process.stderr.readline() for _ in range(3)]
+        assert any(f"streamcodec call ROOM --server {url}" in line for line in lines)
+        with socket.create_connection((url.rpartition(":")[0].removeprefix("ws://"), int(url.rpartition(":")[2])), 5):
+            pass
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def test_tokens_with_grants_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    from streamcodec.net.relay.tokens import Grants, TokenSigner
+
+    (tmp_path / "secret").write_text("a secret of enough bytes\n")
+    common = ["token", "room", "--secret-file", str(tmp_path / "secret")]
+    assert main([*common, "--name", "Zoë", "--listen-only", "--minutes", "30", "--seats", "2"]) == 0
+    token = capsys.readouterr().out.strip()
+    allowed = TokenSigner(b"a secret of enough bytes").verify(token, "room", time.time())
+    assert allowed.grants == Grants("Zoë", speak=False, minutes=30.0, seats=2)
+    assert main([*common, "--seats", "0"]) == 2
+    assert "1 to 255 seats" in capsys.readouterr().err
+
+
+def test_ssl_errors_are_sentences() -> None:
+    async def fail() -> None:
+        raise ssl.SSLError(1, "[SSL: WRONG_VERSION_NUMBER] wrong version number")
+
+    with pytest.raises(StreamcodecError, match="does not speak TLS: is it ws://x"):
+        run_network(fail(), "wss://x")

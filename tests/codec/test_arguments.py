@@ -1,0 +1,142 @@
+"""What is no sound, packet or setting is refused at the door, by a typed sentence; copies go on by themselves."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from streamcodec import (
+    AudioFormatError,
+    BitrateError,
+    FileFormatError,
+    ModelError,
+    PacketError,
+    StreamDecoder,
+    StreamEncoder,
+    decode_array,
+    encode_array,
+)
+
+RATE_HZ = 24_000
+TONE = (0.3 * np.sin(0.1 * np.arange(9_600))).astype(np.float32)
+
+
+@pytest.mark.parametrize(
+    ("settings", "error", "says"),
+    [
+        ({"bitrate_bps": "6"}, BitrateError, "bitrate_bps must be a number of bits per second, got '6'"),
+        ({"bitrate_bps": float("nan")}, BitrateError, "bitrate_bps must be a number"),
+        ({"bitrate_bps": True}, BitrateError, "bitrate_bps must be a number"),
+        ({"sample_rate_hz": "24000"}, AudioFormatError, "sample_rate_hz must be a whole number"),
+        ({"sample_rate_hz": None}, AudioFormatError, "sample_rate_hz must be a whole number"),
+        ({"channels": 1.5}, AudioFormatError, "channels must be a whole number"),
+        ({"bits_per_sample": None}, AudioFormatError, "bits_per_sample must be a whole number"),
+        ({"key_period_s": None}, AudioFormatError, "key_period_s must be a number"),
+        ({"model": None}, ModelError, "model must be the name or the folder"),
+        ({"model": "a\0b"}, ModelError, "model must be the name or the folder"),
+        ({"tier": 3}, AudioFormatError, "tier must be"),
+        ({"packet_ms": "20"}, AudioFormatError, "packet_ms must be one of"),
+        ({"tier": "near-lossless", "ratio": "8"}, BitrateError, "ratio must be a number"),
+        ({"tier": "near-lossless", "step_index": 1.5}, BitrateError, "step_index must be a whole number"),
+        ({"tier": "near-lossless", "optimise": "mean"}, BitrateError, "optimise must be"),
+    ],
+)
+def test_settings_are_checked(settings: dict[str, Any], error: type[Exception], says: str) -> None:
+    with pytest.raises(error, match=says):
+        StreamEncoder(**({"sample_rate_hz": RATE_HZ} | settings))
+
+
+@pytest.mark.parametrize("bitrate_bps", [None, "6", float("inf")])
+def test_a_bitrate_set_later_is_checked_too(bitrate_bps: Any) -> None:
+    with pytest.raises(BitrateError, match="bitrate_bps must be a number"):
+        StreamEncoder(RATE_HZ).set_bitrate(bitrate_bps)
+
+
+@pytest.mark.parametrize("tier", ["neural", "near-lossless", "lossless"])
+@pytest.mark.parametrize("samples", [[[1, 2], [3]], "abc", None, [object()], {"a": 1}])
+def test_what_is_no_sound_is_refused(tier: Any, samples: object) -> None:
+    with pytest.raises(AudioFormatError, match="samples must be an array"):
+        StreamEncoder(RATE_HZ, tier=tier).push(samples)
+    with pytest.raises(AudioFormatError, match="samples must be an array"):
+        encode_array(samples, RATE_HZ, tier=tier)
+
+
+@pytest.mark.parametrize("wrong", ["x", 5, TONE, [b"x"]])
+def test_what_is_no_packet_is_refused(wrong: Any) -> None:
+    decoder = StreamDecoder(RATE_HZ)
+    with pytest.raises(PacketError, match="a decoder takes a Packet, its bytes, or None"):
+        decoder.push(wrong)
+    assert decoder.concealed == 0
+
+
+@pytest.mark.parametrize(
+    "tensor",
+    [torch.tensor(TONE, requires_grad=True), torch.tensor(TONE).double(), torch.tensor(TONE).bfloat16()],
+    ids=["gradient", "double", "bfloat16"],
+)
+def test_tensors_are_sound(tensor: torch.Tensor) -> None:
+    plain = StreamEncoder(RATE_HZ).push(tensor.detach().float().numpy())
+    assert [p.payload for p in StreamEncoder(RATE_HZ).push(tensor)] == [p.payload for p in plain]
+
+
+def test_a_row_of_samples_is_not_one_sample_of_many_channels() -> None:
+    encoder = StreamEncoder(RATE_HZ)
+    with pytest.raises(AudioFormatError, match=r"would be one sample of 50 channels.*transpose"):
+        encoder.push(TONE[None, :50])
+    assert encoder.push(TONE[:960].reshape(1, -1).T)
+    assert encoder.push(np.zeros((1, 2), np.float32)) == []
+
+
+@pytest.mark.parametrize("tier", ["neural", "near-lossless", "lossless"])
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda x: pickle.loads(pickle.dumps(x))])
+def test_copies_go_on_by_themselves(tier: Any, duplicate: Callable[[Any], Any]) -> None:
+    sound = (32_767 * TONE).astype(np.int16) if tier == "lossless" else TONE
+    encoder, decoder = StreamEncoder(RATE_HZ, tier=tier), StreamDecoder(RATE_HZ, tier=tier)
+    for packet in encoder.push(sound[:3_000]):
+        decoder.push(packet)
+    twin, other = duplicate(encoder), duplicate(decoder)
+    packets, again = encoder.push(sound[3_000:]), twin.push(sound[3_000:])
+    assert packets == again
+    for packet in packets:
+        np.testing.assert_array_equal(decoder.push(packet), other.push(packet))
+
+
+def test_a_state_of_another_stream_is_refused() -> None:
+    with pytest.raises(AudioFormatError, match="belongs to another stream: sample_rate_hz 24000 in place of 48000"):
+        StreamDecoder(48_000).state = StreamDecoder(RATE_HZ).state
+    with pytest.raises(AudioFormatError, match="belongs to another stream: tier"):
+        StreamEncoder(RATE_HZ, tier="near-lossless").state = StreamEncoder(RATE_HZ).state
+    with pytest.raises(AudioFormatError, match="expected a DecoderState, got EncoderState"):
+        StreamDecoder(RATE_HZ).state = StreamEncoder(RATE_HZ).state  # type: ignore[assignment]
+
+
+@pytest.mark.parametrize("tier", ["near-lossless", "lossless"])
+@pytest.mark.parametrize("shape", [(9_600,), (9_600, 1), (4_800, 2)])
+def test_the_shape_of_a_sound_comes_back(tier: Any, shape: tuple[int, ...]) -> None:
+    sound = (32_767 * TONE).astype(np.int16).reshape(shape)
+    assert decode_array(encode_array(sound, RATE_HZ, tier=tier)).shape == shape
+
+
+def test_packets_are_decoded_by_the_model_that_made_them() -> None:
+    from dataclasses import replace
+
+    encoded = encode_array(TONE, RATE_HZ)
+    assert (encoded.model, encoded.bitstream[:9]) == ("speech-24k", "neural-1-")
+    with pytest.raises(FileFormatError, match="neural-1-00000000"):
+        decode_array(replace(encoded, bitstream="neural-1-00000000"))
+    with pytest.raises(AudioFormatError, match="takes what encode_array gives, got list"):
+        decode_array([1])  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000, 44_100, 48_000])
+def test_decoded_sound_stays_within_full_scale_at_every_rate(rate_hz: int, speech: Any) -> None:
+    encoded = encode_array(np.clip(8 * speech[:RATE_HZ], -1, 1), RATE_HZ, 12_000)
+    decoder = StreamDecoder(rate_hz)
+    peak = max(float(np.abs(decoder.push(timed.packet)).max()) for timed in encoded.packets)
+    assert 0.9 < peak <= 1.0

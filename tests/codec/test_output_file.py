@@ -1,0 +1,167 @@
+"""Output files: whole or not there, and never over what is being read."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from streamcodec import FileFormatError, StreamcodecError, decode_file, encode_file, transcode_file
+from streamcodec.codec.files.output_file import PART_SUFFIX, whole_file, write_whole
+from streamcodec.codec.files.sound_file import SoundWriter
+
+
+@pytest.fixture
+def sound(tmp_path: Path) -> Path:
+    path = tmp_path / "a.wav"
+    soundfile.write(path, 0.3 * np.sin(0.1 * np.arange(4_800)), 24_000, subtype="PCM_16")
+    return path
+
+
+def leftovers(folder: Path) -> list[Path]:
+    return list(folder.rglob(f"*{PART_SUFFIX}"))
+
+
+def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
+    target = tmp_path / "a"
+    target.write_bytes(b"older")
+    target.chmod(0o640)
+    with whole_file(target) as out:
+        out.write(b"new")
+        out.flush()
+        assert target.read_bytes() == b"older"
+    assert target.read_bytes() == b"new"
+    assert stat.S_IMODE(target.stat().st_mode) == 0o640
+    assert not leftovers(tmp_path)
+
+
+def half_written(target: Path, error: type[BaseException]) -> None:
+    with whole_file(target) as out:
+        out.write(b"half")
+        raise error
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, SystemExit])
+def test_an_error_leaves_the_older_file_and_nothing_new(error: type[BaseException], tmp_path: Path) -> None:
+    for name in ("older", "none"):
+        target = tmp_path / name
+        if name == "older":
+            target.write_bytes(b"older")
+        with pytest.raises(error):
+            half_written(target, error)
+        assert not target.exists() if name == "none" else target.read_bytes() == b"older"
+    assert not leftovers(tmp_path)
+
+
+def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:
+    write_whole(tmp_path / "a", "text")
+    (tmp_path / "b").write_text("text")
+    assert (tmp_path / "a").stat().st_mode == (tmp_path / "b").stat().st_mode
+
+
+def test_a_link_stays_a_link(tmp_path: Path) -> None:
+    (tmp_path / "real").write_bytes(b"older")
+    (tmp_path / "link").symlink_to("real")
+    write_whole(tmp_path / "link", b"new")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "real").read_bytes() == b"new"
+
+
+@pytest.mark.parametrize("way", ["name", "dots", "symlink", "hardlink", "object"])
+def test_what_is_read_is_never_written(way: str, sound: Path) -> None:
+    before = sound.read_bytes()
+    other = sound.parent / "other.wav"
+    if way == "dots":
+        other = sound.parent / ".." / sound.parent.name / sound.name
+    elif way == "symlink":
+        other.symlink_to(sound)
+    elif way == "hardlink":
+        os.link(sound, other)
+    else:
+        other = sound
+    with sound.open("rb") as file, pytest.raises(FileFormatError, match="is the file that is read"):
+        encode_file(file if way == "object" else sound, other)
+    assert sound.read_bytes() == before
+
+
+def test_every_way_through_files_refuses_its_own_source(sound: Path, tmp_path: Path) -> None:
+    coded = tmp_path / "a.sc"
+    encode_file(sound, coded)
+    link = tmp_path / "b.wav"
+    link.symlink_to(coded)
+    before = coded.read_bytes()
+    for attempt in (
+        lambda: decode_file(coded, link),
+        lambda: transcode_file(coded, link),
+        lambda: transcode_file(coded, coded),
+        lambda: transcode_file(sound, sound),
+    ):
+        with pytest.raises(FileFormatError, match="is the file that is read"):
+            attempt()
+    assert coded.read_bytes() == before
+    assert soundfile.info(sound).frames == 4_800
+
+
+def test_an_encoding_that_fails_leaves_nothing(sound: Path, tmp_path: Path) -> None:
+    target = tmp_path / "a.sc"
+    target.write_bytes(b"older")
+    cut = tmp_path / "cut.flac"
+    soundfile.write(cut, np.random.default_rng(1).uniform(-1, 1, 96_000), 24_000, subtype="PCM_16")
+    cut.write_bytes(cut.read_bytes()[:90_000])
+    with pytest.raises(StreamcodecError, match=r"cut\.flac is damaged after 1\.\d\d s"):
+        encode_file(cut, target, tier="lossless")
+    assert target.read_bytes() == b"older"
+    assert not leftovers(tmp_path)
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="no device that is always full")
+def test_a_full_disk_is_one_sentence(sound: Path) -> None:
+    coded = sound.with_suffix(".sc")
+    encode_file(sound, coded)
+    for attempt in (
+        lambda: encode_file(sound, "/dev/full"),
+        lambda: decode_file(coded, "/dev/full"),
+        lambda: write_whole("/dev/full", b"x"),
+    ):
+        with pytest.raises(FileFormatError, match=r"^cannot write /dev/full: No space left on device$"):
+            attempt()
+
+
+def test_devices_are_written_directly(sound: Path) -> None:
+    coded = sound.with_suffix(".sc")
+    encode_file(sound, coded)
+    assert decode_file(coded, os.devnull) == 4_800
+    assert not Path(os.devnull).is_file()
+
+
+def test_names_of_any_bytes(sound: Path, tmp_path: Path) -> None:
+    odd = tmp_path / os.fsdecode(b"caf\xe9 \xff.sc")
+    try:
+        odd.touch()
+    except (OSError, ValueError):
+        pytest.skip("this file system takes UTF-8 names only")
+    encode_file(sound, odd)
+    heard = tmp_path / os.fsdecode(b"heard\xe9.wav")
+    assert decode_file(odd, heard) == 4_800
+    long = tmp_path / ("x" * 251 + ".sc")
+    encode_file(sound, long)
+    assert long.is_file()
+    with pytest.raises(FileFormatError, match="cannot write"):
+        encode_file(sound, tmp_path / ("x" * 300 + ".sc"))
+
+
+def test_a_recording_keeps_what_a_full_disk_let_through(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    target = tmp_path / "a.wav"
+    writer = SoundWriter(target, 8_000, 1, 16, {})
+    writer.write(np.full(8_000, 0.5, np.float32))
+    monkeypatch.setattr(writer._target, "error", OSError(28, "No space left on device"))
+    with pytest.raises(FileFormatError, match="No space left on device"):
+        writer.write(np.full(8_000, 0.5, np.float32))
+    monkeypatch.undo()
+    writer._target.error = None
+    writer.finish(as_far_as_it_goes=True)
+    assert soundfile.info(target).frames >= 8_000

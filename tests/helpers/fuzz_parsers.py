@@ -1,0 +1,144 @@
+"""Every parser of bytes from outside as a target for a coverage-guided fuzzer (atheris, the extra ``fuzz``).
+
+A target raises only where its parser breaks its promise: another exception than the typed one, values out of range.
+``tests/helpers/fuzz.py`` hands them to the fuzzer.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+
+from streamcodec import FileFormatError, Packet, PacketError, StreamDecoder, Tier
+from streamcodec.codec.files.container import FileReader
+from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
+from streamcodec.codec.packet import MAX_FRAMES
+from streamcodec.codec.stream_format import format_of
+from streamcodec.net.fragments import Fragment, is_fragment
+from streamcodec.net.report import ReceiverReport
+from streamcodec.net.signalling import SignallingError, parse_client_message, parse_relay_message, parse_signal
+
+RATE_HZ = 24_000
+
+
+def container(data: bytes) -> None:
+    """A ``.sc`` file: packets in order, no more silence than its bytes account for."""
+    try:
+        reader = FileReader(io.BytesIO(data))
+    except FileFormatError:
+        return
+    last, frames = -1, 0
+    for timed in reader.packets():
+        assert timed.time > last
+        last = timed.time
+        frames += timed.packet.frames
+    assert last < frames + 25 * frames + 5 * len(data)
+    total = reader.trusted_samples(0)
+    per_frame = reader.header.sample_rate_hz / reader.header.packets_per_second
+    assert total is None or total <= (frames + 26 * frames + 6 * len(data)) * per_frame
+
+
+def packet(data: bytes) -> None:
+    """A packet off the wire; what parses is written as it was read."""
+    try:
+        parsed = Packet.from_bytes(data)
+    except PacketError:
+        return
+    assert 1 <= parsed.frames <= MAX_FRAMES
+    assert Packet.from_bytes(parsed.to_bytes()) == parsed
+    format_of(parsed)
+
+
+@cache
+def _decoder(tier: Tier, channels: int) -> StreamDecoder:
+    return StreamDecoder(RATE_HZ, tier=tier, channels=channels)
+
+
+def _payload(tier: Tier, channels: int, data: bytes) -> None:
+    decoder = _decoder(tier, channels)
+    decoder.reset()
+    # Payloads of one stream, each behind two bytes of its length.
+    position = 0
+    for _ in range(8):
+        length = int.from_bytes(data[position : position + 2], "big") or len(data)
+        payload = data[position + 2 : position + 2 + length][:60_000]
+        with contextlib.suppress(PacketError):
+            whole = Packet.from_bytes(payload)
+            payload = whole.payload
+        sound = decoder.push(_of(tier, payload))
+        assert np.isfinite(sound.astype(np.float64)).all()
+        position += 2 + length
+        if position >= len(data):
+            return
+
+
+def _of(tier: Tier, payload: bytes) -> Packet:
+    from streamcodec import PacketFlags
+
+    return Packet(tier, 0, 0, 3, PacketFlags.KEY, payload)
+
+
+def neural(data: bytes) -> None:
+    """Payloads of the neural tier."""
+    _payload(Tier.NEURAL, 1, data)
+
+
+def near_lossless(data: bytes) -> None:
+    """Payloads of the near-lossless tier, in stereo."""
+    _payload(Tier.NEAR_LOSSLESS, 2, data)
+
+
+def lossless(data: bytes) -> None:
+    """Payloads of the lossless tier, in stereo."""
+    _payload(Tier.LOSSLESS, 2, data)
+
+
+def report(data: bytes) -> None:
+    """A receiver's report."""
+    try:
+        parsed = ReceiverReport.from_bytes(data)
+    except PacketError:
+        return
+    assert 0 <= parsed.loss <= 1
+    assert ReceiverReport.from_bytes(parsed.to_bytes()) == parsed
+
+
+def fragment(data: bytes) -> None:
+    """A piece of a packet."""
+    if is_fragment(data):
+        with contextlib.suppress(PacketError):
+            Fragment.from_bytes(data)
+
+
+def signal(data: bytes) -> None:
+    """What a relay hears from a client, and a client from a relay and from others over it."""
+    for text in (data, data.decode("utf-8", "replace")):
+        for parse in (parse_client_message, parse_relay_message, parse_signal):
+            with contextlib.suppress(SignallingError):
+                parse(text)  # type: ignore[operator]
+
+
+def sound_length(data: bytes) -> None:
+    """The headers of sound files whose lengths are checked."""
+    repair = repair_of(io.BytesIO(data))
+    if repair is not None:
+        seen = RepairedFile(io.BytesIO(data), repair).read()
+        assert len(seen) == len(data) - repair.start + len(repair.prefix)
+
+
+TARGETS: dict[str, Callable[[bytes], None]] = {
+    target.__name__: target
+    for target in (container, packet, neural, near_lossless, lossless, report, fragment, signal, sound_length)
+}
+SEEDS = {
+    "neural": "packet",
+    "near_lossless": "packet",
+    "lossless": "packet",
+    "fragment": "packet",
+    "sound_length": "container",
+}
+"""Folder of the corpus, where it is not the target's name."""

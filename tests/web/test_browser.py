@@ -1,0 +1,159 @@
+"""The same codec in a page of Chromium, and the try-it page."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import threading
+from collections.abc import Iterator
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from streamcodec import StreamDecoder, StreamEncoder
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
+
+# The package is built for the first of them.
+pytestmark = pytest.mark.timeout(900)
+
+RATE_HZ = 24_000
+RUN = """
+async ({ golden, stream, sound }) => {
+  const { Codec, Decoder, Encoder, Packet, readFrom } = await import('/index.js');
+  const codec = await Codec.load(readFrom('/'));
+  const bytes = (hex) => Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
+  const base64 = (array) => {
+    const raw = new Uint8Array(array.buffer);
+    let text = '';
+    for (let k = 0; k < raw.length; k += 8192) text += String.fromCharCode(...raw.subarray(k, k + 8192));
+    return btoa(text);
+  };
+  const indices = [];
+  let decoder, name;
+  for (const entry of golden) {
+    if (entry.stream !== name) decoder = new Decoder(codec);
+    name = entry.stream;
+    decoder.push(bytes(entry.packet));
+    indices.push(base64(decoder.indices()));
+  }
+  decoder = new Decoder(codec);
+  const blocks = stream.map((hex) => base64(decoder.push(hex === null ? null : bytes(hex))));
+  const raw = Uint8Array.from(atob(sound), (letter) => letter.charCodeAt(0));
+  const encoder = new Encoder(codec, { bitrate: 6000 });
+  const packets = encoder.push(new Float32Array(raw.buffer)).map((packet) => base64(packet.toBytes()));
+  const samples = new Float32Array(raw.buffer);
+  const best = { encode: Infinity, decode: Infinity };
+  for (let run = 0; run < 3; run++) {
+    const sending = new Encoder(codec), hearing = new Decoder(codec);
+    const start = performance.now();
+    const made = sending.push(samples);
+    const middle = performance.now();
+    made.forEach((packet) => hearing.push(packet));
+    best.encode = Math.min(best.encode, (middle - start) / made.length);
+    best.decode = Math.min(best.decode, (performance.now() - middle) / made.length);
+  }
+  return { indices, blocks, packets, best };
+}
+"""
+
+UNTIL_LOADED = """
+async () => {
+  while (!(document.getElementById('decoded').duration > 1.9)) await new Promise((go) => setTimeout(go, 20));
+}
+"""
+
+
+class _Handler(SimpleHTTPRequestHandler):
+    def log_message(self, *arguments: Any) -> None:
+        pass
+
+
+@pytest.fixture(scope="module")
+def address(built: Path) -> Iterator[str]:
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(built)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    yield f"http://127.0.0.1:{server.server_port}"
+    server.shutdown()
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Any]:
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no Chromium here: apt-get install chromium")
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
+        yield launched
+        launched.close()
+
+
+@pytest.fixture
+def page(browser: Any, address: str) -> Iterator[Any]:
+    """The try-it page; whatever it complains of, or asks of others, fails the test."""
+    page = browser.new_page()
+    complaints: list[str] = []
+    page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
+    page.on("pageerror", lambda error: complaints.append(str(error)))
+    page.on("request", lambda r: None if r.url.startswith((address, "blob:", "data:")) else complaints.append(r.url))
+    page.goto(f"{address}/try.html")
+    page.wait_for_selector("#controls:not([disabled])", state="attached")
+    yield page
+    assert not complaints
+    page.close()
+
+
+def _floats(text: str) -> NDArray[np.float32]:
+    return np.frombuffer(base64.b64decode(text), np.float32)
+
+
+def test_a_page_does_what_python_does(page: Any, fixtures: Path, speech: NDArray[np.float32]) -> None:
+    golden = json.loads((fixtures / "golden_packets.json").read_text())
+    python = [packet.to_bytes() for packet in StreamEncoder(RATE_HZ, 6_000, backend="compiled").push(speech)]
+    stream = [None if k in (5, 30, 31, 32, 33, 34) else packet for k, packet in enumerate(python)]
+    found = page.evaluate(
+        RUN,
+        {
+            "golden": golden,
+            "stream": [packet and packet.hex() for packet in stream],
+            "sound": base64.b64encode(speech.tobytes()).decode(),
+        },
+    )
+    for entry, indices in zip(golden, found["indices"], strict=True):
+        assert hashlib.sha256(base64.b64decode(indices)).hexdigest()[:16] == entry["indices_sha256"]
+
+    decoder = StreamDecoder(RATE_HZ, backend="compiled")
+    reference = np.concatenate([decoder.push(packet) for packet in stream]).astype(np.float64)
+    heard = np.concatenate([*map(_floats, found["blocks"])])
+    assert 10 * np.log10(np.sum(reference**2) / np.sum((heard - reference) ** 2)) >= 80.0
+
+    packets = [base64.b64decode(packet) for packet in found["packets"]]
+    same = sum(ours == theirs for ours, theirs in zip(packets, python, strict=True))
+    assert same >= 0.97 * len(python)
+    print(f"{same} of {len(python)} packets are Python's; ms a packet {found['best']}")
+
+
+def test_the_try_it_page_plays_what_it_coded(page: Any, speech: NDArray[np.float32], tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "speech.wav", np.repeat(speech[:, None], 2, axis=1), RATE_HZ)
+    page.set_input_files("#file", tmp_path / "speech.wav")
+    page.wait_for_selector("#players", state="visible")
+    facts = page.inner_text("#facts")
+    assert 4.0 < float(facts.split(" ")[0]) < 8.0, facts
+    assert ", 0 of " in facts
+    page.evaluate(UNTIL_LOADED)
+    page.fill("#loss", "30")
+    sync_api.expect(page.locator("#facts")).not_to_contain_text(", 0 of ")
+
+
+def test_a_file_that_is_no_sound_is_told_in_a_sentence(page: Any, tmp_path: Path) -> None:
+    (tmp_path / "no.wav").write_text("no sound")
+    page.set_input_files("#file", tmp_path / "no.wav")
+    sync_api.expect(page.locator("#status")).to_contain_text("cannot be read as sound")

@@ -1,0 +1,185 @@
+"""The codec in WebAssembly and its JavaScript package do what Python does: packets, indices, sound."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from native_dsp.low_cut import cut_lows, make_low_cut
+from streamcodec import Packet, PacketFlags, RedundantCopy, StreamDecoder, StreamEncoder, Tier
+
+# The package is built for the first of them.
+pytestmark = pytest.mark.timeout(900)
+
+Float32Array = NDArray[np.float32]
+ROOT = Path(__file__).parents[2]
+RATE_HZ = 24_000
+LEAST_SNR_DB = 80.0
+# Logarithms and sums of another mathematics library may now and then round to another quality index.
+LEAST_SHARE_THE_SAME = 0.97
+SETTINGS: dict[str, dict[str, Any]] = {
+    "independent": {},
+    "stream": {"mode": "stream", "bitrate": 9_000},
+    "long": {"packetMs": 60, "bitrate": 3_000},
+    "dtx": {"dtx": True},
+}
+PYTHON_NAMES = {"bitrate": "bitrate_bps", "packetMs": "packet_ms"}
+
+
+@pytest.fixture(scope="module")
+def sound(speech: Float32Array) -> Float32Array:
+    """Speech, then near silence, so that discontinuous transmission has something to leave out."""
+    quiet = np.random.default_rng(1).normal(0.0, 1e-5, RATE_HZ).astype(np.float32)
+    return np.concatenate([speech, quiet])
+
+
+@pytest.fixture(scope="module")
+def hum(speech: Float32Array) -> Float32Array:
+    """Speech with hum that the low cut takes out."""
+    made = (speech + 0.05 * np.sin(2.0 * np.pi * 40.0 / RATE_HZ * np.arange(speech.size))).astype(np.float32)
+    cut = made.copy()
+    cut_lows(make_low_cut(RATE_HZ), cut)
+    assert np.abs(cut - made).max() > 0.02
+    return made
+
+
+def _encoder(settings: dict[str, Any]) -> StreamEncoder:
+    named = {PYTHON_NAMES.get(name, name): value for name, value in settings.items()}
+    return StreamEncoder(RATE_HZ, backend="compiled", **named)
+
+
+def _play(packets: list[Packet | None]) -> tuple[Float32Array, int]:
+    decoder = StreamDecoder(RATE_HZ, backend="compiled")
+    blocks = [decoder.push(packet) for packet in packets]
+    return np.concatenate([*blocks, decoder.flush()]), decoder.concealed
+
+
+def _snr_db(sound: Float32Array, reference: Float32Array) -> float:
+    assert sound.shape == reference.shape
+    noise = np.sum((sound.astype(np.float64) - reference) ** 2)
+    return float(10 * np.log10(np.sum(reference.astype(np.float64) ** 2) / max(noise, 1e-20)))
+
+
+def _hex(packet: Packet | None) -> str | None:
+    return None if packet is None else packet.to_bytes().hex()
+
+
+def _write_streams(made: Path, sound: Float32Array) -> None:
+    """Packets of several streams, some lost, and what Python hears in them."""
+    packets = {name: _encoder(settings).push(sound) for name, settings in SETTINGS.items()}
+    lost = {3, 20, 21, 40, 41, 42, 43, 44, 45, 46, 47}
+    streams: dict[str, list[Packet | None]] = {
+        "whole": list(packets["independent"]),
+        # In stream mode what follows a loss cannot be decoded either, until a key packet.
+        "lossy": [None if k in lost else packet for k, packet in enumerate(packets["stream"])],
+        "long": list(packets["long"]),
+        "quiet": [],
+    }
+    for packet, after in pairwise(packets["dtx"]):
+        streams["quiet"] += [packet, *[None] * (after.timestamp - packet.timestamp - 1)]
+    assert None in streams["quiet"]
+    for name, stream in streams.items():
+        heard, concealed = _play(stream)
+        heard.tofile(made / f"{name}.f32")
+        (made / f"{name}.json").write_text(json.dumps({"packets": [*map(_hex, stream)], "concealed": concealed}))
+
+
+def _write_changing(made: Path, sound: Float32Array) -> None:
+    before, packet_ms = RATE_HZ, 60
+    encoder = _encoder({"mode": "stream"})
+    packets = encoder.push(sound[:before])
+    encoder.set_packet_ms(packet_ms)
+    packets += encoder.push(sound[before:])
+    facts = {"before": before, "packetMs": packet_ms, "packets": [*map(_hex, packets)]}
+    (made / "changing.json").write_text(json.dumps(facts))
+
+
+def _write_packets(made: Path) -> None:
+    copies = (RedundantCopy(1, 3, PacketFlags.KEY, bytes(range(7))), RedundantCopy(255, 0, PacketFlags.NONE, b""))
+    several = [
+        Packet(Tier.NEURAL, 0, 65_535, 15, PacketFlags.KEY, b"", copies, frames=6),
+        Packet(Tier.LOSSLESS, 65_535, 0, 0, PacketFlags.END | PacketFlags.SILENCE, bytes(300)),
+        Packet(Tier.NEAR_LOSSLESS, 256, 255, 1, PacketFlags.NONE, bytes(20_000), copies[:1]),
+    ]
+    entries = []
+    for packet in several:
+        fields = {
+            "tier": packet.tier,
+            "sequence": packet.sequence,
+            "timestamp": packet.timestamp,
+            "qualityIndex": packet.quality_index,
+            "flags": packet.flags,
+            "payload": packet.payload.hex(),
+            "frames": packet.frames,
+            "redundant": [
+                {"age": c.age, "qualityIndex": c.quality_index, "flags": c.flags, "payload": c.payload.hex()}
+                for c in packet.redundant
+            ],
+        }
+        entries.append({"packet": packet.to_bytes().hex(), "fields": fields})
+    (made / "packets.json").write_text(json.dumps(entries))
+
+
+def test_the_package_does_what_python_does(
+    node: str, built: Path, sound: Float32Array, hum: Float32Array, fixtures: Path, tmp_path: Path
+) -> None:
+    shutil.copyfile(fixtures / "golden_packets.json", tmp_path / "golden.json")
+    sound.tofile(tmp_path / "sound.f32")
+    hum.tofile(tmp_path / "hum.f32")
+    _write_streams(tmp_path, sound)
+    _write_changing(tmp_path, sound)
+    _write_packets(tmp_path)
+    encoded: dict[str, list[Packet]] = {}
+    settings_of = {**SETTINGS, "hum": {}}
+    for name, settings in settings_of.items():
+        encoder = _encoder(settings)
+        encoded[name] = [*encoder.push(hum if name == "hum" else sound), *encoder.flush()]
+    (tmp_path / "encoded.json").write_text(
+        json.dumps({name: {"settings": settings_of[name], "packets": [*map(_hex, p)]} for name, p in encoded.items()})
+    )
+
+    command = [node, "--test", str(Path(__file__).parent / "package.test.mjs")]
+    environment = {**os.environ, "BUILT": str(built), "MADE": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout
+
+    for name, made in json.loads((tmp_path / "made.json").read_text()).items():
+        assert len(made["packets"]) == len(encoded[name])
+        assert made["same"] >= LEAST_SHARE_THE_SAME * len(encoded[name]), name
+        decoder = StreamDecoder(RATE_HZ, backend="compiled")
+        blocks = [decoder.push(bytes.fromhex(packet)) for packet in made["packets"]]
+        assert decoder.concealed == 0
+        heard = np.fromfile(tmp_path / f"{name}.heard.f32", np.float32)
+        assert _snr_db(heard, np.concatenate(blocks)) >= LEAST_SNR_DB, name
+
+
+def test_the_layout_describes_the_files(built: Path) -> None:
+    layout = json.loads((built / "codec.json").read_text())
+    for name, facts in layout["files"].items():
+        content = (built / name).read_bytes()
+        assert len(content) == facts["bytes"]
+        assert hashlib.sha256(content).hexdigest() == facts["sha256"]
+    assert (built / "index.js").exists()
+    # What pages must fetch before the first sound.
+    assert layout["files"]["codec.wasm"]["bytes"] < 400_000
+    assert sum(facts["bytes"] for facts in layout["files"].values()) < 13_000_000
+
+
+def test_building_without_a_linker_says_what_to_install(tmp_path: Path) -> None:
+    environment = {**os.environ, "PATH": str(tmp_path)}
+    command = [sys.executable, "-m", "streamcodec.web.build", str(tmp_path / "out")]
+    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "apt-get install lld-19" in done.stderr
