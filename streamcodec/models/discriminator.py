@@ -38,27 +38,31 @@ class Verdict:
     """What the layers saw, ``[batch, channels, frames, bins]`` each."""
 
 
-class _Judge(nn.Module):
-    """Convolutions over one spectrogram, companded and logarithmic, halving the frequency axis layer by layer."""
+class SpectralJudge(nn.Module):
+    """Convolutions over one range of a spectrogram, companded and logarithmic, halving the frequency axis layer by
+    layer; the hop is a quarter of ``fft_samples``, the range in Hz."""
 
-    def __init__(self, config: DiscriminatorConfig, fft_samples: int, sample_rate_hz: int) -> None:
+    def __init__(
+        self, fft_samples: int, low_hz: float, high_hz: float, channels: int, layers: int, sample_rate_hz: int
+    ) -> None:
         super().__init__()
         self.fft_samples = fft_samples
         width_hz = sample_rate_hz / fft_samples
-        bins = min(int(config.top_hz / width_hz), fft_samples // 2) + 1
+        first, last = int(low_hz / width_hz), min(int(high_hz / width_hz), fft_samples // 2) + 1
+        self.bins = slice(first, last)
         self.register_buffer("window", torch.hann_window(fft_samples) * (8.0 / fft_samples) ** 0.5, persistent=False)
-        self.register_buffer("places_hz", torch.arange(bins) * width_hz, persistent=False)
-        widths = [3] + [config.channels] * config.layers
+        self.register_buffer("places_hz", torch.arange(first, last) * width_hz, persistent=False)
+        widths = [3] + [channels] * layers
         self.layers = nn.ModuleList(
             weight_norm(nn.Conv2d(a, b, (3, 5), stride=(1, 2), padding=(1, 2))) for a, b in itertools.pairwise(widths)
         )
-        self.last = weight_norm(nn.Conv2d(config.channels, 1, (3, 3), padding=(1, 1)))
+        self.last = weight_norm(nn.Conv2d(channels, 1, (3, 3), padding=(1, 1)))
 
     def forward(self, samples: Tensor, trusted_hz: Tensor) -> Verdict:
         hop = self.fft_samples // 4
         frames = samples.unfold(-1, self.fft_samples, hop) * self.get_buffer("window")
         places_hz: Tensor = self.get_buffer("places_hz")
-        spectra = torch.fft.rfft(frames)[..., : places_hz.shape[0]]
+        spectra = torch.fft.rfft(frames)[..., self.bins]
         real, imag = spectra.real, spectra.imag
         power = real * real + imag * imag
         inside = (places_hz < trusted_hz[:, None]).to(samples.dtype)[:, None]
@@ -83,7 +87,10 @@ class Discriminator(nn.Module):
     def __init__(self, config: DiscriminatorConfig, sample_rate_hz: int) -> None:
         super().__init__()
         self.config = config
-        self.judges = nn.ModuleList(_Judge(config, size, sample_rate_hz) for size in config.fft_sizes_samples)
+        self.judges = nn.ModuleList(
+            SpectralJudge(size, 0.0, config.top_hz, config.channels, config.layers, sample_rate_hz)
+            for size in config.fft_sizes_samples
+        )
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, samples: Tensor, bandwidth_hz: Tensor) -> list[Verdict]:

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from native_dsp.filters.excitation import excite_all, make_excitation
 from streamcodec.models.codec import CodecOutput, NeuralCodec
 from streamcodec.models.config import NeuralConfig
-from streamcodec.models.neural import Decoder, full_precision
+from streamcodec.models.neural import Decoder
 from streamcodec.models.rows import for_each_row
 
 LOW_BAND_HZ = (1_100.0, 1_400.0)
@@ -35,23 +35,8 @@ class HarmonicDecoder(Decoder):
             self.mix.bias.copy_(torch.from_numpy(np.interp(bins_hz, places, logits)))
 
     def forward(self, latents: Tensor, quality_index: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
-        c = self.config
-        batch, packets, _ = latents.shape
-        hops = packets * c.hops_per_frame
-        split = len(c.decoder_dilations_frame)
-        scale: Tensor = self.get_buffer("input_scale")
-        x = self.enter(latents * scale) + self.level_embedding(quality_index)
-        x, packet_state = self.packet_trunk(x, state[:split])
-        x = self.up(x).reshape(batch, hops, c.decoder_dim_hop)
-        x, hop_state = self.hop_trunk(x, state[split:])
-        x = self.norm(x)
-        with full_precision(x):
-            linear = self.waveform_path(latents[..., c.envelope_latents :]).reshape(batch, hops, 2 * c.bins)
-        gain = 2.0 * torch.sigmoid(self.gain(x))
-        companded = linear * torch.cat([gain, gain], dim=-1) + self.add(x)
-        noise_gain = nn.functional.softplus(self.noise(x).float())
-        mix = torch.sigmoid(self.mix(x).float())
-        return torch.cat([companded, noise_gain, mix], dim=-1), packet_state + hop_state
+        predicted, x, after = self._predict(latents, quality_index, state)
+        return torch.cat([predicted, torch.sigmoid(self.mix(x).float())], dim=-1), after
 
 
 def draw(decoded: Tensor, excitation: Tensor, voicing: Tensor) -> Tensor:

@@ -120,6 +120,13 @@ class Decoder(nn.Module):
         return self.packet_trunk.initial_state(batch) + self.hop_trunk.initial_state(batch)
 
     def forward(self, latents: Tensor, quality_index: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+        predicted, _, after = self._predict(latents, quality_index, state)
+        return predicted, after
+
+    def _predict(
+        self, latents: Tensor, quality_index: Tensor, state: list[Tensor]
+    ) -> tuple[Tensor, Tensor, list[Tensor]]:
+        """What :meth:`forward` gives, and before the next states what it was made of, ``[batch, hops, dim]``."""
         c = self.config
         batch, packets, _ = latents.shape
         hops = packets * c.hops_per_frame
@@ -135,7 +142,7 @@ class Decoder(nn.Module):
         gain = 2.0 * torch.sigmoid(self.gain(x))
         companded = linear * torch.cat([gain, gain], dim=-1) + self.add(x)
         noise_gain = nn.functional.softplus(self.noise(x).float())
-        return torch.cat([companded, noise_gain], dim=-1), packet_state + hop_state
+        return torch.cat([companded, noise_gain], dim=-1), x, packet_state + hop_state
 
 
 def add_noise(decoded: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import weight_norm
 
-from streamcodec.models.discriminator import COMPAND_FLOOR, LEAK, LOG_FLOOR, Verdict
+from streamcodec.models.discriminator import LEAK, SpectralJudge, Verdict
 
 DISCRIMINATOR_BANDS = ((2048, 0.0, 1_600.0), (2048, 1_200.0, 5_500.0), (1024, 1_200.0, 6_500.0), (512, 0.0, 8_000.0))
 
@@ -27,40 +27,6 @@ class VoiceJudgesConfig:
     layers: int = 3
     periods: tuple[int, ...] = (2, 3, 5, 7, 11)
     period_channels: tuple[int, ...] = (8, 16, 32, 32)
-
-
-class _BandJudge(nn.Module):
-    """Convolutions over one range of a spectrogram, companded and logarithmic."""
-
-    def __init__(self, config: VoiceJudgesConfig, band: tuple[int, float, float], sample_rate_hz: int) -> None:
-        super().__init__()
-        self.fft_samples, low_hz, high_hz = band
-        width_hz = sample_rate_hz / self.fft_samples
-        self.first, last = int(low_hz / width_hz), min(int(high_hz / width_hz), self.fft_samples // 2) + 1
-        self.last_bin = last
-        window = torch.hann_window(self.fft_samples) * (8.0 / self.fft_samples) ** 0.5
-        self.register_buffer("window", window, persistent=False)
-        self.register_buffer("places_hz", torch.arange(self.first, last) * width_hz, persistent=False)
-        widths = [3] + [config.channels] * config.layers
-        self.layers = nn.ModuleList(
-            weight_norm(nn.Conv2d(a, b, (3, 5), stride=(1, 2), padding=(1, 2))) for a, b in itertools.pairwise(widths)
-        )
-        self.verdict = weight_norm(nn.Conv2d(config.channels, 1, (3, 3), padding=(1, 1)))
-
-    def forward(self, samples: Tensor, trusted_hz: Tensor) -> Verdict:
-        frames = samples.unfold(-1, self.fft_samples, self.fft_samples // 4) * self.get_buffer("window")
-        spectra = torch.fft.rfft(frames)[..., self.first : self.last_bin]
-        real, imag = spectra.real, spectra.imag
-        power = real * real + imag * imag
-        inside = (self.get_buffer("places_hz") < trusted_hz[:, None]).to(samples.dtype)[:, None]
-        gain = inside * (power + COMPAND_FLOOR) ** -0.25
-        loudness = inside * (1.0 + 0.25 * torch.log(power + LOG_FLOOR))
-        x = torch.stack([real * gain, imag * gain, loudness], dim=1).contiguous(memory_format=torch.channels_last)
-        features = []
-        for layer in self.layers:
-            x = nn.functional.leaky_relu(layer(x), LEAK)
-            features.append(x)
-        return Verdict(self.verdict(x)[:, 0], features)
 
 
 class _PeriodJudge(nn.Module):
@@ -98,7 +64,9 @@ class VoiceJudges(nn.Module):
     def __init__(self, config: VoiceJudgesConfig, sample_rate_hz: int) -> None:
         super().__init__()
         self.config = config
-        self.judges = nn.ModuleList(_BandJudge(config, band, sample_rate_hz) for band in config.bands)
+        self.judges = nn.ModuleList(
+            SpectralJudge(*band, config.channels, config.layers, sample_rate_hz) for band in config.bands
+        )
         self.folded = nn.ModuleList(_PeriodJudge(period, config.period_channels) for period in config.periods)
         self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 

@@ -14,12 +14,6 @@ from streamcodec.codec.options import TierName
 from streamcodec.codec.packet import Tier
 
 
-def is_coded(source: SoundSource) -> bool:
-    """Whether a file begins as a ``.sc`` file does; raises FileFormatError where it cannot be opened."""
-    with open_binary(source) as file:
-        return _is_coded(file)
-
-
 def _is_coded(file: IO[bytes]) -> bool:
     file.seek(0)
     start = file.read(len(MAGIC))

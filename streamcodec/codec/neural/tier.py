@@ -23,14 +23,6 @@ from streamcodec.runtime.step import THREADS_PER_STREAM, StepRow
 Float32Array = NDArray[np.float32]
 
 
-@dataclass(frozen=True)
-class SharedNetworks:
-    """A ready model whose networks step many streams at once, and the row of one of them."""
-
-    runtime: NeuralModel
-    row: StepRow
-
-
 def ready_runtime(model: str, backend: Backend = "auto", threads: int = THREADS_PER_STREAM) -> NeuralModel:
     """A model loaded and run once through every kernel, so that nothing compiles once sound flows.
 
@@ -74,20 +66,22 @@ def Encoder(options: NeuralOptions) -> NeuralEncoder:  # noqa: N802  (what a tie
 class Decoder:
     """See :class:`~streamcodec.codec.registry.TierDecoder`; gives mono float32 within full scale.
 
-    With ``shared`` networks :meth:`prepare`, a step of the network and :meth:`finish` take the place of
-    :meth:`decode`.
+    With a ``row`` of a network that many share, and its ``runtime``, :meth:`prepare`, a step of the network and
+    :meth:`finish` take the place of :meth:`decode`.
     """
 
-    def __init__(self, settings: DecoderOptions, shared: SharedNetworks | None = None) -> None:
-        rate_hz = check_sample_rate(settings.sample_rate_hz)
-        if settings.channels != 1:
-            raise AudioFormatError(f"the neural tier gives one channel, got channels={settings.channels}")
-        runtime = shared.runtime if shared else ready_runtime(settings.model, settings.backend)
+    def __init__(
+        self, options: DecoderOptions, runtime: NeuralModel | None = None, row: StepRow | None = None
+    ) -> None:
+        rate_hz = check_sample_rate(options.sample_rate_hz)
+        if options.channels != 1:
+            raise AudioFormatError(f"the neural tier gives one channel, got channels={options.channels}")
+        runtime = runtime or ready_runtime(options.model, options.backend)
         config = runtime.model.config
         self.block_samples = rate_hz // FRAMES_PER_SECOND
         self._lag_samples = round(config.overlap_samples / config.sample_rate_hz * rate_hz)
         self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, FRAMES_PER_SECOND, delay_hz=rate_hz)
-        self._engine = NeuralDecoder(runtime, stream=shared.row if shared else None)
+        self._engine = NeuralDecoder(runtime, row)
 
     @property
     def delay_samples(self) -> int:
