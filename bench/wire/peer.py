@@ -87,19 +87,21 @@ async def call(job: dict[str, Any]) -> dict[str, Any]:
             await asyncio.sleep(0.02)
         start_s = time.monotonic()
         meter = None
+        (peer,) = speaking.peers.values()
         before, wire_before = speaking.sender_stats, speaking.wire_bytes
         for index in range(round((SETTLE_S + job["seconds"]) * RATE_HZ / BLOCK_SAMPLES)):
             at = index * BLOCK_SAMPLES % (len(sound) - BLOCK_SAMPLES)
             await asyncio.sleep(max(0.0, start_s + (index + 1) * BLOCK_SAMPLES / RATE_HZ - time.monotonic()))
             speaking.push(sound[at : at + BLOCK_SAMPLES])
             await speaking.pull(BLOCK_SAMPLES)
+            # The other side may leave a moment before this one has finished.
+            peer = next(iter(speaking.peers.values()), peer)
             if meter is None and time.monotonic() - start_s >= SETTLE_S:
                 meter = Meter(job["device"])
                 before, wire_before = speaking.sender_stats, speaking.wire_bytes
         assert meter is not None
         result = meter.result()
         sent, wire = speaking.sender_stats, speaking.wire_bytes
-        (peer,) = speaking.peers.values()
         # The other side has as much to finish as this one.
         await asyncio.sleep(0.5)
         return {
