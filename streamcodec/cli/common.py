@@ -83,10 +83,17 @@ def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds between packets that need none before them (default 1): longer makes smaller files, and "
         "damage that lasts longer",
     )
+    add_mode_argument(parser)
+
+
+def add_mode_argument(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """``--mode``."""
     parser.add_argument(
-        "--independent",
-        action="store_true",
-        help="every packet decodable alone: more bits, a loss costs itself alone",
+        "--mode",
+        choices=("independent", "stream"),
+        default=default,
+        help="independent: every packet decodable alone, a loss costs itself alone; stream: fewer bits, and a "
+        f"loss lasts to the next key packet (default {default or 'stream in files and exact tiers'})",
     )
 
 
@@ -120,7 +127,7 @@ def redundancy_of(choice: int | str) -> int | None:
 
 def coding_options(options: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``StreamEncoder`` and ``encode_file`` from :func:`add_coding_arguments`."""
-    chosen: dict[str, Any] = {"mode": "independent"} if options.independent else {}
+    chosen: dict[str, Any] = {} if options.mode is None else {"mode": options.mode}
     if options.packet_ms is not None:
         chosen["packet_ms"] = options.packet_ms
     if options.__dict__.get("key_period") is not None:
