@@ -41,7 +41,12 @@ EXTRAS = {
 
 def add_rate_arguments(parser: argparse.ArgumentParser) -> None:
     """``--kbps``, ``--packet-ms``, ``--constrained``, ``--dtx``, ``--model``."""
-    parser.add_argument("--kbps", type=positive, default=6.0, help="payload rate in kbps, 1 to 24 (default 6)")
+    parser.add_argument(
+        "--kbps",
+        type=positive,
+        default=6.0,
+        help="payload rate in kbps, 1.4 to 24 (default 6)",
+    )
     add_packet_argument(parser, "default 20")
     parser.add_argument("--constrained", action="store_true", help="no packet exceeds its share of the rate")
     parser.add_argument("--dtx", action="store_true", help="send next to nothing while there is only background")
@@ -57,7 +62,7 @@ def add_tier_arguments(parser: argparse.ArgumentParser) -> None:
         help="neural for speech at a few kbps (default), near-lossless for any sound, lossless for every bit of it",
     )
     rate = parser.add_mutually_exclusive_group()
-    rate.add_argument("--kbps", type=positive, help="payload rate in kbps; neural 1 to 24 (default 6)")
+    rate.add_argument("--kbps", type=positive, help="payload rate in kbps; neural 1.4 to 24 (default 6)")
     rate.add_argument(
         "--ratio", type=positive, help="near-lossless: 16-bit size over coded size, or more (default: about 8)"
     )
