@@ -9,6 +9,7 @@ from typing import Any
 
 from streamcodec.cli.common import (
     add_backend_argument,
+    add_mode_argument,
     add_model_argument,
     add_scheduling_arguments,
     need,
@@ -33,7 +34,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--frames", type=int, default=20_000, help="frames of 10 ms per run (default 20000)")
     parser.add_argument("--rate", type=int, default=24_000, help="sample rate in Hz; 24000 needs no resampling")
     parser.add_argument("--kbps", type=positive, default=6.0, help="payload rate of the main run (default 6)")
-    parser.add_argument("--mode", choices=("independent", "stream"), default="independent", help="packet mode")
+    add_mode_argument(parser, "independent")
     parser.add_argument(
         "--sleep",
         type=float,

@@ -50,7 +50,7 @@ def add_session_arguments(parser: argparse.ArgumentParser, *, speaks: bool, hear
         parser.add_argument("--input", metavar="FILE", help="sound file to send in place of the microphone")
         parser.add_argument("--input-device", type=device, help="microphone: number or part of its name")
         # A lost packet must not take others with it.
-        parser.set_defaults(independent=True)
+        parser.set_defaults(mode="independent")
         add_tier_arguments(parser)
         add_redundancy_argument(parser, "auto")
         parser.add_argument(

@@ -41,7 +41,12 @@ EXTRAS = {
 
 def add_rate_arguments(parser: argparse.ArgumentParser) -> None:
     """``--kbps``, ``--packet-ms``, ``--constrained``, ``--dtx``, ``--model``."""
-    parser.add_argument("--kbps", type=positive, default=6.0, help="payload rate in kbps, 1 to 24 (default 6)")
+    parser.add_argument(
+        "--kbps",
+        type=positive,
+        default=6.0,
+        help="payload rate in kbps, 1.4 to 24 (default 6)",
+    )
     add_packet_argument(parser, "default 20")
     parser.add_argument("--constrained", action="store_true", help="no packet exceeds its share of the rate")
     parser.add_argument("--dtx", action="store_true", help="send next to nothing while there is only background")
@@ -57,7 +62,7 @@ def add_tier_arguments(parser: argparse.ArgumentParser) -> None:
         help="neural for speech at a few kbps (default), near-lossless for any sound, lossless for every bit of it",
     )
     rate = parser.add_mutually_exclusive_group()
-    rate.add_argument("--kbps", type=positive, help="payload rate in kbps; neural 1 to 24 (default 6)")
+    rate.add_argument("--kbps", type=positive, help="payload rate in kbps; neural 1.4 to 24 (default 6)")
     rate.add_argument(
         "--ratio", type=positive, help="near-lossless: 16-bit size over coded size, or more (default: about 8)"
     )
@@ -83,10 +88,17 @@ def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
         help="seconds between packets that need none before them (default 1): longer makes smaller files, and "
         "damage that lasts longer",
     )
+    add_mode_argument(parser)
+
+
+def add_mode_argument(parser: argparse.ArgumentParser, default: str | None = None) -> None:
+    """``--mode``."""
     parser.add_argument(
-        "--independent",
-        action="store_true",
-        help="every packet decodable alone: more bits, a loss costs itself alone",
+        "--mode",
+        choices=("independent", "stream"),
+        default=default,
+        help="independent: every packet decodable alone, a loss costs itself alone; stream: fewer bits, and a "
+        f"loss lasts to the next key packet (default {default or 'stream in files and exact tiers'})",
     )
 
 
@@ -120,7 +132,7 @@ def redundancy_of(choice: int | str) -> int | None:
 
 def coding_options(options: argparse.Namespace) -> dict[str, Any]:
     """Keyword arguments of ``StreamEncoder`` and ``encode_file`` from :func:`add_coding_arguments`."""
-    chosen: dict[str, Any] = {"mode": "independent"} if options.independent else {}
+    chosen: dict[str, Any] = {} if options.mode is None else {"mode": options.mode}
     if options.packet_ms is not None:
         chosen["packet_ms"] = options.packet_ms
     if options.__dict__.get("key_period") is not None:

@@ -23,7 +23,7 @@ from streamcodec.codec.files.output_file import save_figure
 
 HELP = (
     "send bundled real speech through the whole path; writes sound and a picture",
-    "streamcodec demo --kbps 6 --out demo",
+    "streamcodec demo --kbps 6 --output demo",
 )
 
 
@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     add_rate_arguments(parser)
     parser.add_argument("--input", default=None, help="another sound file in place of the bundled speech")
-    parser.add_argument("--out", type=Path, default=Path("streamcodec-demo"), help="folder for the results")
+    parser.add_argument("--output", type=Path, default=Path("streamcodec-demo"), help="folder for the results")
     parser.add_argument("--loss", type=share, default=0.0, help="share of packets lost on the way (default 0)")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
@@ -54,16 +54,16 @@ def run(options: argparse.Namespace) -> None:
         packet_ms=options.packet_ms,
     )
     heard, figures = through_link(samples, encoder, options)
-    options.out.mkdir(parents=True, exist_ok=True)
+    options.output.mkdir(parents=True, exist_ok=True)
     original = samples.mean(axis=1)
-    write_sound(str(options.out / "original.wav"), original, rate_hz)
-    write_sound(str(options.out / "decoded.wav"), heard, rate_hz)
-    picture = options.out / "comparison.png"
+    write_sound(str(options.output / "original.wav"), original, rate_hz)
+    write_sound(str(options.output / "decoded.wav"), heard, rate_hz)
+    picture = options.output / "comparison.png"
     draw_comparison(original, heard, rate_hz, f"{figures['payload_bps'] / 1000:.1f} kbps", picture)
     if options.json:
         print_json(figures)
         return
-    _print_figures(figures, options.out)
+    _print_figures(figures, options.output)
 
 
 def _print_figures(figures: dict[str, Any], out: Path) -> None:

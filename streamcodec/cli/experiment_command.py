@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from streamcodec.cli.common import need
+from streamcodec.cli.common import need, print_json
 
 HELP = (
     "train small versions of published codecs and compare them in real bits",
-    "streamcodec experiment latent-size --data data --out runs/bench",
+    "streamcodec experiment latent-size --data data --output runs/bench",
 )
 
 
@@ -17,10 +17,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("names", nargs="+", metavar="NAME", help="experiments, or 'all'; a wrong name lists them")
     parser.add_argument("--data", type=Path, required=True, help="folder of sound, with train/ and dev/ or without")
-    parser.add_argument("--out", type=Path, default=Path("streamcodec-experiments"), help="folder for the results")
+    parser.add_argument("--output", type=Path, default=Path("streamcodec-experiments"), help="folder for the results")
     parser.add_argument("--full", action="store_true", help="hours on a GPU instead of minutes on a CPU")
     parser.add_argument("--steps", type=int, default=None, help="training steps of one run (default: the scale's)")
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random (default 1)")
+    parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -33,7 +34,11 @@ def run(options: argparse.Namespace) -> None:
     from streamcodec.research.experiments.runner import run_experiment, scale_named
 
     scale = scale_named("full" if options.full else "default", options.steps)
-    console = Console()
+    console = Console(stderr=options.json)
+    reports: dict[str, str] = {}
     for experiment in select(options.names):
-        folder = run_experiment(experiment, options.data, options.out, scale, options.seed)
+        folder = run_experiment(experiment, options.data, options.output, scale, options.seed)
+        reports[experiment.name] = str(folder / "report.html")
         console.print(f"{experiment.name}: open {folder / 'report.html'}", highlight=False)
+    if options.json:
+        print_json({"reports": reports})

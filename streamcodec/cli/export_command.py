@@ -5,11 +5,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
-from streamcodec.cli.common import need
+from streamcodec.cli.common import need, print_json
 
 HELP = (
     "turn a training checkpoint into a model folder",
-    "streamcodec export runs/mine/checkpoint.pt my-model --measure speech-folder",
+    "streamcodec export runs/mine/checkpoint.pt my-model --data speech-folder",
 )
 
 GAP_QUALITY_STRIDE = 3
@@ -20,7 +20,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a training run")
     parser.add_argument("folder", type=Path, help="model folder to write; its name is the model's name")
     parser.add_argument(
-        "--measure", type=Path, required=True, help="folder of speech to measure the rate of each level on"
+        "--data", type=Path, required=True, help="folder of speech to measure the rate of each level on"
     )
     parser.add_argument(
         "--balance", type=Path, help="folder of other speech to even out the loudness of bands on, level by level"
@@ -29,6 +29,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--average-with", type=Path, nargs="+", default=[], metavar="CHECKPOINT", help="take the mean of the weights"
     )
     parser.add_argument("--int8", action="store_true", help="multiply in 8 bits: nearly half the time per frame")
+    parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
 
 def run(options: argparse.Namespace) -> None:
@@ -40,12 +41,17 @@ def run(options: argparse.Namespace) -> None:
 
     recipe = Recipe(
         checkpoints=(options.checkpoint, *options.average_with),
-        rates=options.measure,
+        rates=options.data,
         int8=options.int8,
         gap_stride=GAP_QUALITY_STRIDE,
         post_filter=PostFilterRecipe(band_gains=options.band_gains),
     )
     model = release(recipe, options.folder)
+    if options.json:
+        rates = {mode: model.kbps_by_quality(mode) for mode in ("independent", "stream")}
+        figures = {"kbps_by_quality": rates, "entropy_gap": model.facts["entropy_gap"]}
+        print_json({"size_bytes": model.size_bytes} | figures)
+        return
     rate = model.kbps_by_quality("independent")
     size = f"{model.size_bytes / 1e6:.2f} MB"
     print(f"{options.folder}: {size}, {rate[0]:.2f} to {rate[-1]:.2f} kbps in {len(rate)} levels")

@@ -8,7 +8,7 @@ from streamcodec.cli.common import input_file, output_file, print_json, progress
 
 HELP = (
     "undo some of what a lossy codec did to a sound, by a trained restorer",
-    "streamcodec restore heard.mp3 restored.wav --model runs/bench/restoration/all",
+    "streamcodec restore heard.mp3 restored.wav --restorer runs/bench/restoration/all",
 )
 
 
@@ -17,7 +17,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="sound file (.wav, .flac, .ogg, .mp3), or - for standard input")
     parser.add_argument("output", help="sound file (.wav, .flac, .ogg), or - for WAV on standard output")
     parser.add_argument(
-        "--model", required=True, metavar="FOLDER", help="restorer, as 'streamcodec experiment restoration' writes it"
+        "--restorer", required=True, metavar="FOLDER", help="as 'streamcodec experiment restoration' writes it"
     )
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
@@ -26,7 +26,7 @@ def run(options: argparse.Namespace) -> None:
     """Restore, then say what came out."""
     from streamcodec.research.restoration import Restorer, restore_file
 
-    restorer = Restorer(options.model)
+    restorer = Restorer(options.restorer)
     source = input_file(options.input)
     with output_file(options.output, options.input) as target, progress_bar("restoring") as progress:
         samples = restore_file(source, target, restorer, progress)

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamcodec.cli.common import need, positive, share
+from streamcodec.cli.common import need, positive, print_json, share
 from streamcodec.errors import StreamcodecError
 
 if TYPE_CHECKING:
@@ -14,14 +14,14 @@ if TYPE_CHECKING:
 
 HELP = (
     "train the neural tier on folders of sound",
-    "streamcodec train --data recordings --out runs/mine --minutes 60",
+    "streamcodec train --data recordings --output runs/mine --minutes 60",
 )
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of .wav, .flac or .ogg files")
-    parser.add_argument("--out", type=Path, required=True, help="run folder; a run that stands there is resumed")
+    parser.add_argument("--output", type=Path, required=True, help="run folder; a run that stands there is resumed")
     parser.add_argument("--minutes", type=positive, default=60.0, help="training time in all (default 60)")
     parser.add_argument("--steps", type=int, default=None, help="steps at most (default: no bound)")
     parser.add_argument("--batch", type=int, default=8, help="segments per step and process (default 8)")
@@ -80,6 +80,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random (default 1)")
     parser.add_argument("--cache", type=Path, default=None, help="folder of decoded sound (default: OUT/cache)")
+    parser.add_argument("--json", action="store_true", help="print figures as JSON")
     parser.add_argument(
         "--benchmark", action="store_true", help="only print seconds of sound per second of every option here"
     )
@@ -103,7 +104,7 @@ def run(options: argparse.Namespace) -> None:
     torch.set_flush_denormal(True)
     asked = CodecRunOptions(
         data=options.data,
-        folder=options.out,
+        folder=options.output,
         cache=options.cache,
         batch_segments=options.batch,
         learning_rate=options.learning_rate,
@@ -148,17 +149,20 @@ def _train(started: CodecRun, options: argparse.Namespace) -> None:
                 completed=float(str(row["progress"])),
                 description=f"step {row['step']} {found} {row['audio_s_per_s']} s/s",
             )
-            draw_curves(options.out)
+            draw_curves(options.output)
 
         loop.run(RunLimits(options.minutes, options.steps), report)
     if first:
-        draw_curves(options.out)
+        draw_curves(options.output)
         with loop.averaged():
-            draw_samples(started.codec_task, options.out / "samples.png")
-        print(
-            f"{options.out}: {loop.step} steps in {loop.minutes_done:.1f} minutes; checkpoint.pt, log.jsonl, "
-            "curves.png and samples.png are there"
-        )
+            draw_samples(started.codec_task, options.output / "samples.png")
+        if options.json:
+            print_json({"steps": loop.step, "minutes": round(loop.minutes_done, 3)})
+        else:
+            print(
+                f"{options.output}: {loop.step} steps in {loop.minutes_done:.1f} minutes; checkpoint.pt, log.jsonl, "
+                "curves.png and samples.png are there"
+            )
         if options.keep is not None:
             _keep(options)
     started.distributed.leave()
@@ -173,8 +177,9 @@ def _keep(options: argparse.Namespace) -> None:
     base = DEFAULT_MODEL if begun is None or Path(begun).is_file() else begun
     if options.continue_from is not None:
         base = read_kept_state(options.continue_from).base
-    size = keep_state(options.out / CHECKPOINT, base, options.keep)
-    print(f"{options.keep}: kept state, {size / 1e6:.1f} MB; --continue-from {options.keep} goes on from it")
+    size = keep_state(options.output / CHECKPOINT, base, options.keep)
+    if not options.json:
+        print(f"{options.keep}: kept state, {size / 1e6:.1f} MB; --continue-from {options.keep} goes on from it")
 
 
 def _benchmark(asked: CodecRunOptions) -> None:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
 from rich.table import Table
 
 from streamcodec.codec.files.output_file import write_whole
@@ -176,16 +177,27 @@ class Report:
             table.add_row(found.first[0], *rates, *(format_interval(found.scores[n], n, sign="+") for n in names))
         return table
 
-    def table(self, kind: str) -> Table:
-        """Table for a terminal: one line per system and rate, mean and half interval per metric."""
+    def tables(self, kind: str, width: int) -> list[Table]:
+        """:meth:`table`, the metrics spread over as many as it takes to fit so many columns of text."""
+        console = Console(width=10_000)
+        names = [name for name in self.metrics if kind in METRICS[name].kinds]
+        groups: list[list[str]] = [[]]
+        for name in names:
+            if groups[-1] and console.measure(self.table(kind, [*groups[-1], name])).maximum > width:
+                groups.append([])
+            groups[-1].append(name)
+        return [self.table(kind, group) for group in groups]
+
+    def table(self, kind: str, metrics: Sequence[str] | None = None) -> Table:
+        """Table for a terminal: one line per system and rate, mean and half interval per metric (by default all)."""
         summaries = self.summaries(kind)
         clips = max((summary.clips for summary in summaries), default=0)
         table = Table(title=f"{kind}: {clips} clips, mean ± 95 % interval", title_justify="left")
-        table.add_column("system", no_wrap=True)
+        table.add_column("system", overflow="fold")
         table.add_column("nominal", justify="right")
         table.add_column("kbps", justify="right")
         table.add_column("wire kbps", justify="right")
-        names = [name for name in self.metrics if kind in METRICS[name].kinds]
+        names = [name for name in metrics or self.metrics if kind in METRICS[name].kinds]
         for name in names:
             metric = METRICS[name]
             table.add_column(f"{metric.title} {ARROWS[metric.better]}", justify="right", no_wrap=True)

@@ -141,7 +141,7 @@ def start_run(options: CodecRunOptions) -> CodecRun:
     fresh = options.start_from is None and options.continue_from is None and not standing.is_file()
     if fresh and (options.adversarial_from == 0.0 or options.decoder_only):
         raise TrainingError(
-            "this stage wants trained weights: give --start-from a checkpoint or a model (speech-24k), --out a "
+            "this stage wants trained weights: give --start-from a checkpoint or a model (speech-24k), --output a "
             "folder that holds a run, or --adversarial the progress to begin at, 0.7 for example"
         )
     device = choose_device(options.device)

@@ -280,7 +280,7 @@ class TrainingLoop:
 
     def _restore(self, stored: Checkpoint) -> None:
         if stored["identity"] != dict(self.task.identity):
-            raise TrainingError(f"{self.folder} holds a run of another model configuration; choose another --out")
+            raise TrainingError(f"{self.folder} holds a run of another model configuration; choose another --output")
         for name, optimiser_state in self.optimiser_states.items():
             if name in stored["players"]:
                 optimiser_state.load_state(stored["players"][name])

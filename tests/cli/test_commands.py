@@ -149,14 +149,14 @@ def test_exact_tiers_round_trip_with_and_without_loss(
     assert np.array_equal(heard, sound) if tier == "lossless" else np.corrcoef(heard, sound)[0, 1] > 0.99
     lossy = run_json(capsys, "roundtrip", str(source), str(out), "--tier", tier, "--loss", "0.05", "--json")
     assert int(str(lossy["concealed"])) > int(str(lossy["lost"])) > 0
-    arguments = ("--tier", tier, "--loss", "0.05", "--independent", "--json")
+    arguments = ("--tier", tier, "--loss", "0.05", "--mode", "independent", "--json")
     alone = run_json(capsys, "roundtrip", str(source), str(out), *arguments)
     assert alone["concealed"] == alone["lost"] == lossy["lost"]
     assert soundfile.info(out).frames == len(sound)
 
 
 def test_demo_draws_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--out", str(tmp_path)]) == 0
+    assert main(["demo", "--output", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
     assert "algorithmic delay 25 ms" in printed
     assert "p99" in printed
@@ -193,8 +193,8 @@ def test_models_lists_what_is_in_the_box(capsys: pytest.CaptureFixture[str]) -> 
         (["encode", "SPEECH", "a.sc", "--tier", "lossless", "--kbps", "6"], "does not apply"),
         (["encode", "SPEECH", "a.sc", "--tier", "near-lossless", "--ratio", "100000"], "4 to 6000 kbps"),
         (["transcode", "nowhere.wav", "a.flac"], "no file nowhere.wav"),
-        (["train", "--data", "nowhere", "--out", "x"], "no folder nowhere"),
-        (["eval", "nowhere"], "no folder nowhere"),
+        (["train", "--data", "nowhere", "--output", "x"], "no folder nowhere"),
+        (["eval", "--data", "nowhere"], "no folder nowhere"),
     ],
 )
 def test_bad_input_is_one_clear_line_and_exit_code_two(

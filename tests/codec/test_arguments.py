@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +18,7 @@ from streamcodec import (
     FileFormatError,
     ModelError,
     PacketError,
+    StreamcodecWarning,
     StreamDecoder,
     StreamEncoder,
     decode_array,
@@ -140,3 +142,12 @@ def test_decoded_sound_stays_within_full_scale_at_every_rate(rate_hz: int, speec
     decoder = StreamDecoder(rate_hz)
     peak = max(float(np.abs(decoder.push(timed.packet)).max()) for timed in encoded.packets)
     assert 0.9 < peak <= 1.0
+
+
+@pytest.mark.parametrize(("options", "least"), [({}, 2_013), ({"mode": "stream", "packet_ms": 60}, 1_422)])
+def test_a_rate_that_cannot_be_met_is_told(options: dict[str, Any], least: int) -> None:
+    with pytest.warns(StreamcodecWarning, match=f"1000 bits per second .* speech takes about {least} at"):
+        StreamEncoder(RATE_HZ, 1_000, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        StreamEncoder(RATE_HZ, least, **options)

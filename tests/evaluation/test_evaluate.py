@@ -22,8 +22,10 @@ from streamcodec.errors import ModelError, StreamcodecError
 from streamcodec.evaluation import ArrayCodec, Coded, EvaluationError, Report, System, evaluate, read_clips
 from streamcodec.evaluation.errors import UnknownNameError
 from streamcodec.evaluation.libopus import find_library
+from streamcodec.evaluation.metrics import METRICS
 from streamcodec.evaluation.own import streamcodec_systems
 from streamcodec.evaluation.plot import plot_rate_quality
+from streamcodec.evaluation.report import ARROWS, Row
 from streamcodec.models.shipped import model_names
 
 CHEAP = ["si_sdr", "mel16", "mel24", "lsd16", "stoi"]
@@ -269,3 +271,38 @@ def test_the_bench_says_what_the_clips_themselves_score(sound_folder: Path) -> N
 
 def bench_systems(rates_kbps: Any) -> list[System]:
     return [System("rounding", Rounding(), tuple(rates_kbps))]
+
+
+def test_tables_fit_eighty_columns_without_losing_a_figure() -> None:
+    names = list(METRICS)
+    scores = dict.fromkeys(names, 1.2345)
+    rows = [
+        Row("streamcodec independent", kbps, f"{k}.wav", "speech", 2.0, 1_500, 100, 9_000, scores)
+        for kbps in (3.0, 6.0)
+        for k in range(3)
+    ]
+    report = Report(rows, names, {"streamcodec independent": ""})
+    shown = [name for name in names if "speech" in METRICS[name].kinds]
+    console = Console(width=80, record=True, file=io.StringIO())
+    for table in report.tables("speech", 80):
+        console.print(table)
+    text = console.export_text()
+    assert max(map(len, text.splitlines())) <= 80
+    for name in shown:
+        assert f"{METRICS[name].title} {ARROWS[METRICS[name].better]}" in text
+    assert text.count("±") >= 2 * len(shown)
+
+
+def test_a_clip_that_cannot_be_read_is_left_out_and_named(tmp_path: Path) -> None:
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", 0.1 * np.sin(0.1 * np.arange(24_000)), 24_000)
+    (tmp_path / "bad.flac").write_bytes(b"fLaC" + bytes(200))
+    (tmp_path / "._a.wav").write_bytes(bytes(100))
+    clips = read_clips(tmp_path)
+    assert [clip.name for clip in clips] == ["a.wav", "b.wav", "bad.flac"]
+    report = evaluate(clips, [System("rounds", Rounding(), (8.0,))], ["si_sdr"])
+    assert [row.clip for row in report.rows] == ["a.wav", "b.wav"]
+    assert len(report.unreadable) == 1
+    assert "bad.flac" in report.unreadable[0]
+    with pytest.raises(EvaluationError, match="Cannot read"):
+        evaluate(clips[2:], [System("rounds", Rounding(), (8.0,))], ["si_sdr"])

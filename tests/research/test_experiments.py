@@ -233,7 +233,7 @@ def test_wrong_data_is_one_sentence(tmp_path: Path, make: str, capsys: pytest.Ca
     with pytest.raises(MaterialError) as caught:
         Material.from_folder(folder, 3, 3)
     assert "\n" not in str(caught.value)
-    code = main(["experiment", "loss", "--data", str(folder), "--out", str(tmp_path / "out")])
+    code = main(["experiment", "loss", "--data", str(folder), "--output", str(tmp_path / "out")])
     assert code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
 

@@ -180,7 +180,7 @@ class SoundReader:
         Errors: AudioFormatError where the file is damaged.
         """
         kind: Any = np.int32 if self._integers else np.float32
-        total = 0
+        total, peak = 0, 0.0
         while True:
             block = np.empty((self.sample_rate_hz, self.channels), kind)
             try:
@@ -196,8 +196,17 @@ class SoundReader:
                 break
             total += count
             block = block[:count]
+            if not self._integers:
+                peak = max(peak, float(np.nanmax(np.abs(block), initial=0.0)))
             yield block >> (32 - self.bits_per_sample) if self._integers else block
         self._say_what_is_missing(total / self.sample_rate_hz)
+        if peak > CLIPPED_PEAK:
+            warnings.warn(
+                f"{self.name} reaches {peak:.3g} times full scale: the near-lossless tier keeps up to 8 times, for "
+                "'decode --float'; everything else clips it, so lower the sound first",
+                StreamcodecWarning,
+                stacklevel=2,
+            )
 
     def _say_what_is_missing(self, found_s: float) -> None:
         promised_s = max(self._promised_s or 0.0, self.samples / self.sample_rate_hz)

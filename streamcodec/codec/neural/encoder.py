@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import warnings
 from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -30,11 +31,14 @@ from streamcodec.codec.neural.resample import BlockResampler
 from streamcodec.codec.neural.voicing import VoicingDetector
 from streamcodec.codec.options import NeuralOptions, PacketMode, Samples
 from streamcodec.codec.packet import PacketFlags
+from streamcodec.errors import StreamcodecWarning
 from streamcodec.runtime.step import StepRow
 
 Float32Array = NDArray[np.float32]
 DEFAULT_BITRATE_BPS = 6_000
 FRAMES_PER_SECOND = 50
+MET_SHARE = 0.9
+"""A rate is met where the coarsest quality takes at most a tenth more."""
 RECENT_PACKETS = 9
 """How many packets back :meth:`NeuralEncoder.encode_redundant` reaches."""
 ENDING_BITS = 4.0
@@ -84,6 +88,17 @@ class NeuralEncoderState:
     frames: int
 
 
+def _say_what_cannot_be_met(bitrate_bps: float, least_bps: float) -> None:
+    """Warn of a bitrate below what speech takes at the coarsest quality."""
+    if bitrate_bps < MET_SHARE * least_bps:
+        warnings.warn(
+            f"{bitrate_bps:g} bits per second were asked for; speech takes about {least_bps:.0f} at the least with "
+            "these packets: longer ones (packet_ms), or mode='stream', take less",
+            StreamcodecWarning,
+            stacklevel=5,
+        )
+
+
 class NeuralEncoder:
     """See :class:`~streamcodec.codec.registry.TierEncoder`; blocks are mono float32, 20 ms a frame.
 
@@ -114,6 +129,9 @@ class NeuralEncoder:
         self._rate_hz = rate_hz
         self._since_key = 0
         self._allot(options.frames)
+        _say_what_cannot_be_met(
+            self._bitrate_bps, 1_000.0 * runtime.model.kbps_of_packets(self._mode, options.frames)[0]
+        )
         self._coder = PacketCoder(runtime)
         self._independent = LatentContext(config.latents)
         self.reset()

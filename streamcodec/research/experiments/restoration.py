@@ -56,7 +56,7 @@ def run(context: Context) -> Results:
     pictures.insert(0, draw_curves({"causal restorer": curve}, context.folder / "training.png"))
     delay_ms = 1000.0 * live.delay_samples / live.sample_rate_hz
     notes = [
-        f"The restorer written to {folder.name}/ is for 'streamcodec restore --model' and for "
+        f"The restorer written to {folder.name}/ is for 'streamcodec restore --restorer' and for "
         f"StreamDecoder(restorer=...), where it adds {delay_ms:g} ms of delay.",
         "Where training files hold nothing above 12 kHz, the four ways learn to repair what MP3 did below, no more.",
     ]

@@ -70,7 +70,7 @@ def _keep_config(path: Path, config: dict[str, Any]) -> None:
     """Write the settings, or see that they are those of the run that stands there."""
     text = json.dumps(config, indent=1) + "\n"
     if path.is_file() and path.read_text(encoding="utf-8") != text:
-        raise StreamcodecError(f"{path.parent} holds a run of other settings or data; choose another --out")
+        raise StreamcodecError(f"{path.parent} holds a run of other settings or data; choose another --output")
     path.write_text(text, encoding="utf-8")
 
 
