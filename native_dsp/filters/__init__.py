@@ -1,4 +1,4 @@
-"""Mixdown and low cut before coding, predictors, voicing; noise, pitch filter and spectral-envelope post-filter after it.
+"""Mixdown and low cut before coding, predictors, voicing; noise, pitch filter, envelope post-filter after it.
 
 May import numpy, numba and ``native_dsp`` only.
 """
