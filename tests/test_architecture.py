@@ -90,7 +90,7 @@ def test_rooms_within_rooms_know_only_what_they_stand_on(room: str) -> None:
 
 
 def test_kernels_live_in_rooms() -> None:
-    for path in ROOT.glob("native_dsp/*.py"):
+    for path in set(ROOT.glob("native_dsp/*.py")) - {ROOT / "native_dsp/kernel_arguments.py"}:
         for node in ast.walk(ast.parse(path.read_text())):
             if isinstance(node, ast.FunctionDef):
                 names = {getattr(mark, "id", None) for mark in node.decorator_list}

@@ -227,9 +227,13 @@ def test_two_passphrases_are_told_at_both_ends(tmp_path: Path, speech_file: Path
     assert relay.stdout is not None
     try:
         common = ("r", "--server", relay.stdout.readline().strip(), "--json", "--relay-only", "--seconds", "2")
-        speaking = start("send", *common, "--key-file", str(tmp_path / "one"), "--input", str(speech_file))
+        speaking = start(
+            "call", *common, "--speak-only", "--key-file", str(tmp_path / "one"), "--input", str(speech_file)
+        )
         heard = tmp_path / "heard.wav"
-        listening = start("listen", *common, "--key-file", str(tmp_path / "two"), "--output", str(heard))
+        listening = start(
+            "call", *common, "--listen-only", "--key-file", str(tmp_path / "two"), "--output", str(heard)
+        )
         for process in (speaking, listening):
             assert process.stderr is not None
             while not (line := process.stderr.readline()).startswith("in room"):
@@ -257,7 +261,7 @@ def test_sound_from_a_pipe_is_sent(speech_file: Path) -> None:
     try:
         url = relay.stdout.readline().strip()
         done = subprocess.run(
-            [*COMMAND, "send", "r", "--server", url, "--input", "-", "--wait", "0.2"],
+            [*COMMAND, "call", "r", "--speak-only", "--server", url, "--input", "-", "--wait", "0.2"],
             input=wav(sound[: 2 * rate_hz], rate_hz=rate_hz),
             capture_output=True,
             timeout=60,
@@ -336,7 +340,7 @@ def test_a_dead_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPa
     "url", ["ws://127.0.0.1:port", "ws://127.0.0.1:99999", "ws://[::1", "ws://", "http://x", "x"]
 )
 def test_addresses_that_are_none_are_refused(url: str, capsys: pytest.CaptureFixture[str], speech_file: Path) -> None:
-    assert main(["send", "room", "--server", url, "--input", str(speech_file)]) == 2
+    assert main(["call", "room", "--speak-only", "--server", url, "--input", str(speech_file)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "ws://HOST:PORT" in line
 
