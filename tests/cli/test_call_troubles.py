@@ -185,14 +185,14 @@ def stay_with(peers: dict[str, Any], *, hears: bool = True) -> tuple[CallRunner,
     return CallRunner(NoCall(), plan, None, None, said), said  # type: ignore[arg-type]
 
 
-def peer(*troubles: Trouble, received: int = 0) -> Any:
+def peer(*troubles: Trouble, received: int = 0, path: str = "relay") -> Any:
     from streamcodec.net.call import PeerStats
     from streamcodec.net.jitter_buffer import JitterStats
     from streamcodec.net.playout import PlayoutStats
     from streamcodec.net.session import ReceiverStats
 
     stream = ReceiverStats(JitterStats(received=received), PlayoutStats(), 0, 0, False)
-    return PeerStats("Bob", "relay", None, stream, troubles=troubles)
+    return PeerStats("Bob", path, None, stream, troubles=troubles)
 
 
 def test_each_trouble_is_said_once_when_it_begins_and_when_it_is_over() -> None:
@@ -206,6 +206,24 @@ def test_each_trouble_is_said_once_when_it_begins_and_when_it_is_over() -> None:
     peers["b"] = peer()
     runner._look()
     assert said.lines[3:] == ["Bob is no longer muted", "Bob can be heard now"]
+
+
+@pytest.mark.parametrize(
+    ("looks", "path"),
+    [
+        ([("relay", 2), ("direct", 5), ("direct", 9), ("relay", 11), ("relay", 11), ("none", 11)], "direct"),
+        ([("direct", 5), ("relay", 6), ("relay", 9)], "relay"),
+        ([("relay", 5), ("direct", 5), ("none", 5)], "direct"),
+        ([("relay", 5), ("none", 5)], "relay"),
+    ],
+)
+def test_the_path_told_at_the_end_is_the_one_that_packets_came_over(looks: list[tuple[str, int]], path: str) -> None:
+    peers: dict[str, Any] = {}
+    runner, _ = stay_with(peers)
+    for way, received in looks:
+        peers["b"] = peer(received=received, path=way)
+        runner._look()
+    assert runner._paths == {"b": path}
 
 
 def test_silence_from_beginning_to_end_is_no_success_where_the_cause_is_known() -> None:
