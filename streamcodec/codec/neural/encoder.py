@@ -115,6 +115,7 @@ class NeuralEncoder:
     def __init__(self, options: NeuralOptions, runtime: NeuralModel, row: StepRow | None = None) -> None:
         rate_hz, config = check_sample_rate(options.sample_rate_hz), runtime.model.config
         self._runtime = runtime
+        self._stages = runtime.stages
         self._mode: PacketMode = options.mode or "independent"
         self._constrained = options.constrained
         self._dtx = options.dtx
@@ -259,7 +260,7 @@ class NeuralEncoder:
     def _take_in(self, block: Samples) -> None:
         for k in range(self._frames):
             self.prepare(k, block)
-            self._stream.step()
+            self._stages.step(self._stream)
             self.collect(k)
 
     def prepare(self, k: int, block: Samples) -> None:
@@ -267,7 +268,7 @@ class NeuralEncoder:
 
         Shape: ``[block_samples]``.
         """
-        frame = self._resampler.process(block.reshape(self._frames, -1)[k])
+        frame = self._stages.resample(self._resampler, block.reshape(self._frames, -1)[k])
         self._sound[k] = frame
         cut_lows(self._low_cut, self._sound[k])
         self._voiced[k] = self._voicing.take(self._sound[k])
