@@ -116,7 +116,7 @@ def test_coded_rate_matches_the_cross_entropy(trained: Path, tmp_path: Path) -> 
     latents = latents_of(runtime, [sound])
     assert latents[0].shape == (packets, TINY.latents)
     gaps = entropy_gaps(codec, runtime, latents, [1, 2])
-    assert [(gap["level"], gap["mode"]) for gap in gaps] == [(lv, mode) for lv in (1, 2) for mode in MODES]
+    assert [(gap["quality_index"], gap["mode"]) for gap in gaps] == [(lv, mode) for lv in (1, 2) for mode in MODES]
     for gap in gaps:
         real, tables, coded = (float(gap[name]) for name in ("cross_entropy_kbps", "tables_kbps", "bytes_kbps"))
         assert abs(tables / real - 1) < 0.02, gap

@@ -84,7 +84,7 @@ class LatentContext:
         self.frames = 0
 
     def forget(self) -> None:
-        """What comes leans on nothing: a key packet."""
+        """What comes is predicted from nothing: a key packet."""
         self.values.fill(0)
         self.frames = 0
 
