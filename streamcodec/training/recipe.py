@@ -26,7 +26,7 @@ DataRow = tuple[str, str, str, float]
 
 def _path(value: Any, base: Path) -> Path:
     if not isinstance(value, str) or not (base / value).exists():
-        raise ValueError("must be the path of something that is there")
+        raise ValueError(f"must be the path of something that is there, not {value!r}")
     return base / value
 
 

@@ -1,4 +1,4 @@
-"""From latents to payloads: the frames of a packet quantised and range coded at one quality index."""
+"""Where a packet's bits are made: its frames' latents quantised and range coded at one quality index."""
 
 from __future__ import annotations
 
