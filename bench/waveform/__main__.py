@@ -3,7 +3,7 @@
 Example::
 
     python -m bench.waveform dev --every 4
-    python -m bench.waveform dev --json bench/results/exact_dev.json
+    python -m bench.waveform dev --json bench/results/waveform_dev.json
 """
 
 from __future__ import annotations
