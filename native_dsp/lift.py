@@ -29,8 +29,8 @@ HYSTERESIS_DB = 1.5
 """How far below the least the level must be."""
 FALL_DB_PER_S = 12.0
 """How fast the level followed falls, in voiced sound; it rises at once and stays in pauses."""
-VOICED = 0.5
-"""Voiced share from which a frame tells how loud a voice is."""
+VOICED = 0.6
+"""Pitch correlation from which a frame tells how loud a voice is."""
 UNVOICED_DB = 10.0
 """A click or a hiss may be so much louder than the voice."""
 NOTHING_DBFS = -105.0
@@ -60,9 +60,9 @@ def make_lift() -> LiftState:
 
 @kernel
 def raise_frame(
-    state: LiftState, dbfs: float, voiced: float, frame_s: float, may_change: bool, samples: Float32Array
+    state: LiftState, dbfs: float, correlation: float, frame_s: float, may_change: bool, samples: Float32Array
 ) -> int:
-    """Raise a frame of ``dbfs`` and of a voiced share, in place; returns the shift that it ends with.
+    """Raise a frame of ``dbfs`` and a pitch correlation, in place; returns the shift that it ends with.
 
     The shift changes, along a line through the first half of the frame, only where ``may_change`` says that a packet
     begins: it goes with the packet.
@@ -70,7 +70,7 @@ def raise_frame(
     Shape: ``[frame]``, even.
     """
     track = state.track
-    track[LEVEL] = followed(track[LEVEL], dbfs, voiced, frame_s)
+    track[LEVEL] = followed(track[LEVEL], dbfs, correlation, frame_s)
     before = now = int(track[SHIFT])
     if may_change and track[LEVEL] != NOT_HEARD:
         now = next_shift(track[LEVEL], before)
@@ -86,13 +86,13 @@ def factor(shift: int) -> float:
 
 
 @kernel
-def followed(level_dbfs: float, dbfs: float, voiced: float, frame_s: float) -> float:
-    """The loudest of late after a frame of ``dbfs`` and of a voiced share."""
+def followed(level_dbfs: float, dbfs: float, correlation: float, frame_s: float) -> float:
+    """The loudest of late after a frame of ``dbfs`` and a pitch correlation."""
     if dbfs < NOTHING_DBFS:
         return level_dbfs
     if level_dbfs == NOT_HEARD:
         return dbfs
-    if voiced < VOICED:
+    if correlation < VOICED:
         return max(level_dbfs, dbfs - UNVOICED_DB)
     return max(level_dbfs - FALL_DB_PER_S * frame_s, dbfs)
 

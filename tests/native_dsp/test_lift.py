@@ -12,9 +12,9 @@ FRAME, FRAME_S = 480, 0.02
 Float32Array = NDArray[np.float32]
 
 
-def shifts(levels_dbfs: list[float], voiced: float = 1.0) -> list[int]:
+def shifts(levels_dbfs: list[float], correlation: float = 1.0) -> list[int]:
     state = make_lift()
-    return [raise_frame(state, dbfs, voiced, FRAME_S, True, np.zeros(FRAME, np.float32)) for dbfs in levels_dbfs]
+    return [raise_frame(state, dbfs, correlation, FRAME_S, True, np.zeros(FRAME, np.float32)) for dbfs in levels_dbfs]
 
 
 def test_sound_of_usual_levels_passes_to_the_last_bit() -> None:

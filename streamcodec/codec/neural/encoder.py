@@ -284,7 +284,7 @@ class NeuralEncoder:
         self._voiced[k] = self._voicing.take(self._sound[k])
         self._raised[:] = self._sound[k]
         self._shift = raise_frame(
-            self._lift, self._voicing.dbfs, self._voiced[k], 1.0 / FRAMES_PER_SECOND, k == 0, self._raised
+            self._lift, self._voicing.dbfs, self._voicing.correlation, 1.0 / FRAMES_PER_SECOND, k == 0, self._raised
         )
         self._analysis.prepare(self._raised)
 
