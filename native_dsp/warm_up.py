@@ -13,7 +13,16 @@ from typing import Any
 import numpy as np
 
 from native_dsp.coding import adaptive_bits, range_coder
-from native_dsp.filters import envelope_filter, envelope_network, low_cut, mixdown, pitch_filter, post_filter, voicing
+from native_dsp.filters import (
+    envelope_filter,
+    envelope_network,
+    lift,
+    low_cut,
+    mixdown,
+    pitch_filter,
+    post_filter,
+    voicing,
+)
 from native_dsp.transforms import companding, fft, polyphase, stft
 from native_dsp.transforms.windows import hann_periodic
 
@@ -49,6 +58,11 @@ def warm_up(fft_samples: Iterable[int] = (512,)) -> None:
 def _warm_up_front_end() -> None:
     samples = np.zeros(8 * low_cut.STEP, np.float32)
     low_cut.cut_lows(low_cut.make_low_cut(24_000), samples)
+    lift.raise_frame(lift.make_lift(), -60.0, 1.0, 0.02, True, samples)
+    lift.factor(1)
+    lift.followed(-60.0, -60.0, 1.0, 0.02)
+    lift.next_shift(-60.0, 0)
+    lift.scale_along(samples, 1.0, 1.0, 0, True)
     mixdown.mix_down(mixdown.make_mixdown(24_000), np.zeros((samples.size, 2), np.float32), samples)
 
 
@@ -107,9 +121,11 @@ def _warm_up_coders() -> None:
     range_coder.encoded_length_256(state)
     range_coder.log2_256(1)
     length = range_coder.encoder_finish(state, buffer)
+    range_coder.encoder_finish_marked(state, buffer, 1, 3)
     range_coder.decoder_init(state, buffer, length)
     range_coder.decode_update(state, buffer, range_coder.decode_target(state, 2), 1, 2)
     range_coder.decode_bits(state, buffer, 3)
     range_coder.decode_bit(state, buffer, 1 << 15)
     range_coder.decode_symbol(state, buffer, cdf, 16)
+    range_coder.decode_mark(state, buffer, 3)
     adaptive_bits.decode_adaptive_bit(state, buffer, adaptive_bits.make_models(1), 0)

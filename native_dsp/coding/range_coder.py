@@ -158,6 +158,62 @@ def encoder_finish(state: Int64Array, buffer: ByteArray) -> int:
 
 
 @integer_kernel
+def _spare(low: int, width: int, mark: int, bits: int) -> int:
+    """Distance from ``low`` of the value in ``[low, low + width)`` that says ``mark``, 1 to ``2**bits - 1``.
+
+    Values of as few bytes as hold all marks beside the one that :func:`encoder_finish` writes, which says nothing.
+    """
+    first = -low & (BOTTOM - 1)
+    plain = TOP - low if low > 0 and low + width > TOP else first
+    unit = BOTTOM
+    if (width - 1 - first) // unit < (1 << bits) - 1:
+        unit = BOTTOM >> 8
+        first = -low & (unit - 1)
+    k = mark - 1
+    if first + k * unit >= plain:
+        k += 1
+    return first + k * unit
+
+
+@integer_kernel
+def encoder_finish_marked(state: Int64Array, buffer: ByteArray, mark: int, bits: int) -> int:
+    """:func:`encoder_finish` with a number of ``bits`` (at most 7) more, at about that price; for 0 the same bytes.
+
+    Of the values that end the code all but one are never written: they say the numbers from 1 on. A decoder that asks
+    for no number decodes the same symbols.
+    """
+    if mark <= 0 or mark >= 1 << bits:
+        return encoder_finish(state, buffer)
+    state[LOW] += _spare(state[LOW], state[RANGE], mark, bits)
+    _carry(state, buffer)
+    _shift_out(state, buffer)
+    _shift_out(state, buffer)
+    if state[FAULT]:
+        return -1
+    length: int = state[POSITION]
+    while length > 0 and buffer[length - 1] == 0:
+        length -= 1
+    return length
+
+
+@integer_kernel
+def decode_mark(state: Int64Array, buffer: ByteArray, bits: int) -> int:
+    """The number that :func:`encoder_finish_marked` has added, after all symbols are decoded; 0 for none."""
+    window = 0
+    for k in range(LOW_BITS // 8):
+        i = state[POSITION] - LOW_BITS // 8 + k
+        byte = np.int64(0)
+        if 0 <= i < state[LENGTH] and i < len(buffer):
+            byte = np.int64(buffer[i])
+        window = (window << 8) | byte
+    low = (window - state[LOW]) & (TOP - 1)
+    for mark in range(1, 1 << bits):
+        if state[LOW] == _spare(low, state[RANGE], mark, bits):
+            return mark
+    return 0
+
+
+@integer_kernel
 def log2_256(value: int) -> int:
     """``256 log2(value)`` rounded down (or one less) for 1 <= ``value`` < 2^62, in integers."""
     bits = 0

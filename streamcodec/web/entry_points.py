@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numba.core import types
 
+from native_dsp.filters.lift import factor, raise_frame
 from native_dsp.filters.low_cut import cut_lows
 from native_dsp.filters.post_filter import ALREADY_SCALED
 from native_dsp.filters.voicing import voicing
@@ -33,7 +34,7 @@ from streamcodec.codec.neural.rate_control import (
     reservoir_after,
     voiced_quality_offset,
 )
-from streamcodec.codec.neural.synthesis import render_packet
+from streamcodec.codec.neural.synthesis import GAP, NOW, render_packet
 from streamcodec.codec.neural.voicing import voiced_share
 from streamcodec.codec.packet import SEQUENCE_MODULUS, PacketFlags
 from streamcodec.web.cross_compile import Exports
@@ -120,7 +121,7 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             control.context_frames[0] = 0
         elif timestamp != control.expected_timestamp[0]:
             return 0
-        entropy.read_indices(
+        control.shift[0] = entropy.read_indices(
             s.constants.tables,
             np.int64(quality_index),
             control.context_frames[0],
@@ -157,6 +158,8 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             for k in range(len(s.latents)):
                 s.latents[k] = np.float32(indices[k]) * steps[k]
             s.network_quality_index[0] = quality_index
+            s.raised[NOW] = factor(control.shift[0])
+            s.raised[GAP] = control.lost_in_a_row[0] > 0
             control.last_quality_index[0] = quality_index
             control.lost_in_a_row[0] = 0
             control.in_silence[0] = silence
@@ -177,6 +180,7 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             control.in_silence[0] != 0,
             gains_row,
             control.last_quality_index[0],
+            s.raised,
             s.out,
         )
         return 0
@@ -235,6 +239,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         dbfs = mean_square_dbfs(power / len(s.block))
         control.peak_dbfs[0], share = voiced_share(correlation, dbfs, control.peak_dbfs[0], FRAMES_PER_SECOND)
         control.voiced[0] += share
+        control.shift[0] = raise_frame(s.lift, dbfs, correlation, 1.0 / FRAMES_PER_SECOND, frame == 0, s.block)
         analyse_companded(s.stft, s.block, s.real, s.imaginary, s.companded)
         networks.step_encoder(s.network, s.rows)
         for k in range(len(s.latents)):
@@ -272,6 +277,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             s.indices,
             coding.coder,
             coding.payload,
+            control.shift[0],
         )
         length = max(length, 0)
         control.context_frames[0] = min(control.context_frames[0] + frames, CONTEXT_FRAMES)

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.coding import range_coder
+from native_dsp.filters.lift import make_lift
 from native_dsp.filters.low_cut import make_low_cut
 from native_dsp.filters.noise import COSINES, SINES
 from native_dsp.filters.post_filter import PostFilterParameters
@@ -22,7 +23,7 @@ from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.encoder import DEFAULT_BITRATE_BPS
 from streamcodec.codec.neural.model import NeuralModel
 from streamcodec.codec.neural.rate_control import CREDIT_S, PRIOR_S
-from streamcodec.codec.neural.synthesis import make_background
+from streamcodec.codec.neural.synthesis import make_background, not_raised
 from streamcodec.codec.neural.voicing import START_DBFS
 from streamcodec.codec.options import DEFAULT_KEY_PERIOD_S
 from streamcodec.codec.packet import MAX_FRAMES
@@ -75,6 +76,8 @@ class DecoderControl(NamedTuple):
     """Of the frame played last."""
     lost_in_a_row: NDArray[np.int64]
     in_silence: NDArray[np.int64]
+    shift: NDArray[np.int64]
+    """By how many powers of four the sound of the packet read last was raised."""
 
 
 class DecoderStream(NamedTuple):
@@ -95,6 +98,7 @@ class DecoderStream(NamedTuple):
     background: Any
     stft: Any
     post_filter: Any
+    raised: NDArray[np.float32]
     out: NDArray[np.float32]
 
 
@@ -120,6 +124,8 @@ class EncoderControl(NamedTuple):
     """Squares of the packet being collected, added up."""
     voiced: NDArray[np.float64]
     """Voiced shares of its frames, added up."""
+    shift: NDArray[np.int64]
+    """By how many powers of four its sound was raised."""
     quality_index: NDArray[np.int64]
     """Of the packet coded last, as are its flags."""
     flags: NDArray[np.int64]
@@ -145,6 +151,7 @@ class EncoderStream(NamedTuple):
     indices: NDArray[np.int32]
     stft: Any
     low_cut: Any
+    lift: Any
     voicing: Any
 
 
@@ -175,7 +182,7 @@ def make_decoder_stream(
     return DecoderStream(
         constants=constants,
         coding=_make_coding(runtime),
-        control=DecoderControl(*(np.array([value]) for value in (0, NO_TIMESTAMP, 0, NO_QUALITY, 0, 0))),
+        control=DecoderControl(*(np.array([value]) for value in (0, NO_TIMESTAMP, 0, NO_QUALITY, 0, 0, 0))),
         indices=np.zeros((MAX_FRAMES, config.latents), np.int32),
         network=Parts(
             networks.DecoderStreams(weights, scratch, packet_history, hop_history, latents, quality_index, decoded)
@@ -187,6 +194,7 @@ def make_decoder_stream(
         background=make_background(config.bins),
         stft=runtime.new_stft(),
         post_filter=runtime.post_filter.new_state(),
+        raised=not_raised(),
         out=np.zeros(config.frame_samples, np.float32),
     )
 
@@ -216,6 +224,7 @@ def make_encoder_stream(
         "context_frames",
         "since_key",
         "quiet_packets",
+        "shift",
         "quality_index",
         "flags",
     }
@@ -239,6 +248,7 @@ def make_encoder_stream(
         indices=np.zeros(config.latents, np.int32),
         stft=runtime.new_stft(),
         low_cut=make_low_cut(config.sample_rate_hz),
+        lift=make_lift(),
         voicing=make_voicing(config.sample_rate_hz, config.frame_samples),
     )
 

@@ -27,7 +27,7 @@ def test_average_rate_of_a_speech_file_is_what_was_asked(speech_file: Path, mode
     assert abs(encoded.payload_bps / (kbps * 1000) - 1) < 0.05
 
 
-@pytest.mark.parametrize("peak_dbfs", [-12.0, -42.0])
+@pytest.mark.parametrize("peak_dbfs", [-12.0, -24.0, -42.0, -52.0])
 def test_a_voice_from_afar_gets_its_rate_too(speech_file: Path, peak_dbfs: float) -> None:
     speech, rate_hz = soundfile.read(speech_file, dtype="float32")
     quiet = speech * np.float32(10 ** (peak_dbfs / 20) / np.abs(speech).max())

@@ -11,7 +11,7 @@ from native_dsp.filters.noise import COSINES, SINES, add_noise, make_noise_state
 from native_dsp.filters.post_filter import NOTHING_DECODED, neutral_parameters
 from streamcodec.codec.neural.model import NeuralModel, load_runtime
 from streamcodec.codec.neural.post_filter import PostFilter
-from streamcodec.codec.neural.synthesis import make_background, render
+from streamcodec.codec.neural.synthesis import make_background, not_raised, render
 from streamcodec.models.codec import CodecOutput
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.models.spectrum import Spectrum
@@ -48,12 +48,25 @@ def rendered(runtime: NeuralModel, decoded: Float32Array, qualities: NDArray[np.
     config = runtime.model.config
     stft, background, post_filter = runtime.new_stft(), make_background(config.bins), runtime.post_filter.new_state()
     out = np.zeros((len(qualities), config.frame_samples), np.float32)
-    last = NOTHING_DECODED
+    last, raised = NOTHING_DECODED, not_raised()
     for k, quality_index in enumerate(qualities):
         last = last if quality_index == config.qualities else int(quality_index)
         frame = decoded.reshape(len(qualities), 2, -1)[k].copy()
         parameters = runtime.post_filter.parameters
-        render(frame, background, stft, parameters, post_filter, 1.0, 0.0, False, int(quality_index), last, out[k])
+        render(
+            frame,
+            background,
+            stft,
+            parameters,
+            post_filter,
+            1.0,
+            0.0,
+            False,
+            int(quality_index),
+            last,
+            raised,
+            out[k],
+        )
     return out.reshape(-1)
 
 

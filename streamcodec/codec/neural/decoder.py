@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.coding import range_coder
+from native_dsp.filters.lift import factor
 from native_dsp.filters.post_filter import ALREADY_SCALED, NOTHING_DECODED, PostFilterState
 from native_dsp.jit import shared
 from native_dsp.transforms.stft import StftState
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
-from streamcodec.codec.neural.synthesis import Background, make_background
+from streamcodec.codec.neural.synthesis import GAP, NOW, Background, make_background, not_raised
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.runtime.step import StepRow
 
@@ -33,6 +34,8 @@ class DecodedGroup:
     first_timestamp: int
     payload: bytes
     indices: NDArray[np.int32]
+    shift: int
+    """By how many powers of four the sound was raised."""
 
 
 @dataclass
@@ -45,6 +48,7 @@ class NeuralDecoderState:
     network: list[Float32Array]
     context: LatentContext
     background: Background
+    raised: Float32Array
     group: DecodedGroup | None
     expected_timestamp: int | None
     lost_in_a_row: int
@@ -91,6 +95,7 @@ class NeuralDecoder:
         self._stream.reset()
         self._context = LatentContext(self._config.latents)
         self._background = make_background(self._config.bins)
+        self._raised = not_raised()
         self._group: DecodedGroup | None = None
         self._expected_timestamp: int | None = None
         self._lost_in_a_row = 0
@@ -105,6 +110,7 @@ class NeuralDecoder:
             self._stream.state(),
             self._context.copy(),
             self._background.copy(),
+            self._raised.copy(),
             self._group,
             self._expected_timestamp,
             self._lost_in_a_row,
@@ -119,6 +125,7 @@ class NeuralDecoder:
         self._stream.restore(state.network)
         self._context = state.context.copy()
         self._background = state.background.copy()
+        self._raised = state.raised.copy()
         self._group = state.group
         self._expected_timestamp = state.expected_timestamp
         self._lost_in_a_row = state.lost_in_a_row
@@ -145,7 +152,7 @@ class NeuralDecoder:
             return None
         payload = np.frombuffer(packet.payload, np.uint8)
         indices = np.zeros((packet.frames, self._config.latents), np.int32)
-        self._stages.read_indices(
+        shift = self._stages.read_indices(
             self._runtime.tables,
             packet.quality_index,
             self._context.frames,
@@ -160,7 +167,7 @@ class NeuralDecoder:
         )
         self._context.moved_on(packet.frames)
         self._expected_timestamp = (first_timestamp + packet.frames) % SEQUENCE_MODULUS
-        return DecodedGroup(first_timestamp, packet.payload, indices)
+        return DecodedGroup(first_timestamp, packet.payload, indices, shift)
 
     def latents_of(self, packet: Packet) -> Float32Array:
         """Dequantized latents of the next packet, zeros where it cannot be decoded; advances the context.
@@ -190,6 +197,8 @@ class NeuralDecoder:
             self._latents[:] = 0.0
             self._quality_index[0] = self._config.qualities
             return False
+        assert self._group is not None
+        self._raised[NOW], self._raised[GAP] = factor(self._group.shift), self._lost_in_a_row > 0
         np.multiply(indices, self._steps[packet.quality_index], out=self._latents)
         self._quality_index[0] = packet.quality_index
         self._last_quality_index = packet.quality_index
@@ -226,6 +235,7 @@ class NeuralDecoder:
             self._in_silence,
             gains_row,
             NOTHING_DECODED if self._last_quality_index is None else self._last_quality_index,
+            self._raised,
             out,
         )
         return out

@@ -12,6 +12,7 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.lift import SHIFT_BITS, LiftState, make_lift, raise_frame
 from native_dsp.filters.low_cut import LowCutState, cut_lows, make_low_cut
 from native_dsp.filters.mixdown import MixdownState, make_mixdown
 from native_dsp.jit import shared
@@ -63,6 +64,7 @@ class ForeseenBlock:
     latents: Float32Array
     flags: PacketFlags
     voiced: float
+    shift: int
 
 
 @shared
@@ -83,8 +85,10 @@ class NeuralEncoderState:
     activity: ActivityDetector
     low_cut: LowCutState
     voicing: VoicingDetector
+    lift: LiftState
+    shift: int
     since_key: int
-    recent: tuple[Float32Array, ...]
+    recent: tuple[tuple[Float32Array, int], ...]
     frames: int
 
 
@@ -182,6 +186,7 @@ class NeuralEncoder:
         self._key_period_packets = max(1, round(self._key_period_s * self._packets_per_second))
         self._sound = np.zeros((frames, config.frame_samples), np.float32)
         self._latents = np.zeros((frames, config.latents), np.float32)
+        self._raised = np.zeros(config.frame_samples, np.float32)
         self._voiced = [0.0] * frames
 
     def set_frames(self, frames: int) -> None:
@@ -209,8 +214,10 @@ class NeuralEncoder:
         self._activity = ActivityDetector(self._packets_per_second)
         self._low_cut = make_low_cut(config.sample_rate_hz)
         self._voicing = VoicingDetector.of(config.sample_rate_hz, config.frame_samples)
+        self._lift = make_lift()
+        self._shift = 0
         self._since_key = 0
-        self._recent: deque[Float32Array] = deque(maxlen=RECENT_PACKETS)
+        self._recent: deque[tuple[Float32Array, int]] = deque(maxlen=RECENT_PACKETS)
 
     def state(self) -> NeuralEncoderState:
         """A copy of everything remembered."""
@@ -223,6 +230,8 @@ class NeuralEncoder:
             copy.copy(self._activity),
             self._low_cut.copy(),
             self._voicing.copy(),
+            self._lift.copy(),
+            self._shift,
             self._since_key,
             tuple(self._recent),
             self._frames,
@@ -241,6 +250,8 @@ class NeuralEncoder:
         self._activity = copy.copy(state.activity)
         self._low_cut = state.low_cut.copy()
         self._voicing = state.voicing.copy()
+        self._lift = state.lift.copy()
+        self._shift = state.shift
         self._since_key = state.since_key
         self._recent = deque(state.recent, maxlen=RECENT_PACKETS)
 
@@ -272,7 +283,11 @@ class NeuralEncoder:
         self._sound[k] = frame
         cut_lows(self._low_cut, self._sound[k])
         self._voiced[k] = self._voicing.take(self._sound[k])
-        self._analysis.prepare(self._sound[k])
+        self._raised[:] = self._sound[k]
+        self._shift = raise_frame(
+            self._lift, self._voicing.dbfs, self._voicing.correlation, 1.0 / FRAMES_PER_SECOND, k == 0, self._raised
+        )
+        self._analysis.prepare(self._raised)
 
     def collect(self, k: int) -> None:
         """Keep what the network made of frame ``k``."""
@@ -289,12 +304,14 @@ class NeuralEncoder:
         latents, silent = self._latents, PacketFlags.SILENCE in flags
         if self._constrained:
             quality_index = 0 if silent else self._highest_quality_within_budget(latents)
-            payload = self._coder.code_within(latents, quality_index, self._context, self._budget_bytes())
+            payload = self._coder.code_within(
+                latents, quality_index, self._context, self._shift, self._budget_bytes()
+            )
         else:
             quality_index = 0 if silent else self._rate.choose_quality_index(self._voiced_share())
-            payload = self._coder.code(latents, quality_index, self._context)
+            payload = self._coder.code(latents, quality_index, self._context, self._shift)
         self._rate.spent(8.0 * len(payload), None if silent or self._constrained else quality_index)
-        self._recent.append(latents.copy())
+        self._recent.append((latents.copy(), self._shift))
         return EncodedBlock(quality_index, flags, payload)
 
     def _voiced_share(self) -> float:
@@ -325,7 +342,7 @@ class NeuralEncoder:
             self._take_in(block)
             flags = self._next_flags()
             if flags is not None:
-                foreseen.append(ForeseenBlock(self._latents.copy(), flags, self._voiced_share()))
+                foreseen.append(ForeseenBlock(self._latents.copy(), flags, self._voiced_share(), self._shift))
         self.restore(before)
         budget_bits = budget_s * self._bitrate_bps
         held, bits = highest_position_within(budget_bits, self._qualities, partial(self._bits_at, foreseen))
@@ -341,7 +358,7 @@ class NeuralEncoder:
             if PacketFlags.KEY in block.flags:
                 context.forget()
             quality_index = 0 if PacketFlags.SILENCE in block.flags else rate.choose_quality_index(block.voiced)
-            total += len(self._coder.code(block.latents, quality_index, context))
+            total += len(self._coder.code(block.latents, quality_index, context, block.shift))
         return 8.0 * total
 
     def encode_redundant(self, age: int, quality_index: int, share: float) -> tuple[int, bytes] | None:
@@ -355,13 +372,14 @@ class NeuralEncoder:
         kbps = self._rate.kbps_by_quality
         coarse = min(quality_index, max(0, round(quality_index_for_kbps(kbps, share * kbps[quality_index]))))
         self._independent.forget()
-        return coarse, self._coder.code(self._recent[-1 - age], coarse, self._independent)
+        latents, shift = self._recent[-1 - age]
+        return coarse, self._coder.code(latents, coarse, self._independent, shift)
 
     def _budget_bytes(self) -> int:
         return int(self._rate.bitrate_bps / self._rate.packets_per_second / 8.0)
 
     def _highest_quality_within_budget(self, latents: Float32Array) -> int:
-        budget_bits = 8.0 * self._budget_bytes() - ENDING_BITS
+        budget_bits = 8.0 * self._budget_bytes() - ENDING_BITS - (SHIFT_BITS if self._shift else 0)
         cost = partial(self._coder.cost_bits, latents, context=self._context)
         quality_index = highest_quality_within(budget_bits, self._qualities, cost)
         return 0 if quality_index is None else quality_index

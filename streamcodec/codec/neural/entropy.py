@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from native_dsp.coding import range_coder
 from native_dsp.coding.table_coder import cumulative_frequencies
+from native_dsp.filters.lift import SHIFT_BITS
 from native_dsp.jit import kernel
 from native_dsp.networks.integer_dot import dot_of_shorts
 
@@ -293,11 +294,13 @@ def code(
     indices: Int32Array,
     state: NDArray[np.int64],
     buffer: NDArray[np.uint8],
+    shift: int,
 ) -> int:
     """The frames of one packet as one code word; returns bytes written.
 
     ``context_frames`` is how many frames before the first may be used; each frame is predicted from those before it
-    in the packet. ``context`` ends as the context of the frame after.
+    in the packet. ``context`` ends as the context of the frame after. ``shift`` goes into its
+    ending (``native_dsp.filters.lift``).
 
     Shape: latents ``[frames, N]``.
     """
@@ -307,7 +310,7 @@ def code(
         quantise(tables, latents[f], quality_index, mask, context, keep, hidden, location, table, indices)
         _write_indices(tables, indices, location, table, state, buffer)
         remember(context)
-    return range_coder.encoder_finish(state, buffer)
+    return range_coder.encoder_finish_marked(state, buffer, shift, SHIFT_BITS)
 
 
 @kernel
@@ -362,8 +365,8 @@ def read_indices(
     buffer: NDArray[np.uint8],
     length: int,
     indices: Int32Array,
-) -> None:
-    """Inverse of :func:`code`; any bytes give some indices, never an error.
+) -> int:
+    """Inverse of :func:`code`, returns the shift; any bytes give some indices, never an error.
 
     Shape: indices ``[frames, N]``.
     """
@@ -372,3 +375,4 @@ def read_indices(
         mask = (1 << min(context_frames + f, CONTEXT_FRAMES)) - 1
         _read_frame(tables, quality_index, mask, context, hidden, location, table, state, buffer, indices[f])
         remember(context)
+    return range_coder.decode_mark(state, buffer, SHIFT_BITS)

@@ -49,27 +49,29 @@ class PacketCoder:
             )
         )
 
-    def code(self, latents: Float32Array, quality_index: int, context: LatentContext) -> bytes:
-        """Payload of one packet; ``context`` becomes that of the packet after.
+    def code(self, latents: Float32Array, quality_index: int, context: LatentContext, shift: int = 0) -> bytes:
+        """Payload of one packet of sound raised by ``shift``; ``context`` becomes that of the packet after.
 
         Shape: latents ``[frames, latents]``.
         """
-        return self._code(latents, quality_index, context, latents.shape[1])
+        return self._code(latents, quality_index, context, shift, latents.shape[1])
 
     def code_within(
-        self, latents: Float32Array, quality_index: int, context: LatentContext, budget_bytes: int
+        self, latents: Float32Array, quality_index: int, context: LatentContext, shift: int, budget_bytes: int
     ) -> bytes:
         """:meth:`code` with as many latents as the budget allows, the others at their cheapest; b"" if none fit."""
         self._before.take(context)
         keep = latents.shape[1]
-        payload = self._code(latents, quality_index, context, keep)
+        payload = self._code(latents, quality_index, context, shift, keep)
         while len(payload) > budget_bytes and keep > 0:
             keep -= max(1, keep // 16)
             context.take(self._before)
-            payload = self._code(latents, quality_index, context, keep)
+            payload = self._code(latents, quality_index, context, shift, keep)
         return payload if len(payload) <= budget_bytes else b""
 
-    def _code(self, latents: Float32Array, quality_index: int, context: LatentContext, keep: int) -> bytes:
+    def _code(
+        self, latents: Float32Array, quality_index: int, context: LatentContext, shift: int, keep: int
+    ) -> bytes:
         length = self._stages.code(
             self._tables,
             latents,
@@ -83,6 +85,7 @@ class PacketCoder:
             self._indices,
             self._coder,
             self._buffer,
+            shift,
         )
         context.moved_on(len(latents))
         return self._buffer[: max(length, 0)].tobytes()

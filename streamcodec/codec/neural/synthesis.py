@@ -1,7 +1,8 @@
 """From what the decoder network gives out to sound, with background noise for gaps.
 
 One compiled call per frame: gains of the post-filter, noise of the network's own, expansion, tracking of the
-background, concealment gains, inverse STFT, filters of the post-filter.
+background, concealment gains, inverse STFT, filters of the post-filter, and back to the level that the sound had
+before it was raised.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.lift import scale_along
 from native_dsp.filters.noise import COSINES, SINES, add_noise, make_noise_state
 from native_dsp.filters.post_filter import PostFilterParameters, PostFilterState, filter_frame, scale_spectrum
 from native_dsp.jit import kernel
@@ -24,6 +26,7 @@ RISE_START = np.float32(1e-9)
 SMOOTHING = np.float32(0.2)
 START_POWER = 1e-6
 NOT_HEARD = -1.0
+BEFORE, NOW, GAP = range(3)
 LEAST_OVERLAP = 0.1
 """Where overlap-add has less than this of what comes next, that is too little to tell the whole by."""
 
@@ -63,6 +66,33 @@ def make_background(bins: int) -> Background:
     )
 
 
+def not_raised() -> Float32Array:
+    """By what sound was raised before the first packet: nothing known.
+
+    Shape: output ``[3]``, at BEFORE by what the frame before was raised, 0 if there was none; at NOW this frame; at
+    GAP whether a frame is missing between them.
+    """
+    return np.array([0.0, 1.0, 0.0], np.float32)
+
+
+@kernel
+def _change_level(raised: Float32Array, background: Background) -> None:
+    """Keep the background where it was, now that sound is raised by another factor."""
+    before, now = raised[BEFORE], raised[NOW]
+    if before == 0.0:
+        raised[BEFORE] = now
+    elif before != now:
+        ratio = now / before
+        for k in range(background.power.size):
+            background.power[k] *= ratio * ratio
+            if background.smooth[k] > 0.0:
+                background.smooth[k] *= ratio * ratio
+        if raised[GAP]:
+            # Whatever raised the sound did so in what is missing.
+            raised[BEFORE] = max(before, now)
+    raised[GAP] = 0.0
+
+
 @kernel
 def render_packet(
     decoded: Float32Array,
@@ -77,11 +107,13 @@ def render_packet(
     known_background: bool,
     gains_row: int,
     quality_index: int,
+    raised: Float32Array,
     out: Float32Array,
 ) -> None:
     bins = background.power.size
     hop = out.size // decoded.shape[0]
     real, imaginary, spectrum = background.real, background.imaginary, background.spectrum
+    _change_level(raised, background)
     scale_spectrum(parameters, post_filter, gains_row, decoded)
     for h in range(decoded.shape[0]):
         frame = decoded[h]
@@ -118,6 +150,9 @@ def render_packet(
         half = stft.analysis_window[oldest + i] * stft.synthesis_window[hop + i]
         ahead[i] = stft.overlap[i] / max(half, np.float32(LEAST_OVERLAP))
     filter_frame(parameters, post_filter, quality_index, out)
+    # What the first samples hold came before the frame: they are the tail of the overlap.
+    scale_along(out, raised[BEFORE], raised[NOW], stft.synthesis_window.size - hop, True)
+    raised[BEFORE] = raised[NOW]
     for i in range(out.size):
         out[i] = min(max(out[i], np.float32(-1.0)), np.float32(1.0))
 
@@ -133,6 +168,7 @@ def render(
     known_background: bool,
     gains_row: int,
     quality_index: int,
+    raised: Float32Array,
     out: Float32Array,
 ) -> None:
     """Sound of one frame from the network's output, which is used up.
@@ -140,9 +176,10 @@ def render(
     A ``gain`` of 1 plays what was decoded and lets the background be tracked (``known_background`` says that it is
     all there is to hear); less fades towards the background at ``noise_gain``. ``gains_row`` is the quality index
     that the network was told, one past the last where the frame was lost, or ``ALREADY_SCALED``; ``quality_index``
-    that of the last frame decoded, ``NOTHING_DECODED`` before the first.
+    that of the last frame decoded, ``NOTHING_DECODED`` before the first. ``raised`` says by what the sound was raised
+    (:func:`not_raised`), which is undone.
 
-    Shape: decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, within full scale.
+    Shape: raised ``[3]``, decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, within full scale.
     """
     render_packet(
         decoded,
@@ -157,5 +194,6 @@ def render(
         known_background,
         gains_row,
         quality_index,
+        raised,
         out,
     )

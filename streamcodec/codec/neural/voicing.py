@@ -26,6 +26,10 @@ class VoicingDetector:
     packets_per_second: float
     state: VoicingState
     peak_dbfs: float = START_DBFS
+    dbfs: float = START_DBFS
+    """Level of the packet taken last."""
+    correlation: float = 0.0
+    """Its likeness to the pitch period before, -1 to 1."""
 
     @classmethod
     def of(cls, sample_rate_hz: int, frame_samples: int) -> VoicingDetector:
@@ -34,16 +38,18 @@ class VoicingDetector:
 
     def copy(self) -> VoicingDetector:
         """An independent copy."""
-        return VoicingDetector(self.packets_per_second, self.state.copy(), self.peak_dbfs)
+        return VoicingDetector(
+            self.packets_per_second, self.state.copy(), self.peak_dbfs, self.dbfs, self.correlation
+        )
 
     def take(self, samples: NDArray[np.float32]) -> float:
         """Voiced share of the next packet, 0 to 1.
 
         Shape: ``[packet]``, contiguous float32.
         """
-        correlation = voicing(self.state, samples)
-        dbfs = level_dbfs(samples)
-        self.peak_dbfs, share = voiced_share(correlation, dbfs, self.peak_dbfs, self.packets_per_second)
+        self.correlation = voicing(self.state, samples)
+        self.dbfs = level_dbfs(samples)
+        self.peak_dbfs, share = voiced_share(self.correlation, self.dbfs, self.peak_dbfs, self.packets_per_second)
         return share
 
 
