@@ -1,8 +1,8 @@
 """Quiet voices raised before coding and lowered after it by the same powers of four.
 
 A model of speech has learnt the voices of near microphones; forty decibels below them it hears next to nothing.
-So quiet sound is raised until it is about as loud as those, and the decoder, which is told by how much, lowers what it
-has decoded. Both do so sample for sample along the same line, so the level at the far end is what it was, in pauses
+So quiet sound is raised until it is about as loud as those, and the decoder, which is told by how much, lowers what it has
+decoded. Both do so sample for sample along the same line, so the level at the far end is what it was, in pauses
 as in speech, and a sound that is loud enough is not touched, to the last bit.
 """
 
@@ -109,7 +109,7 @@ def next_shift(dbfs: float, shift: int) -> int:
 
 @kernel
 def scale_along(samples: Float32Array, before: float, now: float, start: int, divide: bool) -> None:
-    """Multiply or divide by a factor that goes from ``before`` to ``now`` in half a frame from sample ``start`` on."""
+    """Multiply or divide by a factor that goes from ``before`` to ``now`` in half a frame from ``start`` on."""
     if before == 1.0 and now == 1.0:
         return
     ramp = samples.size // 2

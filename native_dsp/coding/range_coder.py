@@ -164,7 +164,7 @@ def _spare(low: int, width: int, mark: int, bits: int) -> int:
     Values of as few bytes as hold all marks beside the one that :func:`encoder_finish` writes, which says nothing.
     """
     first = -low & (BOTTOM - 1)
-    plain = TOP - low if 0 < low and low + width > TOP else first
+    plain = TOP - low if low > 0 and low + width > TOP else first
     unit = BOTTOM
     if (width - 1 - first) // unit < (1 << bits) - 1:
         unit = BOTTOM >> 8
@@ -177,7 +177,7 @@ def _spare(low: int, width: int, mark: int, bits: int) -> int:
 
 @integer_kernel
 def encoder_finish_marked(state: Int64Array, buffer: ByteArray, mark: int, bits: int) -> int:
-    """:func:`encoder_finish` with a number of ``bits`` (at most 7) more, for about as many bits; for 0 the same bytes.
+    """:func:`encoder_finish` with a number of ``bits`` (at most 7) more, in about as many bits; 0 takes none.
 
     Of the values that end the code all but one are never written: they say the numbers from 1 on. A decoder that asks
     for no number decodes the same symbols.
@@ -198,7 +198,7 @@ def encoder_finish_marked(state: Int64Array, buffer: ByteArray, mark: int, bits:
 
 @integer_kernel
 def decode_mark(state: Int64Array, buffer: ByteArray, bits: int) -> int:
-    """The number that :func:`encoder_finish_marked` has added, once all symbols are decoded; 0 where there is none."""
+    """The number that :func:`encoder_finish_marked` has added, once all symbols are decoded; 0 if there is none."""
     window = 0
     for k in range(LOW_BITS // 8):
         i = state[POSITION] - LOW_BITS // 8 + k

@@ -239,9 +239,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         dbfs = mean_square_dbfs(power / len(s.block))
         control.peak_dbfs[0], share = voiced_share(correlation, dbfs, control.peak_dbfs[0], FRAMES_PER_SECOND)
         control.voiced[0] += share
-        control.shift[0] = raise_frame(
-            s.lift, dbfs, correlation, 1.0 / FRAMES_PER_SECOND, frame == 0, s.block
-        )
+        control.shift[0] = raise_frame(s.lift, dbfs, correlation, 1.0 / FRAMES_PER_SECOND, frame == 0, s.block)
         analyse_companded(s.stft, s.block, s.real, s.imaginary, s.companded)
         networks.step_encoder(s.network, s.rows)
         for k in range(len(s.latents)):

@@ -53,7 +53,20 @@ def rendered(runtime: NeuralModel, decoded: Float32Array, qualities: NDArray[np.
         last = last if quality_index == config.qualities else int(quality_index)
         frame = decoded.reshape(len(qualities), 2, -1)[k].copy()
         parameters = runtime.post_filter.parameters
-        render(frame, background, stft, parameters, post_filter, 1.0, 0.0, False, int(quality_index), last, raised, out[k])
+        render(
+            frame,
+            background,
+            stft,
+            parameters,
+            post_filter,
+            1.0,
+            0.0,
+            False,
+            int(quality_index),
+            last,
+            raised,
+            out[k],
+        )
     return out.reshape(-1)
 
 

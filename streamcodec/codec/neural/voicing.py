@@ -38,7 +38,9 @@ class VoicingDetector:
 
     def copy(self) -> VoicingDetector:
         """An independent copy."""
-        return VoicingDetector(self.packets_per_second, self.state.copy(), self.peak_dbfs, self.dbfs, self.correlation)
+        return VoicingDetector(
+            self.packets_per_second, self.state.copy(), self.peak_dbfs, self.dbfs, self.correlation
+        )
 
     def take(self, samples: NDArray[np.float32]) -> float:
         """Voiced share of the next packet, 0 to 1.
@@ -47,9 +49,7 @@ class VoicingDetector:
         """
         self.correlation = voicing(self.state, samples)
         self.dbfs = level_dbfs(samples)
-        self.peak_dbfs, share = voiced_share(
-            self.correlation, self.dbfs, self.peak_dbfs, self.packets_per_second
-        )
+        self.peak_dbfs, share = voiced_share(self.correlation, self.dbfs, self.peak_dbfs, self.packets_per_second)
         return share
 
 
