@@ -1,9 +1,9 @@
 """Quiet voices raised before coding and lowered after it by the same powers of four.
 
 A model of speech has learnt the voices of near microphones; forty decibels below them it hears next to nothing.
-So quiet sound is raised until it is about as loud as those, and the decoder, which is told by how much, lowers what it has
-decoded. Both do so sample for sample along the same line, so the level at the far end is what it was, in pauses
-as in speech, and a sound that is loud enough is not touched, to the last bit.
+So quiet sound is raised until it is about as loud as those, and the decoder, which is told by how much, lowers what
+it has decoded. Both do so sample for sample along the same line, so the level at the far end is what it was, in
+pauses as in speech, and a sound that is loud enough is not touched, to the last bit.
 """
 
 from __future__ import annotations

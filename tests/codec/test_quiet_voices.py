@@ -128,9 +128,8 @@ def test_a_slam_beside_a_far_voice_takes_no_more_than_a_moment(speech: Float32Ar
     sound = np.concatenate([at_peak(speech, -50.0)] * 2)
     rng = np.random.default_rng(3)
     at = RATE_HZ * 2 + 20 * FRAME + 1_000
-    sound[at : at + 1_200] += (0.5 * rng.standard_normal(1_200) * np.exp(-np.arange(1_200) / 300.0)).astype(
-        np.float32
-    )
+    slam = 0.5 * rng.standard_normal(1_200) * np.exp(-np.arange(1_200) / 300.0)
+    sound[at : at + slam.size] += slam.astype(np.float32)
     packets, heard = coded(np.clip(sound, -1, 1), packet_ms=packet_ms)
     assert np.abs(heard).max() > 0.1
     assert max(len(packet.payload) for packet in packets) < 500
