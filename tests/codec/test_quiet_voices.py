@@ -93,7 +93,7 @@ def test_nothing_jumps_over_a_loss(speech: Float32Array) -> None:
     packets = encoder.push(sound)
     found = [shift_of(packet) for packet in packets]
     assert {0, 1, 2} <= set(found)
-    changes = [k for k in range(1, len(found)) if found[k] != found[k - 1]]
+    changes = [k for k in range(10, len(found)) if found[k] != found[k - 1]]
     decoder = StreamDecoder(RATE_HZ)
     before = StreamDecoder(RATE_HZ)
     whole = np.stack([before.push(packet) for packet in packets])
