@@ -60,7 +60,7 @@ def _warm_up_front_end() -> None:
     low_cut.cut_lows(low_cut.make_low_cut(24_000), samples)
     lift.raise_frame(lift.make_lift(), -60.0, 1.0, 0.02, True, samples)
     lift.factor(1)
-    lift.followed(-60.0, -60.0, 1.0, 0.02)
+    lift.follow(lift.make_lift().track, -60.0, 1.0, 0.02)
     lift.next_shift(-60.0, 0)
     lift.scale_along(samples, 1.0, 1.0, 0, True)
     mixdown.mix_down(mixdown.make_mixdown(24_000), np.zeros((samples.size, 2), np.float32), samples)

@@ -177,7 +177,7 @@ def _spare(low: int, width: int, mark: int, bits: int) -> int:
 
 @integer_kernel
 def encoder_finish_marked(state: Int64Array, buffer: ByteArray, mark: int, bits: int) -> int:
-    """:func:`encoder_finish` with a number of ``bits`` (at most 7) more, at about that price; for 0 the same bytes.
+    """:func:`encoder_finish` with a number of ``bits`` (at most 7) more, in about as many bits; 0 takes none.
 
     Of the values that end the code all but one are never written: they say the numbers from 1 on. A decoder that asks
     for no number decodes the same symbols.
@@ -198,7 +198,7 @@ def encoder_finish_marked(state: Int64Array, buffer: ByteArray, mark: int, bits:
 
 @integer_kernel
 def decode_mark(state: Int64Array, buffer: ByteArray, bits: int) -> int:
-    """The number that :func:`encoder_finish_marked` has added, after all symbols are decoded; 0 for none."""
+    """The number that :func:`encoder_finish_marked` has added, once all symbols are decoded; 0 if there is none."""
     window = 0
     for k in range(LOW_BITS // 8):
         i = state[POSITION] - LOW_BITS // 8 + k

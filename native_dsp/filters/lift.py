@@ -2,8 +2,8 @@
 
 A model of speech has learnt the voices of near microphones; forty decibels below them it hears next to nothing.
 So quiet sound is raised until it is about as loud as those, and the decoder, which is told by how much, lowers what
-it has decoded. Both do so sample for sample along the same line: the level at the far end is what it was, in pauses
-as in speech, and a sound that is loud enough is not touched, to the last bit.
+it has decoded. Both do so sample for sample along the same line, so the level at the far end is what it was, in
+pauses as in speech, and a sound that is loud enough is not touched, to the last bit.
 """
 
 from __future__ import annotations
@@ -35,15 +35,20 @@ UNVOICED_DB = 10.0
 """A click or a hiss may be so much louder than the voice."""
 NOTHING_DBFS = -105.0
 """Less than that is no sound."""
+VOICE_ABOVE_ROOM_DB = 30.0
+"""By how much the first voice is taken to be louder than the room before it."""
+SPEECH_ABOVE_ROOM_DB = 12.0
+"""What is less above the room tells nothing of a voice."""
+ROOM_RISE_DB_PER_S = 3.0
 NOT_HEARD = 1.0
-"""In place of the level before any sound; full scale is 0."""
-LEVEL, SHIFT = range(2)
+"""In place of a level before any sound; full scale is 0."""
+LEVEL, ROOM, SHIFT = range(3)
 
 
 class LiftState(NamedTuple):
     """Memory of one sender; not to be shared between streams or threads.
 
-    Shape: track ``[2]``: level of the loudest of late in dBFS, and the shift of the frame before.
+    Shape: track ``[3]``: levels of the loudest voice of late and of the room in dBFS, shift of the frame before.
     """
 
     track: NDArray[np.float64]
@@ -55,7 +60,7 @@ class LiftState(NamedTuple):
 
 def make_lift() -> LiftState:
     """A stream that has heard silence."""
-    return LiftState(np.array([NOT_HEARD, 0.0]))
+    return LiftState(np.array([NOT_HEARD, NOT_HEARD, 0.0]))
 
 
 @kernel
@@ -70,11 +75,13 @@ def raise_frame(
     Shape: ``[frame]``, even.
     """
     track = state.track
-    track[LEVEL] = followed(track[LEVEL], dbfs, correlation, frame_s)
     before = now = int(track[SHIFT])
-    if may_change and track[LEVEL] != NOT_HEARD:
-        now = next_shift(track[LEVEL], before)
-        track[SHIFT] = now
+    if dbfs >= NOTHING_DBFS:
+        follow(track, dbfs, correlation, frame_s)
+        if may_change:
+            heard = track[LEVEL] != NOT_HEARD
+            now = next_shift(track[LEVEL] if heard else track[ROOM] + VOICE_ABOVE_ROOM_DB, before)
+            track[SHIFT] = now
     scale_along(samples, factor(before), factor(now), 0, False)
     return now
 
@@ -86,15 +93,22 @@ def factor(shift: int) -> float:
 
 
 @kernel
-def followed(level_dbfs: float, dbfs: float, correlation: float, frame_s: float) -> float:
-    """The loudest of late after a frame of ``dbfs`` and a pitch correlation."""
-    if dbfs < NOTHING_DBFS:
-        return level_dbfs
-    if level_dbfs == NOT_HEARD:
-        return dbfs
-    if correlation < VOICED:
-        return max(level_dbfs, dbfs - UNVOICED_DB)
-    return max(level_dbfs - FALL_DB_PER_S * frame_s, dbfs)
+def follow(track: NDArray[np.float64], dbfs: float, correlation: float, frame_s: float) -> None:
+    """Levels of voice and room after a frame of ``dbfs`` and of a pitch correlation.
+
+    Shape: ``[3]``.
+    """
+    room = track[ROOM]
+    room = dbfs if room == NOT_HEARD else min(room + ROOM_RISE_DB_PER_S * frame_s, dbfs)
+    track[ROOM] = room
+    if dbfs < room + SPEECH_ABOVE_ROOM_DB:
+        return
+    if track[LEVEL] == NOT_HEARD:
+        track[LEVEL] = max(dbfs, room + VOICE_ABOVE_ROOM_DB)
+    elif correlation < VOICED:
+        track[LEVEL] = max(track[LEVEL], dbfs - UNVOICED_DB)
+    else:
+        track[LEVEL] = max(track[LEVEL] - FALL_DB_PER_S * frame_s, dbfs)
 
 
 @kernel
@@ -109,7 +123,7 @@ def next_shift(dbfs: float, shift: int) -> int:
 
 @kernel
 def scale_along(samples: Float32Array, before: float, now: float, start: int, divide: bool) -> None:
-    """Multiply or divide by a factor that goes from ``before`` to ``now`` in half a frame, from sample ``start``."""
+    """Multiply or divide by a factor that goes from ``before`` to ``now`` in half a frame from ``start`` on."""
     if before == 1.0 and now == 1.0:
         return
     ramp = samples.size // 2

@@ -52,21 +52,8 @@ def rendered(runtime: NeuralModel, decoded: Float32Array, qualities: NDArray[np.
     for k, quality_index in enumerate(qualities):
         last = last if quality_index == config.qualities else int(quality_index)
         frame = decoded.reshape(len(qualities), 2, -1)[k].copy()
-        parameters = runtime.post_filter.parameters
-        render(
-            frame,
-            background,
-            stft,
-            parameters,
-            post_filter,
-            1.0,
-            0.0,
-            False,
-            int(quality_index),
-            last,
-            raised,
-            out[k],
-        )
+        parameters, row = runtime.post_filter.parameters, int(quality_index)
+        render(frame, background, stft, parameters, post_filter, 1.0, 0.0, False, row, last, raised, out[k])
     return out.reshape(-1)
 
 

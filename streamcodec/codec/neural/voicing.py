@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -38,9 +38,7 @@ class VoicingDetector:
 
     def copy(self) -> VoicingDetector:
         """An independent copy."""
-        return VoicingDetector(
-            self.packets_per_second, self.state.copy(), self.peak_dbfs, self.dbfs, self.correlation
-        )
+        return replace(self, state=self.state.copy())
 
     def take(self, samples: NDArray[np.float32]) -> float:
         """Voiced share of the next packet, 0 to 1.
