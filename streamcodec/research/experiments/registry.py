@@ -14,6 +14,8 @@ NAMES: tuple[str, ...] = (
     "loss",
     "architecture",
     "near-lossless",
+    "deep-autoencoder",
+    "per-file-vae",
     "restoration",
     "probes",
 )
