@@ -13,6 +13,7 @@ import torch
 from streamcodec.evaluation.metrics import METRICS
 from streamcodec.research.experiments.contenders import Contender
 from streamcodec.research.experiments.sounds import Float32Array
+from streamcodec.research.models.bottlenecks import Bottleneck
 from streamcodec.research.models.codec import ResearchCodec
 from streamcodec.research.models.later_bottleneck import LaterBottleneck, set_steps
 from streamcodec.research.models.unit_model import UnitModel
@@ -75,13 +76,14 @@ class FileCodec:
 def unit_ms(model: UnitModel, channels: Float32Array) -> float:
     """Median clock time of coding and decoding one unit, features to features, in ms."""
     units = model.units(torch.from_numpy(channels[:1]))
+    (bottleneck,) = model.bottlenecks
+    assert isinstance(bottleneck, Bottleneck)
     times = []
     for k in range(TIMED_UNITS):
         unit = units[k % len(units)][None]
         began = time.perf_counter()
-        model.decode(
-            [model.bottlenecks[0].values(model.bottlenecks[0].indices(model.encode(unit)[0]))], unit.shape[-1]
-        )  # type: ignore[union-attr, operator]
+        latents = bottleneck.values(bottleneck.indices(model.encode(unit)[0]))
+        model.decode([latents], unit.shape[-1])
         times.append(1000.0 * (time.perf_counter() - began))
     return float(np.median(times))
 
@@ -109,7 +111,5 @@ def power(channels: Float32Array) -> float:
 
 def mean_cells(rows: Sequence[Sequence[float | None]]) -> list[float | None]:
     """Column means; None where a row has no number."""
-    return [
-        None if None in column else rounded(float(np.mean(np.asarray(column, float))))
-        for column in zip(*rows, strict=True)
-    ]
+    columns = zip(*rows, strict=True)
+    return [None if None in each else rounded(float(np.mean(np.asarray(each, np.float64)))) for each in columns]

@@ -101,8 +101,8 @@ def run(context: Context) -> Results:
             "Means over files",
             ("network", "epochs", "steps", "s per s of sound", *figures),
             tuple(rows),
-            f"{len(clips)} clips. SNR unrounded: from the posterior's mean, as the paper counts. Linear: from as many "
-            "principal components of the file's own blocks. Ratio with decoder: its weights in 16 bits and the "
+            f"{len(clips)} clips. SNR unrounded: from the posterior's mean, as the paper counts. Linear: from as "
+            "many principal components of the file's own blocks. Ratio with decoder: its weights in 16 bits and the "
             "tables sent along. Price: loss a bit for each sample, the paper's lambda.",
             frozenset({"s per s of sound"}),
         ),
@@ -120,8 +120,8 @@ def _heard(context: Context, name: str, file: str, channels: Float32Array) -> So
 
 
 _NOTE = (
-    "Each network is trained on the one clip that it codes: batches of 32 blocks, Adam 1e-3, after 30 epochs and when "
-    f"5 epochs in a row gained nothing ({MOST_EPOCHS} at the most). --steps does not apply."
+    "Each network is trained on the one clip that it codes: batches of 32 blocks, Adam 1e-3, after 30 epochs and "
+    f"when 5 epochs in a row gained nothing ({MOST_EPOCHS} at the most). --steps does not apply."
 )
 EXPERIMENT = Experiment(
     "per-file-vae",
