@@ -17,6 +17,7 @@ COMMANDS = (
     "decode",
     "transcode",
     "restore",
+    "similar",
     "info",
     "roundtrip",
     "loopback",

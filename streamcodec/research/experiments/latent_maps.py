@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec.research.experiments.probe_classifiers import pooled
+from streamcodec.features.pooling import pooled
 from streamcodec.research.experiments.probe_data import LabelledCrops
 
 Points = NDArray[np.float64]
