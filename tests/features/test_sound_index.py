@@ -26,7 +26,7 @@ def write(path: Path, kind: str, seed: int) -> Path:
     rng = np.random.default_rng(seed)
     time_s = np.arange(RATE_HZ // 2) / RATE_HZ
     if kind == "hum":
-        pitch_hz = rng.uniform(100, 200)
+        pitch_hz = rng.uniform(110, 130)
         sound = sum(np.sin(2 * np.pi * k * pitch_hz * time_s) / k for k in range(1, 9))
     elif kind == "hiss":
         sound = rng.standard_normal(time_s.size)
