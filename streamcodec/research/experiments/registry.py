@@ -18,6 +18,7 @@ NAMES: tuple[str, ...] = (
     "per-file-vae",
     "restoration",
     "probes",
+    "retrieval",
 )
 ALL = "all"
 
