@@ -99,7 +99,7 @@ def draw_confusion(names: tuple[str, ...], confusion: dict[str, NDArray[np.int64
     from matplotlib.figure import Figure
 
     size = 1.2 + 0.45 * len(names)
-    figure = Figure(figsize=((size + 0.4) * len(confusion), size + 0.4), layout="constrained")
+    figure = Figure(figsize=((size + 0.4) * len(confusion), size + 1.0), layout="constrained")
     for panel, (title, counts) in zip(
         figure.subplots(1, len(confusion), squeeze=False)[0], confusion.items(), strict=True
     ):

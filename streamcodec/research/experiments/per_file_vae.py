@@ -20,7 +20,7 @@ from streamcodec.research.training.file_task import FileTraining
 
 RATE_HZ = 44_100
 EPOCHS = (30,)
-MOST_EPOCHS = 1_000
+MOST_EPOCHS = 300
 SNR = ERROR_COLUMNS.index("SNR dB")
 
 
