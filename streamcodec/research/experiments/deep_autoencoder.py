@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import functools
 import math
+from typing import Any
 
 from streamcodec.research.experiments.drawing import draw_curves, draw_plane
 from streamcodec.research.experiments.experiment import Cell, Context, Experiment, Results, Sound, Table
@@ -71,13 +73,9 @@ def run(context: Context) -> Results:
                     sounds.append(_heard(context, f"{latents} latents", file, decoded))
             published.append((f"{file}, {latents} principal components", None, None, None, called, nominal, *bound))
         sounds.insert(len(sounds) - len(LATENTS), _heard(context, "original", file, channels))
-        contenders = waveform_contenders(RATE_HZ)
-        for contender in context.track(contenders, f"peers on {file}", len(contenders)):
-            decoded, size, seconds = coded_by(contender, channels, RATE_HZ)
-            frames = channels.size / (RATE_HZ / 100.0)
-            cells, figures = rate_cells(channels, size, RATE_HZ), errors(channels, decoded)
-            real.append((f"{file}, {contender.name}", *cells, cells[1], *figures, rounded(1000.0 * seconds / frames)))
-            _point(plane, f"{file}, {contender.name.split(',')[0]}", cells[1], figures[1])
+        for name, *cells in context.once(f"{file}-peers", functools.partial(_peers, context, file, channels)):
+            real.append((f"{file}, {name}", *cells))
+            _point(plane, f"{file}, {name.split(',')[0]}", cells[1], cells[4])
     tables = [
         Table(
             "Files",
@@ -107,6 +105,18 @@ def run(context: Context) -> Results:
         draw_plane(plane, ("real ratio", "SNR dB"), context.folder / "plane.png", "Accuracy over compression"),
     ]
     return Results(tables, pictures, sounds, [_NOTE])
+
+
+def _peers(context: Context, file: str, channels: Float32Array) -> list[list[Any]]:
+    """Rows of the other codecs, without the file's name."""
+    rows: list[list[Any]] = []
+    contenders = waveform_contenders(RATE_HZ)
+    for contender in context.track(contenders, f"peers on {file}", len(contenders)):
+        decoded, size, seconds = coded_by(contender, channels, RATE_HZ)
+        cells = rate_cells(channels, size, RATE_HZ)
+        time_ms = rounded(1000.0 * seconds / (channels.size / (RATE_HZ / 100.0)))
+        rows.append([contender.name, *cells, cells[1], *errors(channels, decoded), time_ms])
+    return rows
 
 
 def _point(

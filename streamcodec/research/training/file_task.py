@@ -65,7 +65,7 @@ def file_task(model: UnitModel, units: Tensor, settings: FileTraining) -> Functi
         return distortion + settings.price * bits_per_sample + penalty, figures
 
     def validation() -> float:
-        parts = [(float(loss(part)[0]), len(part)) for part in units.split(SCORED_AT_ONCE)]
+        parts = [(float(loss(part)[0]), len(part)) for part in torch.split(units, SCORED_AT_ONCE)]
         return sum(value * count for value, count in parts) / len(units)
 
     config = json.dumps(dataclasses.asdict(model.config))  # type: ignore[call-overload]
