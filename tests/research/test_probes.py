@@ -162,7 +162,7 @@ def test_retrieval_finds_what_is_alike_and_nothing_of_its_own_group() -> None:
     alone = [str(k) for k in range(40)]
     nearest, precision, guessing = retrieval_scores(vectors, classes, alone)
     assert nearest > 80
-    assert precision > 80
+    assert precision > 2 * guessing
     assert guessing == pytest.approx(100 * 9 / 39, abs=0.1)
     shuffled = [classes[k] for k in rng.permutation(40)]
     assert retrieval_scores(vectors, shuffled, alone)[0] < 50
