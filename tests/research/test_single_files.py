@@ -18,7 +18,7 @@ from streamcodec.research.experiments.deep_autoencoder import RATE_HZ
 from streamcodec.research.experiments.experiment import SCALES, Context
 from streamcodec.research.experiments.file_figures import FileCodec
 from streamcodec.research.experiments.file_run import (
-    CONVERGED,
+    LAST,
     epoch_curve,
     linear_bound,
     train_on_file,
@@ -141,8 +141,10 @@ def test_the_converged_network_is_the_best_one_and_stops_when_nothing_is_gained(
     settings = FileTraining(seed=3, patience=1, learning_rate=0.3)
     stages = train_on_file(context, "key", "frame-autoencoder", SMALL, channels, settings, (1,), 60)
     _, losses = epoch_curve(context, "key")
-    assert stages[-1].name == CONVERGED
+    assert stages[-1].name == LAST
     assert stages[-1].epochs == len(losses) < 60
+    assert stages[-1].settled
+    assert stages[0].settled is None
     model = stages[-1].model
     units = model.units(torch.from_numpy(channels))
     best = float((model.unquantised(units) - units).square().mean())
@@ -199,7 +201,7 @@ def test_both_experiments_run_on_a_single_file_and_repeat_their_figures(
     assert files["rows"]["song"]["channels"] == 2
     called = counted["rows"]["song, 35 latents, 1 epochs"]
     assert (called["called"], called["samples a latent"], called["epochs"]) == (29.26, 14.63, 1)
-    coded = real["rows"]["song, 35 latents, converged"]
+    coded = real["rows"]["song, 35 latents, in the end"]
     assert coded["real ratio"] > coded["ratio with decoder"] > 0
 
 

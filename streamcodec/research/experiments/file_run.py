@@ -21,7 +21,7 @@ from streamcodec.training.function_task import MODEL
 from streamcodec.training.learning_rate import validations_since_best
 from streamcodec.training.loop import BEST, CHECKPOINT, LOG, RunLimits, TrainingLoop
 
-CONVERGED = "converged"
+LAST = "in the end"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,8 @@ class Trained:
     steps: int
     minutes: float
     """Clock time until then."""
+    settled: bool | None = None
+    """Of the last one: whether it had stopped improving, or was stopped."""
 
 
 def train_on_file(
@@ -54,7 +56,7 @@ def train_on_file(
     Shape: ``[channels, T]``.
     """
     folder = context.folder / "runs" / key
-    names = [*(f"{stop} epochs" for stop in stops), CONVERGED]
+    names = [*(f"{stop} epochs" for stop in stops), LAST]
     if not all((folder / each / WEIGHTS_FILE).is_file() for each in names):
         torch.manual_seed(context.seed)
         model = build_model(name, config)
@@ -68,7 +70,7 @@ def train_on_file(
             for each, epochs in zip(names, (*stops, most_epochs), strict=True):
                 if (folder / each / WEIGHTS_FILE).is_file():
                     continue
-                last = each == CONVERGED
+                last = each == LAST
                 if not last or validations_since_best(loop.scores) < settings.patience:
                     limits = RunLimits(
                         max_steps=epochs * steps,
@@ -78,8 +80,13 @@ def train_on_file(
                         patience=settings.patience if last else None,
                     )
                     loop.run(limits, lambda row: update(float(str(row["progress"])), f"epoch {loop.step // steps}"))
-                done = {"epochs": loop.step // steps, "steps": loop.step, "minutes": loop.minutes_done}
+                done: dict[str, float] = {
+                    "epochs": loop.step // steps,
+                    "steps": loop.step,
+                    "minutes": loop.minutes_done,
+                }
                 if last:
+                    done["settled"] = validations_since_best(loop.scores) >= settings.patience
                     best = read_checkpoint(folder / BEST)
                     model.load_state_dict(best["players"][MODEL]["weights"])
                 save_model(name, model, folder / each)
@@ -93,6 +100,11 @@ def _read(folder: Path) -> Trained:
     model = load_model(folder)
     assert isinstance(model, UnitModel)
     return Trained(folder.name, model, **json.loads((folder / "run.json").read_text(encoding="utf-8")))
+
+
+def settled_word(stage: Trained) -> str | None:
+    """For a table."""
+    return None if stage.settled is None else "yes" if stage.settled else "no"
 
 
 def epoch_curve(context: Context, key: str) -> tuple[list[float], list[float]]:

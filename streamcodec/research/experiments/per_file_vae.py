@@ -13,14 +13,20 @@ from streamcodec.research.experiments.file_figures import (
     mean_cells,
     rate_cells,
 )
-from streamcodec.research.experiments.file_run import epoch_curve, linear_bound, train_on_file, without_rounding
+from streamcodec.research.experiments.file_run import (
+    epoch_curve,
+    linear_bound,
+    settled_word,
+    train_on_file,
+    without_rounding,
+)
 from streamcodec.research.experiments.sounds import Float32Array, development_clips, write_sound
 from streamcodec.research.models.dense_vae import DenseVaeConfig
 from streamcodec.research.training.file_task import FileTraining
 
 RATE_HZ = 44_100
 EPOCHS = (30,)
-MOST_EPOCHS = 300
+MOST_EPOCHS = 1_000
 SNR = ERROR_COLUMNS.index("SNR dB")
 
 
@@ -82,7 +88,9 @@ def run(context: Context) -> Results:
                 a_second = 60.0 * stage.minutes * RATE_HZ / channels.shape[1]
                 counts.setdefault(stage.name, []).append([stage.epochs, stage.steps, a_second])
                 if shape is PER_FILE:
-                    files.append((f"{clip.path.stem}, {stage.name}", stage.epochs, stage.steps, *cells))
+                    files.append(
+                        (f"{clip.path.stem}, {stage.name}", stage.epochs, stage.steps, settled_word(stage), *cells)
+                    )
             if shape is PER_FILE:
                 curves[clip.path.stem] = epoch_curve(context, key)
                 sounds += [
@@ -106,7 +114,7 @@ def run(context: Context) -> Results:
             "tables sent along. Price: loss a bit for each sample, the paper's lambda.",
             frozenset({"s per s of sound"}),
         ),
-        Table(f"File by file: {PER_FILE.name}", ("file", "epochs", "steps", *figures), tuple(files)),
+        Table(f"File by file: {PER_FILE.name}", ("file", "epochs", "steps", "settled", *figures), tuple(files)),
     ]
     pictures = [
         draw_curves(curves, context.folder / "convergence.png", "epoch", "loss on the whole file"),
