@@ -416,7 +416,7 @@ def research_retrieval() -> Table:
 
 @table
 def research_deep_autoencoder() -> Table:
-    columns = ("epochs", "steps", "called", "samples a latent", "MSE", "SNR dB", "PSNR dB", "SD dB")
+    columns = ("epochs", "steps", "settled", "called", "samples a latent", "MSE", "SNR dB", "PSNR dB", "SD dB")
     return research("deep-autoencoder", "As the paper counts: latents without rounding", columns)
 
 
@@ -430,6 +430,12 @@ def research_deep_autoencoder_bytes() -> Table:
 def research_per_file_vae() -> Table:
     columns = ("epochs", "steps", "real ratio", "ratio with decoder", "SNR dB unrounded", "SNR dB linear", "SNR dB")
     return research("per-file-vae", "Means over files", columns)
+
+
+@table
+def research_linear_bound() -> Table:
+    columns = ("files that reach it", "of", "mean SNR dB")
+    return research("linear-bound", "Files on which a linear network reaches what was published", columns)
 
 
 # Listening page

@@ -16,6 +16,7 @@ NAMES: tuple[str, ...] = (
     "near-lossless",
     "deep-autoencoder",
     "per-file-vae",
+    "linear-bound",
     "restoration",
     "probes",
     "retrieval",
