@@ -111,7 +111,6 @@ class NeuralEncoder:
     """
 
     _since_key: int
-    _latents: Float32Array
 
     def __init__(self, options: NeuralOptions, runtime: NeuralModel, row: StepRow | None = None) -> None:
         rate_hz, config = check_sample_rate(options.sample_rate_hz), runtime.model.config
@@ -262,7 +261,8 @@ class NeuralEncoder:
 
         Shape: output ``[frames, latents]``, a new array.
         """
-        return self._latents.copy()
+        latents: Float32Array = self._latents.copy()
+        return latents
 
     def _take_in(self, block: Samples) -> None:
         for k in range(self._frames):
