@@ -45,7 +45,7 @@ class Heard:
     made_up: float
     """Share of the sound for which neither its packet nor any redundancy was there."""
     playout_ms: float
-    """Playout delay aimed at, at the end."""
+    """Playout delay aimed at, on average; for Opus the longest that its receiver waits."""
     plan: str = ""
     """What was sent at the end."""
 
@@ -104,7 +104,7 @@ class OwnSystem:
             link.frame_bytes + SRTP_OVERHEAD_BYTES * packets,
             packets,
             received.concealed / max(received.played + received.recovered + received.concealed, 1),
-            received.target_ms,
+            result.playout_ms,
             f"{sender.plan.packet_ms} ms, {sender.plan.bitrate_bps / 1_000:.1f} kbps, {sender.plan.ages}",
         )
 

@@ -36,6 +36,8 @@ class SimulatedStream:
     """For each 10 ms played: whether anything was concealed in it."""
     waited_samples: int
     """Of :attr:`samples`, how many at the beginning were played before the first packet."""
+    playout_ms: float
+    """Playout delay aimed at while sound was sent, on average."""
 
 
 def simulate_stream(
@@ -65,6 +67,7 @@ def simulate_stream(
     reports: list[tuple[float, bytes]] = []
     played: list[Samples] = []
     concealed: list[bool] = []
+    targets_ms: list[float] = []
     before = waited = 0
     flushed = False
     ticks = -(-len(samples) // block) + int((link.config.delay_ms + link.config.jitter_ms + tail_ms) / tick_ms)
@@ -85,6 +88,8 @@ def simulate_stream(
         counts = receiver.stats.jitter
         if not counts.played + counts.recovered + counts.concealed:
             waited += block
+        elif not flushed:
+            targets_ms.append(counts.target_ms)
         now_concealed = counts.concealed
         concealed.append(now_concealed > before)
         before = now_concealed
@@ -94,4 +99,7 @@ def simulate_stream(
         while reports and reports[0][0] <= now_ms:
             sender.hear_report("receiver", ReceiverReport.from_bytes(reports.pop(0)[1]), now_ms)
         sender.tick(now_ms)
-    return SimulatedStream(np.concatenate(played), sender.stats, receiver.stats, tuple(concealed), waited)
+    playout_ms = float(np.mean(targets_ms)) if targets_ms else 0.0
+    return SimulatedStream(
+        np.concatenate(played), sender.stats, receiver.stats, tuple(concealed), waited, playout_ms
+    )
