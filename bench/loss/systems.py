@@ -95,7 +95,6 @@ class OwnSystem:
         decoder = StreamDecoder(sample_rate_hz, model=self.model)
         result = simulate_stream(samples, sample_rate_hz, encoder, decoder, link, sender=sender)
         packets = result.sender.packets
-        received = result.receiver.jitter
         return Heard(
             result.samples,
             sample_rate_hz,
@@ -103,7 +102,7 @@ class OwnSystem:
             link.carried_bytes,
             link.frame_bytes + SRTP_OVERHEAD_BYTES * packets,
             packets,
-            received.concealed / max(received.played + received.recovered + received.concealed, 1),
+            result.made_up,
             result.playout_ms,
             f"{sender.plan.packet_ms} ms, {sender.plan.bitrate_bps / 1_000:.1f} kbps, {sender.plan.ages}",
         )

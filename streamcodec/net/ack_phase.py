@@ -12,13 +12,15 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-LONGEST_HOLD_MS = 20.0
+LONGEST_HOLD_MS = 32.0
 INTERVAL_MS = 750.0
 LEAST_PACKETS = 6
 FEW = 0.05
 """Bare acknowledgements, beside packets sent, that are borne."""
 SOON, AT_ONCE = 0.4, 0.1
 """Shares of the time between two packets within which one is soon, or as good as together."""
+LEAST_COHERENCE = 0.5
+"""Where packets go and come as irregularly as this, there is no phase (1: always the same, 0: any)."""
 REST_MS = 60_000.0
 """Holding did not help: other things decide, such as a long way."""
 
@@ -78,15 +80,18 @@ class AckPhase:
             self._shift(first, now_ms)
 
     def _shift(self, first: bool, now_ms: float) -> None:
+        if math.hypot(self._sine, self._cosine) < LEAST_COHERENCE:
+            return
         turn = math.atan2(self._sine, self._cosine) / (2.0 * math.pi)
         if abs(turn) < AT_ONCE and not first:
             return
         if not -AT_ONCE < turn < SOON:
             return
-        if self.hold_ms >= LONGEST_HOLD_MS:
+        wanted_ms = self.hold_ms + (0.5 - turn) * self._period_ms
+        if self.hold_ms > 0.0 and wanted_ms > LONGEST_HOLD_MS:
             self.hold_ms, self._resting_until_ms = 0.0, now_ms + REST_MS
             return
-        self.hold_ms = min(LONGEST_HOLD_MS, self.hold_ms + (0.5 - turn) * self._period_ms)
+        self.hold_ms = min(LONGEST_HOLD_MS, wanted_ms)
         # The phase is to be measured anew, and what was counted on the way to say nothing of it.
         self._cosine = self._sine = 0.0
         self._noted = None

@@ -92,7 +92,8 @@ class JitterConfig:
     urgent_above_ms: float = 100.0
     """Beyond this difference every packet is scaled, whatever the signal. Being late is less of a harm than what
     hurrying does to speech."""
-    patience_packets: int = 200
+    patience_below_packets: int = 50
+    patience_above_packets: int = 500
     """For so long a correction waits for a pause of the speaker's, where it is not heard."""
     scale_spacing_packets: int = 3
     """Gentle corrections are at least this far apart."""
@@ -529,6 +530,7 @@ class JitterBuffer:
         if self._since_scaled < (1 if drifting else config.scale_spacing_packets):
             return TimeScale.KEEP
         self._since_scaled = 0
-        if not drifting and self._off_packets < config.patience_packets:
+        patience = config.patience_above_packets if excess_ms > 0 else config.patience_below_packets
+        if not drifting and self._off_packets < patience:
             return TimeScale.ACCELERATE_IN_PAUSE if excess_ms > 0 else TimeScale.EXPAND_IN_PAUSE
         return TimeScale.ACCELERATE if excess_ms > 0 else TimeScale.EXPAND

@@ -36,6 +36,8 @@ class SimulatedStream:
     """For each 10 ms played: whether anything was concealed in it."""
     waited_samples: int
     """Of :attr:`samples`, how many at the beginning were played before the first packet."""
+    made_up: float
+    """Share of the sound, before the last of it was due, that was concealed."""
     playout_ms: float
     """Playout delay aimed at while sound was sent, on average."""
 
@@ -68,6 +70,8 @@ def simulate_stream(
     played: list[Samples] = []
     concealed: list[bool] = []
     targets_ms: list[float] = []
+    end_ms = 1_000.0 * len(samples) / sample_rate_hz + link.config.delay_ms
+    made_up = 0.0
     before = waited = 0
     flushed = False
     ticks = -(-len(samples) // block) + int((link.config.delay_ms + link.config.jitter_ms + tail_ms) / tick_ms)
@@ -90,6 +94,8 @@ def simulate_stream(
             waited += block
         elif not flushed:
             targets_ms.append(counts.target_ms)
+        if now_ms < end_ms + counts.target_ms:
+            made_up = counts.concealed / max(counts.played + counts.recovered + counts.concealed, 1)
         now_concealed = counts.concealed
         concealed.append(now_concealed > before)
         before = now_concealed
@@ -101,5 +107,5 @@ def simulate_stream(
         sender.tick(now_ms)
     playout_ms = float(np.mean(targets_ms)) if targets_ms else 0.0
     return SimulatedStream(
-        np.concatenate(played), sender.stats, receiver.stats, tuple(concealed), waited, playout_ms
+        np.concatenate(played), sender.stats, receiver.stats, tuple(concealed), waited, made_up, playout_ms
     )

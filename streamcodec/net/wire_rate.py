@@ -66,7 +66,7 @@ BUFFER_MS = 20.0
 LONGEST_PLAYOUT_MS = 100.0
 """What a packet's first frame may wait for its others and a copy: beyond it no copies are sent."""
 UNKNOWN_ROUND_TRIP_MS = 80.0
-EXPECTED_LOSS, EXPECTED_PACKETS = 0.032, 25.0
+EXPECTED_LOSS, EXPECTED_PACKETS = 0.045, 18.0
 """Before anything is known, and how many packets' worth of reports weigh as much."""
 LONG_MEMORY_PACKETS, SHORT_MEMORY_PACKETS = 300.0, 60.0
 """Loss is what either memory holds it to be, if that is more: a burst now is likely followed by another."""
