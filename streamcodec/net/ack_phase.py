@@ -3,8 +3,9 @@
 Two who talk to each other acknowledge with what they say, as long as each says something within 40 ms of hearing
 something (delayed acknowledgements of Linux and Windows) and does not hear twice before it speaks. Whether they do is
 a matter of the phase between their packets, which chance decides: at 60 ms bare acknowledgements can cost 5 kbps each
-way. Where many are seen, the one whose packets go out soon after the other's have come holds them back a little, until
-each speaks about midway between two packets of the other.
+way. Where many are seen, the one whose packets go out soon after the other's have come holds them back a little,
+until each speaks about midway between two packets of the other. Where packets come and go irregularly there is no
+phase to choose.
 """
 
 from __future__ import annotations

@@ -12,7 +12,6 @@ from streamcodec.net import time_scale
 from streamcodec.net.jitter_buffer import JitterBuffer, Play, TimeScale, Wait
 from streamcodec.net.time_scale import Samples
 
-
 PAUSE = 0.06
 """Share of the loudest of late below which a packet is taken for a pause."""
 FORGOTTEN = 0.997

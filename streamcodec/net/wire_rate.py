@@ -121,7 +121,7 @@ class SendPlan:
 
 
 class LossEstimate:
-    """Share of packets that a path loses: an expectation that gives way to what reports tell, recent ones above all."""
+    """Share of packets that a path loses: an expectation that gives way to what reports tell, the last above all."""
 
     def __init__(self, memory_packets: float) -> None:
         self._memory_packets = memory_packets
@@ -279,7 +279,8 @@ class WireRateController:
             counts = range(most + 1) if config.redundancy is None else (config.redundancy,)
             for redundancy in counts:
                 ages = copy_plan.spread(redundancy, length_ms)
-                if config.redundancy is None and ages and length_ms - FRAME_MS + ages[-1] * length_ms > LONGEST_PLAYOUT_MS:
+                waited_ms = length_ms - FRAME_MS + max(ages, default=0) * length_ms
+                if config.redundancy is None and ages and waited_ms > LONGEST_PLAYOUT_MS:
                     continue
                 for copy_share in COPY_SHARES if ages else (0.0,):
                     yield self._plan_for(frames, ages, copy_share, loss, burst, aim_bps)
