@@ -17,6 +17,8 @@ COMMANDS = (
     "encode",
     "decode",
     "transcode",
+    "pack",
+    "unpack",
     "restore",
     "info",
     "roundtrip",
