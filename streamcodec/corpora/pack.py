@@ -11,7 +11,7 @@ from typing import Any
 
 from streamcodec.corpora.engines import Engine, run_jobs
 from streamcodec.corpora.manifest import MANIFEST, Entry, Manifest, is_done
-from streamcodec.corpora.work import Job, PackJob, ShardFormat, UnpackJob
+from streamcodec.corpora.work import Job, PackJob, ShardFormat, UnpackJob, cuts_name
 from streamcodec.errors import FileFormatError, StreamcodecError
 
 Progress = Callable[[float], None]
@@ -20,7 +20,8 @@ SOUND_SUFFIXES = frozenset(
     | {".w64", ".rf64", ".m4a", ".m4b", ".mp4", ".aac", ".webm", ".mkv", ".mka", ".mov"}
 )
 SHARD_FILES = 1_000
-SHARD_NAMES: dict[ShardFormat, str] = {"webdataset": "shard-{:06d}.tar", "shar": "recording.{:06d}.tar"}
+SHARD_NAMES: dict[ShardFormat, str] = {"webdataset": "shard-{:06d}.tar", "shar": "shar/recording.{:06d}.tar"}
+# lhotse takes every file of a Shar folder for a field of it, so the manifest stays outside.
 
 
 @dataclass(frozen=True)
@@ -212,13 +213,12 @@ def _number(target: str) -> int:
 
 def _remove_unlisted_shards(target: Path, manifest: Manifest, shards: ShardFormat) -> None:
     """Shards that were finished and not noted before a run was killed: their files come again."""
-    listed = {entry.target.partition("/")[0] for entry in manifest.entries.values()}
+    listed = {entry.target.partition(".tar/")[0] + ".tar" for entry in manifest.entries.values()}
     for path in target.glob(SHARD_NAMES[shards].replace("{:06d}", "*")):
-        if path.name not in listed:
+        if path.relative_to(target).as_posix() not in listed:
             path.unlink()
-            path.with_name(path.name.replace("recording.", "cuts.").replace(".tar", ".jsonl.gz")).unlink(
-                missing_ok=True
-            )
+            if shards == "shar":
+                path.with_name(cuts_name(path.name)).unlink(missing_ok=True)
 
 
 def _coded_members(path: Path, name: str) -> list[str]:

@@ -82,6 +82,7 @@ class PackJob:
         entries, cuts = [], []
         shar = self.shard_format == "shar"
         path = self.target_folder / shard
+        path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as out, tarfile.open(fileobj=out, mode="w") as tar:  # type: ignore[call-overload]
             for source, key in self.pairs:
                 entry, data = self._code(source, f"{shard}/{key}.sc")
@@ -98,8 +99,7 @@ class PackJob:
                     self._add_sidecars(tar, source, key, entry)
         if shar:
             lines = "".join(json.dumps({k: v for k, v in cut.items() if k != "recording"}) + "\n" for cut in cuts)
-            name = shard.replace("recording.", "cuts.").replace(".tar", ".jsonl.gz")
-            with whole_file(self.target_folder / name) as out:
+            with whole_file(path.with_name(cuts_name(path.name))) as out:
                 out.write(gzip.compress(lines.encode(), mtime=0))
         return entries
 
@@ -189,6 +189,11 @@ def run_job(job: Job) -> list[Entry]:
 def prepare_worker() -> None:
     """Load once, in a worker that is new, what every file needs."""
     import streamcodec.codec.stream  # noqa: F401
+
+
+def cuts_name(shard: str) -> str:
+    """Of the file of cuts that belongs to a Shar tar."""
+    return shard.replace("recording.", "cuts.").replace(".tar", ".jsonl.gz")
 
 
 def _said(error: BaseException) -> str:

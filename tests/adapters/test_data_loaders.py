@@ -52,7 +52,7 @@ def test_lhotse_reads_shar_and_files(corpus: Path, tmp_path: Path) -> None:
     import streamcodec.adapters.lhotse  # noqa: F401
 
     pack_folder(corpus, tmp_path / "out", workers=1, tier="lossless", shards="shar", shard_files=3)
-    cuts = list(lhotse.CutSet.from_shar(in_dir=tmp_path / "out"))
+    cuts = list(lhotse.CutSet.from_shar(in_dir=tmp_path / "out" / "shar"))
     assert [cut.id for cut in cuts] == [f"s{n % 2}/clip_{n}" for n in (0, 2, 4, 1, 3)]
     for cut in cuts:
         number = int(cut.id[-1])

@@ -165,8 +165,8 @@ def test_unpack_gives_back_what_was_packed(
     outcome = pack_folder(source, packed, workers=1, tier="lossless", shards=shards, shard_files=2)  # type: ignore[arg-type]
     assert not outcome.failed
     if shards:
-        assert len(list(packed.glob("*.tar"))) == 3
-        orphan = packed / ("shard-000003.tar" if shards == "webdataset" else "recording.000003.tar")
+        assert len(list(packed.rglob("*.tar"))) == 3
+        orphan = packed / ("shard-000003.tar" if shards == "webdataset" else "shar/recording.000003.tar")
         orphan.write_bytes(b"finished, and killed before it was noted")
         soundfile.write(source / "new.wav", speech[:2_400], 24_000)
         again = pack_folder(source, packed, workers=1, tier="lossless", shards=shards, shard_files=2)  # type: ignore[arg-type]

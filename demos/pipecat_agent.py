@@ -1,0 +1,37 @@
+"""A pipecat agent whose websocket carries packets of 6 kbps. It answers with what it hears; yours has services between.
+
+uvicorn --app-dir demos pipecat_agent:app
+python demos/websocket_pair.py ws://127.0.0.1:8000/talk talk.wav heard.wav
+"""
+
+from fastapi import FastAPI, WebSocket
+from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
+from pipecat.pipeline.pipeline import Pipeline
+from pipecat.pipeline.worker import PipelineParams, PipelineWorker
+from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
+from pipecat.workers.runner import WorkerRunner
+
+from streamcodec.adapters.pipecat import StreamcodecSerializer
+
+app = FastAPI()
+
+
+class Echo(FrameProcessor):
+    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+        await super().process_frame(frame, direction)
+        if isinstance(frame, InputAudioRawFrame):
+            frame = OutputAudioRawFrame(frame.audio, frame.sample_rate, frame.num_channels)
+        await self.push_frame(frame, direction)
+
+
+@app.websocket("/talk")
+async def talk(websocket: WebSocket) -> None:
+    await websocket.accept()
+    serializer = StreamcodecSerializer(bitrate_bps=6_000, packet_ms=40)
+    params = FastAPIWebsocketParams(audio_in_enabled=True, audio_out_enabled=True, serializer=serializer)
+    transport = FastAPIWebsocketTransport(websocket, params)
+    rates = PipelineParams(audio_in_sample_rate=16_000, audio_out_sample_rate=16_000)
+    worker = PipelineWorker(Pipeline([transport.input(), Echo(), transport.output()]), params=rates)
+    transport.add_event_handler("on_client_disconnected", lambda *_: worker.cancel())
+    await WorkerRunner(handle_sigint=False).run(worker)
