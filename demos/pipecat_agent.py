@@ -1,4 +1,4 @@
-"""A pipecat agent whose websocket carries packets of 6 kbps. It answers with what it hears; yours has services between.
+"""A pipecat agent whose websocket carries packets of 6 kbps. It answers with what it hears; yours thinks in between.
 
 uvicorn --app-dir demos pipecat_agent:app
 python demos/websocket_pair.py ws://127.0.0.1:8000/talk talk.wav heard.wav
@@ -33,5 +33,11 @@ async def talk(websocket: WebSocket) -> None:
     transport = FastAPIWebsocketTransport(websocket, params)
     rates = PipelineParams(audio_in_sample_rate=16_000, audio_out_sample_rate=16_000)
     worker = PipelineWorker(Pipeline([transport.input(), Echo(), transport.output()]), params=rates)
-    transport.add_event_handler("on_client_disconnected", lambda *_: worker.cancel())
-    await WorkerRunner(handle_sigint=False).run(worker)
+    runner = WorkerRunner(handle_sigint=False)
+
+    @transport.event_handler("on_client_disconnected")
+    async def gone(*_: object) -> None:
+        await worker.cancel()
+
+    await runner.add_workers(worker)
+    await runner.run()

@@ -51,7 +51,10 @@ async def play_messages(messages: AsyncIterator[bytes], source: rtc.AudioSource,
 
 
 async def play_call(speaker: Speaker, source: rtc.AudioSource) -> None:
-    """Play what a streamcodec call sounds like into a source; it goes on until it is cancelled."""
+    """Play what a streamcodec call sounds like into a source; it goes on until it is cancelled.
+
+    The source's queue (``queue_size_ms``, 1 s unless said otherwise) paces it and is delay: make it short.
+    """
     samples = source.sample_rate * FRAME_MS // 1_000
     while True:
         await source.capture_frame(as_frame(await speaker.pull(samples), source))

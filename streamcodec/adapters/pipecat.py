@@ -1,7 +1,7 @@
 """pipecat: a serializer that sends speech as packets in place of PCM, for both ends of a websocket.
 
-Give it to a websocket transport (``FastAPIWebsocketParams(serializer=StreamcodecSerializer())``, or a client's). Binary
-messages are sound (:mod:`streamcodec.adapters.messages`), text messages are JSON. https://docs.pipecat.ai
+Give it to a websocket transport (``FastAPIWebsocketParams(serializer=StreamcodecSerializer())``, or a client's).
+Binary messages are sound (:mod:`streamcodec.adapters.messages`), text messages are JSON. https://docs.pipecat.ai
 """
 
 from __future__ import annotations
