@@ -1,8 +1,6 @@
-"""A tiny language model over codes: train it on a folder of speech for some minutes, then let it speak.
+"""A tiny language model over codes: train it on a folder of speech for some minutes, then let it speak (babble, by a GRU).
 
-    python demos/codes_language_model.py FOLDER spoken.wav
-
-A GRU predicts the codes of each 20 ms frame from the frames before; what it says is babble with a voice's sound.
+python demos/codes_language_model.py FOLDER spoken.wav
 """
 
 import sys

@@ -6,18 +6,16 @@ streamcodec pack recordings files && python demos/data_loaders.py datasets files
 """
 
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 
-def sounds(loader: str, folder: Path) -> Iterator[tuple[str, float]]:
-    """Name and seconds of each."""
+def sounds(loader: str, folder: Path):
     if loader == "webdataset":
         import webdataset
 
         from streamcodec.adapters.webdataset import sc
 
-        tars = sorted(str(path) for path in folder.glob("*.tar"))
+        tars = sorted(map(str, folder.glob("*.tar")))
         for sample in webdataset.WebDataset(tars, shardshuffle=False).decode(sc):
             yield sample["__key__"], sample["sc"].samples.shape[1] / sample["sc"].sample_rate_hz
     elif loader == "lhotse":
@@ -32,9 +30,9 @@ def sounds(loader: str, folder: Path) -> Iterator[tuple[str, float]]:
 
         from streamcodec.adapters.datasets import StreamcodecAudio
 
-        paths = {"sound": sorted(str(path) for path in folder.rglob("*.sc"))}
-        for row in Dataset.from_dict(paths).cast_column("sound", StreamcodecAudio(sampling_rate=16_000)):
-            yield row["sound"]["path"], len(row["sound"]["array"]) / row["sound"]["sampling_rate"]
+        paths = sorted(map(str, folder.rglob("*.sc")))
+        for row in Dataset.from_dict({"sound": paths}).cast_column("sound", StreamcodecAudio(sampling_rate=16_000)):
+            yield row["sound"]["path"], len(row["sound"]["array"]) / 16_000
 
 
 if __name__ == "__main__":

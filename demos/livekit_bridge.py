@@ -27,8 +27,7 @@ async def main(server: str, room: str) -> None:
         @there.on("track_subscribed")
         def subscribed(track: rtc.Track, *_: object) -> None:
             if track.kind == rtc.TrackKind.KIND_AUDIO:
-                stream = rtc.AudioStream(track, sample_rate=RATE_HZ, num_channels=1)
-                tasks.add(asyncio.ensure_future(feed(call, stream)))
+                tasks.add(asyncio.ensure_future(feed(call, rtc.AudioStream(track, None, 0, RATE_HZ, 1))))
 
         await there.connect(os.environ["LIVEKIT_URL"], os.environ["LIVEKIT_TOKEN"])
         source = rtc.AudioSource(RATE_HZ, 1, queue_size_ms=60)

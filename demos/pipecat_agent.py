@@ -20,24 +20,23 @@ app = FastAPI()
 class Echo(FrameProcessor):
     async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
         await super().process_frame(frame, direction)
-        if isinstance(frame, InputAudioRawFrame):
-            frame = OutputAudioRawFrame(frame.audio, frame.sample_rate, frame.num_channels)
-        await self.push_frame(frame, direction)
+        heard = isinstance(frame, InputAudioRawFrame)
+        await self.push_frame(OutputAudioRawFrame(frame.audio, 16_000, 1) if heard else frame, direction)
 
 
 @app.websocket("/talk")
 async def talk(websocket: WebSocket) -> None:
     await websocket.accept()
-    serializer = StreamcodecSerializer(bitrate_bps=6_000, packet_ms=40)
-    params = FastAPIWebsocketParams(audio_in_enabled=True, audio_out_enabled=True, serializer=serializer)
+    params = FastAPIWebsocketParams(audio_in_enabled=True, audio_out_enabled=True)
+    params.serializer = StreamcodecSerializer(bitrate_bps=6_000, packet_ms=40)
     transport = FastAPIWebsocketTransport(websocket, params)
     rates = PipelineParams(audio_in_sample_rate=16_000, audio_out_sample_rate=16_000)
     worker = PipelineWorker(Pipeline([transport.input(), Echo(), transport.output()]), params=rates)
-    runner = WorkerRunner(handle_sigint=False)
 
     @transport.event_handler("on_client_disconnected")
     async def gone(*_: object) -> None:
         await worker.cancel()
 
+    runner = WorkerRunner(handle_sigint=False)
     await runner.add_workers(worker)
     await runner.run()

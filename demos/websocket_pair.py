@@ -23,8 +23,7 @@ async def talk(websocket: WebSocket) -> None:
     await websocket.accept()
     ears, voice = MessageDecoder(16_000), MessageEncoder(16_000, bitrate_bps=6_000)
     async for message in websocket.iter_bytes():
-        heard = ears.push(message)  # float32 at 16 kHz: what a recogniser takes and a synthesiser gives
-        await websocket.send_bytes(voice.push(heard))
+        await websocket.send_bytes(voice.push(ears.push(message)))  # between the two: floats at 16 kHz
 
 
 async def call(url: str, spoken: str, heard: str) -> None:
