@@ -1,4 +1,4 @@
-"""A tiny language model over codes: train it on a folder of speech for some minutes, then let it speak (babble, by a GRU).
+"""A tiny language model over codes: train it on a folder of speech for some minutes, then let it speak (babble).
 
 python demos/codes_language_model.py FOLDER spoken.wav
 """

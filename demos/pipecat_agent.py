@@ -1,14 +1,12 @@
 """A pipecat agent whose websocket carries packets of 6 kbps. It answers with what it hears; yours thinks in between.
-
-uvicorn --app-dir demos pipecat_agent:app
-python demos/websocket_pair.py ws://127.0.0.1:8000/talk talk.wav heard.wav
+Start it with uvicorn --app-dir demos pipecat_agent:app
 """
 
 from fastapi import FastAPI, WebSocket
-from pipecat.frames.frames import Frame, InputAudioRawFrame, OutputAudioRawFrame
+from pipecat.frames.frames import InputAudioRawFrame, OutputAudioRawFrame
 from pipecat.pipeline.pipeline import Pipeline
 from pipecat.pipeline.worker import PipelineParams, PipelineWorker
-from pipecat.processors.frame_processor import FrameDirection, FrameProcessor
+from pipecat.processors.frame_processor import FrameProcessor
 from pipecat.transports.websocket.fastapi import FastAPIWebsocketParams, FastAPIWebsocketTransport
 from pipecat.workers.runner import WorkerRunner
 
@@ -18,7 +16,7 @@ app = FastAPI()
 
 
 class Echo(FrameProcessor):
-    async def process_frame(self, frame: Frame, direction: FrameDirection) -> None:
+    async def process_frame(self, frame, direction) -> None:
         await super().process_frame(frame, direction)
         heard = isinstance(frame, InputAudioRawFrame)
         await self.push_frame(OutputAudioRawFrame(frame.audio, 16_000, 1) if heard else frame, direction)
