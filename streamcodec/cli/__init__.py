@@ -17,6 +17,7 @@ COMMANDS = (
     "encode",
     "decode",
     "transcode",
+    "play",
     "pack",
     "unpack",
     "restore",
@@ -35,6 +36,7 @@ COMMANDS = (
     "export",
     "models",
     "warmup",
+    "completion",
 )
 
 

@@ -365,12 +365,7 @@ def decode_file(
         check_bitstream(header.bitstream, header.tier, model_of(header, model))
         decoder = decoder_for(header, sample_rate_hz, model)
         rate_hz = decoder.sample_rate_hz
-        lag = _lag_samples(decoder, header.delay_samples, header.sample_rate_hz)
-
-        def samples_of(coded: int | None) -> int | None:
-            return None if coded is None else -(-coded * rate_hz // header.sample_rate_hz)
-
-        total = samples_of(reader.total_samples)
+        total = _samples_at(reader.total_samples, header, rate_hz)
         written = 0
         with SoundWriter(
             target,
@@ -381,8 +376,7 @@ def decode_file(
             sources=(source,),
             floats=floats,
         ) as out:
-            decoded = _decode_timed(decoder, reader.packets())
-            for block in _trim(decoded, lag, total, lambda: samples_of(reader.trusted_samples(lag)), decoder):
+            for block in decoded_blocks(reader, decoder):
                 out.write(block)
                 written += len(block)
                 if written > max_duration_s * rate_hz:
@@ -402,6 +396,25 @@ def decode_file(
                 stacklevel=2,
             )
     return written
+
+
+def decoded_blocks(reader: FileReader, decoder: StreamDecoder) -> Iterator[Samples]:
+    """Sound of an open file as it is decoded, the delay taken away and as long as what was coded.
+
+    Shape: each block as of :meth:`StreamDecoder.push`.
+    """
+    header, rate_hz = reader.header, decoder.sample_rate_hz
+    lag = _lag_samples(decoder, header.delay_samples, header.sample_rate_hz)
+    total = _samples_at(reader.total_samples, header, rate_hz)
+
+    def accounted() -> int | None:
+        return _samples_at(reader.trusted_samples(lag), header, rate_hz)
+
+    yield from _trim(_decode_timed(decoder, reader.packets()), lag, total, accounted, decoder)
+
+
+def _samples_at(coded: int | None, header: FileHeader, rate_hz: int) -> int | None:
+    return None if coded is None else -(-coded * rate_hz // header.sample_rate_hz)
 
 
 def _lag_samples(decoder: StreamDecoder, encoder_delay_samples: int, encoder_rate_hz: int) -> int:
