@@ -13,9 +13,6 @@ from streamcodec.codec.files.container import FileHeader, FileReader
 from streamcodec.codec.files.oneshot import decode_file
 from streamcodec.codec.files.sound_file import open_binary
 
-MARK = b"SCF1"
-"""What every ``.sc`` file begins with."""
-
 
 class DecodedSound(NamedTuple):
     """Shape: samples float32 ``[channels, n]``."""

@@ -19,7 +19,8 @@ from lhotse.audio.backend import (
 )
 from numpy.typing import NDArray
 
-from streamcodec.adapters.coded_bytes import MARK, decode_bytes, facts_of
+from streamcodec.adapters.coded_bytes import decode_bytes, facts_of
+from streamcodec.codec.files.container import MAGIC
 
 
 class StreamcodecBackend(AudioBackend):  # type: ignore[misc]
@@ -86,7 +87,7 @@ def is_coded(path_or_fd: Any) -> bool:
     """Whether this is a ``.sc`` file, by its name or by its first bytes."""
     if isinstance(path_or_fd, str | Path):
         return str(path_or_fd).endswith(".sc")
-    return isinstance(path_or_fd, BytesIO) and bytes(path_or_fd.getbuffer()[: len(MARK)]) == MARK
+    return isinstance(path_or_fd, BytesIO) and bytes(path_or_fd.getbuffer()[: len(MAGIC)]) == MAGIC
 
 
 def install() -> None:

@@ -85,6 +85,8 @@ def _on_ray(jobs: Iterable[Job], workers: int | None) -> Iterator[list[Entry]]:
 
     started = not ray.is_initialized()
     if started:
+        # Ray reports its use to its makers unless it is told not to.
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
         # A cluster that RAY_ADDRESS names, or one of this machine.
         ray.init(num_cpus=None if os.environ.get("RAY_ADDRESS") else workers, log_to_driver=False)
     try:

@@ -8,15 +8,13 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamcodec.codec.files.container import FileReader
+from streamcodec.codec.files.container import MAGIC, FileReader
 from streamcodec.codec.files.oneshot import decoded_blocks, decoder_for
 from streamcodec.codec.files.sound_file import SoundReader, SoundSource, open_binary
 from streamcodec.codec.options import Samples
 from streamcodec.codec.packet import Tier
 from streamcodec.live.devices import Device, sounddevice_module
 from streamcodec.live.errors import DeviceError
-
-MARK = b"SCF1"
 
 
 class OpenSound(NamedTuple):
@@ -32,9 +30,9 @@ class OpenSound(NamedTuple):
 def open_sound(source: SoundSource, model: str | None = None) -> Iterator[OpenSound]:
     """A ``.sc`` file or a sound file, by its first bytes; raises FileFormatError, AudioFormatError or ModelError."""
     with open_binary(source) as file:
-        begins = file.read(len(MARK))
+        begins = file.read(len(MAGIC))
         file.seek(0)
-        if begins == MARK:
+        if begins == MAGIC:
             reader = FileReader(file)
             header = reader.header
             decoder = decoder_for(header, None, model)
