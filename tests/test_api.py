@@ -62,8 +62,8 @@ class Refuse:
     def find_spec(self, name, path=None, target=None):
         if name.split(".")[0] in (
             "torch", "scipy", "matplotlib", "onnx", "websockets", "aiortc", "av", "cryptography", "zxcvbn",
-            "xkcdpass", "nats", "prometheus_client", "sounddevice", "shtab", "ray", "lhotse", "datasets", "webdataset",
-            "livekit",
+            "xkcdpass", "nats", "prometheus_client", "sounddevice", "shtab", "ray", "lhotse", "datasets",
+            "webdataset", "livekit",
         ):
             raise ModuleNotFoundError(name)
 sys.meta_path.insert(0, Refuse())
