@@ -59,8 +59,8 @@ def as_wav(file: IO[bytes], name: str) -> tuple[IO[bytes], dict[str, str]]:
 
 def _plane(frame: Any, channels: int) -> np.ndarray[Any, Any]:
     """Shape: output ``[n, channels]``."""
-    samples = frame.to_ndarray()
-    plane = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
+    samples: np.ndarray[Any, Any] = frame.to_ndarray()
+    plane: np.ndarray[Any, Any] = samples.T if frame.format.is_planar else samples.reshape(-1, channels)
     if plane.dtype == np.uint8:
-        return (plane.astype(np.int16) - 128) << 8
+        return np.asarray((plane.astype(np.int16) - 128) << 8, np.int16)
     return np.ascontiguousarray(plane)
