@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from native_dsp.low_cut import cut_lows, make_low_cut
+from native_dsp.filters.low_cut import cut_lows, make_low_cut
 from streamcodec import Packet, PacketFlags, RedundantCopy, StreamDecoder, StreamEncoder, Tier
 
 # The package is built for the first of them.
