@@ -100,5 +100,5 @@ def to_int16(samples: NDArray[Any]) -> NDArray[np.int16]:
     Shape: kept.
     """
     if samples.dtype.kind == "i":
-        return samples.astype(np.int16)
-    return np.round(np.clip(samples, -1.0, 1.0) * 32_767.0).astype(np.int16)
+        return np.asarray(samples, np.int16)
+    return np.asarray(np.round(np.clip(samples, -1.0, 1.0) * 32_767.0), np.int16)

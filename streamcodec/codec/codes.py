@@ -169,7 +169,7 @@ class LatentCodec:
         step = self._runtime.tables.step[self.quality_index]
         scaled = latents.astype(np.float64) * (float(1 << entropy.STEP_BITS) / step)
         limited = np.clip(scaled, -float(entropy.MAX_INDEX), float(entropy.MAX_INDEX))
-        return np.floor(limited + 0.5).astype(np.int32)
+        return np.asarray(np.floor(limited + 0.5), np.int32)
 
     def to_packets(self, codes: Any, mode: PacketMode = "independent") -> list[Packet]:
         """The packets of one sound's codes, one a frame, as any :class:`StreamDecoder` of the model plays them.

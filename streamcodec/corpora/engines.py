@@ -12,7 +12,7 @@ from concurrent.futures import FIRST_COMPLETED, Future, ProcessPoolExecutor, wai
 from concurrent.futures.process import BrokenProcessPool
 from itertools import islice
 from multiprocessing.connection import wait as wait_for_sentinel
-from typing import Literal, cast
+from typing import Any, Literal, cast
 
 from streamcodec.corpora.manifest import Entry
 from streamcodec.corpora.work import Job, prepare_worker, run_job
@@ -92,7 +92,8 @@ def _on_ray(jobs: Iterable[Job], workers: int | None) -> Iterator[list[Entry]]:
     try:
         remote = ray.remote(num_cpus=1)(run_job)
         most = JOBS_AHEAD * (workers or max(1, int(ray.cluster_resources().get("CPU", 1))))
-        coming, pending = iter(jobs), []
+        coming = iter(jobs)
+        pending: list[Any] = []
         while True:
             pending += [remote.remote(job) for job in islice(coming, most - len(pending))]
             if not pending:

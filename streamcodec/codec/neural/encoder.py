@@ -262,7 +262,7 @@ class NeuralEncoder:
 
         Shape: output ``[frames, latents]``, a new array.
         """
-        return self._latents.copy()
+        return np.array(self._latents, np.float32)
 
     def _take_in(self, block: Samples) -> None:
         for k in range(self._frames):
