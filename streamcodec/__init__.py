@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from streamcodec.codec.codes import LatentCodec
     from streamcodec.codec.files.oneshot import EncodedAudio, decode_array, decode_file, encode_array, encode_file
     from streamcodec.codec.files.transcode import transcode_file
     from streamcodec.codec.packet import Packet, PacketFlags, RedundantCopy, Tier
@@ -43,6 +44,7 @@ __all__ = [
     "BitrateError",
     "EncodedAudio",
     "FileFormatError",
+    "LatentCodec",
     "ModelError",
     "Packet",
     "PacketError",
@@ -69,6 +71,7 @@ _HOME = {
     "BitrateError": "streamcodec.errors",
     "EncodedAudio": "streamcodec.codec.files.oneshot",
     "FileFormatError": "streamcodec.errors",
+    "LatentCodec": "streamcodec.codec.codes",
     "ModelError": "streamcodec.errors",
     "Packet": "streamcodec.codec.packet",
     "PacketError": "streamcodec.errors",

@@ -19,6 +19,8 @@ ALLOWED: dict[str, set[str]] = {
     "streamcodec.net": {"native_dsp", "streamcodec.codec", ERRORS},
     "streamcodec.live": {*LIVE_PATH, "streamcodec.net"},
     "streamcodec.web": LIVE_PATH,
+    "streamcodec.corpora": LIVE_PATH,
+    "streamcodec.adapters": {*LIVE_PATH, "streamcodec.net"},
     "streamcodec.evaluation": {*LIVE_PATH, "streamcodec.net"},
     "streamcodec.training": {*LIVE_PATH, "streamcodec.evaluation"},
     "streamcodec.research": {*LIVE_PATH, "streamcodec.training", "streamcodec.evaluation"},

@@ -16,6 +16,9 @@ COMMANDS = (
     "encode",
     "decode",
     "transcode",
+    "play",
+    "pack",
+    "unpack",
     "restore",
     "info",
     "roundtrip",
@@ -29,6 +32,7 @@ COMMANDS = (
     "experiment",
     "export",
     "warmup",
+    "completion",
 )
 
 

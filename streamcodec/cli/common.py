@@ -34,6 +34,8 @@ EXTRAS = {
     "aiortc": "net",
     "nats": "cluster",
     "prometheus_client": "relay",
+    "sounddevice": "live",
+    "shtab": "completion",
 }
 
 

@@ -257,6 +257,13 @@ class NeuralEncoder:
         self._take_in(block)
         return self.finish()
 
+    def latents_collected(self) -> Float32Array:
+        """Latents of the block collected, neither quantised nor coded.
+
+        Shape: output ``[frames, latents]``, a new array.
+        """
+        return np.array(self._latents, np.float32)
+
     def _take_in(self, block: Samples) -> None:
         for k in range(self._frames):
             self.prepare(k, block)
