@@ -12,3 +12,8 @@ export class AudioFormatError extends Error {
 export class LoadError extends Error {
   name = 'LoadError';
 }
+
+/** A call cannot begin or go on; the message is a sentence for people. */
+export class CallError extends Error {
+  name = 'CallError';
+}

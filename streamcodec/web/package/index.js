@@ -1,5 +1,8 @@
+export { Call } from './call.js';
 export { Codec, readFrom } from './codec.js';
 export { Decoder } from './decoder.js';
 export { Encoder } from './encoder.js';
-export { AudioFormatError, LoadError, PacketError } from './errors.js';
+export { AudioFormatError, CallError, LoadError, PacketError } from './errors.js';
+export { JitterBuffer } from './jitter_buffer.js';
 export { Flags, Packet, Tier } from './packet.js';
+export { Resampler } from './resampler.js';
