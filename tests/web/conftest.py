@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
-from streamcodec.errors import StreamcodecError
-from streamcodec.web.tools import check_numba, find_linker
-
-ROOT = Path(__file__).parents[2]
+from streamcodec.web.build import build
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +25,7 @@ def node() -> str:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, built as users build it; or taken from a folder that BUILT_WEB names, to save its minute."""
-    if "BUILT_WEB" in os.environ:
-        return Path(os.environ["BUILT_WEB"])
-    try:
-        check_numba()
-        find_linker()
-    except StreamcodecError as error:
-        pytest.skip(str(error))
+    """The files that browsers fetch, with the compiled kernels of the package."""
     out = tmp_path_factory.mktemp("web") / "built"
-    command = [sys.executable, "-m", "streamcodec.web.build", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    build(out)
     return out

@@ -22,9 +22,6 @@ from streamcodec import StreamDecoder, StreamEncoder
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
 
-# The package is built for the first of them.
-pytestmark = pytest.mark.timeout(900)
-
 RATE_HZ = 24_000
 RUN = """
 async ({ golden, stream, sound }) => {

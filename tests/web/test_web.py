@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from native_dsp.low_cut import cut_lows, make_low_cut
 from streamcodec import Packet, PacketFlags, RedundantCopy, StreamDecoder, StreamEncoder, Tier
-
-# The package is built for the first of them.
-pytestmark = pytest.mark.timeout(900)
+from streamcodec.web.files import web_files
+from streamcodec.web.tools import WebBuildError
 
 Float32Array = NDArray[np.float32]
 ROOT = Path(__file__).parents[2]
@@ -177,9 +176,18 @@ def test_the_layout_describes_the_files(built: Path) -> None:
     assert sum(facts["bytes"] for facts in layout["files"].values()) < 13_000_000
 
 
-def test_building_without_a_linker_says_what_to_install(tmp_path: Path) -> None:
+def test_compiling_without_a_linker_says_what_to_install(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": str(tmp_path)}
-    command = [sys.executable, "-m", "streamcodec.web.build", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "streamcodec.web.compile", str(tmp_path / "out")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "apt-get install lld-19" in done.stderr
+
+
+def test_kernels_of_another_build_are_refused(tmp_path: Path) -> None:
+    """A change of the networks' shapes that nobody compiled must not reach a browser."""
+    with pytest.raises(WebBuildError, match="streamcodec.web.compile"):
+        web_files(compiled=tmp_path)
+    (tmp_path / "codec.json").write_text('{"image": "of something else"}')
+    with pytest.raises(WebBuildError, match="compile it anew"):
+        web_files(compiled=tmp_path)

@@ -1,6 +1,8 @@
 // How much to send and how redundantly, from receiver reports: `streamcodec/net/{congestion,copy_plan,listeners}.py`,
 // where the reasons are given.
 
+import { roundHalfEven } from './numbers.js';
+
 const MINIMUM_BPS = 1_500;
 const MOST_REDUNDANCY = 4;
 const REDUNDANCY_COST = 0.6;
@@ -50,7 +52,7 @@ export class CongestionController {
     let ages = this._ages;
     while (ages.length && this._budgetBps / share(ages.length) < MINIMUM_BPS) ages = ages.slice(0, -1);
     const bps = this._budgetBps / share(ages.length);
-    return { bitrate: Math.round(Math.min(Math.max(bps, MINIMUM_BPS), this.maximumBps)), ages };
+    return { bitrate: roundHalfEven(Math.min(Math.max(bps, MINIMUM_BPS), this.maximumBps)), ages };
   }
 
   /**
@@ -136,7 +138,7 @@ export function agreedRate(controllers, maximumBps, packetMs) {
   if (controllers.length === 0) return new CongestionController(maximumBps, packetMs).rate;
   const rates = controllers.map((controller) => controller.rate);
   const sorted = rates.map(({ bitrate }) => bitrate).sort((a, b) => a - b);
-  const floor = Math.min(sorted[sorted.length >> 1], Math.round(maximumBps / 2));
+  const floor = Math.min(sorted[sorted.length >> 1], roundHalfEven(maximumBps / 2));
   const most = rates.reduce((best, rate) => (moreCopies(rate.ages, best.ages) ? rate : best));
   return { bitrate: rates.length > 1 ? Math.max(sorted[0], floor) : sorted[0], ages: most.ages };
 }
@@ -190,7 +192,7 @@ const planned = new Map();
  * @param {number} packetMs
  */
 export function plan(loss, burstPackets, packetMs) {
-  const rounded = [Math.round(Math.min(loss, 0.9) * 1_000) / 1_000, Math.round(burstPackets * 10) / 10];
+  const rounded = [roundHalfEven(Math.min(loss, 0.9) * 1_000) / 1_000, roundHalfEven(burstPackets * 10) / 10];
   const key = [...rounded, packetMs].join();
   let best = planned.get(key);
   if (!best) {

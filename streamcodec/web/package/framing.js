@@ -1,6 +1,7 @@
 // Packets and reports as they travel on a line, by `streamcodec/net/framing.py` and docs/wire-format.md.
 
 import { PacketError } from './errors.js';
+import { extend, mod } from './numbers.js';
 import { Flags, MAX_FRAMES, MAX_REDUNDANT, MODULUS, Packet } from './packet.js';
 import { FIRST_BYTE, REPORT_BYTES, withChecksum } from './report.js';
 
@@ -327,23 +328,4 @@ function takeCopies(reader, frames) {
 function appendLength(out, length) {
   if (length >= 128) out.push((length >> 7) | 128);
   out.push(length & 127);
-}
-
-/**
- * @param {number} value
- * @param {number} modulus
- */
-export function mod(value, modulus) {
-  return ((value % modulus) + modulus) % modulus;
-}
-
-/**
- * The number nearest to `near` that wraps to `wrapped`.
- * @param {number} wrapped
- * @param {number} near
- * @param {number} [modulus]
- */
-export function extend(wrapped, near, modulus = MODULUS) {
-  const half = modulus / 2;
-  return near + mod(wrapped - near + half, modulus) - half;
 }

@@ -2,7 +2,7 @@
 // the reasons are given. A trace that Python's tests write holds this to it, decision for decision.
 
 import { DELAY, DelayEstimator } from './delay_estimator.js';
-import { extend, mod } from './framing.js';
+import { extend, mod, roundHalfEven } from './numbers.js';
 import { Flags, MODULUS, Packet } from './packet.js';
 
 const PACKET_MS = 20;
@@ -38,15 +38,6 @@ const LONGEST_LOSS_PACKETS = 16;
  *   | {kind: 'lost', underrun: boolean} | {kind: 'silence'} | {kind: 'wait'}} Decision
  */
 /** @typedef {'held' | 'duplicate' | 'late' | 'suspect' | 'restarted'} Arrival */
-
-/**
- * @param {number} a
- * @returns {number} rounded as Python rounds, ties to even
- */
-function roundHalfEven(a) {
-  const rounded = Math.round(a);
-  return Math.abs(a % 1) === 0.5 && rounded % 2 !== 0 ? rounded - 1 : rounded;
-}
 
 /**
  * A packet once for each of its frames, which share payload and copies: whichever are played, in order, can be decoded.

@@ -1,6 +1,7 @@
 // Receiver reports as `streamcodec/net/report.py` lays them out, where the bytes are explained.
 
 import { PacketError } from './errors.js';
+import { extend, roundHalfEven } from './numbers.js';
 import { crc16 } from './packet.js';
 
 export const REPORT_BYTES = 36;
@@ -91,7 +92,7 @@ export function reportFromBytes(data) {
  */
 export function roundTripMs(report, nowMs) {
   if (report.echoAgeMs === NEVER) return null;
-  const elapsedMs = (Math.round(nowMs) - report.echoMadeMs) >>> 0;
+  const elapsedMs = (roundHalfEven(nowMs) - report.echoMadeMs) >>> 0;
   return elapsedMs < 0x80000000 ? Math.max(0, elapsedMs - report.echoAgeMs) : null;
 }
 
@@ -105,8 +106,8 @@ export function held(report, milliseconds) {
   const { echoAgeMs } = report;
   return {
     ...report,
-    madeMs: (report.madeMs + Math.round(milliseconds)) >>> 0,
-    echoAgeMs: echoAgeMs === NEVER ? NEVER : echoAgeMs + Math.round(milliseconds),
+    madeMs: (report.madeMs + roundHalfEven(milliseconds)) >>> 0,
+    echoAgeMs: echoAgeMs === NEVER ? NEVER : echoAgeMs + roundHalfEven(milliseconds),
   };
 }
 
@@ -222,9 +223,9 @@ export class ReceptionMonitor {
       receivedBps: sinceMs > 0 ? (8_000 * this._intervalBytes) / sinceMs : 0,
       receivedPackets: this._received,
       lostPackets: Math.max(0, highest - this._first + 1 - this._received),
-      madeMs: Math.round(nowMs) >>> 0,
+      madeMs: roundHalfEven(nowMs) >>> 0,
       echoMadeMs: this._echo ? this._echo[0] : 0,
-      echoAgeMs: this._echo ? Math.min(NEVER, Math.round(nowMs - this._echo[1])) : NEVER,
+      echoAgeMs: this._echo ? Math.min(NEVER, roundHalfEven(nowMs - this._echo[1])) : NEVER,
     };
     this._lastReportMs = nowMs;
     this._lastConcealed = stats.concealed;
@@ -280,18 +281,10 @@ export class ReceptionMonitor {
 }
 
 /**
- * @param {number} wrapped
- * @param {number} near
- */
-function extend(wrapped, near) {
-  return near + (((wrapped - near + 32_768) % 65_536) + 65_536) % 65_536 - 32_768;
-}
-
-/**
  * @param {number} value
  * @param {number} highest
  * @param {number} [lowest]
  */
 function clamp(value, highest, lowest = 0) {
-  return Math.min(Math.max(Math.round(value), lowest), highest);
+  return Math.min(Math.max(roundHalfEven(value), lowest), highest);
 }
