@@ -325,7 +325,8 @@ class RelayConnection(asyncio.Protocol):
             self._transport.write(bytes(piece))
         if not self._page and not self._closing:
             self._closing = True
-            self._transport.close()
+            # Not at once: asyncio closes twice where that happens while it asks for more to write.
+            self._loop.call_soon(self._transport.close)
 
     def _take(self, message: Frame) -> None:
         if message.opcode is Opcode.BINARY and message.fin:
