@@ -152,7 +152,7 @@ function fill(list, values, put) {
 function showPeople(state) {
   const us = {
     name: `${person.value || 'You'} (you)`, level: state.levelRms, talking: state.talking,
-    note: call?.muted ? 'muted' : `${(state.bitrate / 1_000).toFixed(1)} kbps, ${state.copies} copies in each packet`,
+    note: call?.muted ? 'muted' : `${(state.bitrate / 1_000).toFixed(1)} kbps${copiesOf(state.copies)}`,
   };
   const them = state.peers.map((/** @type {any} */ peer) => ({
     name: peer.name || 'somebody', level: peer.stats?.levelRms ?? 0, talking: peer.stats?.talking ?? false,
@@ -175,6 +175,11 @@ function showPeople(state) {
     bar.value = Math.max(0, 1 - (20 * Math.log10(level + 1e-9)) / LEAST_DBFS);
     path.textContent = `${talking ? 'talking, ' : ''}${note}`;
   });
+}
+
+/** @param {number} copies */
+function copiesOf(copies) {
+  return copies === 0 ? '' : `, ${copies} ${copies === 1 ? 'copy' : 'copies'} of earlier sound in each packet`;
 }
 
 /** @param {any} peer */
@@ -214,11 +219,15 @@ function showFigures(state) {
 function draw() {
   const context = graph.getContext('2d');
   if (!context) return;
-  const { width, height } = graph;
+  const scale = devicePixelRatio;
+  graph.width = graph.clientWidth * scale;
+  graph.height = graph.clientHeight * scale;
+  context.scale(scale, scale);
+  const { clientWidth: width, clientHeight: height } = graph;
   const style = getComputedStyle(document.documentElement);
   const most = Math.max(40, ...history.map(({ up, down }) => Math.max(up, down)));
   context.clearRect(0, 0, width, height);
-  context.font = '16px system-ui, sans-serif';
+  context.font = '14px system-ui, sans-serif';
   const curves = /** @type {const} */ ([['up', '--accent', []], ['down', '--text', [6, 4]]]);
   curves.forEach(([key, colour, dash], which) => {
     context.strokeStyle = context.fillStyle = style.getPropertyValue(colour);

@@ -8,8 +8,10 @@ const SILENCE_MS = 2_000;
 const HEARTBEAT_MS = 500;
 /** Of the time stamps on an Opus line, in a frame of 20 ms. */
 const FRAME_TICKS = 960;
-/** More packets than these wait only where the browser's own frames come too slowly: the oldest go. */
+/** More packets than these wait only where the browser's own frames come too slowly: the oldest take the channel. */
 const MOST_WAITING = 3;
+/** So does one where something has waited at each of so many of the browser's frames: the delay would stay for good. */
+const PATIENCE_FRAMES = 50;
 const WRAP = 2 ** 32;
 
 /**
@@ -38,6 +40,8 @@ export class Line {
   /** @type {number | null} */
   _sentTicks = null;
   _sentUnits = 0;
+  _leastWaiting = Infinity;
+  _watchedFrames = 0;
 
   /** @param {LineEvents} events */
   constructor(events) {
@@ -78,7 +82,7 @@ export class Line {
    */
   send(packet, nowMs) {
     if (!this.isOpen(nowMs)) return false;
-    if (this.mediaReady) this._wait(packet);
+    if (this.mediaReady) this._wait(packet, nowMs);
     else this._onChannel(this._channelFramer.frame(packet, this._events.takeReport()), nowMs);
     return true;
   }
@@ -89,7 +93,7 @@ export class Line {
    * @param {number} nowMs
    */
   sendReport(report, nowMs) {
-    if (this.mediaReady) this._wait(frameOfReport(report));
+    if (this.mediaReady) this._wait(frameOfReport(report), nowMs);
     else if (this.channelOpen) this._onChannel(frameOfReport(report), nowMs);
   }
 
@@ -100,7 +104,7 @@ export class Line {
   tick(nowMs) {
     if (nowMs - this._sentMs < 0.9 * HEARTBEAT_MS) return;
     if (this.mediaReady) {
-      if (this._waiting.length === 0) this._wait(Uint8Array.of(HEARTBEAT));
+      if (this._waiting.length === 0) this._wait(Uint8Array.of(HEARTBEAT), nowMs);
       this._sentMs = nowMs;
     } else if (this.channelOpen) {
       this._onChannel(Uint8Array.of(HEARTBEAT), nowMs);
@@ -117,6 +121,7 @@ export class Line {
     if (this._sentTicks !== null) this._sentUnits += Math.round(difference(ticks, this._sentTicks) / FRAME_TICKS);
     this._sentTicks = ticks;
     const next = this._waiting.shift();
+    this._watch(nowMs);
     if (next === undefined) return null;
     this._sentMs = nowMs;
     this.sentFrames += 1;
@@ -164,13 +169,31 @@ export class Line {
     if (packet) this._events.onPacket(packet);
   }
 
-  /** @param {Packet | Uint8Array} what */
-  _wait(what) {
+  /**
+   * @param {Packet | Uint8Array} what
+   * @param {number} nowMs
+   */
+  _wait(what, nowMs) {
     this._waiting.push(what);
-    if (this._waiting.length > MOST_WAITING) {
-      this._waiting.shift();
-      this.dropped += 1;
-    }
+    if (this._waiting.length > MOST_WAITING) this._divert(nowMs);
+  }
+
+  /** @param {number} nowMs */
+  _watch(nowMs) {
+    this._leastWaiting = Math.min(this._leastWaiting, this._waiting.length);
+    this._watchedFrames += 1;
+    if (this._watchedFrames < PATIENCE_FRAMES) return;
+    if (this._leastWaiting > 0) this._divert(nowMs);
+    this._leastWaiting = Infinity;
+    this._watchedFrames = 0;
+  }
+
+  /** @param {number} nowMs */
+  _divert(nowMs) {
+    const oldest = this._waiting.shift();
+    if (oldest === undefined) return;
+    if (!this.channelOpen) this.dropped += 1;
+    else this._onChannel(oldest instanceof Packet ? this._channelFramer.frame(oldest) : oldest, nowMs);
   }
 
   /**
