@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import shutil
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
 from streamcodec.web.build import build
 
@@ -29,3 +33,24 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     out = tmp_path_factory.mktemp("web") / "built"
     build(out)
     return out
+
+
+@pytest.fixture(scope="session")
+def browser(tmp_path_factory: pytest.TempPathFactory, speech: np.ndarray[Any, Any]) -> Iterator[Any]:
+    """Chromium, whose microphone hears speech without end."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no Chromium here: apt-get install chromium")
+    voice = tmp_path_factory.mktemp("voice") / "voice.wav"
+    soundfile.write(voice, speech, 24_000, subtype="PCM_16")
+    arguments = [
+        "--no-sandbox",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={voice}",
+    ]
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield launched
+        launched.close()

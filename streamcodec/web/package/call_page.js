@@ -73,8 +73,9 @@ async function join() {
   joining.addEventListener('state', (event) => show(/** @type {CustomEvent} */ (event).detail));
   joining.addEventListener('lost', (event) => {
     const { failure } = /** @type {CustomEvent} */ (event).detail;
-    if (failure) void end(`The relay refused: ${failure.reason}.`);
-    else say('The line to the relay is down: trying again.');
+    // While joining, join itself says why it came to nothing.
+    if (failure && !section.hidden) void end(`The relay refused: ${failure.reason}.`);
+    else if (!failure) say('The line to the relay is down: trying again.');
   });
   try {
     await joining.join();
