@@ -45,6 +45,8 @@ export class Call extends EventTarget {
     });
     /** @type {AudioContext | null} */
     this._context = null;
+    /** A phone call or another tab may have stopped the sound. */
+    this._resume = () => void this._context?.resume();
     /** @type {MediaStream | null} */
     this._microphone = null;
     /** @type {AudioWorkletNode | null} */
@@ -91,6 +93,7 @@ export class Call extends EventTarget {
       this._context = new AudioContext({ latencyHint: 'interactive', sampleRate: USUAL_CARD_HZ });
     }
     await this._startSound();
+    document.addEventListener('visibilitychange', this._resume);
     await joined;
     this._counting = setInterval(() => void this._count(), COUNT_MS);
   }
@@ -129,6 +132,7 @@ export class Call extends EventTarget {
   /** Say goodbye and let go of everything. */
   async leave() {
     clearInterval(this._counting);
+    document.removeEventListener('visibilitychange', this._resume);
     const left = this._until('left');
     left.catch(() => undefined);
     this._worker.postMessage({ type: 'leave' });

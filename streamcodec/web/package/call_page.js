@@ -55,7 +55,7 @@ function say(sentence) {
 
 async function join() {
   joinButton.disabled = true;
-  say('Loading the codec.');
+  say('Loading the codec; the browser may ask whether this page may use the microphone.');
   const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
   const joining = new Call({
     url: link.get('relay') ?? `${scheme}//${location.host}/`,

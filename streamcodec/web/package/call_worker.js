@@ -73,6 +73,8 @@ class Conversation {
     this._readyMs = LEAST_READY_MS;
     this._missed = 0;
     this._missedMs = 0;
+    /** Samples handed to the sound card's thread since the start. */
+    this._given = 0;
     this._joinedMs = 0;
     this._busyMs = 0;
     /** @type {{atMs: number, sent: number, received: number, busyMs: number}[]} */
@@ -116,7 +118,7 @@ class Conversation {
     this._played = played ? new RingBuffer(played) : null;
     this._fromCard = new Resampler(this._codec, cardHz, this._rateHz);
     this._toCard = new Resampler(this._codec, this._rateHz, cardHz);
-    this._missed = 0;
+    this._missed = this._given = 0;
     port.onmessage = ({ data }) => this._wake(data);
   }
 
@@ -150,8 +152,8 @@ class Conversation {
 
   // -- the sound card
 
-  /** @param {{held: number, missed: number, samples: Float32Array | null}} wake */
-  _wake({ held, missed, samples }) {
+  /** @param {{taken: number, missed: number, samples: Float32Array | null}} wake */
+  _wake({ taken, missed, samples }) {
     const start = performance.now();
     if (this._heard) {
       samples = new Float32Array(this._heard.held);
@@ -159,7 +161,7 @@ class Conversation {
     }
     if (samples?.length && !this._listens) this._speak(samples, start);
     this._noteMissed(missed, start);
-    this._play(this._played ? this._played.held : held, start);
+    this._play(this._played ? this._played.held : this._given - taken, start);
     this._busyMs += performance.now() - start;
   }
 
@@ -181,6 +183,7 @@ class Conversation {
    * @param {number} nowMs
    */
   _play(held, nowMs) {
+    // What several messages told at once was true when they were sent: only the card's own count tells what is left.
     const wanted = (this._readyMs * this._cardHz) / 1_000;
     const count = (this._rateHz * BLOCK_MS) / 1_000;
     while (held < wanted) {
@@ -188,6 +191,7 @@ class Conversation {
       const block = /** @type {Resampler} */ (this._toCard).process(this._mixer.mix(blocks, count));
       if (block.length === 0) continue;
       held += block.length;
+      this._given += block.length;
       if (this._played) this._played.write(block);
       else this._card?.postMessage(block, [block.buffer]);
     }

@@ -5,7 +5,7 @@ const HEAD_WORDS = 2;
 /** On shared memory, where the page is isolated from others; each side makes one of the same buffer. */
 export class RingBuffer {
   /**
-   * @param {number} samples
+   * @param {number} samples a power of two, so that positions may wrap
    * @returns {SharedArrayBuffer}
    */
   static make(samples) {

@@ -23,6 +23,8 @@ class SoundProcessor extends Base {
     this._heard = null;
     /** @type {RingBuffer | Queue} */
     this._played = new Queue();
+    /** Samples played since the start. */
+    this._taken = 0;
     /** Quanta for which there was no sound. */
     this._missed = 0;
     this._begun = false;
@@ -53,6 +55,7 @@ class SoundProcessor extends Base {
   process([input], [output]) {
     const [left] = output;
     const count = this._played.read(left);
+    this._taken += count;
     this._begun ||= count > 0;
     if (count < left.length && this._begun) this._missed += 1;
     for (const other of output.slice(1)) other.set(left);
@@ -77,7 +80,7 @@ class SoundProcessor extends Base {
   _pass() {
     this._filled = 0;
     if (!this._worker) return;
-    const wake = { held: this._played.held, missed: this._missed, samples: /** @type {Float32Array | null} */ (null) };
+    const wake = { taken: this._taken, missed: this._missed, samples: /** @type {Float32Array | null} */ (null) };
     if (this._heard) this._heard.write(this._block);
     else wake.samples = this._block.slice();
     this._worker.postMessage(wake);
