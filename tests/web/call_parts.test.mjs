@@ -11,7 +11,7 @@ globalThis.crypto ??= webcrypto;
 
 const { BUILT, MADE } = process.env;
 const load = (name) => import(pathToFileURL(join(BUILT, name)).href);
-const { Codec, Encoder, JitterBuffer, Packet, Resampler } = await load('index.js');
+const { Codec, Encoder, FileError, JitterBuffer, Packet, Resampler, SoundFile } = await load('index.js');
 const { Deframer, Framer, frameOfReport } = await load('framing.js');
 const { framesOf } = await load('jitter_buffer.js');
 const { ReceptionMonitor, reportFromBytes, reportToBytes } = await load('report.js');
@@ -142,4 +142,51 @@ test("resampling is Python's between every rate of sound cards and the codec's",
     expected.forEach((x, k) => assert.ok(Math.abs(x - blocks[k]) < 1e-5, `${from} to ${to} at ${k}`));
   }
   assert.throws(() => new Resampler(codec, 11_025, 24_000), /11025 to 24000/);
+});
+
+const file = (name) => new Uint8Array(readFileSync(join(MADE, name)));
+const joined = (blocks) => {
+  const all = [...blocks];
+  const out = new Float32Array(all.reduce((length, block) => length + block.length, 0));
+  all.reduce((at, block) => (out.set(block, at), at + block.length), 0);
+  return out;
+};
+
+for (const name of ['speech', 'short']) {
+  test(`files sound as Python's decoder lets them, to the sample: ${name}`, () => {
+    const sound = joined(new SoundFile(file(`${name}.sc`), codec).decode());
+    const expected = floats(`${name}-decoded.f32`);
+    assert.equal(sound.length, expected.length);
+    let noise = 0;
+    let signal = 0;
+    expected.forEach((x, k) => {
+      noise += (x - sound[k]) ** 2;
+      signal += x * x;
+    });
+    const db = 10 * Math.log10(signal / noise);
+    // Files are decoded by onnxruntime in Python, whose sums round otherwise.
+    assert.ok(db > 40, `${db} dB`);
+  });
+}
+
+test('what is damaged in a file is concealed, and what is none says so', () => {
+  const whole = file('speech.sc');
+  const expected = floats('speech-decoded.f32');
+  const damaged = whole.slice();
+  damaged[damaged.length >> 1] ^= 255;
+  assert.equal(joined(new SoundFile(damaged, codec).decode()).length, expected.length);
+  const cut = new SoundFile(whole.subarray(0, whole.length - 20), codec);
+  assert.equal(cut.samples, null);
+  assert.ok(Math.abs(joined(cut.decode()).length - expected.length) < 1_500);
+  for (let k = 0; k < whole.length; k += 97) {
+    const bad = whole.slice();
+    bad[k] ^= 1 + (k % 255);
+    try {
+      joined(new SoundFile(bad, codec).decode());
+    } catch (error) {
+      assert.ok(error instanceof FileError, String(error));
+    }
+  }
+  assert.throws(() => new SoundFile(file('lossless.sc'), codec), /lossless tier/);
+  assert.throws(() => new SoundFile(Uint8Array.of(1, 2, 3), codec), FileError);
 });

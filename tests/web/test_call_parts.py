@@ -1,4 +1,4 @@
-"""What calls in JavaScript are made of decides as Python does: framing, jitter buffer, redundancy, reports, resampling."""
+"""What calls in JavaScript are made of decides as Python does: framing, jitter buffer, redundancy, reports, resampling; and files."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soundfile
 from numpy.typing import NDArray
 
-from streamcodec import Packet, PacketFlags, RedundantCopy, StreamEncoder, Tier
+from streamcodec import Packet, PacketFlags, RedundantCopy, StreamEncoder, Tier, decode_file, encode_file
 from streamcodec.codec.stream_resampler import StreamResampler
 from streamcodec.net.congestion import CongestionConfig, CongestionController
 from streamcodec.net.jitter_buffer import JitterBuffer, Play
@@ -21,7 +22,7 @@ from streamcodec.net.report import ReceiverReport, ReceptionMonitor
 from streamcodec.web.files import DEVICE_RATES_HZ
 
 RATE_HZ = 24_000
-FRAMES = 3_000
+FRAMES = 1_500
 
 
 def _sent(rng: random.Random, frames: int, pauses: bool) -> Iterator[tuple[float, Packet]]:
@@ -135,10 +136,24 @@ def _resampled(speech: NDArray[np.float32], folder: Path) -> list[Any]:
     return cases
 
 
+def _write_files(speech: NDArray[np.float32], folder: Path) -> None:
+    """``.sc`` files, whole and damaged, and what Python decodes of the whole ones."""
+    wave = folder / "speech.wav"
+    soundfile.write(wave, speech, RATE_HZ, subtype="PCM_16")
+    encode_file(wave, folder / "speech.sc", 6_000)
+    encode_file(wave, folder / "short.sc", 6_000, mode="independent", packet_ms=20, dtx=True)
+    encode_file(wave, folder / "lossless.sc", tier="lossless")
+    for name in ("speech", "short"):
+        decode_file(folder / f"{name}.sc", folder / f"{name}-decoded.wav", floats=True)
+        decoded, _ = soundfile.read(folder / f"{name}-decoded.wav", dtype="float32")
+        decoded.tofile(folder / f"{name}-decoded.f32")
+
+
 def test_the_parts_of_a_call_decide_as_python_does(
     node: str, built: Path, speech: NDArray[np.float32], fixtures: Path, tmp_path: Path
 ) -> None:
     speech.astype(np.float32).tofile(tmp_path / "speech.f32")
+    _write_files(speech, tmp_path)
     made = {
         "frames.json": json.loads((fixtures / "golden_frames.json").read_text()),
         "traces.json": {name: _trace(seed, **line) for seed, (name, line) in enumerate(TRACES.items())},

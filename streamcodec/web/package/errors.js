@@ -17,3 +17,8 @@ export class LoadError extends Error {
 export class CallError extends Error {
   name = 'CallError';
 }
+
+/** Bytes that are no `.sc` file, or one that is not decoded here. */
+export class FileError extends Error {
+  name = 'FileError';
+}
