@@ -1,7 +1,7 @@
 """What a call between two pages of Chromium costs: ``python -m bench.web_calls``.
 
-Two pages in one browser, a relay on this machine, speech from a fake microphone. Rates are the browser's own counts of
-bytes with the headers of IPv4 and UDP, and the relay's as calculated, after the copies of the beginning are over; the
+Two pages in one browser, a relay on this machine, speech from a fake microphone. Rates are the browser's own counts
+of bytes with the headers of IPv4 and UDP, and the relay's as calculated, after the first copies are over; the
 share of the processor is the worker's time coding, decoding and framing. Delay is from the microphone's node of one
 page to the loudspeaker's of the other. Writes ``bench/results/web_calls.json``. Needs Chromium and playwright.
 """
@@ -104,7 +104,9 @@ def _call(browser: Any, http: str, transport: str, packet_ms: int, *, delays: bo
     stats = [state["peers"][0]["stats"] for state in after]
     found["carries"] = [state["peers"][0]["carries"] for state in after]
     found["jitter_buffer_ms"] = [round(each["depthMs"]) for each in stats]
-    found["first_sound_ms"] = [round(each["firstSoundMs"] - state["joinedMs"]) for each, state in zip(stats, after, strict=True)][1:]
+    found["first_sound_ms"] = [
+        round(each["firstSoundMs"] - state["joinedMs"]) for each, state in zip(stats, after, strict=True)
+    ][1:]
     if delays:
         sent, heard = (np.array(page.evaluate("onsets")) for page in pages)
         pairs = [float((heard[heard > at] - at)[:1].sum()) for at in sent if (heard > at).any()]
@@ -132,7 +134,10 @@ def main() -> None:
         speech, rate_hz = soundfile.read(SPEECH, dtype="float32")
         soundfile.write(voice, speech, rate_hz, subtype="PCM_16")
         _bursts(bursts)
-        for sound, cases in ((voice, [("auto", 20), ("auto", 60), ("relay", 20), ("data-channel", 20)]), (bursts, [("auto", 20)])):
+        for sound, cases in (
+            (voice, [("auto", 20), ("auto", 60), ("relay", 20), ("data-channel", 20)]),
+            (bursts, [("auto", 20)]),
+        ):
             arguments = [
                 "--no-sandbox",
                 "--use-fake-device-for-media-stream",

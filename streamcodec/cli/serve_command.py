@@ -216,7 +216,9 @@ def _advice(options: argparse.Namespace, urls: list[str], asks_tokens: bool) -> 
         page = f"http{url.removeprefix('ws')}/#room=ROOM"
         lines.append(f"or in a browser: {page}{'&token=TOKEN' if asks_tokens else ''}")
         if options.cert is None and not _is_local(options.host):
-            lines.append("browsers give a microphone to pages of other machines only over https: give --cert and --key")
+            lines.append(
+                "browsers give a microphone to pages of other machines only over https: give --cert and --key"
+            )
     if asks_tokens:
         secret = f" --secret-file {options.secret_file}" if options.secret_file else ""
         lines.append(f"a token for each person: streamcodec token ROOM{secret}")

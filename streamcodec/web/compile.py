@@ -1,7 +1,7 @@
 """Compile the kernels for WebAssembly into the package: ``python -m streamcodec.web.compile``.
 
-Wanted after a change of kernels that a browser runs; takes a minute or two of processor time, LLVM's linker and a pinned
-numba (the ``web-build`` extra). What it writes is part of the repository, so that nobody else needs these.
+Wanted after a change of kernels that a browser runs; takes a minute or two of processor time, LLVM's linker and a
+pinned numba (the ``web-build`` extra). What it writes is part of the repository, so that nobody else needs these.
 """
 
 from __future__ import annotations

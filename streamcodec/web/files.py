@@ -1,4 +1,4 @@
-"""The files that a browser fetches: pages and scripts of the package, compiled kernels, weights of the installed model.
+"""The files that a browser fetches: pages and scripts of the package, compiled kernels, and weights.
 
 Weights are in the package once, in the form that Python reads; their form for browsers is made here, in a second.
 """

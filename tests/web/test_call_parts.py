@@ -1,4 +1,4 @@
-"""What calls in JavaScript are made of decides as Python does: framing, jitter buffer, redundancy, reports, resampling; and files."""
+"""Parts of calls in JavaScript do as Python's: framing, jitter buffer, redundancy, reports, resampling; and files."""
 
 from __future__ import annotations
 
@@ -44,7 +44,7 @@ def _sent(rng: random.Random, frames: int, pauses: bool) -> Iterator[tuple[float
 
 
 def _arrivals(rng: random.Random, frames: int, *, pauses: bool, drift: float, jitter_ms: float) -> list[Any]:
-    """A bad line: jitter, reordering, bursts of loss, stalls, duplicates, a clock that is off, a sender that restarts."""
+    """A bad line: jitter, reordering, bursts, stalls, duplicates, a clock that is off, a sender that restarts."""
     found: list[tuple[float, Packet]] = []
     bad, stall_until_ms = False, 0.0
     for sent_ms, packet in _sent(rng, frames, pauses):
@@ -58,8 +58,10 @@ def _arrivals(rng: random.Random, frames: int, *, pauses: bool, drift: float, ji
         if rng.random() < 0.01:
             found.append((at_ms + rng.uniform(0, 100), packet))
     again_ms = found[-1][0] + 500.0
-    for k in range(50):
-        found.append((again_ms + 20.0 * frames * k, Packet(Tier.NEURAL, k * frames, 7 + k * frames, 3, PacketFlags.KEY, b"y", frames=frames)))
+    afresh = [
+        Packet(Tier.NEURAL, k * frames, 7 + k * frames, 3, PacketFlags.KEY, b"y", frames=frames) for k in range(50)
+    ]
+    found += [(again_ms + 20.0 * frames * k, packet) for k, packet in enumerate(afresh)]
     return sorted(found, key=lambda entry: entry[0])
 
 
@@ -67,7 +69,11 @@ def _trace(seed: int, **line: Any) -> dict[str, Any]:
     """What Python's jitter buffer, monitor and congestion control make of a line."""
     rng = random.Random(seed)
     arrivals = _arrivals(rng, line.pop("frames"), **line)
-    buffer, monitor, congestion = JitterBuffer(), ReceptionMonitor(), CongestionController(CongestionConfig(maximum_bps=6_000))
+    buffer, monitor, congestion = (
+        JitterBuffer(),
+        ReceptionMonitor(),
+        CongestionController(CongestionConfig(maximum_bps=6_000)),
+    )
     events: list[Any] = []
     start_ms = round(arrivals[0][0])
     now_ms, k = float(start_ms), 0
@@ -81,7 +87,12 @@ def _trace(seed: int, **line: Any) -> dict[str, Any]:
             events.append({"put": packet.to_bytes().hex(), "at": at_ms, "arrivals": results})
             k += 1
         decision = buffer.get(now_ms)
-        event = {"get": now_ms, "kind": type(decision).__name__.lower(), "target": buffer.stats.target_ms, "depth": buffer.stats.depth_ms}
+        event = {
+            "get": now_ms,
+            "kind": type(decision).__name__.lower(),
+            "target": buffer.stats.target_ms,
+            "depth": buffer.stats.depth_ms,
+        }
         if isinstance(decision, Play):
             event |= {
                 "timestamp": decision.packet.timestamp,
@@ -94,10 +105,25 @@ def _trace(seed: int, **line: Any) -> dict[str, Any]:
             report = monitor.report(now_ms, buffer.stats)
             sent = ReceiverReport.from_bytes(report.to_bytes())
             rate = congestion.on_report(sent, now_ms)
-            events.append({"report": report.to_bytes().hex(), "at": now_ms, "bps": rate.bitrate_bps, "ages": list(rate.ages)})
+            events.append(
+                {"report": report.to_bytes().hex(), "at": now_ms, "bps": rate.bitrate_bps, "ages": list(rate.ages)}
+            )
         now_ms += 20.0 + rng.choice((0.0, 0.0, 0.0, 0.5, -0.5))
     stats = buffer.stats
-    names = ("received", "played", "late", "duplicate", "suspect", "discarded", "lost", "recovered", "concealed", "underruns", "silent", "restarts")
+    names = (
+        "received",
+        "played",
+        "late",
+        "duplicate",
+        "suspect",
+        "discarded",
+        "lost",
+        "recovered",
+        "concealed",
+        "underruns",
+        "silent",
+        "restarts",
+    )
     assert stats.played > 100
     assert stats.concealed > 10
     return {"events": events, "stats": {name: getattr(stats, name) for name in names}}
@@ -120,7 +146,9 @@ def _copies(speech: NDArray[np.float32]) -> list[Any]:
         packets += encoder.push(speech[start : start + 480])
         if len(packets) > 3:
             quality_index, payload = encoder.encode_redundant(packets[-3], 0.5) or (0, b"")
-            found.append({"of": packets[-3].to_bytes().hex(), "qualityIndex": quality_index, "payload": payload.hex()})
+            found.append(
+                {"of": packets[-3].to_bytes().hex(), "qualityIndex": quality_index, "payload": payload.hex()}
+            )
     return found
 
 

@@ -1,4 +1,4 @@
-"""Calls from pages of Chromium: with each other and with Python, over every path, with losses, reloads and a dead relay."""
+"""Calls from pages of Chromium, with each other and with Python: every path, losses, a reload, a dead relay."""
 
 from __future__ import annotations
 
@@ -119,7 +119,9 @@ def _hears(page: Any, name: str, carries: str, frames: int = 100) -> Callable[[]
 class PythonPeer(threading.Thread):
     """A Python peer that speaks, and keeps what it hears; loses a share of what it sends and receives."""
 
-    def __init__(self, url: str, room: str, speech: NDArray[np.float32], loss: float = 0.0, **room_config: Any) -> None:
+    def __init__(
+        self, url: str, room: str, speech: NDArray[np.float32], loss: float = 0.0, **room_config: Any
+    ) -> None:
         super().__init__(daemon=True)
         self._loss, self._random = loss, random.Random(5)
         self._speech = speech
@@ -243,7 +245,9 @@ def test_a_page_without_shared_memory_talks_over_the_other_paths(
         server.shutdown()
 
 
-def test_whoever_uses_a_passphrase_is_told_of_in_a_sentence(relay: str, tabs: Tabs, speech: NDArray[np.float32]) -> None:
+def test_whoever_uses_a_passphrase_is_told_of_in_a_sentence(
+    relay: str, tabs: Tabs, speech: NDArray[np.float32]
+) -> None:
     peer = PythonPeer(relay, "sealed", speech, room_key=bytes(32), webrtc=None)
     try:
         page = tabs.join(relay, "sealed", "Tab", transport="relay")

@@ -186,7 +186,7 @@ def test_compiling_without_a_linker_says_what_to_install(tmp_path: Path) -> None
 
 def test_kernels_of_another_build_are_refused(tmp_path: Path) -> None:
     """A change of the networks' shapes that nobody compiled must not reach a browser."""
-    with pytest.raises(WebBuildError, match="streamcodec.web.compile"):
+    with pytest.raises(WebBuildError, match=r"streamcodec\.web\.compile"):
         web_files(compiled=tmp_path)
     (tmp_path / "codec.json").write_text('{"image": "of something else"}')
     with pytest.raises(WebBuildError, match="compile it anew"):
