@@ -6,6 +6,8 @@ import { trouble } from './trouble.js';
 const GRAPH_POINTS = 120;
 const GRAPH_EVERY_MS = 500;
 const LEAST_DBFS = -60;
+/** Loss and concealment are those of so many seconds. */
+const COUNTED_S = 10;
 
 /**
  * @template {HTMLElement} T
@@ -47,6 +49,9 @@ let call = null;
 /** @type {{up: number, down: number}[]} */
 const history = [];
 let drawnMs = 0;
+/** @type {{lost: number, recovered: number, concealed: number, played: number}[]} once a second */
+const counted = [];
+let countedMs = 0;
 
 /** @param {string} sentence */
 function say(sentence) {
@@ -96,6 +101,8 @@ async function join() {
 async function end(sentence) {
   const ending = call;
   call = null;
+  history.length = counted.length = 0;
+  drawnMs = countedMs = 0;
   await ending?.leave();
   entry.hidden = false;
   section.hidden = true;
@@ -195,16 +202,24 @@ function noteOf(peer) {
 function showFigures(state) {
   const heard = state.peers.map((/** @type {any} */ peer) => peer.stats).filter(Boolean);
   const sum = (/** @type {string} */ key) => heard.reduce((/** @type {number} */ all, /** @type {any} */ s) => all + s[key], 0);
-  const all = sum('played') + sum('recovered') + sum('concealed');
-  const share = (/** @type {number} */ part) => `${(all ? (100 * part) / all : 0).toFixed(1)} %`;
+  const now = { lost: sum('lost'), recovered: sum('recovered'), concealed: sum('concealed'), played: sum('played') };
+  if (state.nowMs - countedMs >= 1_000) {
+    countedMs = state.nowMs;
+    counted.push(now);
+    if (counted.length > COUNTED_S) counted.shift();
+  }
+  // Whoever leaves takes their counts along.
+  const lately = (/** @type {keyof typeof now} */ key) => Math.max(0, now[key] - (counted[0] ?? now)[key]);
+  const all = lately('played') + lately('recovered') + lately('concealed');
+  const share = (/** @type {keyof typeof now} */ key) => `${(all ? (100 * lately(key)) / all : 0).toFixed(1)} %`;
   const depth = Math.max(0, ...heard.map((/** @type {any} */ stats) => stats.depthMs));
   const rows = [
     ['Up', `${state.sentKbps.toFixed(1)} kbps`],
     ['Down', `${state.receivedKbps.toFixed(1)} kbps`],
     ['Jitter buffer', `${Math.round(depth)} ms`],
-    ['Lost', share(sum('lost'))],
-    ['Recovered', share(sum('recovered'))],
-    ['Concealed', share(sum('concealed'))],
+    ['Lost', share('lost')],
+    ['Recovered', share('recovered')],
+    ['Concealed', share('concealed')],
     ['Processor', `${(100 * state.cpuShare).toFixed(0)} %`],
   ];
   if (figures.childElementCount === 0) {

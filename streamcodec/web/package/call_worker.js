@@ -332,20 +332,20 @@ scope.onmessage = ({ data }) => {
   }
 };
 
-/** @param {{identity: string, event: 'fresh' | 'channel' | 'media' | 'closed'}} message */
-function hearLine({ identity, event }) {
+/** @param {{identity: string, generation: number, event: 'fresh' | 'channel' | 'media' | 'closed'}} message */
+function hearLine({ identity, generation, event }) {
   const line = conversation?.room.line(identity);
   if (!line) return;
   if (event === 'channel') line.channelOpen = true;
   else if (event === 'media') line.mediaReady = true;
-  else line.restart();
+  else line.restart(event === 'fresh' ? generation : 0);
 }
 
 // Coded audio on its way through a connection of the page's: ours goes out in place of the browser's, and theirs never
 // reaches its decoder.
 /** @param {{transformer: any}} event */
 scope.onrtctransform = ({ transformer }) => {
-  const { identity, side } = transformer.options;
+  const { identity, generation, side } = transformer.options;
   const writer = transformer.writable.getWriter();
   const reader = transformer.readable.getReader();
   const pump = async () => {
@@ -353,7 +353,7 @@ scope.onrtctransform = ({ transformer }) => {
       const { done, value: frame } = await reader.read();
       if (done) return;
       const line = conversation?.room.line(identity);
-      if (!line) continue;
+      if (!line || line.generation !== generation) continue;
       const ticks = frame.getMetadata().rtpTimestamp ?? frame.timestamp;
       if (side === 'receive') {
         line.hearMedia(new Uint8Array(frame.data), ticks, performance.now());

@@ -92,6 +92,8 @@ class DirectLine {
     this._identity = identity;
     this._offers = offers;
     this._attempt = 0;
+    /** Which of our connections to this peer is in use: frames of an earlier one must not be taken for its. */
+    this._generation = 0;
     this._closed = false;
     /** @type {RTCPeerConnection | null} */
     this._connection = null;
@@ -185,6 +187,7 @@ class DirectLine {
     this._drop();
     const { worker, iceServers, silence } = this._config;
     const identity = this._identity;
+    const generation = ++this._generation;
     const connection = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
     this._connection = connection;
     if (media) {
@@ -192,9 +195,9 @@ class DirectLine {
       const transceiver = connection.getTransceivers().find((each) => each.sender === sender);
       const codecs = RTCRtpReceiver.getCapabilities('audio')?.codecs ?? [];
       transceiver?.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType.toLowerCase() === 'audio/opus'));
-      sender.transform = new RTCRtpScriptTransform(worker, { identity, side: 'send' });
+      sender.transform = new RTCRtpScriptTransform(worker, { identity, generation, side: 'send' });
       const receiver = /** @type {RTCRtpTransceiver} */ (transceiver).receiver;
-      receiver.transform = new RTCRtpScriptTransform(worker, { identity, side: 'receive' });
+      receiver.transform = new RTCRtpScriptTransform(worker, { identity, generation, side: 'receive' });
     }
     const channel = connection.createDataChannel('media', {
       ordered: false, maxRetransmits: 0, negotiated: true, id: 0,
@@ -243,7 +246,8 @@ class DirectLine {
 
   /** @param {'fresh' | 'channel' | 'media' | 'closed'} event */
   _tell(event) {
-    this._config.worker.postMessage({ type: 'line', identity: this._identity, event });
+    const { _identity: identity, _generation: generation } = this;
+    this._config.worker.postMessage({ type: 'line', identity, generation, event });
   }
 
   /**

@@ -23,6 +23,8 @@ const WRAP = 2 ** 32;
  */
 
 export class Line {
+  /** Which connection of the page's is in use. */
+  generation = 0;
   _mediaFramer = new Framer({ numbered: true });
   _channelFramer = new Framer();
   _mediaDeframer = new Deframer();
@@ -52,8 +54,12 @@ export class Line {
     this.dropped = 0;
   }
 
-  /** A fresh connection: nothing is known of the other end. */
-  restart() {
+  /**
+   * A fresh connection: nothing is known of the other end.
+   * @param {number} generation 0 for none
+   */
+  restart(generation) {
+    this.generation = generation;
     this._mediaFramer = new Framer({ numbered: true });
     this._channelFramer = new Framer();
     this._mediaDeframer = new Deframer();
