@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from native_dsp.low_cut import cut_lows, make_low_cut
 from streamcodec import Packet, PacketFlags, RedundantCopy, StreamDecoder, StreamEncoder, Tier
-from streamcodec.web.files import web_files
+from streamcodec.web.files import PACKAGE, web_files
 from streamcodec.web.tools import WebBuildError
 
 Float32Array = NDArray[np.float32]
@@ -191,3 +192,35 @@ def test_kernels_of_another_build_are_refused(tmp_path: Path) -> None:
     (tmp_path / "codec.json").write_text('{"image": "of something else"}')
     with pytest.raises(WebBuildError, match="compile it anew"):
         web_files(compiled=tmp_path)
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of ``#rrggbb`` (WCAG 2.2)."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_the_call_page_can_be_read_by_weak_eyes() -> None:
+    style = (PACKAGE / "call.css").read_text()
+    schemes = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    assert len(schemes) == 2
+    for scheme in schemes:
+        colour = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", scheme))
+        for text in ("text", "faint", "accent", "warn"):
+            assert _contrast(colour[text], colour["ground"]) >= 4.5, text
+        assert _contrast(colour["on-accent"], colour["accent"]) >= 4.5
+        assert _contrast(colour["line"], colour["ground"]) >= 3.0
+
+
+def test_pages_hold_no_script_or_style_that_the_policy_forbids() -> None:
+    for page in PACKAGE.glob("*.html"):
+        content = page.read_text()
+        assert "<style" not in content
+        assert " style=" not in content
+        assert not re.search(r"<script(?![^>]*src=)|\son[a-z]+=|https?:", content), page.name
