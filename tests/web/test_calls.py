@@ -61,12 +61,16 @@ class Tabs:
         self.complaints: list[str] = []
         self.contexts: list[Any] = []
 
-    def join(self, relay: str, room: str, name: str, address: str | None = None, /, **link: str) -> Any:
+    def join(
+        self, relay: str, room: str, name: str, address: str | None = None, /, script: str = "", **link: str
+    ) -> Any:
+        """``script`` runs before the page's own."""
         address = address or f"http{relay.removeprefix('ws')}/"
         origin = address.rpartition("/")[0]
         context = self._browser.new_context(permissions=["microphone"], viewport={"width": 390, "height": 844})
         self.contexts.append(context)
         page = context.new_page()
+        page.add_init_script(script)
         page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda r: None if r.url.startswith((origin, "data:")) else self.complaints.append(r.url))
@@ -199,6 +203,13 @@ def test_two_tabs_talk_over_srtp_and_one_that_reloads_is_back(relay: str, tabs: 
     bob.click("#mute")
     _until(lambda: "Bob is muted." in ann.inner_text("#trouble"), ann)
     assert "you are muted" in bob.inner_text("#trouble")
+    bob.click("summary")
+    bob.check("#push")
+    bob.keyboard.press("Tab")
+    bob.keyboard.down("Space")
+    _until(lambda: "Bob is muted." not in ann.inner_text("#trouble"), ann)
+    bob.keyboard.up("Space")
+    _until(lambda: "Bob is muted." in ann.inner_text("#trouble"), ann)
     bob.reload()
     bob.click("#join")
     _until(_hears(ann, "Bob", "srtp", 20), ann)
@@ -273,8 +284,15 @@ def test_a_call_outlives_its_relay(tabs: Tabs) -> None:
     tabs.complaints = [each for each in tabs.complaints if "WebSocket" not in each and "ERR_CONNECTION" not in each]
 
 
-def test_a_relay_that_refuses_says_why(relay: str, tabs: Tabs) -> None:
-    page = tabs.join(relay, "refused", "Ann", listen="1")
+NO_MICROPHONE = """
+navigator.mediaDevices.getUserMedia = async () => { throw new DOMException('denied', 'NotAllowedError'); };
+"""
+
+
+def test_a_page_without_a_microphone_listens_and_a_relay_that_refuses_says_why(relay: str, tabs: Tabs) -> None:
+    page = tabs.join(relay, "refused", "Ann", script=NO_MICROPHONE)
+    _until(lambda: "allow it beside the address" in page.inner_text("#status"), page)
+    assert _state(page)["connected"]
     page.click("#leave")
     page.wait_for_selector("#entry:not([hidden])")
     page.evaluate("for (const each of [room]) { each.removeAttribute('pattern'); each.value = 'no room'; }")
