@@ -25,7 +25,7 @@ import soundfile
 
 RESULTS = Path(__file__).parent / "results" / "web_calls.json"
 SPEECH = Path(__file__).parents[1] / "streamcodec" / "demo_data" / "speech.flac"
-SETTLE_S = 20.0
+SETTLE_S = 25.0
 MEASURE_S = 10.0
 # Onsets of bursts at the microphone's node of one page and the loudspeaker's of the other, on one clock.
 ONSETS = """
@@ -101,6 +101,7 @@ def _call(browser: Any, http: str, transport: str, packet_ms: int, *, delays: bo
     found["payload_kbps"] = [round(8e-3 * (b["payloadBytes"] - a["payloadBytes"]) / s, 2) for a, b, s in both]
     found["copies"] = [state["copies"] for state in after]
     found["worker_share_of_a_core"] = [round(state["cpuShare"], 3) for state in after]
+    found["ready_ms"] = [state["readyMs"] for state in after]
     stats = [state["peers"][0]["stats"] for state in after]
     found["carries"] = [state["peers"][0]["carries"] for state in after]
     found["jitter_buffer_ms"] = [round(each["depthMs"]) for each in stats]

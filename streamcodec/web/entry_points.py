@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numba import carray
+from numba import carray  # type: ignore[attr-defined,unused-ignore]
 from numba.core import types
 
 from native_dsp.filters.post_filter import ALREADY_SCALED

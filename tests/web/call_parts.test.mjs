@@ -16,6 +16,9 @@ const { Deframer, Framer, frameOfReport } = await load('framing.js');
 const { framesOf } = await load('jitter_buffer.js');
 const { ReceptionMonitor, reportFromBytes, reportToBytes } = await load('report.js');
 const { CongestionController } = await load('congestion.js');
+const { Line } = await load('line.js');
+const { Room } = await load('room.js');
+const { RingBuffer } = await load('ring_buffer.js');
 
 const json = (name) => JSON.parse(readFileSync(join(MADE, name), 'utf8'));
 const floats = (name) => {
@@ -189,4 +192,140 @@ test('what is damaged in a file is concealed, and what is none says so', () => {
   }
   assert.throws(() => new SoundFile(file('lossless.sc'), codec), /lossless tier/);
   assert.throws(() => new SoundFile(Uint8Array.of(1, 2, 3), codec), FileError);
+});
+
+/** A websocket that a test answers for. */
+class FakeSocket {
+  bufferedAmount = 0;
+  sent = [];
+  constructor() {
+    FakeSocket.last = this;
+  }
+  send(message) {
+    this.sent.push(message);
+  }
+  close() {}
+  text(fields) {
+    this.onmessage({ data: JSON.stringify(fields) });
+  }
+  datagram(peer, frame) {
+    this.onmessage({ data: Uint8Array.of(peer, ...frame).buffer });
+  }
+}
+
+const packetAt = (k, more = {}) =>
+  new Packet({ sequence: k, timestamp: k, qualityIndex: 3, flags: 1, payload: Uint8Array.of(1, 2, 3), ...more });
+
+test('a flood of one person is bounded, and another is heard as before', () => {
+  globalThis.WebSocket = FakeSocket;
+  const heard = new Map();
+  let reports = 0;
+  let nowMs = 1_000;
+  const nothing = () => undefined;
+  const room = new Room(
+    { url: 'ws://x', room: 'r', name: '', token: '', bitstream: '' },
+    {
+      onPacket: (who) => heard.set(who, (heard.get(who) ?? 0) + 1),
+      onReport: () => (reports += 1),
+      onPeer: nothing, onLost: nothing, onWelcome: nothing, makeLine: nothing, dropLine: nothing, signalLine: nothing,
+      sendOnChannel: nothing,
+    },
+    () => nowMs,
+    false,
+  );
+  room.start();
+  const socket = FakeSocket.last;
+  socket.onopen();
+  assert.equal(JSON.parse(socket.sent[0]).type, 'join');
+  const peers = ['a', 'b'].map((identity, k) => ({ peer: k + 1, name: identity, identity, bitstream: '' }));
+  socket.text({ type: 'welcome', peer: 0, identity: 'us', peers });
+  const framers = [new Framer(), new Framer()];
+  const report = frameOfReport(reportToBytes(new ReceptionMonitorWithOne().report(0, { concealed: 0, played: 1, recovered: 0, depthMs: 0 })));
+  for (let k = 0; k < 1_000; k++) {
+    nowMs += 1;
+    socket.datagram(1, framers[0].frame(packetAt(k)));
+    socket.datagram(1, report);
+    if (k % 20 === 0) socket.datagram(2, framers[1].frame(packetAt(k / 20)));
+  }
+  assert.ok(heard.get('a') <= 401, `${heard.get('a')}`);
+  assert.equal(heard.get('b'), 50);
+  assert.ok(reports <= 15, `${reports}`);
+  // Nonsense of any kind changes nothing.
+  for (const text of ['', '[]', '{"type":"welcome"}', '{"type":"signal","peer":9,"data":{}}', 'null', '{"type":"peer-joined"}']) {
+    socket.onmessage({ data: text });
+  }
+  socket.datagram(9, [1, 2, 3]);
+  assert.equal(room.peers.length, 2);
+  room.leave();
+});
+
+class ReceptionMonitorWithOne extends ReceptionMonitor {
+  constructor() {
+    super();
+    this.observe({ sequence: 1, timestamp: 1 }, 60, 0);
+  }
+}
+
+test('a line says in full where packets belong when the time stamps of either side have jumped', () => {
+  const heard = [];
+  const make = (onPacket) =>
+    new Line({ onPacket, onReport: () => undefined, sendOnChannel: () => undefined, takeReport: () => null });
+  const sender = make(() => undefined);
+  const receiver = make((packet) => heard.push(packet));
+  sender.mediaReady = true;
+  sender._heardMs = 0;
+  let ticks = 2 ** 32 - 5 * 960;
+  const sent = [];
+  for (let k = 0; k < 200; k++) {
+    // The browser leaves frames out now and then, and so does our sender.
+    ticks = (ticks + (k % 37 === 5 ? 3 : 1) * 960) % 2 ** 32;
+    if (k % 11 !== 3) {
+      const packet = packetAt(65_500 + k + (k > 100 ? 9 : 0) > 65_535 ? (65_500 + k + (k > 100 ? 9 : 0)) % 65_536 : 65_500 + k);
+      sender.send(packet, 0);
+      sent.push(packet.timestamp);
+    }
+    const frame = sender.nextFrame(ticks, 0);
+    // One frame in ten is lost, but of those that say where they belong there are three.
+    if (frame && k % 10 !== 9) receiver.hearMedia(frame, (ticks + 123 * 960) % 2 ** 32, 20 * k);
+  }
+  assert.ok(heard.length > 150);
+  for (const packet of heard) assert.ok(sent.includes(packet.timestamp), `${packet.timestamp}`);
+  assert.deepEqual([...heard].map((p) => p.timestamp), sent.filter((at) => heard.some((p) => p.timestamp === at)));
+});
+
+test('a line whose audio frames come too slowly lets the rest take the channel', () => {
+  const channel = [];
+  const line = new Line({
+    onPacket: () => undefined, onReport: () => undefined, sendOnChannel: (data) => channel.push(data),
+    takeReport: () => null,
+  });
+  line.mediaReady = line.channelOpen = true;
+  line._heardMs = 0;
+  for (let k = 0; k < 10; k++) line.send(packetAt(k), 0);
+  assert.equal(channel.length, 7);
+  assert.equal(line.dropped, 0);
+  // What waits at every frame goes too, in time: the delay must not stay for good.
+  let more = 0;
+  for (let k = 10; k < 400; k++) {
+    line.send(packetAt(k), 20 * k - 1_000 > 0 ? line._heardMs : 0);
+    line.nextFrame(960 * k, 0);
+    more = line._waiting.length;
+  }
+  assert.equal(more, 0);
+});
+
+test('a ring gives what was put in, across its end', () => {
+  const shared = RingBuffer.make(64);
+  const [writer, reader] = [new RingBuffer(shared), new RingBuffer(shared)];
+  let next = 0;
+  let expected = 0;
+  for (let round = 0; round < 100; round++) {
+    const block = Float32Array.from({ length: 1 + (round * 7) % 40 }, () => next++);
+    const taken = writer.write(block);
+    next -= block.length - taken;
+    const out = new Float32Array(1 + (round * 5) % 50);
+    const count = reader.read(out);
+    for (let k = 0; k < count; k++) assert.equal(out[k], expected++);
+  }
+  assert.equal(reader.held, next - expected);
 });

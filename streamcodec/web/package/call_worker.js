@@ -18,7 +18,9 @@ const BLOCK_MS = 10;
 const LEAST_READY_MS = 20;
 const MOST_READY_MS = 100;
 const READY_STEP_MS = 10;
-const EASE_MS = 20_000;
+/** One stall is told of again and again while it lasts, and counts once. */
+const GROW_PAUSE_MS = 300;
+const EASE_MS = 4_000;
 const SILENT_MICROPHONE_MS = 1_500;
 const RATE_WINDOW_MS = 3_000;
 
@@ -203,7 +205,9 @@ class Conversation {
    */
   _noteMissed(missed, nowMs) {
     if (missed > this._missed) {
-      this._readyMs = Math.min(MOST_READY_MS, this._readyMs + READY_STEP_MS);
+      if (nowMs - this._missedMs > GROW_PAUSE_MS) {
+        this._readyMs = Math.min(MOST_READY_MS, this._readyMs + READY_STEP_MS);
+      }
       this._missedMs = nowMs;
     } else if (nowMs - this._missedMs > EASE_MS && this._readyMs > LEAST_READY_MS) {
       this._readyMs -= READY_STEP_MS;

@@ -3,6 +3,7 @@
 
 import { Deframer, Framer, frameOfReport } from './framing.js';
 import { Line } from './line.js';
+import { RateLimit } from './rate_limit.js';
 import { EVERYONE, RelayClient } from './relay_client.js';
 import { held, reportFromBytes, reportToBytes } from './report.js';
 
@@ -11,8 +12,11 @@ import { held, reportFromBytes, reportToBytes } from './report.js';
 
 const LONGEST_WAIT_MS = 130;
 const ABSENCE_MS = 3_000;
+// Of one other person: each offer costs a connection to be made; our own senders stay below a third of the packets.
 const OFFERS_PER_S = 0.2;
 const OFFER_BURST = 6;
+const PACKETS_PER_S = 200;
+const REPORTS_PER_S = 7;
 const STATUS_EVERY_MS = 5_000;
 
 /** @typedef {{muted: boolean, silent_microphone: boolean, foreign: boolean}} Status */
@@ -36,8 +40,9 @@ class Member {
     this.encrypted = false;
     this.told = '';
     this.toldMs = 0;
-    this.offers = OFFER_BURST;
-    this.offersMs = 0;
+    this.offers = new RateLimit(OFFERS_PER_S, OFFER_BURST);
+    this.packets = new RateLimit(PACKETS_PER_S, PACKETS_PER_S);
+    this.reports = new RateLimit(REPORTS_PER_S, REPORTS_PER_S);
   }
 }
 
@@ -73,6 +78,8 @@ export class Room {
     this._members = new Map();
     this._framer = new Framer();
     this.damaged = 0;
+    /** Packets and reports beyond what one person may send. */
+    this.refused = 0;
     this.relay = new RelayClient(fields, {
       onDatagram: (peer, datagram) => this._hearRelay(peer, datagram),
       onWelcome: (welcome) => {
@@ -199,7 +206,7 @@ export class Room {
     /** @type {Line} */
     const line = new Line({
       onPacket: (packet) => this._take(member, packet),
-      onReport: (report) => this._events.onReport(identity, report),
+      onReport: (report) => this._takeTheirReport(member, report),
       sendOnChannel: (data) => this._events.sendOnChannel(identity, data),
       takeReport: () => this._takeReport(member),
     });
@@ -237,7 +244,7 @@ export class Room {
     const before = member.deframer.damaged;
     const { packet, report } = member.deframer.take(datagram, this._nowMs());
     this.damaged += member.deframer.damaged - before;
-    if (report) this._events.onReport(member.info.identity, report);
+    if (report) this._takeTheirReport(member, report);
     if (packet) this._take(member, packet);
   }
 
@@ -246,7 +253,20 @@ export class Room {
    * @param {Packet} packet
    */
   _take(member, packet) {
-    if (member.info.speaks) this._events.onPacket(member.info.identity, packet);
+    if (member.info.speaks && member.packets.allow(this._nowMs())) {
+      this._events.onPacket(member.info.identity, packet);
+    } else {
+      this.refused += 1;
+    }
+  }
+
+  /**
+   * @param {Member} member
+   * @param {Uint8Array} report
+   */
+  _takeTheirReport(member, report) {
+    if (member.reports.allow(this._nowMs())) this._events.onReport(member.info.identity, report);
+    else this.refused += 1;
   }
 
   /**
@@ -267,19 +287,9 @@ export class Room {
       member.status = {
         muted: muted === true, silent_microphone: silent_microphone === true, foreign: foreign === true,
       };
-    } else if (this._allows(member)) {
+    } else if (member.offers.allow(this._nowMs())) {
       this._events.signalLine(member.info.identity, data);
     }
-  }
-
-  /** @param {Member} member Each offer costs a connection to be made. */
-  _allows(member) {
-    const nowMs = this._nowMs();
-    member.offers = Math.min(OFFER_BURST, member.offers + ((nowMs - member.offersMs) / 1_000) * OFFERS_PER_S);
-    member.offersMs = nowMs;
-    if (member.offers < 1) return false;
-    member.offers -= 1;
-    return true;
   }
 
   /**
