@@ -1,4 +1,4 @@
-"""The kernels in the package are what the sources compile to, to the byte. Minutes of processor time: only when asked."""
+"""The kernels in the package are what the sources compile to, to the byte. It takes minutes: only when asked."""
 
 from __future__ import annotations
 

@@ -18,13 +18,14 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcodec import StreamDecoder, StreamEncoder
+from tests.helpers.web_calls import PythonPeer, serve
 
 RATE_HZ = 24_000
 PAGE = """<!doctype html><meta charset="utf-8"><script type="module">
 const answer = (found) => fetch('/found', { method: 'POST', body: JSON.stringify(found) });
 try {
   const { Call, Codec, Decoder, readFrom } = await import('/index.js');
-  const { golden, stream } = await (await fetch('/given.json')).json();
+  const { golden, relay, stream } = await (await fetch('/given.json')).json();
   const codec = await Codec.load(readFrom('/'), { encode: false });
   const bytes = (hex) => Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
   const letters = (array) => Array.from(new Uint8Array(array.buffer), (one) => String.fromCharCode(one));
@@ -39,14 +40,33 @@ try {
   }
   decoder = new Decoder(codec);
   const blocks = stream.map((hex) => base64(decoder.push(hex === null ? null : bytes(hex))));
-  await answer({ indices, blocks, transport: Call.transport, agent: navigator.userAgent });
+  const call = new Call({ url: relay, room: 'fox', name: 'Fox' });
+  await call.join();
+  let peer;
+  for (let tick = 0; tick < 300; tick++) {
+    await new Promise((go) => setTimeout(go, 100));
+    peer = call.state?.peers.find(({ name }) => name === 'Py');
+    if (peer?.carries === 'srtp' && peer.path === 'direct' && peer.stats.played > 100) break;
+  }
+  await answer({ indices, blocks, peer, trouble: call.microphoneTrouble });
 } catch (error) {
   await answer({ error: String(error) });
 }
 </script>"""
 
 
-def test_firefox_decodes_as_python_does(
+# A fake microphone that needs no leave, and sound without a click.
+PREFERENCES = """
+user_pref("media.navigator.streams.fake", true);
+user_pref("media.navigator.permission.disabled", true);
+user_pref("media.autoplay.default", 0);
+user_pref("media.autoplay.blocking_policy", 0);
+user_pref("media.peerconnection.ice.obfuscate_host_addresses", false);
+user_pref("media.peerconnection.ice.loopback", true);
+"""
+
+
+def test_firefox_decodes_as_python_does_and_talks_to_it(
     built: Path, fixtures: Path, speech: NDArray[np.float32], tmp_path: Path
 ) -> None:
     firefox = shutil.which("firefox-esr") or shutil.which("firefox")
@@ -58,7 +78,9 @@ def test_firefox_decodes_as_python_does(
     folder = tmp_path / "site"
     shutil.copytree(built, folder)
     (folder / "page.html").write_text(PAGE)
-    given = {"golden": golden, "stream": [packet and packet.to_bytes().hex() for packet in stream]}
+    process, relay = serve()
+    peer = PythonPeer(relay, "fox", speech)
+    given = {"relay": relay, "golden": golden, "stream": [packet and packet.to_bytes().hex() for packet in stream]}
     (folder / "given.json").write_text(json.dumps(given))
     found: dict[str, Any] = {}
     done = threading.Event()
@@ -77,17 +99,27 @@ def test_firefox_decodes_as_python_does(
     threading.Thread(target=server.serve_forever, daemon=True).start()
     profile = tmp_path / "profile"
     profile.mkdir()
+    (profile / "user.js").write_text(PREFERENCES)
     address = f"http://127.0.0.1:{server.server_port}/page.html"
     command = [firefox, "--headless", "--no-remote", "--profile", str(profile), address]
-    process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    opened = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     try:
         assert done.wait(90.0), "the page did not answer"
+        heard_rms = float(np.sqrt(np.mean(np.concatenate(peer.heard[-50:]) ** 2)))
+        (theirs,) = peer.peers.values()
     finally:
-        process.terminate()
-        process.wait()
+        peer.end()
+        for each in (opened, process):
+            each.terminate()
+            each.wait()
         server.shutdown()
     assert "error" not in found, found
-    assert found["transport"] == "srtp"
+    assert not found["trouble"]
+    assert found["peer"]["carries"] == "srtp"
+    assert found["peer"]["stats"]["levelRms"] > 0.001
+    assert theirs.path == "direct"
+    assert theirs.stream.jitter.played > 50
+    assert heard_rms > 0.001
     for entry, indices in zip(golden, found["indices"], strict=True):
         assert hashlib.sha256(base64.b64decode(indices)).hexdigest()[:16] == entry["indices_sha256"]
     decoder = StreamDecoder(RATE_HZ, backend="compiled")

@@ -8,6 +8,8 @@ import { RingBuffer } from './ring_buffer.js';
 const RING_SAMPLES = 16_384;
 const USUAL_CARD_HZ = 48_000;
 const COUNT_MS = 500;
+/** Without a sound card some browsers neither start nor fail. */
+const SOUND_MS = 4_000;
 
 /**
  * @typedef {object} CallSettings
@@ -201,7 +203,10 @@ export class Call extends EventTarget {
 
   async _startSound() {
     const context = /** @type {AudioContext} */ (this._context);
-    await context.resume();
+    await Promise.race([context.resume(), new Promise((resolve) => setTimeout(resolve, SOUND_MS))]);
+    if (context.state !== 'running') {
+      throw new CallError('The browser does not start its sound: plug a loudspeaker in or choose one, then join again.');
+    }
     await context.audioWorklet.addModule(new URL('./sound_worklet.js', import.meta.url));
     const node = new AudioWorkletNode(context, 'streamcodec-sound', {
       numberOfInputs: 1, numberOfOutputs: 1, outputChannelCount: [1],

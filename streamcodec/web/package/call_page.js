@@ -71,6 +71,7 @@ async function join() {
     packetMs: Number(packet.value),
     transport: /** @type {any} */ (link.get('transport') ?? 'auto'),
     listen: link.get('listen') === '1',
+    iceServers: link.getAll('stun').map((server) => ({ urls: `stun:${server}` })),
   });
   call = joining;
   // For whoever looks into it from the console.
@@ -319,7 +320,9 @@ loudspeaker.onchange = () => void call?.setLoudspeaker(loudspeaker.value);
 quality.onchange = () => call?.change({ bitrate: Number(quality.value) });
 packet.onchange = () => call?.change({ packetMs: Number(packet.value) });
 if (navigator.mediaDevices) navigator.mediaDevices.ondevicechange = () => void listDevices();
-addEventListener('pagehide', () => void call?.leave());
+addEventListener('pagehide', () => {
+  if (call) void end('You have left the room.');
+});
 
 room.value = link.get('room') ?? '';
 try {
