@@ -18,6 +18,7 @@ import pytest
 from numpy.typing import NDArray
 
 from streamcodec import StreamDecoder, StreamEncoder
+from tests.helpers.pulse import pulse_room, what_is_missing
 from tests.helpers.web_calls import PythonPeer, serve
 
 RATE_HZ = 24_000
@@ -78,6 +79,9 @@ def test_firefox_decodes_as_python_does_and_talks_to_it(
     folder = tmp_path / "site"
     shutil.copytree(built, folder)
     (folder / "page.html").write_text(PAGE)
+    missing = what_is_missing()
+    if missing:
+        pytest.skip(missing)
     process, relay = serve()
     peer = PythonPeer(relay, "fox", speech)
     given = {"relay": relay, "golden": golden, "stream": [packet and packet.to_bytes().hex() for packet in stream]}
@@ -102,18 +106,22 @@ def test_firefox_decodes_as_python_does_and_talks_to_it(
     (profile / "user.js").write_text(PREFERENCES)
     address = f"http://127.0.0.1:{server.server_port}/page.html"
     command = [firefox, "--headless", "--no-remote", "--profile", str(profile), address]
-    opened = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        assert done.wait(90.0), "the page did not answer"
-        heard_rms = float(np.sqrt(np.mean(np.concatenate(peer.heard[-50:]) ** 2)))
-        (theirs,) = peer.peers.values()
-    finally:
-        peer.end()
-        for each in (opened, process):
-            each.terminate()
-            each.wait()
-        server.shutdown()
-    assert "error" not in found, found
+    sound = tmp_path / "pulse"
+    sound.mkdir()
+    # Without a sound card Firefox starts no sound.
+    with pulse_room(sound) as environment:
+        opened = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            assert done.wait(60.0), "the page did not answer"
+            assert "error" not in found, found
+            heard_rms = float(np.sqrt(np.mean(np.concatenate(peer.heard[-50:]) ** 2)))
+            (theirs,) = peer.peers.values()
+        finally:
+            peer.end()
+            for each in (opened, process):
+                each.terminate()
+                each.wait()
+            server.shutdown()
     assert not found["trouble"]
     assert found["peer"]["carries"] == "srtp"
     assert found["peer"]["stats"]["levelRms"] > 0.001
