@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from native_dsp import low_cut, mixdown
 from native_dsp.coding import adaptive_bits, range_coder
-from native_dsp.filters import envelope_filter, envelope_network, pitch_filter, post_filter, voicing
+from native_dsp.filters import envelope_filter, envelope_network, low_cut, mixdown, pitch_filter, post_filter, voicing
 from native_dsp.transforms import companding, fft, polyphase, stft
 from native_dsp.transforms.windows import hann_periodic
 

@@ -89,6 +89,14 @@ def test_rooms_within_rooms_know_only_what_they_stand_on(room: str) -> None:
                 assert not f"{module}.".startswith(f"{other}."), f"{path} imports {module}"
 
 
+def test_kernels_live_in_rooms() -> None:
+    for path in set(ROOT.glob("native_dsp/*.py")) - {ROOT / "native_dsp/kernel_arguments.py"}:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                names = {getattr(mark, "id", None) for mark in node.decorator_list}
+                assert "kernel" not in names, f"{path}: {node.name} belongs in a folder of native_dsp"
+
+
 def test_tests_take_what_they_share_from_helpers_and_references() -> None:
     for path in ROOT.glob("tests/**/*.py"):
         for module in imports_of(path):

@@ -1,4 +1,4 @@
-"""Predictors, pitch filter, spectral-envelope post-filter, voicing, noise.
+"""Mixdown and low cut before coding, predictors, voicing; noise, pitch filter, envelope post-filter after it.
 
 May import numpy, numba and ``native_dsp`` only.
 """

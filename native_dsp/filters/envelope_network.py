@@ -13,8 +13,8 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.flat import flat
 from native_dsp.jit import kernel, unordered_kernel
+from native_dsp.networks.flat import flat
 
 Float32Array = NDArray[np.float32]
 

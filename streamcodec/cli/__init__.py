@@ -13,7 +13,6 @@ from collections.abc import Sequence
 from streamcodec.cli.process import occupy_standard_streams, run_command
 
 COMMANDS = (
-    "demo",
     "encode",
     "decode",
     "transcode",
@@ -24,14 +23,11 @@ COMMANDS = (
     "serve",
     "token",
     "call",
-    "send",
-    "listen",
     "eval",
     "bench",
     "train",
     "experiment",
     "export",
-    "models",
     "warmup",
 )
 
@@ -44,8 +40,8 @@ def build_parser() -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="streamcodec",
-        description="Real-time streaming audio codec: 10 ms frames, 1.5 kbps speech and up.",
-        epilog="example: streamcodec demo",
+        description="Real-time streaming audio codec: 10 ms hops, 1.5 kbps speech and up.",
+        epilog="example: streamcodec roundtrip",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"streamcodec {streamcodec.__version__}")

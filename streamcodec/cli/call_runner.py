@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -44,6 +44,16 @@ class CallPlan:
     """Times that the loudspeaker had too little to play."""
 
 
+def path_of_packets(told: str, before: PeerStats, now: PeerStats) -> str:
+    """How somebody's packets came, ``direct``, ``relay`` or ``none``, from what two looks in a row show.
+
+    Who leaves closes the direct line a moment before the relay says so: a path that nothing came over does not count.
+    """
+    over_relay = before.path == "relay" and now.stream.jitter.received > before.stream.jitter.received
+    gone = now.path == "none" or (told == "direct" and now.path == "relay" and not over_relay)
+    return told if gone else now.path
+
+
 class CallRunner:
     """Moves sound between a call and its source and sink, and keeps count of who was there."""
 
@@ -56,6 +66,7 @@ class CallRunner:
         self._switch = switch
         self._screen = screen
         self._seen: dict[str, PeerStats] = {}
+        self._paths: dict[str, str] = {}
         self._here: set[str] = set()
         self._spoke_s: dict[str, float] = {}
         self._own_voice_s = 0.0
@@ -130,12 +141,12 @@ class CallRunner:
         self._here = set(peers)
         between_looks_s = LOOK_EVERY_BLOCKS * BLOCK_S
         for identity, peer in peers.items():
-            # Somebody on their way out has no path any more; the one that there was is what tells.
             known = self._seen.get(identity)
             self._say_troubles(identity, peer)
             if known is None or known.stream.format != peer.stream.format:
                 self._say_what_is_lost(peer)
-            self._seen[identity] = replace(peer, path=known.path) if known and peer.path == "none" else peer
+            self._paths[identity] = path_of_packets(self._paths.get(identity, "none"), known or peer, peer)
+            self._seen[identity] = peer
             self._spoke_s[identity] = self._spoke_s.get(identity, 0.0) + between_looks_s * peer.stream.talking
         self._own_voice_s += between_looks_s * self._call.talking
         self._say_what_is_sent()
@@ -278,7 +289,7 @@ class CallRunner:
             "peers": [
                 {
                     "name": peer.name,
-                    "path": peer.path,
+                    "path": self._paths[identity],
                     "seal": peer.seal.value,
                     "verification": peer.verification,
                     "tier": None if peer.stream.format is None else peer.stream.format.tier.name.lower(),

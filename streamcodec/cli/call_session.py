@@ -1,4 +1,4 @@
-"""What ``call``, ``send`` and ``listen`` share: their arguments, and a stay in a room put together from them."""
+"""The arguments of ``call``, and a stay in a room put together from them."""
 
 from __future__ import annotations
 
@@ -16,7 +16,6 @@ from streamcodec.cli.call_runner import CallPlan, CallRunner
 from streamcodec.cli.call_screen import Screen, without_library_noise
 from streamcodec.cli.call_sound import DeviceSink, DeviceSource, FileSink, Sink, SoundFormat, Source
 from streamcodec.cli.common import (
-    add_model_argument,
     add_redundancy_argument,
     add_tier_arguments,
     coding_options,
@@ -43,39 +42,40 @@ SWITCH_INTERVAL_S = 0.0005
 """Python hands its interpreter from thread to thread this often: event loop, codec and device must not wait long."""
 
 
-def add_session_arguments(parser: argparse.ArgumentParser, *, speaks: bool, hears: bool) -> None:
-    """Arguments of a command that goes into a room."""
+SPOKEN = ("input", "input_device", "kbps", "ratio", "snr", "optimise", "packet_ms", "constrained", "dtx")
+SPOKEN += ("wire_kbps", "push_to_talk")
+HEARD = ("output", "output_device", "rate", "channels", "bits")
+"""Arguments that say what is sent, and what becomes of what is heard."""
+
+
+def add_session_arguments(parser: argparse.ArgumentParser) -> None:
+    """Where to, what is sent, and what becomes of what is heard."""
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--listen-only", action="store_true", help="send nothing: no microphone is opened")
+    only.add_argument("--speak-only", action="store_true", help="play nothing: no loudspeaker is opened")
     add_room_arguments(parser)
-    if speaks:
-        parser.add_argument("--input", metavar="FILE", help="sound file to send in place of the microphone")
-        parser.add_argument("--input-device", type=device, help="microphone: number or part of its name")
-        # A lost packet must not take others with it.
-        parser.set_defaults(mode="independent")
-        add_tier_arguments(parser)
-        add_redundancy_argument(parser, "auto")
-        parser.add_argument(
-            "--wire-kbps",
-            type=positive,
-            metavar="N",
-            help="keep what is sent within N kbps on the wire, headers included (neural tier, 7 to 200): packet "
-            "length, payload rate and redundancy are chosen and changed during the call; --kbps, --packet-ms and "
-            "--redundancy K pin theirs",
-        )
-        parser.add_argument(
-            "--push-to-talk", action="store_true", help=f"start muted, and hold the space bar to talk ({KEYS_HELP})"
-        )
-    else:
-        add_model_argument(parser)
-    if hears:
-        parser.add_argument("--output", metavar="FILE", help="sound file to write in place of the loudspeaker")
-        parser.add_argument("--output-device", type=device, help="loudspeaker: number or part of its name")
-        parser.add_argument(
-            "--rate", type=int, metavar="HZ", help="sample rate of --output (default: of --input, 24000)"
-        )
-        parser.add_argument(
-            "--channels", type=int, choices=(1, 2), help="channels of --output (default: of --input, 1)"
-        )
-        parser.add_argument("--bits", type=int, choices=(16, 24), help="bits per sample of --output (16)")
+    parser.add_argument("--input", metavar="FILE", help="sound file to send in place of the microphone")
+    parser.add_argument("--input-device", type=device, help="microphone: number or part of its name")
+    # A lost packet must not take others with it.
+    parser.set_defaults(mode="independent")
+    add_tier_arguments(parser)
+    add_redundancy_argument(parser, "auto")
+    parser.add_argument(
+        "--wire-kbps",
+        type=positive,
+        metavar="N",
+        help="keep what is sent within N kbps on the wire, headers included (neural tier, 7 to 200): packet "
+        "length, payload rate and redundancy are chosen and changed during the call; --kbps, --packet-ms and "
+        "--redundancy K pin theirs",
+    )
+    parser.add_argument(
+        "--push-to-talk", action="store_true", help=f"start muted, and hold the space bar to talk ({KEYS_HELP})"
+    )
+    parser.add_argument("--output", metavar="FILE", help="sound file to write in place of the loudspeaker")
+    parser.add_argument("--output-device", type=device, help="loudspeaker: number or part of its name")
+    parser.add_argument("--rate", type=int, metavar="HZ", help="sample rate of --output (default: of --input, 24000)")
+    parser.add_argument("--channels", type=int, choices=(1, 2), help="channels of --output (default: of --input, 1)")
+    parser.add_argument("--bits", type=int, choices=(16, 24), help="bits per sample of --output (16)")
     parser.add_argument(
         "--wait", type=positive, default=60.0, metavar="S", help="with files: longest wait for others (60)"
     )
@@ -83,10 +83,23 @@ def add_session_arguments(parser: argparse.ArgumentParser, *, speaks: bool, hear
     parser.add_argument("--json", action="store_true", help="no meter; print figures as JSON at the end")
 
 
-def run_session(options: argparse.Namespace, *, speaks: bool, hears: bool) -> None:
+def check_one_way(options: argparse.Namespace) -> None:
+    """Raise StreamcodecError for an argument of the direction that was left out."""
+    for only, others in ((options.listen_only, SPOKEN), (options.speak_only, HEARD)):
+        given = [name for name in others if getattr(options, name) not in (None, False)]
+        if only and given:
+            way, what = ("listen", "sent") if options.listen_only else ("speak", "heard")
+            raise StreamcodecError(
+                f"with --{way}-only nothing is {what}: leave out --{given[0].replace('_', '-')} or --{way}-only"
+            )
+
+
+def run_session(options: argparse.Namespace) -> None:
     """Go into the room, stay, leave, say what happened."""
     need("websockets")
     need("aiortc")
+    check_one_way(options)
+    speaks, hears = not options.listen_only, not options.speak_only
     config = room_config(options, _bitstream(options) if speaks else "")
     if speaks:
         _wire(options, None)  # says at once what cannot be
@@ -144,7 +157,7 @@ def _heard_format(options: argparse.Namespace, spoken: SoundFormat, from_file: b
     return SoundFormat(
         options.rate or like.sample_rate_hz,
         options.channels or like.channels,
-        options.bits or (like.bits_per_sample if options.__dict__.get("tier") == "lossless" else 16),
+        options.bits or (like.bits_per_sample if options.tier == "lossless" else 16),
     )
 
 
@@ -165,8 +178,7 @@ def _wire(options: argparse.Namespace, redundancy: int | None) -> WireRateConfig
     from streamcodec.codec.options import tier_of
     from streamcodec.net.wire_rate import WireRateConfig
 
-    wire_kbps = options.__dict__.get("wire_kbps")
-    if wire_kbps is None:
+    if options.wire_kbps is None:
         return None
     if tier_of(options.tier) is not Tier.NEURAL:
         raise StreamcodecError(
@@ -174,7 +186,7 @@ def _wire(options: argparse.Namespace, redundancy: int | None) -> WireRateConfig
             f"{options.tier} give --kbps"
         )
     bitrate_bps = None if options.kbps is None else round(1_000 * options.kbps)
-    return WireRateConfig(round(1_000 * wire_kbps), options.packet_ms, bitrate_bps, redundancy)
+    return WireRateConfig(round(1_000 * options.wire_kbps), options.packet_ms, bitrate_bps, redundancy)
 
 
 def _no_voice(options: argparse.Namespace) -> FloatEncoder:

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from streamcodec.codec.files.output_file import check_not_read, readable_name
 from streamcodec.errors import StreamcodecError
@@ -22,7 +21,6 @@ from streamcodec.errors import StreamcodecError
 if TYPE_CHECKING:
     from streamcodec.runtime.scheduling import Scheduling
 
-FRAME_MS = 10.0
 BUDGET_MS = 1.0
 PROGRESS_AFTER_S = 2.0
 LINE_EVERY_S = 10.0
@@ -79,7 +77,7 @@ def add_tier_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
-    """The same, with how far packets may lean on each other for those who may choose."""
+    """The same, with how far packets may depend on each other for those who may choose."""
     add_tier_arguments(parser)
     parser.add_argument(
         "--key-period",
@@ -98,7 +96,7 @@ def add_mode_argument(parser: argparse.ArgumentParser, default: str | None = Non
         choices=("independent", "stream"),
         default=default,
         help="independent: every packet decodable alone, a loss costs itself alone; stream: fewer bits, and a "
-        f"loss lasts to the next key packet (default {default or 'stream in files and exact tiers'})",
+        f"loss lasts to the next key packet (default {default or 'stream in files and waveform tiers'})",
     )
 
 
@@ -338,27 +336,6 @@ def progress_bar(label: str) -> Iterator[Any]:
     finally:
         if started:
             bar.stop()
-
-
-def read_sound(name: str) -> tuple[NDArray[np.float32], int]:
-    """A whole sound file.
-
-    Shape: ``[n, channels]`` and its rate in Hz.
-    """
-    from streamcodec.codec.files.sound_file import SoundReader
-    from streamcodec.codec.packet import Tier
-
-    with SoundReader(input_file(name), Tier.NEURAL) as sound:
-        return sound.read(), sound.sample_rate_hz
-
-
-def write_sound(name: str, samples: NDArray[np.float32], rate_hz: int) -> None:
-    """A whole sound file, 16-bit, WAV unless the suffix says otherwise."""
-    from streamcodec.codec.files.sound_file import SoundWriter
-
-    channels = 1 if samples.ndim == 1 else samples.shape[1]
-    with output_file(name) as target, SoundWriter(target, rate_hz, channels, 16, {}) as out:
-        out.write(samples)
 
 
 def percentiles(times_ms: list[float]) -> dict[str, float]:

@@ -10,13 +10,20 @@ from typing import IO, Any
 from streamcodec.cli.common import add_backend_argument, add_file_model_argument, input_file, print_json
 from streamcodec.errors import StreamcodecError
 
-HELP = ("say what is in a .sc file, or what runs the codec here", "streamcodec info talk.sc")
+HELP = (
+    "say what is in a .sc file, which models are shipped, or what runs the codec here",
+    "streamcodec info talk.sc",
+)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("input", nargs="?", help=".sc file, or - for standard input")
-    parser.add_argument("--runtime", action="store_true", help="backend, versions, threads and processor instead")
+    instead = parser.add_mutually_exclusive_group()
+    instead.add_argument(
+        "--models", action="store_true", help="the shipped models instead: rates, delay, size, scores"
+    )
+    instead.add_argument("--runtime", action="store_true", help="backend, versions, threads and processor instead")
     add_file_model_argument(parser)
     add_backend_argument(parser)
     parser.add_argument("--json", action="store_true", help="as JSON")
@@ -75,11 +82,16 @@ def describe(source: Path | IO[bytes], model: str | None = None) -> dict[str, An
 
 def run(options: argparse.Namespace) -> None:
     """Print the figures."""
+    if options.models:
+        from streamcodec.cli.model_table import print_models
+
+        print_models(options.json)
+        return
     if options.runtime:
         from streamcodec.runtime.describe import describe_runtime
 
         print_json(describe_runtime(options.backend))
         return
     if options.input is None:
-        raise StreamcodecError("name a .sc file, or ask for --runtime")
+        raise StreamcodecError("name a .sc file, or ask for --models or --runtime")
     print_json(describe(input_file(options.input), options.model))

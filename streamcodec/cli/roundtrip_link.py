@@ -1,4 +1,4 @@
-"""What ``demo`` and ``roundtrip`` share: sound through encoder, lossy link and decoder, and its figures."""
+"""``streamcodec roundtrip`` over a link that only loses: encoder, loss model, decoder, and figures."""
 
 from __future__ import annotations
 

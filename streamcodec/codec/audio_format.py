@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.mixdown import MixdownState, mix_down
 from native_dsp.jit import kernel
-from native_dsp.mixdown import MixdownState, mix_down
 from streamcodec.errors import AudioFormatError
 
 Float32Array = NDArray[np.float32]

@@ -13,10 +13,10 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined,unused-ignore]
 from numba.core import types
 
+from native_dsp.filters.low_cut import cut_lows
 from native_dsp.filters.post_filter import ALREADY_SCALED
 from native_dsp.filters.voicing import voicing
 from native_dsp.jit import kernel
-from native_dsp.low_cut import cut_lows
 from native_dsp.networks import codec_networks as networks
 from native_dsp.transforms.polyphase import PolyphaseState, resample_block
 from streamcodec.codec.neural import entropy

@@ -11,10 +11,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.coding import range_coder
+from native_dsp.filters.low_cut import make_low_cut
 from native_dsp.filters.noise import COSINES, SINES
 from native_dsp.filters.post_filter import PostFilterParameters
 from native_dsp.filters.voicing import make_voicing
-from native_dsp.low_cut import make_low_cut
 from native_dsp.networks import codec_networks as networks
 from native_dsp.networks.causal_trunk import Trunk, history_frames
 from native_dsp.networks.matrix_product import KINDS, Matrix

@@ -185,14 +185,14 @@ def stay_with(peers: dict[str, Any], *, hears: bool = True) -> tuple[CallRunner,
     return CallRunner(NoCall(), plan, None, None, said), said  # type: ignore[arg-type]
 
 
-def peer(*troubles: Trouble, received: int = 0) -> Any:
+def peer(*troubles: Trouble, received: int = 0, path: str = "relay") -> Any:
     from streamcodec.net.call import PeerStats
     from streamcodec.net.jitter_buffer import JitterStats
     from streamcodec.net.playout import PlayoutStats
     from streamcodec.net.session import ReceiverStats
 
     stream = ReceiverStats(JitterStats(received=received), PlayoutStats(), 0, 0, False)
-    return PeerStats("Bob", "relay", None, stream, troubles=troubles)
+    return PeerStats("Bob", path, None, stream, troubles=troubles)
 
 
 def test_each_trouble_is_said_once_when_it_begins_and_when_it_is_over() -> None:
@@ -206,6 +206,24 @@ def test_each_trouble_is_said_once_when_it_begins_and_when_it_is_over() -> None:
     peers["b"] = peer()
     runner._look()
     assert said.lines[3:] == ["Bob is no longer muted", "Bob can be heard now"]
+
+
+@pytest.mark.parametrize(
+    ("looks", "path"),
+    [
+        ([("relay", 2), ("direct", 5), ("direct", 9), ("relay", 11), ("relay", 11), ("none", 11)], "direct"),
+        ([("direct", 5), ("relay", 6), ("relay", 9)], "relay"),
+        ([("relay", 5), ("direct", 5), ("none", 5)], "direct"),
+        ([("relay", 5), ("none", 5)], "relay"),
+    ],
+)
+def test_the_path_told_at_the_end_is_the_one_that_packets_came_over(looks: list[tuple[str, int]], path: str) -> None:
+    peers: dict[str, Any] = {}
+    runner, _ = stay_with(peers)
+    for way, received in looks:
+        peers["b"] = peer(received=received, path=way)
+        runner._look()
+    assert runner._paths == {"b": path}
 
 
 def test_silence_from_beginning_to_end_is_no_success_where_the_cause_is_known() -> None:
@@ -227,9 +245,13 @@ def test_two_passphrases_are_told_at_both_ends(tmp_path: Path, speech_file: Path
     assert relay.stdout is not None
     try:
         common = ("r", "--server", relay.stdout.readline().strip(), "--json", "--relay-only", "--seconds", "2")
-        speaking = start("send", *common, "--key-file", str(tmp_path / "one"), "--input", str(speech_file))
+        speaking = start(
+            "call", *common, "--speak-only", "--key-file", str(tmp_path / "one"), "--input", str(speech_file)
+        )
         heard = tmp_path / "heard.wav"
-        listening = start("listen", *common, "--key-file", str(tmp_path / "two"), "--output", str(heard))
+        listening = start(
+            "call", *common, "--listen-only", "--key-file", str(tmp_path / "two"), "--output", str(heard)
+        )
         for process in (speaking, listening):
             assert process.stderr is not None
             while not (line := process.stderr.readline()).startswith("in room"):
@@ -257,7 +279,7 @@ def test_sound_from_a_pipe_is_sent(speech_file: Path) -> None:
     try:
         url = relay.stdout.readline().strip()
         done = subprocess.run(
-            [*COMMAND, "send", "r", "--server", url, "--input", "-", "--wait", "0.2"],
+            [*COMMAND, "call", "r", "--speak-only", "--server", url, "--input", "-", "--wait", "0.2"],
             input=wav(sound[: 2 * rate_hz], rate_hz=rate_hz),
             capture_output=True,
             timeout=60,
@@ -336,7 +358,7 @@ def test_a_dead_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPa
     "url", ["ws://127.0.0.1:port", "ws://127.0.0.1:99999", "ws://[::1", "ws://", "http://x", "x"]
 )
 def test_addresses_that_are_none_are_refused(url: str, capsys: pytest.CaptureFixture[str], speech_file: Path) -> None:
-    assert main(["send", "room", "--server", url, "--input", str(speech_file)]) == 2
+    assert main(["call", "room", "--speak-only", "--server", url, "--input", str(speech_file)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
     assert "ws://HOST:PORT" in line
 

@@ -103,7 +103,9 @@ def test_roundtrip_redundancy_saves_packets(
     assert float(str(saved["wire_kbps"])) > float(str(bare["wire_kbps"]))
 
 
-def test_exact_tiers_encode_info_decode(tmp_path: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_waveform_tiers_encode_info_decode(
+    tmp_path: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     source, coded, decoded = str(fixtures / "music_44k.flac"), str(tmp_path / "a.sc"), str(tmp_path / "a.flac")
     assert main(["encode", source, coded, "--tier", "lossless"]) == 0
     capsys.readouterr()
@@ -138,11 +140,14 @@ def test_key_period_trades_size_for_places_to_begin(
 
 
 @pytest.mark.parametrize("tier", ["lossless", "near-lossless"])
-def test_exact_tiers_round_trip_with_and_without_loss(
+def test_waveform_tiers_round_trip_with_and_without_loss(
     tier: str, tmp_path: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     source, out = fixtures / "speech_44k.flac", tmp_path / "a.wav"
-    clean = run_json(capsys, "roundtrip", str(source), str(out), "--tier", tier, "--json")
+    beside = ("--folder", str(tmp_path)) if tier == "lossless" else ()
+    clean = run_json(capsys, "roundtrip", str(source), str(out), *beside, "--tier", tier, "--json")
+    for name in ("original.wav", "decoded.wav") if beside else ():
+        np.testing.assert_array_equal(soundfile.read(tmp_path / name)[0], soundfile.read(source)[0])
     assert clean["concealed"] == 0
     sound, heard = soundfile.read(source)[0], soundfile.read(out)[0]
     assert heard.shape == sound.shape
@@ -155,10 +160,10 @@ def test_exact_tiers_round_trip_with_and_without_loss(
     assert soundfile.info(out).frames == len(sound)
 
 
-def test_demo_draws_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["demo", "--output", str(tmp_path)]) == 0
+def test_roundtrip_of_bundled_speech_draws_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["roundtrip", "--folder", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
-    assert "algorithmic delay 25 ms" in printed
+    assert "delay 25 ms" in printed
     assert "p99" in printed
     assert (tmp_path / "comparison.png").stat().st_size > 20_000
     decoded, rate_hz = soundfile.read(tmp_path / "decoded.wav")
@@ -167,8 +172,8 @@ def test_demo_draws_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[st
     assert np.corrcoef(original, decoded)[0, 1] > 0.7
 
 
-def test_models_lists_what_is_in_the_box(capsys: pytest.CaptureFixture[str]) -> None:
-    models = run_json(capsys, "models", "--json")
+def test_info_lists_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> None:
+    models = run_json(capsys, "info", "--models", "--json")
     entry = models["speech-24k"]
     assert isinstance(entry, dict)
     assert entry["size_bytes"] <= 10_000_000

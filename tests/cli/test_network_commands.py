@@ -98,8 +98,8 @@ def test_one_way_ends_with_the_sender(
     token = token_file(secrets, "radio", capsys)
     common = ("radio", "--server", relay, "--token-file", token, "--relay-only")
     heard_file = secrets / "heard.wav"
-    listening = start("listen", *common, "--output", str(heard_file))
-    sending = start("send", *common, "--name", "Ann", "--input", str(speech_file))
+    listening = start("call", *common, "--listen-only", "--output", str(heard_file))
+    sending = start("call", *common, "--speak-only", "--name", "Ann", "--input", str(speech_file))
     assert sending.stderr is not None
     while "is here" not in sending.stderr.readline():
         assert sending.poll() is None
@@ -120,7 +120,7 @@ def packets_found(sound: NDArray[np.int16], heard: NDArray[np.int16], packet: in
     return sum(sound[start : start + packet].tobytes() in flat for start in range(0, len(sound) - packet, packet))
 
 
-def test_exact_tiers_go_one_way(
+def test_waveform_tiers_go_one_way(
     relay: str, secrets: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Stereo music in packets longer than a datagram, over the websocket and (where there is an address other than
@@ -141,8 +141,10 @@ def test_exact_tiers_go_one_way(
         heard = ("--output", str(secrets / f"{room}.flac"), "--rate", str(rate_hz), "--channels", "2")
         coding = ("--tier", tier, *(("--ratio", "6") if tier == "near-lossless" else ()))
         started[room] = (
-            start("listen", *common, *heard, "--seconds", "4"),
-            start("send", *common, "--name", "Ann", "--input", str(secrets / f"{tier}.flac"), *coding),
+            start("call", *common, "--listen-only", *heard, "--seconds", "4"),
+            start(
+                "call", *common, "--speak-only", "--name", "Ann", "--input", str(secrets / f"{tier}.flac"), *coding
+            ),
         )
     for room, (tier, path) in ways.items():
         listening, sending = started[room]
@@ -168,7 +170,10 @@ def test_a_wrong_token_is_refused_in_one_line(
     relay: str, secrets: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     token = token_file(secrets, "another", capsys)
-    assert main(["send", "radio", "--server", relay, "--token-file", token, "--input", str(speech_file)]) == 2
+    assert (
+        main(["call", "radio", "--speak-only", "--server", relay, "--token-file", token, "--input", str(speech_file)])
+        == 2
+    )
     error = capsys.readouterr().err.strip()
     assert "the token is for another room" in error
     assert len(error.splitlines()) == 1
@@ -178,19 +183,43 @@ def test_a_wrong_token_is_refused_in_one_line(
     ("arguments", "says"),
     [
         (["call", "room", "--server", "http://nowhere", "--input", "SPEECH"], "ws://HOST:PORT"),
-        (["send", "room", "--server", "ws://127.0.0.1:1", "--input", "SPEECH"], "cannot reach ws://127.0.0.1:1"),
-        (["send", "no room", "--server", "ws://127.0.0.1:1", "--input", "SPEECH"], "a room is named"),
-        (["send", "room", "--server", "ws://127.0.0.1:1", "--input", "nowhere.wav"], "no file nowhere.wav"),
-        (["listen", "room", "--server", "ws://127.0.0.1:1", "--output", "a.xyz"], "cannot write"),
-        (["send", "r", "--server", "ws://127.0.0.1:1", "--key-file", "none", "--input", "SPEECH"], "none"),
-        (["send", "r", "--server", "wss://127.0.0.1:1", "--ca", "SPEECH", "--input", "SPEECH"], "no certificate"),
-        (["send", "r", "--server", "ws://127.0.0.1:1", "--input", "SPEECH", "--wire-kbps", "3"], "7 to 200 kbps"),
-        (["send", "r", "--server", "ws://127.0.0.1:1", "--tier", "lossless", "--wire-kbps", "90"], "the neural tier"),
         (
-            ["send", "r", "--server", "ws://127.0.0.1:1", "--key-file", "EASY", "--input", "SPEECH"],
+            ["call", "room", "--speak-only", "--server", "ws://127.0.0.1:1", "--input", "SPEECH"],
+            "cannot reach ws://127.0.0.1:1",
+        ),
+        (["call", "no room", "--speak-only", "--server", "ws://127.0.0.1:1", "--input", "SPEECH"], "a room is named"),
+        (
+            ["call", "room", "--speak-only", "--server", "ws://127.0.0.1:1", "--input", "nowhere.wav"],
+            "no file nowhere.wav",
+        ),
+        (["call", "room", "--listen-only", "--server", "ws://127.0.0.1:1", "--output", "a.xyz"], "cannot write"),
+        (
+            ["call", "r", "--speak-only", "--server", "ws://127.0.0.1:1", "--key-file", "none", "--input", "SPEECH"],
+            "none",
+        ),
+        (
+            ["call", "r", "--speak-only", "--server", "wss://127.0.0.1:1", "--ca", "SPEECH", "--input", "SPEECH"],
+            "no certificate",
+        ),
+        (
+            ["call", "r", "--speak-only", "--server", "ws://127.0.0.1:1", "--input", "SPEECH", "--wire-kbps", "3"],
+            "7 to 200 kbps",
+        ),
+        (
+            ["call", "r", "--speak-only", "--server", "ws://127.0.0.1:1", "--tier", "lossless", "--wire-kbps", "90"],
+            "the neural tier",
+        ),
+        (
+            ["call", "r", "--speak-only", "--server", "ws://127.0.0.1:1", "--key-file", "EASY", "--input", "SPEECH"],
             "too easy to guess",
         ),
         (["call", "r", "--server", "ws://127.0.0.1:1", "--new-passphrase", "EASY", "--input", "SPEECH"], "exists"),
+        (
+            ["call", "r", "--server", "ws://h", "--listen-only", "--input", "SPEECH"],
+            "nothing is sent: leave out --input",
+        ),
+        (["call", "r", "--server", "ws://h", "--listen-only", "--wire-kbps", "20"], "leave out --wire-kbps or"),
+        (["call", "r", "--server", "ws://h", "--speak-only", "--output", "a.wav"], "nothing is heard"),
         (["serve", "--secret-file", "SHORT"], "at least 16 bytes"),
         (["serve", "--port", "0", "--cert", "SHORT"], "do not make a certificate"),
         (["serve", "--port", "0", "--key", "SHORT"], "--key needs --cert"),

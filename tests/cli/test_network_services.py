@@ -125,7 +125,6 @@ class UdpTap:
                 self._socket.sendto(data, self._target)
 
 
-@pytest.mark.flaky(reruns=5)  # who leaves a moment earlier may have taken the line away before the last look
 @pytest.mark.skipif(TURN_SERVER is None, reason="coturn is not installed; .ci/packages installs it")
 @pytest.mark.skipif(not has_address(), reason="direct lines need an address other than loopback")
 def test_a_call_over_turn_alone_to_somebody_with_stun(tmp_path: Path) -> None:

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from native_dsp.flat import flat
-from native_dsp.integer_dot import dot_of_shorts
+from native_dsp.networks.flat import flat
+from native_dsp.networks.integer_dot import dot_of_shorts
 
 
 @numba.njit

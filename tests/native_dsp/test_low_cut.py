@@ -7,7 +7,7 @@ import pytest
 from numpy.typing import NDArray
 from scipy.signal import butter, sosfreqz
 
-from native_dsp.low_cut import CUT_HZ, STEP, cut_lows, make_low_cut
+from native_dsp.filters.low_cut import CUT_HZ, STEP, cut_lows, make_low_cut
 
 RATE_HZ = 24_000
 Float32Array = NDArray[np.float32]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from native_dsp.mixdown import make_mixdown, mix_down
+from native_dsp.filters.mixdown import make_mixdown, mix_down
 from streamcodec import StreamEncoder
 from streamcodec.codec.audio_format import as_mono
 

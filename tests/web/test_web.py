@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from native_dsp.low_cut import cut_lows, make_low_cut
+from native_dsp.filters.low_cut import cut_lows, make_low_cut
 from streamcodec import Packet, PacketFlags, RedundantCopy, StreamDecoder, StreamEncoder, Tier
 from streamcodec.web.files import PACKAGE, web_files
 from streamcodec.web.tools import WebBuildError

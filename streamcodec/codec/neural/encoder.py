@@ -12,9 +12,9 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.low_cut import LowCutState, cut_lows, make_low_cut
+from native_dsp.filters.mixdown import MixdownState, make_mixdown
 from native_dsp.jit import shared
-from native_dsp.low_cut import LowCutState, cut_lows, make_low_cut
-from native_dsp.mixdown import MixdownState, make_mixdown
 from streamcodec.codec.audio_format import as_mono, check_sample_rate
 from streamcodec.codec.neural.activity import ActivityDetector
 from streamcodec.codec.neural.analysis import AnalysisState, LatentAnalysis

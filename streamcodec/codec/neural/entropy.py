@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 
 from native_dsp.coding import range_coder
 from native_dsp.coding.table_coder import cumulative_frequencies
-from native_dsp.integer_dot import dot_of_shorts
 from native_dsp.jit import kernel
+from native_dsp.networks.integer_dot import dot_of_shorts
 
 LATENT_BITS = 6
 STEP_BITS = 10

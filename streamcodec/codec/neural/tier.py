@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.mixdown import make_mixdown
+from native_dsp.filters.mixdown import make_mixdown
 from streamcodec.codec.audio_format import as_mono, check_sample_rate
 from streamcodec.codec.neural.decoder import NeuralDecoder, NeuralDecoderState
 from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND, NeuralEncoder

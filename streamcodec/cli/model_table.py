@@ -1,19 +1,10 @@
-"""``streamcodec models``."""
+"""The shipped models, as ``streamcodec info --models`` lists them."""
 
 from __future__ import annotations
 
-import argparse
 from typing import Any
 
 from streamcodec.cli.common import print_json
-
-HELP = ("list the models in the box", "streamcodec models")
-
-
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """Arguments of the command."""
-    parser.add_argument("--json", action="store_true", help="print JSON")
-
 
 SHOWN_KBPS = 6.0
 
@@ -28,15 +19,15 @@ def _scores_at(facts: dict[str, Any], kbps: float) -> dict[str, list[float]]:
     return {}
 
 
-def run(options: argparse.Namespace) -> None:
-    """List them with rate, delay, size, measured cost and figures."""
+def print_models(as_json: bool) -> None:
+    """Every shipped model with rate, delay, size, measured cost and figures."""
     from rich.console import Console
     from rich.table import Table
 
     from streamcodec.models.shipped import load_model, model_names
 
     models = [load_model(name) for name in model_names()]
-    if options.json:
+    if as_json:
         print_json(
             {
                 m.name: {
