@@ -21,6 +21,9 @@ from streamcodec import StreamDecoder, StreamEncoder
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
 
+# Kernels may have to be compiled first.
+pytestmark = pytest.mark.timeout(600)
+
 RATE_HZ = 24_000
 RUN = """
 async ({ golden, stream, sound }) => {

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 import soundfile
 from numpy.typing import NDArray
 
@@ -20,6 +21,9 @@ from streamcodec.net.congestion import CongestionConfig, CongestionController
 from streamcodec.net.jitter_buffer import JitterBuffer, Play
 from streamcodec.net.report import ReceiverReport, ReceptionMonitor
 from streamcodec.web.files import DEVICE_RATES_HZ
+
+# Kernels may have to be compiled first.
+pytestmark = pytest.mark.timeout(600)
 
 RATE_HZ = 24_000
 FRAMES = 1_500

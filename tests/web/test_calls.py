@@ -18,6 +18,9 @@ from tests.helpers.web_calls import BLOCK, PythonPeer, serve
 
 pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
 
+# Kernels may have to be compiled first.
+pytestmark = pytest.mark.timeout(600)
+
 WITHIN_S = 25.0
 
 

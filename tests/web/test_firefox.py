@@ -21,6 +21,9 @@ from streamcodec import StreamDecoder, StreamEncoder
 from tests.helpers.pulse import pulse_room, what_is_missing
 from tests.helpers.web_calls import PythonPeer, serve
 
+# Kernels may have to be compiled first.
+pytestmark = pytest.mark.timeout(600)
+
 RATE_HZ = 24_000
 PAGE = """<!doctype html><meta charset="utf-8"><script type="module">
 const answer = (found) => fetch('/found', { method: 'POST', body: JSON.stringify(found) });

@@ -22,6 +22,9 @@ from streamcodec import Packet, PacketFlags, RedundantCopy, StreamDecoder, Strea
 from streamcodec.web.files import PACKAGE, web_files
 from streamcodec.web.tools import WebBuildError
 
+# Kernels may have to be compiled first.
+pytestmark = pytest.mark.timeout(600)
+
 Float32Array = NDArray[np.float32]
 ROOT = Path(__file__).parents[2]
 RATE_HZ = 24_000
