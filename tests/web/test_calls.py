@@ -134,8 +134,10 @@ def test_two_tabs_talk_over_srtp_and_one_that_reloads_is_back(relay: str, tabs: 
     _until(lambda: "Bob is muted." not in ann.inner_text("#trouble"), ann)
     bob.keyboard.up("Space")
     _until(lambda: "Bob is muted." in ann.inner_text("#trouble"), ann)
+    before = _state(ann)["peers"][0]["identity"]
     bob.reload()
     bob.click("#join")
+    _until(lambda: before not in [peer["identity"] for peer in _state(ann)["peers"]], ann)
     _until(_hears(ann, "Bob", "srtp", 20), ann)
     assert len(_state(ann)["peers"]) == 1
 
