@@ -35,9 +35,9 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return out
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory, speech: np.ndarray[Any, Any]) -> Iterator[Any]:
-    """Chromium, whose microphone hears speech without end."""
+    """Chromium, whose microphone hears speech without end; no longer than its module, since it keeps an event loop."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
     chromium = shutil.which("chromium")
     if chromium is None:
