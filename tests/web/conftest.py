@@ -37,7 +37,7 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def browser(tmp_path_factory: pytest.TempPathFactory, speech: np.ndarray[Any, Any]) -> Iterator[Any]:
-    """Chromium, whose microphone hears speech without end; no longer than its module, since it keeps an event loop."""
+    """Chromium, whose microphone hears speech without end; for one module, since it keeps an event loop running."""
     sync_api = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
     chromium = shutil.which("chromium")
     if chromium is None:
