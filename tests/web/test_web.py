@@ -227,3 +227,15 @@ def test_pages_hold_no_script_or_style_that_the_policy_forbids() -> None:
         assert "<style" not in content
         assert " style=" not in content
         assert not re.search(r"<script(?![^>]*src=)|\son[a-z]+=|https?:", content), page.name
+
+
+def test_the_types_in_comments_hold() -> None:
+    """By TypeScript's checker, where there is one that knows generic typed arrays."""
+    checker = shutil.which("tsc")
+    if checker is None:
+        pytest.skip("there is no tsc here: npm install --global typescript")
+    version = subprocess.run([checker, "--version"], capture_output=True, text=True, check=True).stdout
+    if tuple(map(int, version.split()[-1].split(".")[:2])) < (5, 7):
+        pytest.skip(f"tsc {version.strip()} is too old: 5.7 or newer does")
+    done = subprocess.run([checker, "-p", str(PACKAGE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout
