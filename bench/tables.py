@@ -164,7 +164,7 @@ def peers_dnsmos() -> Table:
 
 # Waveform tiers
 
-WAVEFORM = "exact_dev.json"
+WAVEFORM = "waveform_dev.json"
 LOSSLESS_NAMES = {
     "streamcodec": "streamcodec, payloads",
     "streamcodec, packets": "streamcodec, with packet headers",

@@ -51,7 +51,7 @@ class Heard:
 
 
 @dataclass(frozen=True)
-class System:
+class LossySystem:
     """A name, how long its packets are, and sound through loss."""
 
     name: str

@@ -18,10 +18,10 @@ from native_dsp.filters.post_filter import ALREADY_SCALED
 from native_dsp.filters.voicing import voicing
 from native_dsp.jit import kernel
 from native_dsp.networks import codec_networks as networks
+from native_dsp.transforms.companding import analyse_companded
 from native_dsp.transforms.polyphase import PolyphaseState, resample_block
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.activity import noise_floor, refresh_due, silent_packets
-from streamcodec.codec.neural.analysis import analyse_companded
 from streamcodec.codec.neural.decoder import concealment_gains
 from streamcodec.codec.neural.encoder import key_due
 from streamcodec.codec.neural.rate_control import (

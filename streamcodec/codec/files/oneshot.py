@@ -185,11 +185,11 @@ def encode_file(
     """Encode a sound file (any format libsndfile reads) to a ``.sc`` file, block by block.
 
     ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` and ``packet_ms`` 60 unless said otherwise,
-    since a file is a reliable link and in no hurry. For the same reason the neural tier holds one level for each
-    minute, that at which the rate is met, unless ``constrained`` or ``dtx`` say otherwise. The waveform tiers keep
-    channels and rate, the lossless tier takes 16- and 24-bit PCM alone. A ``ratio`` is met by one step size for the
-    whole file, headers counted: the file is read whole and coded ten times.
-    Raises AudioFormatError, BitrateError or FileFormatError.
+    since a file is a reliable link and in no hurry. For the same reason the neural tier keeps one fractional quality
+    index for each minute, that at which the rate is met, unless ``constrained`` or ``dtx`` say otherwise. The
+    waveform tiers keep channels and rate, the lossless tier takes 16- and 24-bit PCM alone. A ``ratio`` is met by one
+    step size for the whole file, headers counted: the file is read whole and coded ten times. Raises
+    AudioFormatError, BitrateError or FileFormatError.
     """
     options.setdefault("mode", "stream")
     kind = tier_of(tier)

@@ -14,7 +14,7 @@ from native_dsp.jit import shared
 from native_dsp.transforms.stft import StftState
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
-from streamcodec.codec.neural.synthesis import Background, make_background, render
+from streamcodec.codec.neural.synthesis import Background, make_background
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.runtime.step import StepRow
 
@@ -70,6 +70,7 @@ class NeuralDecoder:
     def __init__(self, runtime: NeuralModel, stream: StepRow | None = None) -> None:
         config = runtime.model.config
         self._runtime = runtime
+        self._stages = runtime.stages
         self._config = config
         self._steps = runtime.tables.step.astype(np.float32) / np.float32(1 << entropy.STEP_BITS)
         self._stream = stream or runtime.decoder.new_stream()
@@ -144,7 +145,7 @@ class NeuralDecoder:
             return None
         payload = np.frombuffer(packet.payload, np.uint8)
         indices = np.zeros((packet.frames, self._config.latents), np.int32)
-        entropy.read_indices(
+        self._stages.read_indices(
             self._runtime.tables,
             packet.quality_index,
             self._context.frames,
@@ -177,7 +178,7 @@ class NeuralDecoder:
         Shape: output ``[frame_samples]`` at 24 kHz, lagging by ``overlap_samples``.
         """
         usable = self.prepare(packet)
-        self._stream.step()
+        self._stages.step(self._stream)
         return self.finish(), usable
 
     def prepare(self, packet: Packet | None) -> bool:
@@ -214,7 +215,7 @@ class NeuralDecoder:
 
     def _synthesise(self, gain: float, noise_gain: float, gains_row: int) -> Float32Array:
         out = np.empty(self._config.frame_samples, np.float32)
-        render(
+        self._stages.render(
             self._decoded,
             self._background,
             self._stft,

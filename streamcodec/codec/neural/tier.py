@@ -82,6 +82,7 @@ class Decoder:
         self._lag_samples = round(config.overlap_samples / config.sample_rate_hz * rate_hz)
         self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, FRAMES_PER_SECOND, delay_hz=rate_hz)
         self._engine = NeuralDecoder(runtime, row)
+        self._stages = runtime.stages
 
     @property
     def delay_samples(self) -> int:
@@ -116,7 +117,7 @@ class Decoder:
 
     def _finish(self, sound: Float32Array) -> Float32Array:
         """What happens to decoded sound before the caller gets it."""
-        resampled = self._resampler.process(sound)
+        resampled: Float32Array = self._stages.resample(self._resampler, sound)
         # What was limited before may pass full scale again between its samples.
         return np.clip(resampled, -1.0, 1.0, out=resampled)
 

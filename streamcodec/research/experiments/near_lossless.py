@@ -13,14 +13,14 @@ import torch
 
 from streamcodec.codec.packet import Tier
 from streamcodec.evaluation import Clip
-from streamcodec.evaluation.peers import OpusPeer
+from streamcodec.evaluation.peers.lossless import alac, flac
+from streamcodec.evaluation.peers.opus import OpusPeer
 from streamcodec.evaluation.systems import Coded
 from streamcodec.research.experiments.bench_table import bench_table
 from streamcodec.research.experiments.comparison import curves_of, show
 from streamcodec.research.experiments.contenders import Contender, model_contenders, tier
 from streamcodec.research.experiments.drawing import draw_curves, draw_plane, draw_waveforms
 from streamcodec.research.experiments.experiment import Context, Experiment, Results, Table
-from streamcodec.research.experiments.lossless_peers import alac, flac
 from streamcodec.research.experiments.sounds import Float32Array, development_clips, training_sounds
 from streamcodec.research.experiments.trained import settings_for, trained
 from streamcodec.research.models.codec import ResearchCodec

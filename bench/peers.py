@@ -1,4 +1,6 @@
-"""Time all peers, taking turns, and print one table. See the package's docstring.
+"""The codec beside its peers in one run, whole codecs and short-time transforms, taking turns; prints one table.
+
+    python -m bench.peers --json bench/results/peers_cpu.json
 
 Percentiles are of the wall time of single calls. The column before them is the time of the processor, which a busy
 machine does not stretch as much, and what the comparison goes by.
@@ -18,18 +20,19 @@ from typing import Any
 
 import numpy as np
 
-from bench.peers import codecs, transforms
-from bench.peers.peer import Peer, PeerUnavailable
+from streamcodec.evaluation.latency import timed_codecs as codecs
+from streamcodec.evaluation.latency import timed_transforms as transforms
 from streamcodec.evaluation.latency.summary import summarise
+from streamcodec.evaluation.latency.timed import PeerMissingError, TimedPeer
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.describe import describe_runtime
 
 WARM_UP_CALLS = 3
-FRAME_MS = 10.0
+HOP_MS = 10.0
 COLUMNS = ("processor_ms", "p50_ms", "p95_ms", "p99_ms", "max_ms")
 
 
-def makers(model: str) -> dict[str, list[Callable[[], Peer]]]:
+def makers(model: str) -> dict[str, list[Callable[[], TimedPeer]]]:
     """Peers by kind; the first of a kind is what the others are compared with."""
     return {
         "encode and decode": [
@@ -40,22 +43,22 @@ def makers(model: str) -> dict[str, list[Callable[[], Peer]]]:
             partial(codecs.encodec, 1000.0, 1),
             partial(codecs.encodec, 20.0, 3),
         ],
-        "STFT and back": [transforms.own, transforms.fftw, transforms.scipy, transforms.torch],
+        "STFT and back": [transforms.own, transforms.fftw, transforms.scipy, transforms.torch_stft],
     }
 
 
-def _made(make: Callable[[], Peer]) -> Peer | str:
+def _made(make: Callable[[], TimedPeer]) -> TimedPeer | str:
     """A peer, or what is missing for it."""
     try:
         return make()
-    except PeerUnavailable as error:
+    except PeerMissingError as error:
         return str(error)
 
 
 def measure(model: str, rounds: int) -> dict[str, Any]:
     """Every peer's figures, in milliseconds per 10 ms of sound, and what could not be measured."""
     made = [(kind, _made(make)) for kind, kinds in makers(model).items() for make in kinds]
-    peers = [(kind, peer) for kind, peer in made if isinstance(peer, Peer)]
+    peers = [(kind, peer) for kind, peer in made if isinstance(peer, TimedPeer)]
     missing = [words for _, words in made if isinstance(words, str)]
     times_ms: list[list[float]] = [[] for _ in peers]
     processor_ms: list[list[float]] = [[] for _ in peers]
@@ -68,8 +71,8 @@ def measure(model: str, rounds: int) -> dict[str, Any]:
             for _ in range(peer.calls):
                 began = time.perf_counter()
                 peer.step()
-                found.append(1000.0 * (time.perf_counter() - began) * FRAME_MS / peer.sound_ms)
-            used_ms.append(1000.0 * (time.process_time() - used) / peer.calls * FRAME_MS / peer.sound_ms)
+                found.append(1000.0 * (time.perf_counter() - began) * HOP_MS / peer.sound_ms)
+            used_ms.append(1000.0 * (time.process_time() - used) / peer.calls * HOP_MS / peer.sound_ms)
     rows = []
     first_ms: dict[str, float] = {}
     for (kind, peer), found, used_ms in zip(peers, times_ms, processor_ms, strict=True):

@@ -19,7 +19,7 @@ from native_dsp.filters.envelope_network import (
 )
 from streamcodec.codec.neural.model import load_runtime
 from streamcodec.models.shipped import DEFAULT_MODEL
-from streamcodec.training.level_fit import EnvelopeExamples, examples_of, fit
+from streamcodec.training.envelope_fit import EnvelopeExamples, examples_of, fit
 
 
 def left_over(examples: EnvelopeExamples, weights: EnvelopeWeights | None) -> float:

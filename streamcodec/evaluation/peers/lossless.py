@@ -19,7 +19,7 @@ def _pcm(samples: Float32Array) -> NDArray[np.int16]:
 
 
 def flac(samples: Float32Array, sample_rate_hz: int, kbps: float) -> Coded:
-    """FLAC at its highest level, bytes of the whole file.
+    """FLAC at its highest compression, bytes of the whole file.
 
     Shape: ``[T]``.
     """

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import soundfile
 
-from bench.waveform.clips import Clip
+from streamcodec.evaluation.clips import PcmClip
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +28,7 @@ class LosslessPeer:
         """Whether its program is on the path."""
         return shutil.which(self.command(Path(), Path())[0]) is not None
 
-    def run(self, clip: Clip) -> tuple[int, float]:
+    def run(self, clip: PcmClip) -> tuple[int, float]:
         """Bytes of the coded file, and seconds it took with start-up."""
         with tempfile.TemporaryDirectory() as folder:
             source, coded = Path(folder, "a.wav"), Path(folder, "a" + self.suffix)
@@ -38,10 +38,10 @@ class LosslessPeer:
             return coded.stat().st_size, time.perf_counter() - start
 
 
-def _flac(level: str) -> Callable[[Path, Path], list[str]]:
+def _flac(effort: str) -> Callable[[Path, Path], list[str]]:
     return lambda source, coded: [
         "flac",
-        level,
+        effort,
         "-s",
         "-f",
         "--no-padding",

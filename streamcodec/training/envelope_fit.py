@@ -56,8 +56,8 @@ SCHEDULE = WarmupCosine(peak=2e-3, final=0.0, warmup_steps=100)
 class EnvelopeExamples:
     """Features of voiced frames, and the gains that would be right.
 
-    Shape: band_energy float16 ``[packets, PAST_BLOCKS + BLOCKS, COLUMNS]``; correlations, lags ``[packets, BLOCKS]``;
-    quality ``[packets]``; frame_inputs float16 ``[packets, FRAME_FEATURES]``; wanted float16 ``[packets, BINS,
+    Shape: band_energy float16 ``[frames, PAST_BLOCKS + BLOCKS, COLUMNS]``; correlations, lags ``[frames, BLOCKS]``;
+    quality ``[frames]``; frame_inputs float16 ``[frames, FRAME_FEATURES]``; wanted float16 ``[frames, BINS,
     BLOCKS]``, nepers.
     """
 
@@ -72,7 +72,7 @@ class EnvelopeExamples:
     def weight(self) -> Float32Array:
         """How much each block counts.
 
-        Shape: output ``[packets, BLOCKS]``.
+        Shape: output ``[frames, BLOCKS]``.
         """
         spread = (self.correlations - VOICED_FROM) / (VOICED_TO - VOICED_FROM)
         return np.asarray(np.clip(spread, 0.0, 1.0), np.float32)
@@ -150,7 +150,7 @@ def _examples_of_one(
 def _bins_of(band_energy: Float32Array, first_row: int) -> Float32Array:
     """A frame's worth of band energies, of those bins that are changed.
 
-    Shape: ``[packets, PAST_BLOCKS + BLOCKS, COLUMNS]`` -> ``[packets, BINS, BLOCKS]``.
+    Shape: ``[frames, PAST_BLOCKS + BLOCKS, COLUMNS]`` -> ``[frames, BINS, BLOCKS]``.
     """
     rows = band_energy[:, first_row : first_row + BLOCKS, REACH:-REACH]
     return np.ascontiguousarray(rows.transpose(0, 2, 1))
@@ -159,7 +159,7 @@ def _bins_of(band_energy: Float32Array, first_row: int) -> Float32Array:
 class EnvelopeNetwork(nn.Module):
     """One hidden layer for each bin, the same for all, and one for the packet; what they say is added.
 
-    Shape: ``[packets, BINS, BIN_FEATURES]``, ``[packets, FRAME_FEATURES]`` -> ``[packets, BINS, BLOCKS]``, nepers.
+    Shape: ``[frames, BINS, BIN_FEATURES]``, ``[frames, FRAME_FEATURES]`` -> ``[frames, BINS, BLOCKS]``, nepers.
     """
 
     def __init__(self, hidden: int, frame_hidden: int) -> None:
