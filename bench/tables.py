@@ -419,6 +419,36 @@ def research_probes() -> Table:
     return research("probes", "Recognition, balanced accuracy in %", columns)
 
 
+@table
+def research_retrieval() -> Table:
+    columns = ("nearest %", "mean average precision %", "guessing %", "classes", "recordings")
+    return research("retrieval", "Retrieval", columns)
+
+
+@table
+def research_deep_autoencoder() -> Table:
+    columns = ("epochs", "steps", "settled", "called", "samples a latent", "MSE", "SNR dB", "PSNR dB", "SD dB")
+    return research("deep-autoencoder", "As the paper counts: latents without rounding", columns)
+
+
+@table
+def research_deep_autoencoder_bytes() -> Table:
+    columns = ("real kbps", "real ratio", "ratio with decoder", "MSE", "SNR dB", "PSNR dB", "SD dB")
+    return research("deep-autoencoder", "In real bytes", columns)
+
+
+@table
+def research_per_file_vae() -> Table:
+    columns = ("epochs", "steps", "real ratio", "ratio with decoder", "SNR dB unrounded", "SNR dB linear", "SNR dB")
+    return research("per-file-vae", "Means over files", columns)
+
+
+@table
+def research_linear_bound() -> Table:
+    columns = ("files that reach it", "of", "mean SNR dB")
+    return research("linear-bound", "Files on which a linear network reaches what was published", columns)
+
+
 # Listening page
 
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from streamcodec.codec.codes import LatentCodec
     from streamcodec.codec.files.oneshot import EncodedAudio, decode_array, decode_file, encode_array, encode_file
     from streamcodec.codec.files.transcode import transcode_file
+    from streamcodec.codec.latents import latents, latents_version
     from streamcodec.codec.packet import Packet, PacketFlags, RedundantCopy, Tier
     from streamcodec.codec.pool import StreamPool
     from streamcodec.codec.stream import StreamDecoder, StreamEncoder
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
         StreamcodecError,
         StreamcodecWarning,
     )
+    from streamcodec.features.probe import LinearProbe
+    from streamcodec.features.sound_index import SoundIndex
 
 # onnxruntime reports its use and leaves a device ID in the user's cache unless this stands before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -45,6 +48,7 @@ __all__ = [
     "EncodedAudio",
     "FileFormatError",
     "LatentCodec",
+    "LinearProbe",
     "ModelError",
     "Packet",
     "PacketError",
@@ -52,6 +56,7 @@ __all__ = [
     "PoolError",
     "RedundantCopy",
     "SchedulingError",
+    "SoundIndex",
     "StreamDecoder",
     "StreamEncoder",
     "StreamPool",
@@ -62,6 +67,8 @@ __all__ = [
     "decode_file",
     "encode_array",
     "encode_file",
+    "latents",
+    "latents_version",
     "transcode_file",
 ]
 
@@ -72,6 +79,7 @@ _HOME = {
     "EncodedAudio": "streamcodec.codec.files.oneshot",
     "FileFormatError": "streamcodec.errors",
     "LatentCodec": "streamcodec.codec.codes",
+    "LinearProbe": "streamcodec.features.probe",
     "ModelError": "streamcodec.errors",
     "Packet": "streamcodec.codec.packet",
     "PacketError": "streamcodec.errors",
@@ -79,6 +87,7 @@ _HOME = {
     "PoolError": "streamcodec.errors",
     "RedundantCopy": "streamcodec.codec.packet",
     "SchedulingError": "streamcodec.errors",
+    "SoundIndex": "streamcodec.features.sound_index",
     "StreamDecoder": "streamcodec.codec.stream",
     "StreamEncoder": "streamcodec.codec.stream",
     "StreamPool": "streamcodec.codec.pool",
@@ -89,6 +98,8 @@ _HOME = {
     "decode_file": "streamcodec.codec.files.oneshot",
     "encode_array": "streamcodec.codec.files.oneshot",
     "encode_file": "streamcodec.codec.files.oneshot",
+    "latents": "streamcodec.codec.latents",
+    "latents_version": "streamcodec.codec.latents",
     "transcode_file": "streamcodec.codec.files.transcode",
 }
 

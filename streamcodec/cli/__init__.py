@@ -20,6 +20,7 @@ COMMANDS = (
     "pack",
     "unpack",
     "restore",
+    "similar",
     "info",
     "roundtrip",
     "loopback",

@@ -22,7 +22,7 @@ CURRENT = [page for page in PAGES if not page.name.startswith("20")]
 """All but the dated log entries, which speak of their own day."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INLINE_COMMAND = re.compile(r"`(streamcodec [a-z][^`]*)`")
-RUN = {"encode", "decode", "transcode", "info", "roundtrip"}
+RUN = {"encode", "decode", "transcode", "info", "roundtrip", "similar"}
 """Commands that need nothing but files. The others are parsed: devices and networks have tests of their own."""
 ENVIRONMENT_TOOLS = {
     "apt",

@@ -111,6 +111,7 @@ class NeuralEncoder:
     """
 
     _since_key: int
+    _latents: Float32Array
 
     def __init__(self, options: NeuralOptions, runtime: NeuralModel, row: StepRow | None = None) -> None:
         rate_hz, config = check_sample_rate(options.sample_rate_hz), runtime.model.config
