@@ -90,16 +90,16 @@ def confirmed(first: Sequence[Verdict], second: Sequence[Verdict]) -> list[Verdi
 def measure(rounds: int, slow_down: Mapping[str, float]) -> list[Round]:
     """Time the codec on this machine, calibration and codec taking turns."""
     from streamcodec.evaluation.latency.link import Link, run_by_stage
-    from streamcodec.models.shipped import DEFAULT_MODEL
+    from streamcodec.evaluation.latency.stages import StageClock
 
-    link = Link(24_000, 6_000, "independent", DEFAULT_MODEL)
+    link = Link(24_000, 6_000, clock=StageClock(dict(slow_down)))
     calibration = Calibration()
     calibration.time_ms()
     run_by_stage(link, WARM_UP_PACKETS)
     found = []
     before_ms = calibration.time_ms()
     for _ in range(rounds):
-        times = run_by_stage(link, PACKETS_PER_ROUND, dict(slow_down))
+        times = run_by_stage(link, PACKETS_PER_ROUND)
         after_ms = calibration.time_ms()
         stage_ms = {stage: float(np.percentile(values, QUIET_SHARE)) for stage, values in times.stage_ms.items()}
         stage_ms["total"] = float(np.percentile(times.total_ms, QUIET_SHARE))

@@ -14,6 +14,7 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from streamcodec.codec.codes import LatentCodec
     from streamcodec.codec.files.oneshot import EncodedAudio, decode_array, decode_file, encode_array, encode_file
     from streamcodec.codec.files.transcode import transcode_file
     from streamcodec.codec.latents import latents, latents_version
@@ -46,6 +47,7 @@ __all__ = [
     "BitrateError",
     "EncodedAudio",
     "FileFormatError",
+    "LatentCodec",
     "LinearProbe",
     "ModelError",
     "Packet",
@@ -76,6 +78,7 @@ _HOME = {
     "BitrateError": "streamcodec.errors",
     "EncodedAudio": "streamcodec.codec.files.oneshot",
     "FileFormatError": "streamcodec.errors",
+    "LatentCodec": "streamcodec.codec.codes",
     "LinearProbe": "streamcodec.features.probe",
     "ModelError": "streamcodec.errors",
     "Packet": "streamcodec.codec.packet",

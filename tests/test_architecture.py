@@ -19,6 +19,8 @@ ALLOWED: dict[str, set[str]] = {
     "streamcodec.net": {"native_dsp", "streamcodec.codec", ERRORS},
     "streamcodec.live": {*LIVE_PATH, "streamcodec.net"},
     "streamcodec.web": LIVE_PATH,
+    "streamcodec.corpora": LIVE_PATH,
+    "streamcodec.adapters": {*LIVE_PATH, "streamcodec.net"},
     "streamcodec.features": LIVE_PATH,
     "streamcodec.evaluation": {*LIVE_PATH, "streamcodec.net"},
     "streamcodec.training": {*LIVE_PATH, "streamcodec.evaluation"},

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from bench.peers.__main__ import COLUMNS, _made, table
-from bench.peers.peer import Peer, PeerUnavailable
+from bench.peers import COLUMNS, _made, table
 from bench.pool.__main__ import CLOSE_ENOUGH, DEADLINE_MS, LIMITS, curve
+from streamcodec.evaluation.latency.timed import PeerMissingError, TimedPeer
 
 
 @pytest.mark.parametrize("limit", LIMITS.values())
@@ -31,8 +31,8 @@ def test_a_machine_that_carries_none_or_all_says_so() -> None:
 
 
 def test_peers_that_are_missing_are_named() -> None:
-    def missing() -> Peer:
-        raise PeerUnavailable("EnCodec: pip install it")
+    def missing() -> TimedPeer:
+        raise PeerMissingError("EnCodec: pip install it")
 
     words = _made(missing)
     figures = dict.fromkeys(COLUMNS, 0.5)

@@ -12,8 +12,8 @@ import itertools
 import pytest
 from pytest_benchmark.fixture import BenchmarkFixture
 
-from bench.peers.codecs import streamcodec_pool
 from streamcodec.evaluation.latency.link import Link, blocks_of, bundled_speech
+from streamcodec.evaluation.latency.timed_codecs import streamcodec_pool
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 ROUNDS = 2_000

@@ -26,7 +26,7 @@ from rich.progress import track
 from rich.table import Table
 
 from bench.loss.measure import MEAN_BURST_PACKETS, SCORES, TITLES, Row, Task, mean_row, measured
-from bench.loss.systems import DRED_MS, LONGEST_WAIT_MS, OpusSystem, OwnSystem, System, loaded
+from bench.loss.systems import DRED_MS, LONGEST_WAIT_MS, LossySystem, OpusSystem, OwnSystem, loaded
 from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation import read_clips
 from streamcodec.evaluation.errors import require
@@ -90,9 +90,9 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     figure.savefig(path, dpi=120, facecolor="white")
 
 
-def systems(options: argparse.Namespace) -> list[System]:
+def systems(options: argparse.Namespace) -> list[LossySystem]:
     """Everything that is compared."""
-    own = [System(f"{OWN} {kbps:g} kbps", OwnSystem(kbps, options.model)) for kbps in options.wire_kbps]
+    own = [LossySystem(f"{OWN} {kbps:g} kbps", OwnSystem(kbps, options.model)) for kbps in options.wire_kbps]
     dred = loaded(options.libopus).has_deep_redundancy
     if not dred:
         print(
@@ -100,7 +100,7 @@ def systems(options: argparse.Namespace) -> list[System]:
             file=sys.stderr,
         )
     opus = [
-        System(
+        LossySystem(
             f"Opus {kbps:g} kbps, {packet_ms} ms{', in-band FEC' if fec else ''}",
             OpusSystem(options.libopus, kbps, packet_ms, dred, fec),
         )

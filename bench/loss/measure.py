@@ -10,7 +10,7 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from bench.loss.systems import System
+from bench.loss.systems import LossySystem
 from bench.loss.words import is_english, word_errors
 from streamcodec.evaluation import METRICS
 from streamcodec.evaluation.alignment import AlignedPair
@@ -93,7 +93,7 @@ class Sample:
 class Task:
     """What one process is asked for."""
 
-    system: System
+    system: LossySystem
     loss: float
     clip: Clip
     scores: tuple[str, ...]
@@ -121,7 +121,7 @@ def measure(task: Task) -> Sample:
     )
 
 
-def mean_row(system: System, loss: float, samples: Sequence[Sample]) -> Row:
+def mean_row(system: LossySystem, loss: float, samples: Sequence[Sample]) -> Row:
     """Means over the clips."""
     kbps = 0.008 / sum(sample.seconds for sample in samples)
     return Row(

@@ -21,7 +21,7 @@ from streamcodec.evaluation.alignment import AlignedPair
 from streamcodec.evaluation.clips import KINDS
 from streamcodec.evaluation.libopus import SIGNALS, OpusSettings
 from streamcodec.evaluation.own import DEFAULT_RATES_KBPS, streamcodec_systems
-from streamcodec.evaluation.peers import opus_systems
+from streamcodec.evaluation.peers.opus import opus_systems
 from streamcodec.evaluation.plot import plot_rate_quality
 from streamcodec.evaluation.statistics import mean_interval
 from streamcodec.evaluation.tones import tone_levels_db

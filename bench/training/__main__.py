@@ -60,7 +60,7 @@ class VariantTask(CodecTask):
 
 @torch.no_grad()
 def score_quality(codec: NeuralCodec, clips: Sequence[Clip], quality_index: int) -> Scores:
-    """Mean rate and metrics of one level, packets coded alone."""
+    """Mean rate and metrics of one quality index, packets coded alone."""
     c = codec.config
     rows: list[Scores] = []
     for clip in clips:
@@ -83,7 +83,7 @@ def score_quality(codec: NeuralCodec, clips: Sequence[Clip], quality_index: int)
 
 
 def at_rates(qualities: Sequence[Scores], rates_kbps: Sequence[float]) -> list[Scores]:
-    """Scores at given rates, linear in the log of the rate between levels; none outside of what was measured."""
+    """Scores at given rates, linear in the log of the rate; none outside of what was measured."""
     known = sorted(qualities, key=lambda row: row["kbps"])
     position = np.log([row["kbps"] for row in known])
     found = []

@@ -3,7 +3,7 @@
 Example::
 
     python -m bench.waveform dev --every 4
-    python -m bench.waveform dev --json bench/results/exact_dev.json
+    python -m bench.waveform dev --json bench/results/waveform_dev.json
 """
 
 from __future__ import annotations
@@ -22,10 +22,7 @@ import soundfile
 from rich.console import Console
 from rich.table import Table
 
-from bench.waveform.clips import Clip, read_clips
 from bench.waveform.listening import listening_rows, plot_listening
-from bench.waveform.lossy_peers import LOSSY_PEERS, peer_snr_db
-from bench.waveform.peers import LOSSLESS_PEERS
 from streamcodec.codec.files.oneshot import encode_file
 from streamcodec.codec.lossless.engine import LosslessDecoder, LosslessEncoder
 from streamcodec.codec.near_lossless.engine import (
@@ -36,6 +33,9 @@ from streamcodec.codec.near_lossless.engine import (
     step_for_bytes,
 )
 from streamcodec.codec.near_lossless.format import default_block_samples
+from streamcodec.evaluation.clips import KINDS, PcmClip, read_clips
+from streamcodec.evaluation.peers.at_size import LOSSY_PEERS, peer_snr_db
+from streamcodec.evaluation.peers.programs import LOSSLESS_PEERS
 
 NEAR_RATE_HZ = 44_100
 NEAR_SECONDS = 6.0
@@ -48,7 +48,7 @@ PACKET_BYTES = 9
 Row = dict[str, Any]
 
 
-def lossless_clip(clip: Clip, key_seconds: float, block_ms: int) -> tuple[int, int, float, float]:
+def lossless_clip(clip: PcmClip, key_seconds: float, block_ms: int) -> tuple[int, int, float, float]:
     """Payload bytes, number of payloads, and CPU seconds to code and to decode; every sample is compared."""
     block = clip.sample_rate_hz * block_ms // 1000
     encoder = LosslessEncoder(clip.sample_rate_hz, clip.samples.shape[1], 16, block)
@@ -65,7 +65,7 @@ def lossless_clip(clip: Clip, key_seconds: float, block_ms: int) -> tuple[int, i
     return sum(map(len, payloads)), len(payloads), middle - start, end - middle
 
 
-def lossless_file_bytes(clip: Clip) -> int:
+def lossless_file_bytes(clip: PcmClip) -> int:
     """Size of a ``.sc`` file with everything that belongs to one: header, records, key packets, index."""
     source, coded = io.BytesIO(), io.BytesIO()
     soundfile.write(source, clip.samples, clip.sample_rate_hz, subtype="PCM_16", format="WAV")
@@ -74,7 +74,7 @@ def lossless_file_bytes(clip: Clip) -> int:
     return coded.tell()
 
 
-def lossless_rows(clips: list[Clip]) -> list[Row]:
+def lossless_rows(clips: list[PcmClip]) -> list[Row]:
     """Sizes relative to FLAC -8 where that is installed, else to PCM; speeds in multiples of 44.1 kHz mono real time.
 
     CPU time of the codec alone for streamcodec; wall time with start-up for peers, which shows them too slow.
@@ -115,7 +115,7 @@ def lossless_rows(clips: list[Clip]) -> list[Row]:
     return rows
 
 
-def near_lossless_clip(clip: Clip, ratio: float, block_samples: int) -> tuple[float, float, float]:
+def near_lossless_clip(clip: PcmClip, ratio: float, block_samples: int) -> tuple[float, float, float]:
     """Real ratio, signal-to-noise ratio in dB of the 16-bit result, mean squared error over squared peak."""
     signal = clip.samples.astype(np.float32) / np.float32(32768)
     step = step_for_bytes(signal, clip.sample_rate_hz, int(clip.pcm_bytes / ratio), "mse", block_samples)
@@ -136,11 +136,11 @@ def fair_snr_db(ratio: float, real_ratio: float, snr_db: float, _error: float) -
     return snr_db if real_ratio > LEAST_REAL_SHARE * ratio else -np.inf
 
 
-def near_lossless_rows(clips: list[Clip]) -> list[Row]:
+def near_lossless_rows(clips: list[PcmClip]) -> list[Row]:
     """Mean SNR per kind at fixed real ratios of 16-bit mono at 44.1 kHz, every clip at its own step."""
     clips = [clip.resampled(NEAR_RATE_HZ, NEAR_SECONDS) for clip in clips]
     short = default_block_samples(NEAR_RATE_HZ)
-    coders: dict[str, Callable[[Clip, float], tuple[float, float, float]]] = {
+    coders: dict[str, Callable[[PcmClip, float], tuple[float, float, float]]] = {
         f"streamcodec {1000 * block / NEAR_RATE_HZ:.1f} ms": (
             lambda clip, ratio, block=block: near_lossless_clip(clip, ratio, block)
         )
@@ -171,7 +171,7 @@ def near_lossless_rows(clips: list[Clip]) -> list[Row]:
     return rows
 
 
-def near_lossless_speed(clip: Clip, key: bool) -> Row:
+def near_lossless_speed(clip: PcmClip, key: bool) -> Row:
     """CPU time per 10 ms of sound at ratio 8, both ways, in the default block length; ``key``: key blocks alone."""
     signal = clip.resampled(NEAR_RATE_HZ, NEAR_SECONDS).samples.astype(np.float32) / np.float32(32768)
     encoder = NearLosslessEncoder(NEAR_RATE_HZ)
@@ -207,10 +207,11 @@ def main() -> None:
     parser.add_argument("--plot", type=Path, help="where to draw quality against rate, as PNG")
     parser.add_argument("--skip-lossless", action="store_true", help="near-lossless alone")
     arguments = parser.parse_args()
-    clips = read_clips(arguments.root, arguments.every)
-    exact = [] if arguments.skip_lossless else lossless_rows(clips)
-    if exact:
-        show("Lossless, 16 bit", exact)
+    clips = [PcmClip.of(clip) for clip in read_clips(arguments.root)]
+    clips = [clip for kind in KINDS for clip in [c for c in clips if c.kind == kind][:: arguments.every]]
+    lossless = [] if arguments.skip_lossless else lossless_rows(clips)
+    if lossless:
+        show("Lossless, 16 bit", lossless)
     near = near_lossless_rows(clips)
     show("Near-lossless, 44.1 kHz mono, optimised for MSE, real bytes", near)
     listening = listening_rows(clips)
@@ -220,7 +221,7 @@ def main() -> None:
     if arguments.json:
         figures = {
             "clips": len(clips),
-            "lossless": exact,
+            "lossless": lossless,
             "near-lossless": near,
             "listening": listening,
             "near-lossless speed": speed,

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
-from bench.waveform.clips import Clip
 from streamcodec.codec.near_lossless.engine import NearLosslessEncoder, decode_signal, encode_signal
 from streamcodec.codec.near_lossless.format import default_block_samples
 from streamcodec.codec.near_lossless.rate import TargetBitrate
 from streamcodec.evaluation.alignment import AlignedPair
+from streamcodec.evaluation.clips import PcmClip
 from streamcodec.evaluation.full_reference import pesq_wideband, visqol_audio
 from streamcodec.evaluation.libopus import OpusSettings
-from streamcodec.evaluation.peers import OpusPeer
+from streamcodec.evaluation.peers.opus import OpusPeer
 
 RATES_KBPS = (24, 32, 48, 64)
 SECONDS = 6.0
@@ -23,13 +23,13 @@ KEY_PERIOD_S = 1.0
 Row = dict[str, Any]
 
 
-def _scores(clip: Clip, decoded: Any) -> tuple[float, float]:
+def _scores(clip: PcmClip, decoded: Any) -> tuple[float, float]:
     pair = AlignedPair(clip.samples[:, 0] / 32768, clip.sample_rate_hz, decoded, clip.sample_rate_hz)
     pesq = pesq_wideband(*pair.at(16_000)) if clip.kind == "speech" else float("nan")
     return pesq, visqol_audio(*pair.at(48_000))
 
 
-def _streamcodec(sound: Any, clip: Clip, payload_bytes: int) -> tuple[int, Any]:
+def _streamcodec(sound: Any, clip: PcmClip, payload_bytes: int) -> tuple[int, Any]:
     """Bytes and sound, as a stream is coded: at a bitrate, without knowing what comes, a key block every second."""
     target = TargetBitrate(payload_bytes * 8 * clip.sample_rate_hz / len(sound))
     encoder = NearLosslessEncoder(clip.sample_rate_hz, 1, target)
@@ -38,7 +38,7 @@ def _streamcodec(sound: Any, clip: Clip, payload_bytes: int) -> tuple[int, Any]:
     return sum(map(len, payloads)), decode_signal(payloads, len(sound))[:, 0]
 
 
-def listening_rows(clips: list[Clip]) -> list[Row]:
+def listening_rows(clips: list[PcmClip]) -> list[Row]:
     """Means per kind and rate, every clip at its own rate, the first channel alone.
 
     Opus (libopus, VBR, 20 ms, complexity 10) is asked for the nominal rate; what it really takes is what streamcodec
@@ -53,7 +53,7 @@ def listening_rows(clips: list[Clip]) -> list[Row]:
                 if clip.kind != kind:
                     continue
                 sound = clip.samples[: int(SECONDS * clip.sample_rate_hz), 0].astype(np.float32) / np.float32(32768)
-                short = Clip(clip.kind, clip.name, clip.sample_rate_hz, clip.samples[: len(sound)])
+                short = PcmClip(clip.kind, clip.name, clip.sample_rate_hz, clip.samples[: len(sound)])
                 opus = OpusPeer(settings)(sound, clip.sample_rate_hz, kbps)
                 real_bytes, ours = _streamcodec(sound, short, opus.payload_bytes)
                 to_kbps = 0.008 * clip.sample_rate_hz / len(sound)

@@ -1,9 +1,9 @@
-"""Levels of bands about one Bark wide, and the quantiser steps that follow from them.
+"""Energies of bands about one Bark wide, and the quantiser steps that follow from them.
 
-A *level* is the logarithm of a band's mean square, in steps of ``RESOLUTION`` octaves of power, counted from
-``LOWEST_LOG2``; level 0 is silence. Levels travel; encoder and decoder work out the same steps from them, so that a
-louder band bears more noise, but less than in proportion, and the ear's coarser resolution at high frequencies is
-used. Small changes of level are not followed.
+A band energy is the logarithm of a band's mean square, in steps of ``RESOLUTION`` octaves of power, counted from
+``LOWEST_LOG2``; 0 is silence. Band energies are sent; encoder and decoder work out the same steps from them, so that
+a louder band bears more noise, but less than in proportion, and the ear's coarser resolution at high frequencies is
+used. Small changes of energy are not followed.
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ WIDEST_BAND_HZ = 1_250.0
 # Nothing above is coded: hardly anyone hears it.
 TOP_HZ = 20_000.0
 
-# Share of a band's level that its noise follows: 0 is white noise, 1 the same signal-to-noise ratio everywhere.
+# Share of a band's energy that its noise follows: 0 is white noise, 1 the same signal-to-noise ratio everywhere.
 GAMMA = 0.7
-# Octaves of power more for each Bark, and once more for what lies well above 8 kHz, where noise of the right level
+# Octaves of power more for each Bark, and once more for what lies well above 8 kHz, where noise of the right energy
 # will do.
 TILT = 0.4
 TREBLE_TILT = 4.0
 TREBLE_HZ = 8_000.0
 # Constants found by trial on development speech, music and environment at 24 and 48 kbps.
 
-# Fixed point of hints, and what a level alone adds to the logarithm of amplitude over quantiser step.
+# Fixed point of hints, and what a band energy alone adds to the logarithm of amplitude over quantiser step.
 HINT_BITS = 16
 HINT_ONE = 1 << HINT_BITS
 _ENERGIES_LOG2 = np.arange(HIGHEST_ENERGY + 1) * RESOLUTION + LOWEST_LOG2
@@ -115,7 +115,7 @@ def widths_of_energies_reference(bands: Bands, energies: Int32Array, step: float
 
 @kernel
 def hints_of_energies(bands: Bands, energies: Int32Array, step_log2: float, hints: Int32Array) -> None:
-    """How large levels say that coefficients are, in their quantiser's steps: quarters of an octave from 1/8 up.
+    """Size of coefficients by their band's energy, in quantiser steps: quarters of an octave, from 1/8 up.
 
     In whole numbers, so that every machine finds the same.
 

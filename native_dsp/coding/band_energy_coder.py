@@ -1,8 +1,8 @@
 """Context-mixing coder of band energies: small whole numbers, band after band, block after block.
 
-A level is coded as its difference to the same band's level in the block before (in a key block, to the band below).
-How the bands below changed, how this band changed last, where its neighbours and its running mean lie, and the band
-itself are contexts of the decisions "changed?", "fell?" and "by more than n?", which a mixer weighs as in
+A band energy is coded as its difference to that of the same band in the block before (in a key block, to the band
+below). How the bands below changed, how this band changed last, where its neighbours and its running mean lie, and
+the band itself are contexts of the decisions "changed?", "fell?" and "by more than n?", which a mixer weighs as in
 :mod:`native_dsp.coding.coefficient_coder`. Integers only, so that every machine decodes the same.
 """
 
@@ -165,7 +165,7 @@ def store_band_energies(models: BandEnergyCoder, energies: Int32Array) -> None:
 def encode_band_energies(
     coder: Int64Array, buffer: ByteArray, models: BandEnergyCoder, energies: Int32Array, key: bool
 ) -> None:
-    """Code the levels of a block into a range code under way.
+    """Code the band energies of a block into a range code under way.
 
     Shape: ``energies [channels, bands]`` int32, 0 to ``HIGHEST_ENERGY``.
     """
@@ -176,5 +176,5 @@ def encode_band_energies(
 def decode_band_energies(
     coder: Int64Array, buffer: ByteArray, models: BandEnergyCoder, energies: Int32Array, key: bool
 ) -> None:
-    """Inverse of :func:`encode_band_energies`; any bytes give levels within bounds."""
+    """Inverse of :func:`encode_band_energies`; any bytes give energies within bounds."""
     _code_band_energies(coder, buffer, models, energies, key, True)

@@ -1,11 +1,11 @@
 """Context-mixing coder of quantised transform coefficients: integers along frequency, block after block.
 
 What is known when a coefficient's turn comes: the lower neighbours in its block, its surroundings in the two blocks
-before, a running mean of its own past, for a second channel the first one's block, and a hint at its size where band
-levels have travelled before it. Each of ``INPUTS`` contexts made of these picks a counter for every binary decision,
-and the mixer weighs them. Magnitudes are coded unary, after division by a power of two that follows the expected size
-where that is large; remainders and signs are all but flat and coded as such. Integers only, so that every machine
-decodes the same.
+before, a running mean of its own past, for a second channel the first one's block, and a hint at its size where
+band energies have been sent before it. Each of ``INPUTS`` contexts made of these picks a counter for every binary
+decision, and the mixer weighs them. Magnitudes are coded unary, after division by a power of two that follows the
+expected size where that is large; remainders and signs are all but flat and coded as such. Integers only, so that
+every machine decodes the same.
 
 A key block knows nothing of earlier ones: hints stand in for them, and counters and weights are its own (the first
 *bank*).

@@ -128,7 +128,7 @@ def fill_zeros(
     seed: int,
     spectrum: Float32Array,
 ) -> None:
-    """Noise where ``quantised`` is zero, at what is left of each band's level once the values are taken off.
+    """Noise where ``quantised`` is zero, at what is left of each band's energy once the values are taken off.
 
     The same ``seed`` gives the same noise.
 

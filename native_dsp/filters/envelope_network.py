@@ -3,7 +3,7 @@
 Two parts add up. One takes the features of a single bin, the same weights for all bins: band energies around it, as
 measured in what is about to be played. The other takes the features of the whole frame: the spectrum and noise gains
 that the decoder network gave out, before noise was drawn and hops were added up. Both are fitted by
-``streamcodec.training.level_fit``.
+``streamcodec.training.envelope_fit``.
 """
 
 from __future__ import annotations

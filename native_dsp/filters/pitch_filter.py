@@ -47,7 +47,7 @@ FEEDBACK = 0.5
 ENERGY_MEMORY = 0.9
 """Share that a block's energies keep, a block later, in the averages which make a band keep its energy."""
 LARGEST_LEVELLING = 1.2
-"""How far a block is brought to the level of the period before."""
+"""How far a block is brought to the loudness of the period before."""
 SILENCE_POWER = 1e-8
 ENERGY_FLOOR = 1e-10
 LARGEST_CORRECTION = 2.0

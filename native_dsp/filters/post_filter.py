@@ -1,4 +1,4 @@
-"""The post-filter of a decoder as one: gains on its spectrum, pitch filter and spectral-envelope filter on its sound.
+"""What runs after the decoder network, in this order: gains on its spectrum; pitch filter, spectral-envelope filter.
 
 Parameters are of a model, state is of a stream. The decoder and training run the same kernels on both.
 """

@@ -271,7 +271,7 @@ def step_decoder(arguments: KernelArguments, rows: Int64Array) -> None:
     weights, scratch, packet_history, hop_history, latents, quality_index, out = arguments.parts
     for s in range(len(rows)):
         if not 0 <= quality_index[rows[s], 0] < len(weights.level_embedding):
-            raise ValueError("no such level")
+            raise ValueError("no such quality index")
     count, hops, work = len(rows), out.shape[1], scratch.work
     hop, packet = scratch.hop, scratch.packet
     _gather_latents(latents, rows, weights.input_scale, scratch.latents, scratch.waveform)
@@ -304,7 +304,7 @@ def _gather_latents(
 
 @outlined_kernel
 def _add_embeddings(embedding: Float32Array, quality_index: Int64Array, rows: Int64Array, x: Float32Array) -> None:
-    """Tell the network each stream's level."""
+    """Tell the network each stream's quality index."""
     for s in range(len(rows)):
         row, own = x[s], embedding[quality_index[rows[s], 0]]
         for k in range(len(row)):

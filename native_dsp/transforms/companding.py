@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.jit import kernel
+from native_dsp.transforms.stft import StftState, analyse
 
 Float32Array = NDArray[np.float32]
 
@@ -79,3 +80,17 @@ def expand(companded: Float32Array, re: Float32Array, im: Float32Array) -> None:
         gain = np.sqrt(a * a + b * b + _FLOOR)
         re[k] = a * gain
         im[k] = b * gain
+
+
+@kernel
+def analyse_companded(
+    stft: StftState, block: Float32Array, re: Float32Array, im: Float32Array, companded: Float32Array
+) -> None:
+    """Companded spectra of all hops of a block, in one call.
+
+    Shape: block ``[hops * hop_samples]``; re, im (scratch) ``[bins]`` -> companded ``[hops, 2 * bins]``.
+    """
+    hop = len(block) // len(companded)
+    for h in range(len(companded)):
+        analyse(stft, block[h * hop : (h + 1) * hop], re, im)
+        compand(re, im, companded[h])

@@ -16,6 +16,9 @@ COMMANDS = (
     "encode",
     "decode",
     "transcode",
+    "play",
+    "pack",
+    "unpack",
     "restore",
     "similar",
     "info",
@@ -30,6 +33,7 @@ COMMANDS = (
     "experiment",
     "export",
     "warmup",
+    "completion",
 )
 
 

@@ -97,7 +97,7 @@ class CallRunner:
         shape = (spoken_block,) if plan.spoken.channels == 1 else (spoken_block, plan.spoken.channels)
         silence = np.zeros(shape, np.float32)
         if plan.source is not None:
-            # What a microphone heard while nobody was there is nobody's business.
+            # What the microphone heard before anybody came is not sent.
             plan.source.read(0)
         end_s = plan.seconds
         index = 0

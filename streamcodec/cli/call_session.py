@@ -42,8 +42,10 @@ SWITCH_INTERVAL_S = 0.0005
 """Python hands its interpreter from thread to thread this often: event loop, codec and device must not wait long."""
 
 
-SPOKEN = ("input", "input_device", "kbps", "ratio", "snr", "optimise", "packet_ms", "constrained", "dtx")
-SPOKEN += ("wire_kbps", "push_to_talk")
+SPOKEN = (
+    *("input", "input_device", "push_to_talk", "kbps", "ratio", "snr", "optimise"),
+    *("packet_ms", "constrained", "dtx", "wire_kbps"),
+)
 HEARD = ("output", "output_device", "rate", "channels", "bits")
 """Arguments that say what is sent, and what becomes of what is heard."""
 

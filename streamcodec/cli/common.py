@@ -35,6 +35,8 @@ EXTRAS = {
     "aiortc": "net",
     "nats": "cluster",
     "prometheus_client": "relay",
+    "sounddevice": "live",
+    "shtab": "completion",
 }
 
 

@@ -42,7 +42,7 @@ def run(options: argparse.Namespace) -> None:
     clips = read_clips(options.data, limit=options.clips)
     systems = [*streamcodec_systems(tuple(options.kbps), options.model)]
     if options.opus:
-        from streamcodec.evaluation.peers import opus_systems
+        from streamcodec.evaluation.peers.opus import opus_systems
 
         systems += opus_systems(tuple(options.opus))
     report = evaluate(clips, systems, options.metrics, workers=options.workers, progress=True)

@@ -20,10 +20,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("checkpoint", type=Path, help="checkpoint.pt of a training run")
     parser.add_argument("folder", type=Path, help="model folder to write; its name is the model's name")
     parser.add_argument(
-        "--data", type=Path, required=True, help="folder of speech to measure the rate of each level on"
+        "--data", type=Path, required=True, help="folder of speech to measure the rate at each quality index on"
     )
     parser.add_argument(
-        "--balance", type=Path, help="folder of other speech to even out the loudness of bands on, level by level"
+        "--band-gains", type=Path, help="folder of other speech to calibrate band gains on, at every quality index"
     )
     parser.add_argument(
         "--average-with", type=Path, nargs="+", default=[], metavar="CHECKPOINT", help="take the mean of the weights"
@@ -54,10 +54,10 @@ def run(options: argparse.Namespace) -> None:
         return
     rate = model.kbps_by_quality("independent")
     size = f"{model.size_bytes / 1e6:.2f} MB"
-    print(f"{options.folder}: {size}, {rate[0]:.2f} to {rate[-1]:.2f} kbps in {len(rate)} levels")
+    print(f"{options.folder}: {size}, {rate[0]:.2f} to {rate[-1]:.2f} kbps at {len(rate)} quality indices")
     gaps = model.facts["entropy_gap"]
-    print(f"{'level':>5} {'packets':11}{'cross-entropy':>14}{'tables':>9}{'bytes':>9}  kbps")
+    print(f"{'quality index':>13} {'packets':11}{'cross-entropy':>14}{'tables':>9}{'bytes':>9}  kbps")
     for gap in gaps:
         real = float(gap["cross_entropy_kbps"])
         added = (f"{100 * (float(gap[name]) / real - 1):+8.1f}%" for name in ("tables_kbps", "bytes_kbps"))
-        print(f"{gap['level']:>5} {gap['mode']:11}{real:14.3f}{''.join(added)}")
+        print(f"{gap['quality_index']:>13} {gap['mode']:11}{real:14.3f}{''.join(added)}")

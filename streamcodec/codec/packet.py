@@ -8,7 +8,8 @@ Layout, big-endian::
     bytes 4-5   timestamp: media time of the first frame in frame durations, wraps at 65,536
     varint      payload length, then the payload
     byte        frames in the packet less one (high nibble), number of redundant copies (low nibble); for each copy:
-                age (1 byte, frame durations before the timestamp), flags and level (1 byte), varint length, payload
+                age (1 byte, frame durations before the timestamp), flags and quality index (1 byte), varint length,
+                payload
     2 bytes     CRC-16 (CCITT) of everything before
 
 Ten bytes more than a payload of up to 127 bytes where no copies are carried. A copy holds as many frames as the
@@ -88,7 +89,7 @@ class Packet:
         if not (0 <= self.sequence < SEQUENCE_MODULUS and 0 <= self.timestamp < SEQUENCE_MODULUS):
             raise PacketError(f"sequence and timestamp must be 0 to 65535, got {self.sequence} and {self.timestamp}")
         if not 0 <= self.quality_index <= MAX_QUALITY_INDEX:
-            raise PacketError(f"level must be 0 to {MAX_QUALITY_INDEX}, got {self.quality_index}")
+            raise PacketError(f"quality_index must be 0 to {MAX_QUALITY_INDEX}, got {self.quality_index}")
         if len(self.payload) > MAX_PAYLOAD_BYTES:
             raise PacketError(f"payload must be at most {MAX_PAYLOAD_BYTES} bytes, got {len(self.payload)}")
         if len(self.redundant) > MAX_REDUNDANT:

@@ -26,7 +26,7 @@ class EncodedBlock(Protocol):
 
     @property
     def quality_index(self) -> int:
-        """Rate level; 0 where a tier has none."""
+        """Of the neural tier; 0 where a tier has none."""
 
     @property
     def flags(self) -> PacketFlags:
@@ -78,7 +78,8 @@ class RedundantEncoder(Protocol):
     """A tier's encoder that can code what it coded a moment ago again, coarser."""
 
     def encode_redundant(self, age: int, quality_index: int, share: float) -> tuple[int, bytes] | None:
-        """(level, key payload) of the block coded ``age`` blocks ago, at a share of the rate of ``quality_index``.
+        """(quality index, key payload) of the block coded ``age`` blocks ago, at a share of the rate of
+        ``quality_index``.
 
         None if it is too old.
         """
@@ -97,7 +98,8 @@ class PlanningEncoder(Protocol):
     """A tier's encoder that can spread a rate over sound that it is shown before."""
 
     def plan_constant_quality(self, blocks: Sequence[Samples], budget_s: float) -> float:
-        """Hold the finest level at which ``blocks``, which must come next, fit; returns the seconds' worth left over.
+        """Keep the finest fractional quality index at which ``blocks``, which must come next, fit; returns the
+        seconds' worth left over.
 
         They may take ``budget_s`` seconds' worth of the bitrate.
         """

@@ -115,7 +115,7 @@ class StreamEncoder:
     nothing), ``snr_db`` or ``step_index`` (a fixed quantiser step) and is optimised for ``"perceptual"`` quality or
     least squared error (``"mse"``, which ``snr_db`` implies and needs).
 
-    ``mode="independent"`` makes every packet decodable alone (for lossy links); ``"stream"`` lets packets lean on
+    ``mode="independent"`` makes every packet decodable alone (for lossy links); ``"stream"`` lets packets use
     earlier ones, with a key packet every ``key_period_s``, for files and reliable links. The neural tier's default is
     ``"independent"``, the waveform tiers' ``"stream"``.
     Neural tier only: ``packet_ms`` (20, 40, ... 120; default 20) puts several frames of 20 ms into one packet, which
@@ -294,7 +294,8 @@ class StreamEncoder:
         return self._encode(blocks)
 
     def plan_constant_quality(self, samples: object, budget_s: float, *, ends: bool = False) -> float:
-        """Neural tier: look ahead at what will be pushed next, and hold the level at which it meets the rate.
+        """Neural tier: look ahead at what will be pushed next, and keep the fractional quality index at which it
+        meets the rate.
 
         A rate followed closely makes speech coarser and pauses finer; where the sound is known before, quality can
         be steady instead. The samples (and what :meth:`flush` adds, if the stream ``ends`` with them) may take
@@ -311,7 +312,8 @@ class StreamEncoder:
         )
 
     def encode_redundant(self, packet: Packet, share: float = 0.5) -> tuple[int, bytes] | None:
-        """(level, payload) of one of the last 9 packets at about this share of its rate, to ride along with others.
+        """(quality index, payload) of one of the last 9 packets at about this share of its rate, to ride along with
+        others.
 
         The payload decodes alone. None for older packets, in stream mode and in the waveform tiers. Packets to come
         are not affected. Errors: BitrateError for a share outside 0 to 1.

@@ -1,7 +1,8 @@
 """Quality measurement: metrics, peers, tables and rate-quality plots.
 
 ``clips`` reads a folder of sound, ``metrics`` holds the registry of scores, ``systems`` says what a codec under test
-is, ``peers`` runs Opus as one and ``own`` streamcodec, ``run.evaluate`` puts them together into a ``report``.
+is, ``peers`` runs other codecs as one and ``own`` streamcodec, ``run.evaluate`` puts them together into a ``report``.
+``latency`` measures what packets cost. Scripts that use all this stand in ``bench/``.
 
 May import ``codec`` and ``native_dsp``; nothing on the live path imports this folder. Never imports torch. Packages
 of the ``eval`` extra are imported where a score is computed, so that importing this folder needs none of them.

@@ -10,7 +10,7 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
-from streamcodec.evaluation.errors import EvaluationError, UnknownNameError
+from streamcodec.evaluation.errors import EvaluationError, UnknownNameError, require
 
 KINDS = ("speech", "music", "environment")
 SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
@@ -43,6 +43,50 @@ class Clip:
         if not len(samples):
             raise EvaluationError(f"{self.path} holds no samples.")
         return samples.mean(axis=1, dtype=np.float32), int(sample_rate_hz)
+
+
+@dataclass(frozen=True, slots=True)
+class PcmClip:
+    """A clip as 16-bit samples, for codecs that give every sample back or are measured by bytes.
+
+    Shape: samples ``[n, channels]``.
+    """
+
+    kind: str
+    name: str
+    sample_rate_hz: int
+    samples: NDArray[np.int16]
+
+    @classmethod
+    def of(cls, clip: Clip) -> PcmClip:
+        """All channels of a clip's file. Errors: EvaluationError where it cannot be decoded."""
+        try:
+            samples, rate_hz = soundfile.read(clip.path, dtype="int16", always_2d=True)
+        except (OSError, RuntimeError) as error:
+            raise EvaluationError(f"Cannot read {clip.path}: {error}") from error
+        return cls(clip.kind, clip.name, int(rate_hz), samples)
+
+    @property
+    def pcm_bytes(self) -> int:
+        """Size without any coding."""
+        return self.samples.size * 2
+
+    @property
+    def first_channel(self) -> NDArray[np.float64]:
+        """The first channel, full scale 1.
+
+        Shape: output ``[n]``.
+        """
+        return np.asarray(self.samples[:, 0] / 32768, np.float64)
+
+    def resampled(self, sample_rate_hz: int, seconds: float) -> PcmClip:
+        """The first ``seconds`` at another rate, rounded to 16 bits."""
+        head = self.samples[: int(seconds * self.sample_rate_hz)]
+        if self.sample_rate_hz != sample_rate_hz:
+            soxr = require("soxr", "Resampling for evaluation")
+            wide = soxr.resample(head / 32768, self.sample_rate_hz, sample_rate_hz)
+            head = np.clip(np.rint(wide * 32768), -32768, 32767).astype(np.int16)
+        return PcmClip(self.kind, self.name, sample_rate_hz, head)
 
 
 def kind_of(path: Path, default: str = "speech") -> str:

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from streamcodec.models.fast_gradients import causal_depthwise
 
 FEW_FRAMES = 2
-"""Up to here (one packet, when streaming) the number of operations counts, beyond it the bytes they move."""
+"""Up to here (one frame, when streaming) the number of operations counts, beyond it the bytes they move."""
 
 
 class CausalBlock(nn.Module):

@@ -23,13 +23,13 @@ class CodecOutput:
     second: Tensor
     """The same with another draw of the decoder's noise."""
     packet_bits: Tensor
-    """Bits per packet with noise in place of rounding, differentiable, ``[batch, packets]``."""
+    """Bits per frame with noise in place of rounding, differentiable, ``[batch, frames]``."""
     packet_bits_hard: Tensor
-    """Bits per packet of the rounded indices ``[batch, packets]``, without gradient."""
+    """Bits per frame of the rounded indices ``[batch, frames]``, without gradient."""
     decoded: Tensor
     """What the decoder network gave out, scaled by the gains, ``[batch, hops, 3 * bins]``."""
     tails: Tensor
-    """The half of what follows each packet that overlap-add has by then, ``[batch, packets, overlap_samples]``."""
+    """The half of what follows each frame that overlap-add has by then, ``[batch, frames, overlap_samples]``."""
     second_tails: Tensor
     """The same of the other draw."""
 
@@ -39,11 +39,11 @@ class CodedLatents:
     """Latents as the decoder gets them, and what they cost."""
 
     dequantized: Tensor
-    """``[batch, packets, latents]``, with a gradient."""
+    """``[batch, frames, latents]``, with a gradient."""
     bits: Tensor
-    """Per packet, differentiable, ``[batch, packets]``."""
+    """Per frame, differentiable, ``[batch, frames]``."""
     bits_hard: Tensor
-    """Per packet as really coded, without gradient."""
+    """Per frame as really coded, without gradient."""
 
 
 class NeuralCodec(nn.Module):
@@ -61,12 +61,12 @@ class NeuralCodec(nn.Module):
     def forward(
         self, samples: Tensor, quality_index: Tensor, available: Tensor, lost: Tensor, gains: Tensor | None = None
     ) -> CodecOutput:
-        """Encode and decode whole packets from zero state, the decoder's output scaled by ``gains`` if there are any.
+        """Encode and decode whole frames from zero state, the decoder's output scaled by ``gains`` if there are any.
 
         Shape:
-            samples ``[batch, packets * frame_samples]``; quality_index int64 ``[batch, packets]``;
-            available bool ``[batch, packets, CONTEXT_FRAMES]`` (context of the entropy model);
-            lost bool ``[batch, packets]`` (packets the decoder never sees); gains ``[qualities + 1, 3 * bins]``.
+            samples ``[batch, frames * frame_samples]``; quality_index int64 ``[batch, frames]``;
+            available bool ``[batch, frames, CONTEXT_FRAMES]`` (context of the entropy model);
+            lost bool ``[batch, frames]`` (frames the decoder never sees); gains ``[qualities + 1, 3 * bins]``.
         """
         batch = samples.shape[0]
         companded = self.spectrum.compand(self.spectrum.analyse(samples))
@@ -83,7 +83,7 @@ class NeuralCodec(nn.Module):
     def code(self, latents: Tensor, quality_index: Tensor, available: Tensor) -> CodedLatents:
         """Quantize latents, and count the bits of their indices under the entropy model.
 
-        Shape: latents ``[batch, packets, latents]``, level and available as for the whole codec.
+        Shape: latents ``[batch, frames, latents]``, quality_index and available as for the whole codec.
         """
         dequantized, noisy, indices = self.quantizer(latents, quality_index)
         step = self.quantizer.steps(quality_index)
@@ -106,17 +106,17 @@ class NeuralCodec(nn.Module):
         return self._overlap_add(add_noise(decoded))
 
     def _overlap_add(self, companded: Tensor) -> tuple[Tensor, Tensor]:
-        """Sound of companded spectra, and the tail after each packet."""
+        """Sound of companded spectra, and the tail after each frame."""
         samples, tails = self.spectrum.overlap_add(self.spectrum.expand(companded))
         return samples, tails[:, self.config.hops_per_frame - 1 :: self.config.hops_per_frame]
 
 
-def context_available(batch: int, packets: int, mode: str) -> Tensor:
-    """Availability mask of a coding mode: ``independent`` (no context) or ``stream`` (both previous packets).
+def context_available(batch: int, frames: int, mode: str) -> Tensor:
+    """Availability mask of a coding mode: ``independent`` (no context) or ``stream`` (both previous frames).
 
-    Shape: output bool ``[batch, packets, CONTEXT_FRAMES]``.
+    Shape: output bool ``[batch, frames, CONTEXT_FRAMES]``.
     """
-    available = torch.zeros(batch, packets, CONTEXT_FRAMES, dtype=torch.bool)
+    available = torch.zeros(batch, frames, CONTEXT_FRAMES, dtype=torch.bool)
     if mode == "stream":
         for age in range(1, CONTEXT_FRAMES + 1):
             available[:, age:, age - 1] = True

@@ -124,7 +124,7 @@ class NeuralConfig:
 
     @property
     def latents(self) -> int:
-        """Number of scalar latents in one packet."""
+        """Number of scalar latents in one frame."""
         return self.envelope_latents + self.waveform_latents
 
     @property
@@ -136,7 +136,7 @@ class NeuralConfig:
 
     @property
     def frame_samples(self) -> int:
-        """Samples of sound carried by one packet."""
+        """Samples of sound carried by one frame."""
         return self.hop_samples * self.hops_per_frame
 
     def quality(self, quality_index: int) -> float:
@@ -150,7 +150,7 @@ class NeuralConfig:
 
     @property
     def delay_samples(self) -> int:
-        """Algorithmic delay: one packet is collected, one overlap must complete."""
+        """Algorithmic delay: one frame is collected, one overlap must complete."""
         return self.frame_samples + self.overlap_samples
 
     def identity_text(self) -> str:

@@ -1,8 +1,8 @@
 """Learned entropy model of the latent indices, float form for training.
 
 Latents are coded in groups. A small network per group predicts the location and scale of a logistic
-distribution for each latent of the group, from the groups already decoded in this packet, from the two
-previous packets where the mode allows it, and from the quality index. The shipped form of the same network runs in
+distribution for each latent of the group, from the groups already decoded in this frame, from the two
+previous frames where the mode allows it, and from the quality index. The shipped form of the same network runs in
 integer arithmetic (``streamcodec.codec.neural.entropy``), so both ends of a line agree bit by bit on any machine.
 """
 
@@ -32,8 +32,8 @@ class EntropyModel(nn.Module):
     """Location and scale of every latent index, given what the decoder already knows.
 
     Shape:
-        dequantized: ``[batch, packets, latents]``; quality_index: int64 ``[batch, packets]``;
-        available: bool ``[batch, packets, CONTEXT_FRAMES]``, which previous packets may be used.
+        dequantized: ``[batch, frames, latents]``; quality_index: int64 ``[batch, frames]``;
+        available: bool ``[batch, frames, CONTEXT_FRAMES]``, which previous frames may be used.
         returns location (in latent units) and log2 scale (in latent units), both like ``dequantized``.
     """
 

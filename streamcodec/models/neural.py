@@ -27,11 +27,11 @@ def full_precision(x: Tensor) -> contextlib.AbstractContextManager[object]:
 
 
 class Encoder(nn.Module):
-    """Companded spectra of whole packets to scalar latents, in units of the quantizer's reference step.
+    """Companded spectra of whole frames to scalar latents, in units of the quantizer's reference step.
 
     Shape:
         companded: ``[batch, hops, 2 * bins]`` (hops a multiple of ``hops_per_frame``); state: list of tensors.
-        returns latents ``[batch, packets, latents]`` and the next state.
+        returns latents ``[batch, frames, latents]`` and the next state.
     """
 
     def __init__(self, config: NeuralConfig) -> None:
@@ -67,30 +67,30 @@ class Encoder(nn.Module):
     def forward(self, companded: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
         c = self.config
         batch, hops, _ = companded.shape
-        packets = hops // c.hops_per_frame
+        frames = hops // c.hops_per_frame
         envelope = self.envelope(companded)
         split = c.encoder_blocks_hop
         x = self.enter(torch.cat([companded, envelope], dim=-1))
         x, hop_state = self.hop_trunk(x, state[:split])
-        x = self.down(x.reshape(batch, packets, -1))
-        x, packet_state = self.packet_trunk(x, state[split:])
+        x = self.down(x.reshape(batch, frames, -1))
+        x, frame_state = self.packet_trunk(x, state[split:])
         with full_precision(x):
             linear = torch.cat(
                 [
-                    self.envelope_path(envelope.reshape(batch, packets, -1)),
-                    self.waveform_path(companded.reshape(batch, packets, -1)),
+                    self.envelope_path(envelope.reshape(batch, frames, -1)),
+                    self.waveform_path(companded.reshape(batch, frames, -1)),
                 ],
                 dim=-1,
             )
-            return linear + self.leave(x.float()), hop_state + packet_state
+            return linear + self.leave(x.float()), hop_state + frame_state
 
 
 class Decoder(nn.Module):
-    """Dequantized latents to companded spectra; ``quality_index == qualities`` means the packet was lost.
+    """Dequantized latents to companded spectra; ``quality_index == qualities`` means the frame was lost.
 
     Shape:
-        latents: ``[batch, packets, latents]`` (zeros where lost); quality_index: int64 ``[batch, packets]``.
-        returns ``[batch, packets * hops_per_frame, 3 * bins]``: companded real and imaginary parts, and the gain
+        latents: ``[batch, frames, latents]`` (zeros where lost); quality_index: int64 ``[batch, frames]``.
+        returns ``[batch, frames * hops_per_frame, 3 * bins]``: companded real and imaginary parts, and the gain
         of the noise to be added to them (:func:`add_noise`); and the next state.
     """
 
@@ -128,12 +128,12 @@ class Decoder(nn.Module):
     ) -> tuple[Tensor, Tensor, list[Tensor]]:
         """What :meth:`forward` gives, and before the next states what it was made of, ``[batch, hops, dim]``."""
         c = self.config
-        batch, packets, _ = latents.shape
-        hops = packets * c.hops_per_frame
+        batch, frames, _ = latents.shape
+        hops = frames * c.hops_per_frame
         split = len(c.decoder_dilations_frame)
         scale: Tensor = self.get_buffer("input_scale")
         x = self.enter(latents * scale) + self.level_embedding(quality_index)
-        x, packet_state = self.packet_trunk(x, state[:split])
+        x, frame_state = self.packet_trunk(x, state[:split])
         x = self.up(x).reshape(batch, hops, c.decoder_dim_hop)
         x, hop_state = self.hop_trunk(x, state[split:])
         x = self.norm(x)
@@ -142,7 +142,7 @@ class Decoder(nn.Module):
         gain = 2.0 * torch.sigmoid(self.gain(x))
         companded = linear * torch.cat([gain, gain], dim=-1) + self.add(x)
         noise_gain = nn.functional.softplus(self.noise(x).float())
-        return torch.cat([companded, noise_gain], dim=-1), x, packet_state + hop_state
+        return torch.cat([companded, noise_gain], dim=-1), x, frame_state + hop_state
 
 
 def add_noise(decoded: Tensor) -> Tensor:

@@ -12,9 +12,9 @@ FINEST_LOG2_STEP = -1.4
 
 
 class QualityQuantizer(nn.Module):
-    """Uniform quantizer; level 0 is the coarsest.
+    """Uniform quantizer; quality index 0 is the coarsest.
 
-    Shape: latents ``[batch, packets, latents]``, quality_index int64 ``[batch, packets]``.
+    Shape: latents ``[batch, frames, latents]``, quality_index int64 ``[batch, frames]``.
     """
 
     def __init__(self, config: NeuralConfig) -> None:
@@ -23,7 +23,7 @@ class QualityQuantizer(nn.Module):
         self.log2_step = nn.Parameter(ladder[:, None].repeat(1, config.latents))
 
     def steps(self, quality_index: Tensor) -> Tensor:
-        """Step sizes: ``[batch, packets]`` -> ``[batch, packets, latents]``."""
+        """Step sizes: ``[batch, frames]`` -> ``[batch, frames, latents]``."""
         return torch.exp2(self.log2_step[quality_index])
 
     def forward(self, latents: Tensor, quality_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:

@@ -84,7 +84,7 @@ class ShippedModel:
         return seen.hexdigest()[:8]
 
     def kbps_by_quality(self, mode: str) -> tuple[float, ...]:
-        """Mean payload rate of each level on speech in a packet mode, coarsest first, measured at export."""
+        """Mean payload rate at each quality index on speech in a packet mode, coarsest first, measured at export."""
         return tuple(float(v) for v in self.facts["kbps_by_quality"][mode])
 
     def kbps_of_packets(self, mode: str, frames: int) -> tuple[float, ...]:

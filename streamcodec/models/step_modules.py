@@ -1,4 +1,4 @@
-"""Encoder and decoder as they are stepped at run time: one packet in, one packet out, state in, state out."""
+"""Encoder and decoder as they are stepped at run time: one frame in, one frame out, state in, state out."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from streamcodec.models.neural import Decoder, Encoder
 
 
 class EncoderStep(nn.Module):
-    """Companded spectra of one packet to latents.
+    """Companded spectra of one frame to latents.
 
     Shape: companded ``[batch, hops, 2 * bins]``, states -> latents ``[batch, 1, latents]``, next states.
     """
@@ -34,7 +34,7 @@ class EncoderStep(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """Dequantized latents of one packet to what is rendered.
+    """Dequantized latents of one frame to what is rendered.
 
     Shape: latents ``[batch, 1, latents]``, quality_index int64 ``[batch, 1]``, states -> ``[batch, hops, 3 * bins]``,
     next states.

@@ -73,5 +73,5 @@ class VoiceJudges(nn.Module):
     def forward(self, samples: Tensor, bandwidth_hz: Tensor) -> list[Verdict]:
         verdicts = [judge(samples, 0.95 * bandwidth_hz) for judge in self.judges]
         lifted = samples[:, 1:] - 0.85 * samples[:, :-1]
-        quality_index = lifted.detach().square().mean(-1, keepdim=True).sqrt() + 1e-3
-        return verdicts + [judge(0.5 * lifted / quality_index) for judge in self.folded]
+        loudness = lifted.detach().square().mean(-1, keepdim=True).sqrt() + 1e-3
+        return verdicts + [judge(0.5 * lifted / loudness) for judge in self.folded]

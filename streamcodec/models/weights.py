@@ -61,14 +61,14 @@ def floats_of(weight: Weight) -> Float32Array:
 def encoder_shapes(config: NeuralConfig) -> Shapes:
     """Names and shapes of the encoder's weights; ``encoder.mel`` is the constant that it computes envelopes with."""
     c = config
-    hop, packet, hops, spectrum = c.encoder_dim_hop, c.encoder_dim_frame, c.hops_per_frame, 2 * c.bins
+    hop, frame, hops, spectrum = c.encoder_dim_hop, c.encoder_dim_frame, c.hops_per_frame, 2 * c.bins
     return {
         "encoder.mel": (c.bins, c.mel_bands),
         **_linear("encoder.enter", spectrum + c.mel_bands, hop),
         **_trunk("encoder.hop_trunk", c, hop, c.encoder_blocks_hop, c.encoder_expansion),
-        **_linear("encoder.down", hops * hop, packet),
-        **_trunk("encoder.packet_trunk", c, packet, len(c.encoder_dilations_frame), c.encoder_expansion),
-        **_linear("encoder.leave", packet, c.latents),
+        **_linear("encoder.down", hops * hop, frame),
+        **_trunk("encoder.packet_trunk", c, frame, len(c.encoder_dilations_frame), c.encoder_expansion),
+        **_linear("encoder.leave", frame, c.latents),
         **_linear("encoder.envelope_path", hops * c.mel_bands, c.envelope_latents),
         "encoder.waveform_path.weight": (c.waveform_latents, hops * spectrum),
     }
@@ -77,13 +77,13 @@ def encoder_shapes(config: NeuralConfig) -> Shapes:
 def decoder_shapes(config: NeuralConfig) -> Shapes:
     """Names and shapes of the decoder's weights."""
     c = config
-    hop, packet, hops, spectrum = c.decoder_dim_hop, c.decoder_dim_frame, c.hops_per_frame, 2 * c.bins
+    hop, frame, hops, spectrum = c.decoder_dim_hop, c.decoder_dim_frame, c.hops_per_frame, 2 * c.bins
     return {
         "decoder.input_scale": (c.latents,),
-        "decoder.level_embedding.weight": (c.qualities + 1, packet),
-        **_linear("decoder.enter", c.latents, packet),
-        **_trunk("decoder.packet_trunk", c, packet, len(c.decoder_dilations_frame), c.decoder_expansion),
-        **_linear("decoder.up", packet, hops * hop),
+        "decoder.level_embedding.weight": (c.qualities + 1, frame),
+        **_linear("decoder.enter", c.latents, frame),
+        **_trunk("decoder.packet_trunk", c, frame, len(c.decoder_dilations_frame), c.decoder_expansion),
+        **_linear("decoder.up", frame, hops * hop),
         **_trunk("decoder.hop_trunk", c, hop, c.decoder_blocks_hop, c.decoder_expansion),
         "decoder.norm.weight": (hop,),
         "decoder.norm.bias": (hop,),

@@ -1,4 +1,4 @@
-"""How deep the jitter buffer should be: a quantile of recent network delay, with spikes and drift kept apart.
+"""Where the playout delay is decided: a quantile of recent network delay is the target, spikes and drift kept apart.
 
 The quantile of a sliding window follows Moon, Kurose and Towsley, "Packet audio playout delay adjustment" (1998); the
 separate treatment of delay spikes follows Ramjee et al., "Adaptive playout mechanisms" (1994): a spike raises

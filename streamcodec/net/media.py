@@ -103,7 +103,7 @@ class Media:
         return self._sender.flush()
 
     def come(self, identity: str) -> None:
-        """Somebody is here."""
+        """Called when a peer comes."""
         self._receivers[identity] = MediaReceiver(
             self._make_decoder(), self._config.sample_rate_hz, self._config.jitter, self._config.channels
         )

@@ -306,7 +306,7 @@ class Room:
             self._welcome(member)
 
     def _welcome(self, member: _Member) -> None:
-        """Somebody is here, and is who they say they are as far as that can be known."""
+        """Called when a peer has come, and is who they say they are as far as that can be known."""
         if not member.here:
             member.here = True
             self._on_peer(member.info, True)

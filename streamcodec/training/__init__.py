@@ -5,7 +5,7 @@
 ``codec_run`` puts a run together from what a user asks for. ``data`` and ``augment`` make batches, ``losses`` and
 ``balancer`` score them, ``distributed`` joins processes, ``throughput`` times them. ``release`` turns checkpoints
 into a model, as a ``recipe`` says: ``export`` and ``graph_export`` write its files, ``coded_rate``, ``band_gains``
-and ``level_fit`` measure and fit, ``card`` describes it.
+and ``envelope_fit`` measure and fit, ``card`` describes it.
 
 May import ``models``, ``codec``, ``runtime`` and ``native_dsp``, and to measure a release ``evaluation`` and
 ``measure``; nothing on the live path imports this folder.

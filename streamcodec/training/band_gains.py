@@ -1,4 +1,4 @@
-"""How loud each band of the decoded sound is beside the original, level by level: what an export can even out."""
+"""Band-gain calibration: how loud each band of decoded sound is beside the original at each quality index."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ FRAME_RANGE_DB, BAND_RANGE_DB = 40.0, 60.0
 """Frames so far below a clip's loudest band, and bands so far below it, are pauses and missing bandwidth."""
 FLOOR_POWER = 1e-9
 LARGEST_BAND_GAIN_DB = 4.0
-"""What is further off than this is not a matter of balance."""
+"""What is further off than this is not for a gain to mend."""
 
 
 def band_centres_hz(sample_rate_hz: int) -> Float64Array:
@@ -48,7 +48,7 @@ def measure_band_gains_db(
 ) -> Float64Array:
     """By how much the decoded sound is louder than the original, mean over time of the difference in decibels.
 
-    Little is known of a band at coarse levels, and the middle of what it may hold is quieter than its mean: the
+    Little is known of a band at coarse qualities, and the middle of what it may hold is quieter than its mean: the
     decoder errs towards silence, the more so the less it is told.
 
     Shape: clips ``[n]`` at the model's rate, latents as :func:`~streamcodec.training.coded_rate.latents_of` gives

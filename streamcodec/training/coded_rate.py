@@ -1,4 +1,4 @@
-"""What a model must be measured for before it is shipped: the rate of each level, and what coding adds to it."""
+"""Measured before a model is shipped: the rate at each quality index, and what coding adds to it."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def latents_of(runtime: NeuralModel, clips: Sequence[NDArray[np.float32]]) -> li
 
 
 def independent_packets(runtime: NeuralModel, latents: NDArray[np.float32], quality_index: int) -> Iterator[Packet]:
-    """Packets of one level that decode without each other.
+    """Packets of one quality index that decode without each other.
 
     Shape: latents ``[packets, latents]``.
     """
@@ -63,7 +63,7 @@ def independent_packets(runtime: NeuralModel, latents: NDArray[np.float32], qual
 
 
 def key_packets(mode: str, packets: int, packets_per_second: float) -> NDArray[np.bool_]:
-    """Which packets lean on none before them.
+    """Which packets are key packets.
 
     Shape: output ``[packets]``.
     """
@@ -73,7 +73,7 @@ def key_packets(mode: str, packets: int, packets_per_second: float) -> NDArray[n
 
 
 def kbps_by_quality(runtime: NeuralModel, latents: Sequence[NDArray[np.float32]]) -> dict[str, list[float]]:
-    """Mean payload rate of every level in both packet modes, whole bytes per packet.
+    """Mean payload rate at every quality index in both packet modes, whole bytes per packet.
 
     Shape: latents as :func:`latents_of` gives them.
     """
@@ -96,7 +96,7 @@ class CodedRate:
 def coded_kbps(
     runtime: NeuralModel, latents: Sequence[NDArray[np.float32]], quality_index: int, mode: str
 ) -> CodedRate:
-    """Code every packet at one level."""
+    """Code every packet at one quality index."""
     config, coder = runtime.model.config, PacketCoder(runtime)
     predicted = coded = 0.0
     for clip in latents:
@@ -136,8 +136,8 @@ def entropy_gaps(
 ) -> list[dict[str, float | str]]:
     """How much the integer tables, and then whole bytes, add to the cross-entropy of the float model.
 
-    One row per level and packet mode: ``cross_entropy_kbps``, ``tables_kbps``, ``bytes_kbps``; ``stream_saving`` in
-    the rows of stream mode is the share of the independent packets' bytes that context saves.
+    One row per quality index and packet mode: ``cross_entropy_kbps``, ``tables_kbps``, ``bytes_kbps``;
+    ``stream_saving`` in the rows of stream mode is the share of the independent packets' bytes that context saves.
     """
     rows: list[dict[str, float | str]] = []
     for quality_index in qualities:
@@ -145,7 +145,7 @@ def entropy_gaps(
         for mode in MODES:
             coded = coded_kbps(runtime, latents, quality_index, mode)
             row: dict[str, float | str] = {
-                "level": quality_index,
+                "quality_index": quality_index,
                 "mode": mode,
                 "cross_entropy_kbps": round(cross_entropy_kbps(codec, latents, quality_index, mode), 3),
                 "tables_kbps": round(coded.tables, 3),

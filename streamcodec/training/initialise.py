@@ -35,7 +35,7 @@ def _unit_step(deviations: Tensor, bits: float) -> float:
 def initialise_linear_paths(codec: NeuralCodec, samples: Tensor) -> dict[str, float]:
     """Set both linear paths from ``samples``; returns what was found, for the log.
 
-    Shape: samples ``[segments, samples]``, whole packets.
+    Shape: samples ``[segments, samples]``, whole frames.
     """
     config = codec.config
     hops = config.hops_per_frame

@@ -37,7 +37,7 @@ WEIGHT_COURSES = {
     "structure": (0.0, 1.2, 4.0),
     "loudness": (0.0, 2.0, 0.7),
 }
-"""Weight of each term early on, late at the coarsest level, late at the finest."""
+"""Weight of each term early on, late at the coarsest quality, late at the finest."""
 TERMS = tuple(WEIGHT_COURSES)
 LossWeights = Mapping[str, Tensor]
 """Weight of each term that is asked for, one value per segment; what is not named is not computed.
@@ -49,10 +49,10 @@ Shape: by name ``[batch]``.
 def loss_weights(quality: Tensor, progress: float, late_from: float = 0.5) -> LossWeights:
     """Waveform-led weights until the linear path has taken hold, then weights by quality index.
 
-    Few bits cannot describe a waveform, so coarse levels end on the spectral envelope alone; fine levels keep
+    Few bits cannot describe a waveform, so coarse qualities end on the spectral envelope alone; fine ones keep
     being asked for phase. The late weights hold from progress ``late_from`` on.
 
-    Shape: fineness ``[batch]``, 0 at the coarsest level and 1 at the finest.
+    Shape: quality ``[batch]``, 0 at the coarsest and 1 at the finest.
     """
     ramp_from = 0.3 * late_from
     late_share = 1.0 if progress >= late_from else max(progress - ramp_from, 0.0) / (late_from - ramp_from)

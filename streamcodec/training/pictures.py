@@ -20,7 +20,7 @@ CURVES = ("loss", *TERMS, "adversarial", "features", "discriminator_loss")
 
 
 def draw_curves(folder: Path) -> None:
-    """``curves.png`` from ``log.jsonl``: the loss terms, and the rate of every level."""
+    """``curves.png`` from ``log.jsonl``: the loss terms, and the rate at every quality index."""
     from matplotlib import pyplot
 
     rows = [json.loads(line) for line in (folder / "log.jsonl").read_text().splitlines()]
@@ -39,7 +39,7 @@ def draw_curves(folder: Path) -> None:
     colours = pyplot.get_cmap("viridis")(np.linspace(0, 1, kbps.shape[1]))
     for quality_index in range(kbps.shape[1]):
         right.semilogy(steps, kbps[:, quality_index], color=colours[quality_index], linewidth=0.7)
-    right.set(xlabel="step", title="kbps of each level, coarse (dark) to fine (bright)")
+    right.set(xlabel="step", title="kbps at each quality index, coarse (dark) to fine (bright)")
     save_figure(figure, folder / "curves.png", dpi=90)
     pyplot.close(figure)
 
@@ -52,15 +52,15 @@ def draw_samples(task: CodecTask, path: Path, segments: int = 3) -> None:
     config = task.codec.config
     samples, _ = task.source.batch(step=2**30, size=segments)
     x = torch.from_numpy(samples).to(task.device)
-    packets = x.shape[1] // config.frame_samples
+    frames = x.shape[1] // config.frame_samples
     qualities = (config.qualities - 1, config.qualities // 2, 0)
     rows = [("original", samples)]
     for value in qualities:
-        quality_index = torch.full((segments, packets), value, device=task.device)
-        available = context_available(segments, packets, "independent").to(task.device)
+        quality_index = torch.full((segments, frames), value, device=task.device)
+        available = context_available(segments, frames, "independent").to(task.device)
         out = task.codec(x, quality_index, available, torch.zeros_like(quality_index, dtype=torch.bool))
         kbps = float(out.packet_bits_hard.mean()) * config.packets_per_second / 1000
-        rows.append((f"level {value}, {kbps:.1f} kbps", out.samples.cpu().numpy()))
+        rows.append((f"quality index {value}, {kbps:.1f} kbps", out.samples.cpu().numpy()))
     figure, axes = pyplot.subplots(
         len(rows), segments, figsize=(5 * segments, 2.4 * len(rows)), constrained_layout=True, squeeze=False
     )

@@ -45,14 +45,14 @@ def post_filter_parameters(
     """Parameters from a few curves over quality, from measured band energies, and from a fitted envelope filter.
 
     Trained on a distribution, the decoder draws as much noise as the original has; between the harmonics of a voice
-    a little less is closer to the waveform and no duller, most of all at coarse levels (figures in
+    a little less is closer to the waveform and no duller, most of all at coarse qualities (figures in
     ``docs/research/index.md``). Where bands then come out louder or quieter than they were (``band_gains_db``), sound
     and noise are scaled alike to undo it.
 
     ``cut_top`` leaves out what a decoder has not learnt at the top of the band (:data:`TOPS_HZ`); one in training
     still may.
 
-    Shape: balance ``[qualities, BANDS]``.
+    Shape: band_gains_db ``[qualities, BANDS]``.
     """
     bins_hz = np.arange(config.bins) * (config.sample_rate_hz / config.fft_samples)
     start_hz, end_hz = NOISE_RAMP_HZ

@@ -26,7 +26,7 @@ DataRow = tuple[str, str, str, float]
 
 def _path(value: Any, base: Path) -> Path:
     if not isinstance(value, str) or not (base / value).exists():
-        raise ValueError("must be the path of something that is there")
+        raise ValueError(f"must be the path of something that is there, not {value!r}")
     return base / value
 
 
@@ -89,7 +89,7 @@ class PostFilterRecipe:
     """Where gains and strengths come from; what is not said is kept from training.
 
     Curves are (quality, value) pairs, interpolated. ``band_gains`` is a folder of speech, not that of ``rates``, on
-    which the loudness of bands is measured, to be evened out.
+    which band gains are measured.
     """
 
     low_noise_gains: QualityCurve | None = field(default=None, metadata=_read(_curve))

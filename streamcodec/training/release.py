@@ -4,9 +4,9 @@ Example::
 
     python -m streamcodec.training.release recipe.toml models/mine
 
-Average, export, measure the rate of every quality index, even out bands, fit the spectral-envelope filter, measure
-quality and cost, write the card. What is in ``model.json`` is written here and nowhere else; ``docs/releases.md``
-describes the recipe.
+Average, export, measure the rate of every quality index, calibrate band gains, fit the spectral-envelope filter,
+measure quality and cost, write the card. What is in ``model.json`` is written here and nowhere else;
+``docs/releases.md`` describes the recipe.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ from streamcodec.training.band_gains import measure_band_gains_db
 from streamcodec.training.card import CARD, card_of
 from streamcodec.training.coded_rate import MODES, entropy_gaps, kbps_by_quality, latents_of, read_speech
 from streamcodec.training.data import SegmentSource, build_cache
+from streamcodec.training.envelope_fit import QUALITY_PASSES, SEGMENT_PACKETS, examples_of, fit
 from streamcodec.training.export import export_model, load_checkpoint, post_filter_of_training, training_facts
-from streamcodec.training.level_fit import QUALITY_PASSES, SEGMENT_PACKETS, examples_of, fit
 from streamcodec.training.post_filter import LOW_NOISE_GAINS, PITCH_STRENGTHS, post_filter_parameters
 from streamcodec.training.recipe import EnvelopeRecipe, MeasureRecipe, Recipe, read_recipe
 from streamcodec.training.task import TrainingError
@@ -71,7 +71,7 @@ def release(recipe: Recipe, folder: Path) -> ShippedModel:
         codec, runtime, latents, range(0, config.qualities, max(recipe.gap_stride, 1))
     )
     if recipe.post_filter.band_gains is not None:
-        model = replace(model, post_filter=_evened_out(recipe, model))
+        model = replace(model, post_filter=_calibrated(recipe, model))
     if recipe.envelope is not None:
         envelope, facts["envelope_fit"] = _fitted_envelope(recipe.envelope, model)
         model = replace(model, post_filter=model.post_filter._replace(envelope=envelope))
@@ -96,13 +96,13 @@ def _start_of_post_filter(recipe: Recipe, codec: NeuralCodec) -> PostFilterParam
         return made
     if wanted.band_gains is not None or wanted.low_noise_gains is not None:
         raise TrainingError(
-            f"{recipe.checkpoints[0]} was trained through the gains of the model that it started from, which even "
-            "out its bands already; leave band_gains and low_noise_gains out"
+            f"{recipe.checkpoints[0]} was trained through the gains of the model that it started from, which are "
+            "calibrated already; leave band_gains and low_noise_gains out"
         )
     return trained if wanted.pitch_strengths is None else trained._replace(pitch_strengths=made.pitch_strengths)
 
 
-def _evened_out(recipe: Recipe, model: ShippedModel) -> PostFilterParameters:
+def _calibrated(recipe: Recipe, model: ShippedModel) -> PostFilterParameters:
     """Gains that undo what bands are too loud or too quiet by on the speech of ``band_gains``."""
     wanted = recipe.post_filter
     assert wanted.band_gains is not None

@@ -16,10 +16,10 @@ from streamcodec.models.config import NeuralConfig
 from streamcodec.models.entropy import CONTEXT_FRAMES
 
 QualityCurve = Sequence[tuple[float, float]]
-"""(fineness, value) pairs, interpolated; fineness runs from 0, the coarsest level, to 1, the finest."""
+"""(quality, value) pairs, interpolated; quality runs from 0, the coarsest, to 1, the finest."""
 
 QUALITY_SHARES = ((0.0, 1.5), (0.12, 3.0), (0.4, 2.0), (0.6, 1.0), (0.75, 0.4), (1.0, 0.4))
-"""How often a fineness (0 coarsest to 1 finest) is drawn: most at the levels of calls of 2 to 10 kbps."""
+"""How often a quality (0 coarsest to 1 finest) is drawn: most at those of calls of 2 to 10 kbps."""
 LOW_QUALITY_SHARES = ((0.0, 1.0), (0.13, 3.0), (0.27, 1.5), (0.4, 0.7), (0.5, 0.3), (1.0, 0.3))
 """The same, most at 2 to 6 kbps, where a decoder has to make up the most."""
 
@@ -45,7 +45,7 @@ class TrainingConfig:
     repulsion: float = 1.0
     """Weight of the distance between two draws in the energy distance; below 1, draws are less noisy than sound."""
     quality_shares: QualityCurve = QUALITY_SHARES
-    """How often each fineness is drawn."""
+    """How often each quality is drawn."""
     seed: int = 1
 
 
@@ -63,7 +63,7 @@ DECODER_STAGE = dataclasses.replace(FINE_TUNING, learning_rate=2e-4, quality_sha
 
 
 def rate_weights(config: TrainingConfig, qualities: int, step: int) -> Tensor:
-    """Price of one kbps at each level, coarse to fine, warmed up.
+    """Price of one kbps at each quality index, coarse to fine, warmed up.
 
     Shape: output ``[qualities]``.
     """
@@ -72,7 +72,7 @@ def rate_weights(config: TrainingConfig, qualities: int, step: int) -> Tensor:
 
 
 def by_quality(curve: QualityCurve, qualities: int) -> NDArray[np.float64]:
-    """Values of a curve over fineness at each quality index.
+    """Values of a curve over quality at each quality index.
 
     Shape: output ``[qualities]``.
     """
@@ -91,7 +91,7 @@ def quality_shares(qualities: int, curve: QualityCurve = QUALITY_SHARES) -> Tens
 
 @dataclass
 class Conditions:
-    """Rate levels, entropy contexts and losses drawn for one batch."""
+    """Quality indices, entropy contexts and losses drawn for one batch."""
 
     quality_index: Tensor
     available: Tensor
@@ -101,20 +101,18 @@ class Conditions:
 def draw_conditions(
     model: NeuralConfig,
     batch: int,
-    packets: int,
+    frames: int,
     generator: torch.Generator,
     quality_curve: QualityCurve = QUALITY_SHARES,
 ) -> Conditions:
-    """Random coding conditions: mostly one level per segment, contexts of every kind, some bursts of loss."""
+    """Random coding conditions: mostly one quality index per segment, contexts of every kind, some bursts of loss."""
     shares = quality_shares(model.qualities, quality_curve)
-    quality_index = torch.multinomial(shares, batch, replacement=True, generator=generator)[:, None].repeat(
-        1, packets
-    )
+    quality_index = torch.multinomial(shares, batch, replacement=True, generator=generator)[:, None].repeat(1, frames)
     for row in range(batch):
         if torch.rand((), generator=generator) < 0.2:
-            cut = int(torch.randint(1, packets, (), generator=generator))
+            cut = int(torch.randint(1, frames, (), generator=generator))
             quality_index[row, cut:] = torch.multinomial(shares, 1, generator=generator)[0]
-    available = torch.zeros(batch, packets, CONTEXT_FRAMES, dtype=torch.bool)
+    available = torch.zeros(batch, frames, CONTEXT_FRAMES, dtype=torch.bool)
     style = torch.rand(batch, generator=generator)
     for row in range(batch):
         if style[row] < 0.5:
@@ -125,12 +123,12 @@ def draw_conditions(
             period = int(torch.randint(2, 11, (), generator=generator))
             available[row, ::period, :] = False
             available[row, 1::period, 1] = False
-    lost = torch.zeros(batch, packets, dtype=torch.bool)
+    lost = torch.zeros(batch, frames, dtype=torch.bool)
     for row in range(batch):
         if torch.rand((), generator=generator) < 0.15:
             chance = 0.03 + 0.12 * float(torch.rand((), generator=generator))
             position = 2
-            while position < packets:
+            while position < frames:
                 if torch.rand((), generator=generator) < chance:
                     burst = int(torch.randint(1, 6, (), generator=generator))
                     lost[row, position : position + burst] = True

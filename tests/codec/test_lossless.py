@@ -16,6 +16,7 @@ from hypothesis.extra import numpy as hnp
 from streamcodec.codec.lossless.engine import LosslessDecoder, LosslessEncoder, is_key_payload
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
 from streamcodec.errors import AudioFormatError, DamagedPayload
+from tests.helpers.damage import damaged
 
 RATE_HZ = 16_000
 
@@ -238,19 +239,10 @@ def test_damaged_payloads_raise_only_damaged_payload() -> None:
     primed.decode(good[0])
     refused = 0
     for case in range(20_000):
-        payload = bytearray(good[case % len(good)])
-        choice = case % 4
-        if choice == 0:
-            payload[rng.integers(len(payload))] ^= 1 << int(rng.integers(8))
-        elif choice == 1:
-            del payload[rng.integers(len(payload)) :]
-        elif choice == 2:
-            payload[rng.integers(len(payload))] = int(rng.integers(256))
-        else:
-            payload = bytearray(rng.integers(0, 256, int(rng.integers(0, 60)), np.uint8).tobytes())
+        payload = damaged(good[case % len(good)], case, rng, 60)
         decoder = LosslessDecoder() if case % 16 else primed.copy()
         try:
-            samples = decoder.decode(bytes(payload))
+            samples = decoder.decode(payload)
         except DamagedPayload:
             refused += 1
         else:

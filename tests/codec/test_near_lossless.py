@@ -22,6 +22,7 @@ from streamcodec.codec.near_lossless.rate import FixedStep, TargetBitrate, Targe
 from streamcodec.codec.near_lossless.spectra import Layout, SpectrumContexts
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
+from tests.helpers.damage import damaged
 
 RATE_HZ = 16_000
 
@@ -274,18 +275,9 @@ def test_any_bytes_give_sound_or_the_typed_error() -> None:
     decoder = NearLosslessDecoder()
     decoder.decode(good[0])
     for case in range(3_000):
-        payload = bytearray(good[case % len(good)])
-        choice = case % 4
-        if choice == 0:
-            payload[rng.integers(len(payload))] ^= 1 << int(rng.integers(8))
-        elif choice == 1:
-            del payload[rng.integers(len(payload)) :]
-        elif choice == 2:
-            payload[rng.integers(len(payload))] = int(rng.integers(256))
-        else:
-            payload = bytearray(rng.integers(0, 256, int(rng.integers(0, 80)), np.uint8).tobytes())
+        payload = damaged(good[case % len(good)], case, rng, 80)
         if case % 8 == 0:
             decoder.decode(good[0])
-        output = decoder.decode(bytes(payload))
+        output = decoder.decode(payload)
         assert output.dtype == np.float32
         assert np.isfinite(output).all()

@@ -156,7 +156,7 @@ def test_a_clip_that_cannot_be_scored_is_noted_not_hidden(tmp_path: Path) -> Non
 def test_workers_find_what_one_process_finds(sound_folder: Path) -> None:
     if find_library() is None:
         pytest.skip("no libopus")
-    from streamcodec.evaluation.peers import opus_systems
+    from streamcodec.evaluation.peers.opus import opus_systems
 
     clips = read_clips(sound_folder, kinds=["speech"])
     systems = opus_systems([12.0])[:1]
@@ -214,7 +214,7 @@ def test_bad_requests_are_one_clear_sentence(sound_folder: Path, tmp_path: Path)
 
 def test_importing_evaluation_needs_neither_torch_nor_the_extra() -> None:
     code = (
-        "import sys; import streamcodec.evaluation, streamcodec.evaluation.peers, streamcodec.evaluation.plot; "
+        "import sys; import streamcodec.evaluation, streamcodec.evaluation.peers.opus, streamcodec.evaluation.plot; "
         "print([m for m in ('torch', 'pesq', 'soxr', 'pystoi', 'visqol', 'av', 'matplotlib') if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)

@@ -10,22 +10,20 @@ import numpy as np
 import pytest
 
 from streamcodec.cli import main
-from streamcodec.codec.neural import entropy
-from streamcodec.codec.packet import Packet
+from streamcodec.evaluation.errors import EvaluationError
 from streamcodec.evaluation.latency.link import Link, run, run_by_stage
 from streamcodec.evaluation.latency.memory import measure_allocation
 from streamcodec.evaluation.latency.neighbour import CAN_SHARE_A_CORE, busy_neighbour, on_one_core
-from streamcodec.evaluation.latency.stages import STAGES, StageClock, timed_stages
+from streamcodec.evaluation.latency.stages import STAGES, StageClock
 from streamcodec.evaluation.latency.summary import by_tenths, summarise
-from streamcodec.models.shipped import DEFAULT_MODEL
 
 
-def link(rate_hz: int = 24_000) -> Link:
-    return Link(rate_hz, 6_000, "independent", DEFAULT_MODEL)
+def link(rate_hz: int = 24_000, clock: StageClock | None = None) -> Link:
+    return Link(rate_hz, 6_000, clock=clock)
 
 
 def test_every_stage_takes_time_and_together_they_are_the_whole() -> None:
-    times = run_by_stage(link(48_000), 20)
+    times = run_by_stage(link(48_000, StageClock()), 20)
     assert set(times.stage_ms) == {*STAGES, "encode.rest", "decode.rest"}
     for stage in STAGES:
         assert (times.stage_ms[stage] > 0).all(), stage
@@ -33,13 +31,24 @@ def test_every_stage_takes_time_and_together_they_are_the_whole() -> None:
 
 
 def test_measuring_changes_no_packet_and_leaves_nothing_behind() -> None:
-    before = entropy.code, vars(Packet)["from_bytes"]
-    plain, watched = link(), link()
-    expected = [plain.encoder.push(block)[0].to_bytes() for block in plain.blocks[:10]]
-    with timed_stages(StageClock()):
-        assert [watched.encoder.push(block)[0].to_bytes() for block in watched.blocks[:10]] == expected
-        assert Packet.from_bytes(expected[0]).to_bytes() == expected[0]
-    assert (entropy.code, vars(Packet)["from_bytes"]) == before
+    clock = StageClock()
+    watched, plain = link(clock=clock), link()
+    packets = [each.encoder.push(block)[0].to_bytes() for each in (plain, watched) for block in plain.blocks[:10]]
+    assert packets[:10] == packets[10:]
+    assert clock.take()["encode.entropy"] > 0.0
+    np.testing.assert_array_equal(plain.decoder.push(packets[0]), watched.decoder.push(packets[0]))
+    clock.take()
+    plain.encoder.push(plain.blocks[10])
+    assert set(clock.take().values()) == {0.0}
+    with pytest.raises(EvaluationError, match="with a clock"):
+        run_by_stage(plain, 1)
+
+
+def test_a_stage_can_be_slowed_down() -> None:
+    """What proves that the check of budgets notices."""
+    clock = StageClock({"encode.entropy": 200.0})
+    times = run_by_stage(link(clock=clock), 10)
+    assert np.median(times.stage_ms["encode.entropy"]) > 5 * np.median(times.stage_ms["decode.entropy"])
 
 
 def test_interleaved_streams_do_not_hear_each_other() -> None:

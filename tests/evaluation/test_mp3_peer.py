@@ -11,7 +11,7 @@ from streamcodec.evaluation.errors import EvaluationError
 
 pytest.importorskip("av")
 
-from streamcodec.evaluation.mp3 import Mp3Peer
+from streamcodec.evaluation.peers.mp3 import Mp3Peer
 
 
 @pytest.mark.parametrize(("rate_hz", "kbps"), [(24_000, 32), (44_100, 64)])

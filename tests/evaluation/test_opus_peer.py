@@ -19,7 +19,7 @@ from streamcodec.evaluation.libopus import (
     find_library,
     load_libopus,
 )
-from streamcodec.evaluation.peers import OpusPeer, opus_systems
+from streamcodec.evaluation.peers.opus import OpusPeer, opus_systems
 from streamcodec.evaluation.systems import SRTP_OVERHEAD_BYTES
 
 pytestmark = pytest.mark.skipif(find_library() is None, reason="no libopus (PyAV is not installed)")

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from collections.abc import Sequence
+
+import pytest
 
 COMMAND = [sys.executable, "-c", "from streamcodec.cli import console; console()"]
 
@@ -22,3 +25,13 @@ def has_address() -> bool:
     from aioice.ice import get_host_addresses
 
     return bool(get_host_addresses(use_ipv4=True, use_ipv6=False))
+
+
+def refusal(arguments: Sequence[str], capsys: pytest.CaptureFixture[str]) -> str:
+    """The one line that a command says where it cannot do what is asked of it."""
+    from streamcodec.cli import main
+
+    assert main(arguments) == 2
+    error = capsys.readouterr().err.strip()
+    assert len(error.splitlines()) == 1
+    return error

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import random
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
-from streamcodec.net.e2e import EndToEnd, SealState
+from streamcodec.net.e2e import EndToEnd, SealError, SealState
 
 SECRET = bytes(range(32))
 Signal = tuple[str, str, dict[str, Any]]
@@ -73,3 +74,12 @@ class Relay:
     def states(self) -> set[SealState]:
         """How everybody stands with everybody."""
         return {person.state(other) for who, person in self.people.items() for other in self.people if other != who}
+
+
+def hears(relay: Relay, listener: str, speaker: str) -> bool:
+    """Whether what the speaker seals for everybody is opened by the listener."""
+    text = b"%d" % random.getrandbits(64)
+    try:
+        return relay.people[listener].open_media(speaker, relay.people[speaker].seal_media(text)) == text
+    except SealError:
+        return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import shutil
-import socket
 import sys
 import time
 from collections.abc import AsyncIterator
@@ -20,6 +19,7 @@ from streamcodec.net.relay.config import RelayConfig
 from streamcodec.net.relay.server import Relay
 from streamcodec.net.signalling import PeerInfo, PeerLeft, Signal
 from tests.helpers.cluster import LocalBackbone, Wire
+from tests.helpers.ports import until_somebody_listens
 from tests.helpers.relay import Seat, free_port, raw, run, until
 from tests.helpers.room import Guest
 
@@ -165,12 +165,7 @@ async def nats_server(port: int) -> AsyncIterator[str]:
     process = await asyncio.create_subprocess_exec(
         NATS_SERVER, "-a", "127.0.0.1", "-p", str(port), stderr=asyncio.subprocess.DEVNULL
     )
-    deadline_s = time.monotonic() + 10
-    while time.monotonic() < deadline_s:
-        with socket.socket() as probe:
-            if probe.connect_ex(("127.0.0.1", port)) == 0:
-                break
-        await asyncio.sleep(0.02)
+    await until_somebody_listens(port)
     try:
         yield f"nats://127.0.0.1:{port}"
     finally:

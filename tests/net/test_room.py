@@ -6,10 +6,8 @@ import asyncio
 import json
 import os
 import shutil
-import socket
 import sys
 import tempfile
-import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -27,6 +25,7 @@ from streamcodec.net.relay.server import Relay
 from streamcodec.net.report import ReceiverReport, is_report
 from streamcodec.net.rtp_media import SrtpProfile
 from streamcodec.net.webrtc import DirectLine, IceServer, WebRtcConfig
+from tests.helpers.ports import until_somebody_listens
 from tests.helpers.relay import free_port, run, until
 from tests.helpers.room import QUICK, Guest
 from tests.helpers.simulation import packet as numbered
@@ -423,12 +422,7 @@ async def turn_server() -> AsyncIterator[IceServer]:
             stdout=asyncio.subprocess.DEVNULL,
             stderr=asyncio.subprocess.DEVNULL,
         )
-        deadline_s = time.monotonic() + 10
-        while time.monotonic() < deadline_s:
-            with socket.socket() as probe:
-                if probe.connect_ex(("127.0.0.1", port)) == 0:
-                    break
-            await asyncio.sleep(0.02)
+        await until_somebody_listens(port)
         try:
             yield IceServer(f"turn:127.0.0.1:{port}?transport=udp", "ann", "hush")
         finally:

@@ -140,10 +140,10 @@ def test_whole_sounds_keep_length_and_what_lies_above_the_band(identity: Path) -
 def test_restore_command(tmp_path: Path, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     source, target = tmp_path / "in.flac", tmp_path / "out.wav"
     soundfile.write(source, 0.1 * np.random.default_rng(0).standard_normal((9_000, 2)), 44_100)
-    assert main(["restore", str(source), str(target), "--model", str(folder)]) == 0
+    assert main(["restore", str(source), str(target), "--restorer", str(folder)]) == 0
     assert "9000 samples" in capsys.readouterr().out
     assert soundfile.read(target)[0].shape == (9_000, 2)
-    assert main(["restore", str(source), str(target), "--model", str(tmp_path)]) == 2
+    assert main(["restore", str(source), str(target), "--restorer", str(tmp_path)]) == 2
     assert "no usable restorer" in capsys.readouterr().err
 
 

@@ -32,14 +32,19 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def exported(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A tiny model after three steps, exported; the run lies beside it."""
-    folder = tmp_path_factory.mktemp("from_shipped")
-    loop = TrainingLoop(CodecTask(TINY, SETTINGS, cache), folder / "run")
+def trained(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Checkpoint of a tiny model after three steps."""
+    run = tmp_path_factory.mktemp("trained") / "run"
+    loop = TrainingLoop(CodecTask(TINY, SETTINGS, cache), run)
     for _ in range(3):
         loop.train_step(0.1)
     loop.save()
-    export_model(
-        load_checkpoint(folder / "run" / "checkpoint.pt"), folder / "tiny", FACTS, post_filter_parameters(TINY)
-    )
-    return folder / "tiny"
+    return run / "checkpoint.pt"
+
+
+@pytest.fixture(scope="session")
+def exported(trained: Path) -> Path:
+    """The same model, exported; the folder of its run lies beside it."""
+    folder = trained.parents[1] / "tiny"
+    export_model(load_checkpoint(trained), folder, FACTS, post_filter_parameters(TINY))
+    return folder

@@ -17,23 +17,11 @@ from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.export import entropy_tables, export_model, load_checkpoint, post_filter_of_training
 from streamcodec.training.from_shipped import codec_of
 from streamcodec.training.loop import TrainingLoop
-from streamcodec.training.post_filter import output_gains, post_filter_parameters
+from streamcodec.training.post_filter import output_gains
 from streamcodec.training.schedule import LOW_QUALITY_SHARES, quality_shares
 from streamcodec.training.task import TrainingError
 from streamcodec.training.throughput import bfloat16_is_faster
 from tests.helpers.tiny_model import FACTS, SETTINGS, TINY
-
-
-@pytest.fixture(scope="module")
-def exported(cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("from_shipped")
-    loop = TrainingLoop(CodecTask(TINY, SETTINGS, cache), folder / "run")
-    for _ in range(3):
-        loop.train_step(0.1)
-    loop.save()
-    parameters = post_filter_parameters(TINY)
-    export_model(load_checkpoint(folder / "run" / "checkpoint.pt"), folder / "tiny", FACTS, parameters)
-    return folder / "tiny"
 
 
 def decoder_only(cache: Path, start_from: Path | None) -> CodecTask:

@@ -12,7 +12,7 @@ import soundfile
 import torch
 from numpy.typing import NDArray
 
-from streamcodec import StreamDecoder, StreamEncoder
+from streamcodec import StreamDecoder, StreamEncoder, cli
 from streamcodec.models.shipped import MODEL_FILES, load_model
 from streamcodec.training import graph_export
 from streamcodec.training.card import card_of
@@ -74,11 +74,14 @@ def released(workplace: Path) -> Path:
     return workplace / "once" / "tiny"
 
 
-def test_the_same_recipe_gives_the_same_bytes(workplace: Path, released: Path) -> None:
+def test_the_same_recipe_gives_the_same_bytes_by_the_command(
+    workplace: Path, released: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     graph_export._templates.cache_clear()
     torch.manual_seed(99)
     np.random.seed(99)  # noqa: NPY002 - whoever draws from the global state must not matter
-    release(read_recipe(workplace / "recipe.toml"), workplace / "again" / "tiny")
+    monkeypatch.setattr("sys.argv", ["release", str(workplace / "recipe.toml"), str(workplace / "again" / "tiny")])
+    assert main() == 0
     names = sorted(path.name for path in released.iterdir())
     assert names == sorted([*MODEL_FILES, "model.json", "README.md"])
     for name in names:
@@ -108,6 +111,18 @@ def test_what_was_measured_stands_in_the_model_and_on_its_card(released: Path) -
     card = (released / "README.md").read_text()
     for said in ("# Model card: tiny", model.fingerprint, "| speech | nowhere | CC0 | 0.1 |", "It knows nothing."):
         assert said in card
+
+
+def test_export_is_a_release_without_a_recipe(
+    workplace: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    speech, more = str(workplace / "speech"), ("--average-with", str(workplace / "second" / "checkpoint.pt"))
+    checkpoint, folder = str(workplace / "first" / "checkpoint.pt"), str(tmp_path / "tiny")
+    assert cli.main(["export", checkpoint, folder, "--data", speech, "--band-gains", speech, *more]) == 0
+    assert "quality index" in capsys.readouterr().out
+    model = load_model(folder)
+    assert np.ptp(model.post_filter.band_gains[: TINY.qualities]) > 0.01
+    assert [stage["steps"] for stage in model.facts["training"][0]["averaged_with"]] == [3]
 
 
 def test_a_released_model_codes_sound(released: Path, speech: NDArray[np.float32]) -> None:

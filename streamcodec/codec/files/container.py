@@ -5,9 +5,9 @@ Layout, big-endian::
     "SCF1", u32 header length (at most 64 KiB), header (JSON), u32 CRC-32 of the header
     cluster, repeated: sync mark (4 bytes), u32 body length, body, u32 CRC-32 of the body
         body: u64 media time of the first packet, varint packets, then for each packet:
-              varint frame durations skipped since the end of the one before, flags and level (1 byte; the highest
-              bit set: a byte follows with the frames of this and later packets, 1 until then), varint length,
-              payload
+              varint frame durations skipped since the end of the one before, flags and quality index (1 byte; the
+              highest bit set: a byte follows with the frames of this and later packets, 1 until then), varint
+              length, payload
     index, once: index mark (4 bytes), u32 body length, body, u32 CRC-32 of the body
         body: u64 total samples, u32 clusters, for each: u64 offset, u64 media time of the first packet
     u64 offset of the index, "SCFE"

@@ -22,7 +22,7 @@ _STORED_BITS = 16
 
 
 class LearntModels(NamedTuple):
-    """Models of the coefficient coder, for plain and for shaped streams, and of the level coder."""
+    """Models of the coefficient coder, for plain and for shaped streams, and of the band energy coder."""
 
     plain: Mixer
     shaped: Mixer

@@ -1,7 +1,7 @@
 """Spectra of near-lossless blocks to bytes and back: band energies, steps, quantiser, range coder and its contexts.
 
 Plain streams have one step for every coefficient. Levelled ones send band energies first, and a bit that says whether
-the block is split in time; steps follow from the levels, and the decoder fills zeros with noise at their level.
+the block is split in time; steps follow from band energies, and the decoder fills zeros with noise of that energy.
 """
 
 from __future__ import annotations
@@ -106,7 +106,7 @@ class Layout:
         return widths
 
     def hints(self, energies: Int32Array, index: int) -> Int32Array:
-        """What levels say of coefficients. Shape: ``energies [channels, bands]`` -> ``[channels, coded]``."""
+        """What band energies say of coefficients. Shape: ``energies [channels, bands]`` -> ``[channels, coded]``."""
         hints = np.zeros((len(energies), self.coded_coefficients), np.int32)
         if self.shaped:
             hints_of_energies(self.bands, energies, step_log2(index), hints)

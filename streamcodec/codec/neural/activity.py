@@ -51,7 +51,7 @@ class ActivityDetector:
 
 @shared
 def noise_floor(dbfs: float, floor_dbfs: float, packets_per_second: float) -> tuple[float, bool]:
-    """The noise floor after a packet of a level, and whether that stands out from it."""
+    """The noise floor after a packet of a loudness, and whether that stands out from it."""
     floor_dbfs = min(dbfs, floor_dbfs + FLOOR_RISE_DB_PER_S / packets_per_second)
     return floor_dbfs, dbfs > max(ALWAYS_SILENT_DBFS, floor_dbfs + MARGIN_DB)
 

@@ -7,9 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.jit import kernel
-from native_dsp.transforms.companding import compand
-from native_dsp.transforms.stft import StftState, analyse
+from native_dsp.transforms.stft import StftState
 from streamcodec.codec.neural.model import NeuralModel
 from streamcodec.runtime.step import StepRow
 
@@ -33,6 +31,7 @@ class LatentAnalysis:
 
     def __init__(self, runtime: NeuralModel, stream: StepRow | None = None) -> None:
         config = runtime.model.config
+        self._stages = runtime.stages
         self._stft = runtime.new_stft()
         self._stream = stream or runtime.encoder.new_stream()
         self._companded = self._stream.inputs["companded"][0]
@@ -60,7 +59,7 @@ class LatentAnalysis:
 
         Shape: ``[frame_samples]``.
         """
-        analyse_companded(self._stft, block, self._re, self._im, self._companded)
+        self._stages.analyse(self._stft, block, self._re, self._im, self._companded)
 
     def step(self, block: Float32Array) -> Float32Array:
         """Latents of one block; the array is overwritten by the next call.
@@ -68,19 +67,5 @@ class LatentAnalysis:
         Shape: ``[frame_samples]`` -> ``[latents]``.
         """
         self.prepare(block)
-        self._stream.step()
+        self._stages.step(self._stream)
         return self.latents
-
-
-@kernel
-def analyse_companded(
-    stft: StftState, block: Float32Array, re: Float32Array, im: Float32Array, companded: Float32Array
-) -> None:
-    """Companded spectra of all hops of a block, in one call.
-
-    Shape: block ``[hops * hop_samples]``; re, im (scratch) ``[bins]`` -> companded ``[hops, 2 * bins]``.
-    """
-    hop = len(block) // len(companded)
-    for h in range(len(companded)):
-        analyse(stft, block[h * hop : (h + 1) * hop], re, im)
-        compand(re, im, companded[h])

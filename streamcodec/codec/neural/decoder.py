@@ -14,7 +14,7 @@ from native_dsp.jit import shared
 from native_dsp.transforms.stft import StftState
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
-from streamcodec.codec.neural.synthesis import Background, make_background, render
+from streamcodec.codec.neural.synthesis import Background, make_background
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.runtime.step import StepRow
 
@@ -70,6 +70,7 @@ class NeuralDecoder:
     def __init__(self, runtime: NeuralModel, stream: StepRow | None = None) -> None:
         config = runtime.model.config
         self._runtime = runtime
+        self._stages = runtime.stages
         self._config = config
         self._steps = runtime.tables.step.astype(np.float32) / np.float32(1 << entropy.STEP_BITS)
         self._stream = stream or runtime.decoder.new_stream()
@@ -144,7 +145,7 @@ class NeuralDecoder:
             return None
         payload = np.frombuffer(packet.payload, np.uint8)
         indices = np.zeros((packet.frames, self._config.latents), np.int32)
-        entropy.read_indices(
+        self._stages.read_indices(
             self._runtime.tables,
             packet.quality_index,
             self._context.frames,
@@ -177,7 +178,7 @@ class NeuralDecoder:
         Shape: output ``[frame_samples]`` at 24 kHz, lagging by ``overlap_samples``.
         """
         usable = self.prepare(packet)
-        self._stream.step()
+        self._stages.step(self._stream)
         return self.finish(), usable
 
     def prepare(self, packet: Packet | None) -> bool:
@@ -189,12 +190,20 @@ class NeuralDecoder:
             self._latents[:] = 0.0
             self._quality_index[0] = self._config.qualities
             return False
-        np.multiply(indices, self._steps[packet.quality_index], out=self._latents)
-        self._quality_index[0] = packet.quality_index
-        self._last_quality_index = packet.quality_index
-        self._lost_in_a_row = 0
+        self.prepare_indices(indices, packet.quality_index)
         self._in_silence = bool(packet.flags & PacketFlags.SILENCE)
         return True
+
+    def prepare_indices(self, indices: NDArray[np.int32], quality_index: int) -> None:
+        """What comes before the network, for the next frame's indices however they were come by.
+
+        Shape: ``[latents]``.
+        """
+        np.multiply(indices, self._steps[quality_index], out=self._latents)
+        self._quality_index[0] = quality_index
+        self._last_quality_index = quality_index
+        self._lost_in_a_row = 0
+        self._in_silence = False
 
     def finish(self) -> Float32Array:
         """What comes after the network: sound of the packet prepared, or of the gap.
@@ -214,7 +223,7 @@ class NeuralDecoder:
 
     def _synthesise(self, gain: float, noise_gain: float, gains_row: int) -> Float32Array:
         out = np.empty(self._config.frame_samples, np.float32)
-        render(
+        self._stages.render(
             self._decoded,
             self._background,
             self._stft,

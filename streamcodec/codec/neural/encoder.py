@@ -102,19 +102,21 @@ def _say_what_cannot_be_met(bitrate_bps: float, least_bps: float) -> None:
 class NeuralEncoder:
     """See :class:`~streamcodec.codec.registry.TierEncoder`; blocks are mono float32, 20 ms a frame.
 
-    The frames of a block become one payload: the first leans on nothing (or, in stream mode, on the packet before),
-    the others on those before them, and one ending of the range coder serves them all. So the longer the packet, the
-    fewer bits a second for the same quality.
+    The frames of a block become one payload: the first is predicted from nothing (or, in stream mode, from the packet
+    before), the others on those before them, and one ending of the range coder serves them all. So the longer the
+    packet, the fewer bits a second for the same quality.
 
     With a ``row`` of a network that many share, :meth:`prepare`, a step of the network and :meth:`collect` for each
     frame, then :meth:`finish`, take the place of :meth:`encode`.
     """
 
     _since_key: int
+    _latents: Float32Array
 
     def __init__(self, options: NeuralOptions, runtime: NeuralModel, row: StepRow | None = None) -> None:
         rate_hz, config = check_sample_rate(options.sample_rate_hz), runtime.model.config
         self._runtime = runtime
+        self._stages = runtime.stages
         self._mode: PacketMode = options.mode or "independent"
         self._constrained = options.constrained
         self._dtx = options.dtx
@@ -261,13 +263,12 @@ class NeuralEncoder:
 
         Shape: output ``[frames, latents]``, a new array.
         """
-        latents: Float32Array = self._latents.copy()
-        return latents
+        return np.array(self._latents, np.float32)
 
     def _take_in(self, block: Samples) -> None:
         for k in range(self._frames):
             self.prepare(k, block)
-            self._stream.step()
+            self._stages.step(self._stream)
             self.collect(k)
 
     def prepare(self, k: int, block: Samples) -> None:
@@ -275,7 +276,7 @@ class NeuralEncoder:
 
         Shape: ``[block_samples]``.
         """
-        frame = self._resampler.process(block.reshape(self._frames, -1)[k])
+        frame = self._stages.resample(self._resampler, block.reshape(self._frames, -1)[k])
         self._sound[k] = frame
         cut_lows(self._low_cut, self._sound[k])
         self._voiced[k] = self._voicing.take(self._sound[k])
@@ -355,7 +356,7 @@ class NeuralEncoder:
         """Quality index and key payload of the packet coded ``age`` packets ago, at about a share of its rate.
 
         None where it is too old, and in stream mode: a decoder that took the copy would no longer have the context
-        that the next packet leans on. The encoder goes on as if this had not been asked.
+        that the next packet needs. The encoder goes on as if this had not been asked.
         """
         if self._mode != "independent" or not 0 <= age < len(self._recent):
             return None

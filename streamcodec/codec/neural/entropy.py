@@ -43,7 +43,7 @@ Float32Array = NDArray[np.float32]
 class EntropyTables(NamedTuple):
     """Integer parameters of one model.
 
-    Shape (G groups, H hidden units, N latents, L levels, M = 4 context masks, W widest group):
+    Shape (G groups, H hidden units, N latents, L quality indices, M = 4 context masks, W widest group):
         bounds ``[G + 1]``; hidden ``[G, H, 2N + N]``; hidden_bias ``[L, M, G, H]``; out ``[G, 2W, H]``;
         out_bias ``[L, M, G, 2W]``; step ``[L, N]``; log2_step ``[L, N]`` (1/8 octave);
         cumulative ``[total]``; offset, half_width ``[TABLE_COUNT]``; cost ``[total]`` (bits, encoder's use only).
@@ -129,7 +129,7 @@ def _predict_group(
     width = stop - start
     latents = tables.step.shape[1]
     inputs = CONTEXT_FRAMES * latents + start
-    # A packet that leans on none before it has zeros for them, which most of the time would go to.
+    # A key packet has zeros for them, which most of the time would go to.
     inter_coded_from = 0 if mask else CONTEXT_FRAMES * latents
     values = context[inter_coded_from:inputs]
     for j in range(tables.hidden.shape[1]):
@@ -296,8 +296,8 @@ def code(
 ) -> int:
     """The frames of one packet as one code word; returns bytes written.
 
-    ``context_frames`` is how many frames before the first may be leaned on; each frame leans on those before it in
-    the packet. ``context`` ends as the context of the frame after.
+    ``context_frames`` is how many frames before the first may be used; each frame is predicted from those before it
+    in the packet. ``context`` ends as the context of the frame after.
 
     Shape: latents ``[frames, N]``.
     """

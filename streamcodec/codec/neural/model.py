@@ -13,6 +13,7 @@ from native_dsp.transforms.windows import low_delay_pair
 from streamcodec.codec.neural.entropy import CONTEXT_FRAMES, EntropyTables
 from streamcodec.codec.neural.entropy_tables import checked_tables
 from streamcodec.codec.neural.post_filter import PostFilter
+from streamcodec.codec.neural.stages import UNTRACED, Stages
 from streamcodec.errors import ModelError
 from streamcodec.models.shipped import ShippedModel, load_model
 from streamcodec.runtime.backend import Backend, Choice, choose, open_graphs
@@ -32,6 +33,8 @@ class NeuralModel:
     decoder: StepGraph
     choice: Choice
     """What steps the graphs, and why."""
+    stages: Stages = UNTRACED
+    """What coders call; others where time is measured."""
 
     def new_stft(self) -> StftState:
         """Analysis and synthesis state of one stream."""
@@ -81,7 +84,7 @@ class LatentContext:
         self.frames = 0
 
     def forget(self) -> None:
-        """What comes leans on nothing: a key packet."""
+        """What comes is predicted from nothing: a key packet."""
         self.values.fill(0)
         self.frames = 0
 

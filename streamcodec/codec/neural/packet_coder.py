@@ -1,4 +1,4 @@
-"""From latents to payloads: the frames of a packet quantised and range coded at one quality index."""
+"""Where a packet's bits are made: its frames' latents quantised and range coded at one quality index."""
 
 from __future__ import annotations
 
@@ -6,7 +6,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.coding import range_coder
-from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.packet import MAX_FRAMES
 
@@ -20,6 +19,7 @@ class PacketCoder:
     def __init__(self, runtime: NeuralModel) -> None:
         config = runtime.model.config
         self._tables = runtime.tables
+        self._stages = runtime.stages
         self._hidden = np.zeros(config.entropy_hidden, np.int64)
         self._location = np.zeros(config.latents, np.int32)
         self._table = np.zeros(config.latents, np.int32)
@@ -35,7 +35,7 @@ class PacketCoder:
         """
         self._before.take(context)
         return float(
-            entropy.cost(
+            self._stages.cost(
                 self._tables,
                 latents,
                 quality_index,
@@ -70,7 +70,7 @@ class PacketCoder:
         return payload if len(payload) <= budget_bytes else b""
 
     def _code(self, latents: Float32Array, quality_index: int, context: LatentContext, keep: int) -> bytes:
-        length = entropy.code(
+        length = self._stages.code(
             self._tables,
             latents,
             quality_index,

@@ -36,7 +36,7 @@ USUALLY_VOICED = 0.75
 """Voiced share at which the lead changes nothing. Above what speech has: other packets leave bits for voiced ones."""
 
 POSITION_STEP = 0.01
-"""Fractional levels closer than this are the same."""
+"""Fractional quality indices closer than this are the same."""
 CLOSE_ENOUGH, TOO_FAR = 0.002, 0.005
 """Shares of a budget: with so little left over a search ends, with so much it looks once more."""
 NEARBY = tuple(0.02 * step for step in range(1, 6))
@@ -45,13 +45,14 @@ NEARBY = tuple(0.02 * step for step in range(1, 6))
 
 @dataclass
 class RateControl:
-    """Average rate: a bank of unspent bits steers a fractional level, dithered between neighbours.
+    """Average rate: a reservoir of unspent bits steers a fractional quality index, dithered between neighbours.
 
-    What levels cost is learnt as the stream goes: a voice that takes more bits than usual is no surprise for long, so
-    the bank has only its ups and downs to even out, and may take its time.
+    What quality indices cost is learnt as the stream goes: a voice that takes more bits than usual is allowed for
+    soon, so the reservoir has only its ups and downs to even out, and may take its time.
 
-    Voiced packets get finer levels than others, most at low rates. Where what comes is known (see
-    :mod:`streamcodec.codec.files.look_ahead`), one fractional level is held instead of what the bank says.
+    Voiced packets are coded finer than others, most at low rates. Where what comes is known (see
+    :mod:`streamcodec.codec.files.look_ahead`), one fractional quality index is kept in place of what the reservoir
+    says.
 
     State is plain numbers, so a copy of the object is a copy of the state.
     """
@@ -63,11 +64,11 @@ class RateControl:
     coded_bits: float = field(init=False)
     """What packets have cost, the older the less."""
     usual_bits: float = field(init=False)
-    """What packets of their levels usually cost, likewise."""
+    """What packets at their quality indices usually cost, likewise."""
     dither: float = 0.0
     elapsed_s: float = 0.0
     held: float | None = None
-    """The fractional level to hold, whatever the bank says."""
+    """The fractional quality index to keep, whatever the reservoir says."""
     voiced_quality_offset: float = field(init=False)
     """Levels that voiced packets lie above others at the present bitrate."""
 
@@ -96,7 +97,7 @@ class RateControl:
         return quality_index_for_kbps(self.kbps_by_quality, usual_bps / 1000.0)
 
     def spent(self, bits: float, quality_index: int | None = None) -> None:
-        """Account for a packet of ``bits``, coded at a level; None for what says nothing of its level's cost."""
+        """Account for a packet of ``bits``, coded at a quality index; None for what says nothing of its cost."""
         if quality_index is not None:
             kept = cost_kept(self.packets_per_second)
             self.coded_bits = kept * self.coded_bits + bits
@@ -161,7 +162,7 @@ def voiced_quality_offset(bitrate_bps: float) -> float:
 
 @shared
 def quality_index_for_kbps(kbps_by_quality: Sequence[float], kbps: float) -> float:
-    """Fractional level whose usual rate is ``kbps``, by interpolation of log rates; beyond the ends it goes on."""
+    """Fractional quality index whose usual rate is ``kbps``: interpolated in log rates, extrapolated at the ends."""
     kbps = max(kbps, 1e-3)
     upper = 1
     while upper < len(kbps_by_quality) - 1 and kbps_by_quality[upper] < kbps:
@@ -172,7 +173,7 @@ def quality_index_for_kbps(kbps_by_quality: Sequence[float], kbps: float) -> flo
 
 
 def highest_quality_within(budget_bits: float, qualities: int, cost_bits: Callable[[int], float]) -> int | None:
-    """Finest level whose cost fits the budget, by bisection (cost grows with level); None if none does."""
+    """Finest quality index whose cost fits the budget, by bisection (cost grows with it); None if none does."""
     if cost_bits(0) > budget_bits:
         return None
     low, high = 0, qualities
@@ -188,9 +189,9 @@ def highest_quality_within(budget_bits: float, qualities: int, cost_bits: Callab
 def highest_position_within(
     budget_bits: float, qualities: int, cost_bits: Callable[[float], float]
 ) -> tuple[float, float]:
-    """(position, cost) of the fractional level that makes most of the budget, the coarsest level if none fits it.
+    """(position, cost) of the fractional quality index that makes most of the budget, 0 if none fits it.
 
-    Cost grows with position by and large only: another position gives other packets the finer of its two levels,
+    Cost grows with position by and large only: another position gives other packets the finer of its two,
     which tells in short sounds. Where the bisection ends far below the budget, a few positions above are tried too.
     """
     low, high = 0.0, qualities - 1.0

@@ -91,7 +91,7 @@ def render_packet(
             for k in range(bins):
                 power = real[k] * real[k] + imaginary[k] * imaginary[k]
                 if background.smooth[k] < 0.0:
-                    # The first hop is all that is known: a level to come down from, not to rise to for seconds.
+                    # The first hop is all that is known: a power to come down from, not to rise to for seconds.
                     background.smooth[k] = background.power[k] = power
                 background.smooth[k] += SMOOTHING * (power - background.smooth[k])
                 if known_background:

@@ -82,6 +82,7 @@ class Decoder:
         self._lag_samples = round(config.overlap_samples / config.sample_rate_hz * rate_hz)
         self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, FRAMES_PER_SECOND, delay_hz=rate_hz)
         self._engine = NeuralDecoder(runtime, row)
+        self._stages = runtime.stages
 
     @property
     def delay_samples(self) -> int:
@@ -100,6 +101,13 @@ class Decoder:
         """What comes before the network; whether the packet was of use."""
         return self._engine.prepare(packet)
 
+    def prepare_indices(self, indices: NDArray[np.int32], quality_index: int) -> None:
+        """The same for indices however they were come by.
+
+        Shape: ``[latents]``.
+        """
+        self._engine.prepare_indices(indices, quality_index)
+
     def finish(self) -> Float32Array:
         """What comes after the network: sound of the next 20 ms.
 
@@ -116,7 +124,7 @@ class Decoder:
 
     def _finish(self, sound: Float32Array) -> Float32Array:
         """What happens to decoded sound before the caller gets it."""
-        resampled = self._resampler.process(sound)
+        resampled: Float32Array = self._stages.resample(self._resampler, sound)
         # What was limited before may pass full scale again between its samples.
         return np.clip(resampled, -1.0, 1.0, out=resampled)
 

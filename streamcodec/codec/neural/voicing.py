@@ -21,7 +21,7 @@ START_DBFS = -60.0
 
 @dataclass
 class VoicingDetector:
-    """Voiced share of packet after packet, from its pitch and from its level beside the loudest of late."""
+    """Voiced share of packet after packet, from its pitch and from its loudness beside the loudest of late."""
 
     packets_per_second: float
     state: VoicingState
@@ -49,7 +49,7 @@ class VoicingDetector:
 
 @shared
 def voiced_share(correlation: float, dbfs: float, peak_dbfs: float, packets_per_second: float) -> tuple[float, float]:
-    """The loudest of late after a packet of a level, and that packet's voiced share."""
+    """The loudest of late after a packet of a loudness, and that packet's voiced share."""
     peak_dbfs = max(peak_dbfs - PEAK_FALL_DB_PER_S / packets_per_second, dbfs)
     if dbfs < peak_dbfs + QUIET_DB:
         return peak_dbfs, 0.0

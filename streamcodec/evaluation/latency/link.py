@@ -11,10 +11,14 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND
-from streamcodec.codec.options import PacketMode
+from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND, NeuralEncoder
+from streamcodec.codec.neural.tier import Decoder, ready_runtime
+from streamcodec.codec.options import DecoderOptions, NeuralOptions, PacketMode
+from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
-from streamcodec.evaluation.latency.stages import STAGES, StageClock, timed_stages
+from streamcodec.evaluation.errors import EvaluationError
+from streamcodec.evaluation.latency.stages import STAGES, StageClock
+from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend
 
 Float32Array = NDArray[np.float32]
@@ -38,13 +42,27 @@ def bundled_speech(rate_hz: int) -> Float32Array:
 
 
 class Link:
-    """One stream: an encoder and the decoder that hears it."""
+    """One stream: an encoder and the decoder that hears it; both report their stages to ``clock`` if there is one."""
 
     def __init__(
-        self, rate_hz: int, bitrate_bps: float, mode: PacketMode, model: str, backend: Backend = "auto"
+        self,
+        rate_hz: int,
+        bitrate_bps: float,
+        mode: PacketMode = "independent",
+        model: str = DEFAULT_MODEL,
+        backend: Backend = "auto",
+        clock: StageClock | None = None,
     ) -> None:
-        self.encoder = StreamEncoder(rate_hz, bitrate_bps, mode=mode, model=model, backend=backend)
-        self.decoder = StreamDecoder(rate_hz, model=model, backend=backend)
+        sends = NeuralOptions(
+            sample_rate_hz=rate_hz, bitrate_bps=bitrate_bps, mode=mode, model=model, backend=backend
+        )
+        receives = DecoderOptions(Tier.NEURAL, rate_hz, model=model, backend=backend)
+        runtime = ready_runtime(model, backend)
+        if clock is not None:
+            runtime = clock.trace(runtime)
+        self.clock = clock
+        self.encoder = StreamEncoder.of(sends, NeuralEncoder(sends, runtime))
+        self.decoder = StreamDecoder.of(receives, Decoder(receives, runtime))
         self.blocks = blocks_of(bundled_speech(rate_hz), self.encoder.block_samples)
 
 
@@ -106,30 +124,33 @@ def run(links: list[Link], packets: int, paced: bool = False) -> PacketTimes:
     return PacketTimes(encode_s * per_frame_ms, decode_s * per_frame_ms, payload_bytes)
 
 
-def run_by_stage(link: Link, packets: int, slow_down: dict[str, float] | None = None) -> PacketTimes:
-    """The same with the time of each stage, for which every call costs about 0.3 us more.
+def run_by_stage(link: Link, packets: int) -> PacketTimes:
+    """The same of a link with a clock, and the time of each stage, for which every call costs about 0.3 us more.
 
     What the stages leave of encoder and decoder is the Python between them: stages ``encode.rest``, ``decode.rest``.
     """
-    clock = StageClock()
+    clock = link.clock
+    if clock is None:
+        raise EvaluationError("stages are timed on a link that was made with a clock: Link(..., clock=StageClock())")
+    clock.take()
+    to_bytes, from_bytes = (clock.timed("packet", each) for each in (Packet.to_bytes, Packet.from_bytes))
     encode_s, decode_s = np.zeros(packets), np.zeros(packets)
     stage_s = {stage: np.zeros(packets) for stage in STAGES}
     payload_bytes = 0
-    with timed_stages(clock, slow_down):
-        for k in range(packets):
-            block = link.blocks[k % len(link.blocks)]
-            clock.side = "encode"
-            began = time.perf_counter()
-            packet = link.encoder.push(block)[0]
-            data = packet.to_bytes()
-            between = time.perf_counter()
-            clock.side = "decode"
-            link.decoder.push(data)
-            decode_s[k] = time.perf_counter() - between
-            encode_s[k] = between - began
-            payload_bytes += len(packet.payload)
-            for stage, seconds in clock.take().items():
-                stage_s[stage][k] = seconds
+    for k in range(packets):
+        block = link.blocks[k % len(link.blocks)]
+        clock.side = "encode"
+        began = time.perf_counter()
+        packet = link.encoder.push(block)[0]
+        data = to_bytes(packet)
+        between = time.perf_counter()
+        clock.side = "decode"
+        link.decoder.push(from_bytes(data))
+        decode_s[k] = time.perf_counter() - between
+        encode_s[k] = between - began
+        payload_bytes += len(packet.payload)
+        for stage, seconds in clock.take().items():
+            stage_s[stage][k] = seconds
     per_frame_ms = 1000.0 / FRAMES_PER_PACKET
     times = PacketTimes(encode_s * per_frame_ms, decode_s * per_frame_ms, payload_bytes)
     times.stage_ms = {stage: seconds * per_frame_ms for stage, seconds in stage_s.items()}

@@ -21,7 +21,7 @@ def _blocks_kept(link: Link, packets: int) -> int:
 
 
 def measure_allocation(link: Link, packets: int = 400) -> dict[str, float]:
-    """Python's memory blocks kept per frame, and the most bytes in use above the level before and after one packet.
+    """Python's memory blocks kept per frame, and the most bytes in use above what is before and after one packet.
 
     Buffers of numpy count; what the network's runtime does inside is not seen (its buffers are bound once).
     """

@@ -13,6 +13,7 @@ from streamcodec.evaluation.latency.link import FRAMES_PER_PACKET, Link, PacketT
 from streamcodec.evaluation.latency.memory import measure_allocation
 from streamcodec.evaluation.latency.neighbour import CAN_SHARE_A_CORE, busy_neighbour, on_one_core
 from streamcodec.evaluation.latency.pool import pool_times
+from streamcodec.evaluation.latency.stages import StageClock
 from streamcodec.evaluation.latency.start_up import measure_start_up
 from streamcodec.evaluation.latency.summary import by_tenths, summarise
 from streamcodec.models.shipped import DEFAULT_MODEL
@@ -65,7 +66,9 @@ def measure(options: BenchOptions, progress: Callable[[float], None]) -> tuple[d
     run([link], WARM_UP_PACKETS)
     main = run([link], options.packets)
     progress(0.3)
-    staged = run_by_stage(link, options.packets)
+    by_stage = _link(options, options.bitrate_bps, StageClock())
+    run([by_stage], WARM_UP_PACKETS)
+    staged = run_by_stage(by_stage, options.packets)
     progress(0.6)
     report: dict[str, Any] = {
         "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
@@ -101,8 +104,8 @@ def measure(options: BenchOptions, progress: Callable[[float], None]) -> tuple[d
     return report, main
 
 
-def _link(options: BenchOptions, bitrate_bps: float) -> Link:
-    return Link(options.rate_hz, bitrate_bps, options.mode, options.model, options.backend)
+def _link(options: BenchOptions, bitrate_bps: float, clock: StageClock | None = None) -> Link:
+    return Link(options.rate_hz, bitrate_bps, options.mode, options.model, options.backend, clock)
 
 
 def _at_bitrate(options: BenchOptions, bitrate_bps: float, packets: int) -> dict[str, float]:

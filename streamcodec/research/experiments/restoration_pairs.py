@@ -12,9 +12,9 @@ from torch import Tensor
 
 from streamcodec.evaluation.alignment import resample
 from streamcodec.evaluation.clips import Clip
-from streamcodec.evaluation.mp3 import Mp3Peer
 from streamcodec.evaluation.own import streamcodec_systems
-from streamcodec.evaluation.peers import OpusPeer
+from streamcodec.evaluation.peers.mp3 import Mp3Peer
+from streamcodec.evaluation.peers.opus import OpusPeer
 from streamcodec.evaluation.systems import CodecUnderTest
 
 Samples = NDArray[np.float32]

@@ -12,7 +12,7 @@ import torch
 from streamcodec.evaluation.alignment import resample
 from streamcodec.evaluation.clips import Clip
 from streamcodec.evaluation.full_reference import si_sdr_db
-from streamcodec.evaluation.mp3 import Mp3Peer
+from streamcodec.evaluation.peers.mp3 import Mp3Peer
 from streamcodec.evaluation.spectral import log_spectral_distance
 from streamcodec.research.experiments.experiment import Cell, Context, Table
 from streamcodec.research.experiments.restoration_pairs import Samples, read_clip

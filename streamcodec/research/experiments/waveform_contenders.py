@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from streamcodec.codec.packet import Tier
-from streamcodec.evaluation.peers import OpusPeer
+from streamcodec.evaluation.peers.lossless import alac, flac, wavpack
+from streamcodec.evaluation.peers.opus import OpusPeer
 from streamcodec.research.experiments.contenders import Contender, tier
-from streamcodec.research.experiments.lossless_peers import alac, flac, wavpack
 
 RATIOS = (8, 30)
 """Of the two papers."""

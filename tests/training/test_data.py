@@ -1,0 +1,38 @@
+"""Training data: a cache built once, and batches that depend on seed and step alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamcodec.training.data import BatchesAhead, DatasetError, SegmentSource, build_cache
+
+
+def test_cache_is_built_once_and_knows_the_bandwidth(cache: Path) -> None:
+    clips = json.loads((cache / "clips.json").read_text())
+    assert sorted(c["bandwidth_hz"] for c in clips) == [8_000, 12_000]
+    assert all(abs(c["samples"] - 72_000) <= 1 for c in clips)
+    before = (cache / "samples.i16").stat().st_mtime_ns
+    assert build_cache([cache.parents[1] / "speech"], cache.parent, 24_000) == cache
+    assert (cache / "samples.i16").stat().st_mtime_ns == before
+
+
+def test_no_data_is_a_clear_error(tmp_path: Path) -> None:
+    with pytest.raises(DatasetError, match=r"no \.wav"):
+        build_cache([tmp_path], tmp_path / "cache", 24_000)
+
+
+def test_batches_depend_on_seed_and_step_alone(cache: Path) -> None:
+    first, second = (SegmentSource(cache, 4_800, 24_000, seed=4) for _ in range(2))
+    np.testing.assert_array_equal(first.batch(7, 3)[0], second.batch(7, 3)[0])
+    assert not np.array_equal(first.batch(7, 3)[0], first.batch(8, 3)[0])
+
+
+def test_batches_prepared_ahead_are_the_same_batches(cache: Path) -> None:
+    source = SegmentSource(cache, 4_800, 24_000, seed=4)
+    ahead = BatchesAhead(source, stride=2)
+    for step in (0, 2, 4, 12):
+        np.testing.assert_array_equal(ahead.batch(step, 3)[0], source.batch(step, 3)[0])
