@@ -34,7 +34,7 @@ def as_wav(file: IO[bytes], name: str) -> tuple[IO[bytes], dict[str, str]]:
     try:
         with av.open(file) as container:
             if not container.streams.audio:
-                raise AudioFormatError(f"{name} holds no sound")
+                raise AudioFormatError(f"cannot read {name} as sound: it holds none")
             stream = container.streams.audio[0]
             found = {key.lower(): str(value) for key, value in {**stream.metadata, **container.metadata}.items()}
             tags = {TAG_NAMES.get(key, key): value for key, value in found.items()}
@@ -46,7 +46,7 @@ def as_wav(file: IO[bytes], name: str) -> tuple[IO[bytes], dict[str, str]]:
                     out = soundfile.SoundFile(wav, "w", frame.sample_rate, channels, subtype, format="RF64")
                 out.write(_plane(frame, out.channels))
             if out is None:
-                raise AudioFormatError(f"{name} holds no sound")
+                raise AudioFormatError(f"cannot read {name} as sound: it holds none")
             out.close()
     except (av.error.FFmpegError, soundfile.LibsndfileError, OSError, ValueError) as error:
         wav.close()
