@@ -14,8 +14,10 @@ import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from streamcodec.codec.codes import LatentCodec
     from streamcodec.codec.files.oneshot import EncodedAudio, decode_array, decode_file, encode_array, encode_file
     from streamcodec.codec.files.transcode import transcode_file
+    from streamcodec.codec.latents import latents, latents_version
     from streamcodec.codec.packet import Packet, PacketFlags, RedundantCopy, Tier
     from streamcodec.codec.pool import StreamPool
     from streamcodec.codec.stream import StreamDecoder, StreamEncoder
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
         StreamcodecError,
         StreamcodecWarning,
     )
+    from streamcodec.features.probe import LinearProbe
+    from streamcodec.features.sound_index import SoundIndex
 
 # onnxruntime reports its use and leaves a device ID in the user's cache unless this stands before it is imported.
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"
@@ -43,6 +47,8 @@ __all__ = [
     "BitrateError",
     "EncodedAudio",
     "FileFormatError",
+    "LatentCodec",
+    "LinearProbe",
     "ModelError",
     "Packet",
     "PacketError",
@@ -50,6 +56,7 @@ __all__ = [
     "PoolError",
     "RedundantCopy",
     "SchedulingError",
+    "SoundIndex",
     "StreamDecoder",
     "StreamEncoder",
     "StreamPool",
@@ -60,6 +67,8 @@ __all__ = [
     "decode_file",
     "encode_array",
     "encode_file",
+    "latents",
+    "latents_version",
     "transcode_file",
 ]
 
@@ -69,6 +78,8 @@ _HOME = {
     "BitrateError": "streamcodec.errors",
     "EncodedAudio": "streamcodec.codec.files.oneshot",
     "FileFormatError": "streamcodec.errors",
+    "LatentCodec": "streamcodec.codec.codes",
+    "LinearProbe": "streamcodec.features.probe",
     "ModelError": "streamcodec.errors",
     "Packet": "streamcodec.codec.packet",
     "PacketError": "streamcodec.errors",
@@ -76,6 +87,7 @@ _HOME = {
     "PoolError": "streamcodec.errors",
     "RedundantCopy": "streamcodec.codec.packet",
     "SchedulingError": "streamcodec.errors",
+    "SoundIndex": "streamcodec.features.sound_index",
     "StreamDecoder": "streamcodec.codec.stream",
     "StreamEncoder": "streamcodec.codec.stream",
     "StreamPool": "streamcodec.codec.pool",
@@ -86,6 +98,8 @@ _HOME = {
     "decode_file": "streamcodec.codec.files.oneshot",
     "encode_array": "streamcodec.codec.files.oneshot",
     "encode_file": "streamcodec.codec.files.oneshot",
+    "latents": "streamcodec.codec.latents",
+    "latents_version": "streamcodec.codec.latents",
     "transcode_file": "streamcodec.codec.files.transcode",
 }
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import streamcodec
 
@@ -53,3 +54,27 @@ decoder.flush()
 assert (compiled_signatures(), own()) == before
 """
     subprocess.run([sys.executable, "-c", code], check=True, timeout=100)
+
+
+WITHOUT_EXTRAS = """
+import sys
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in (
+            "torch", "scipy", "matplotlib", "onnx", "websockets", "aiortc", "av", "cryptography", "zxcvbn",
+            "xkcdpass", "nats", "prometheus_client", "sounddevice", "shtab", "ray", "lhotse", "datasets",
+            "webdataset", "livekit",
+        ):
+            raise ModuleNotFoundError(name)
+sys.meta_path.insert(0, Refuse())
+from streamcodec.cli import build_parser, main
+build_parser()
+sys.exit(main(["encode", sys.argv[1], sys.argv[2]]))
+"""
+
+
+def test_the_command_line_needs_no_extra(tmp_path: Path, speech_file: Path) -> None:
+    """As ``pip install streamcodec`` alone leaves it."""
+    arguments = [str(speech_file), str(tmp_path / "a.sc")]
+    subprocess.run([sys.executable, "-c", WITHOUT_EXTRAS, *arguments], check=True, timeout=100)
+    assert (tmp_path / "a.sc").is_file()

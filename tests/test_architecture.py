@@ -19,9 +19,12 @@ ALLOWED: dict[str, set[str]] = {
     "streamcodec.net": {"native_dsp", "streamcodec.codec", ERRORS},
     "streamcodec.live": {*LIVE_PATH, "streamcodec.net"},
     "streamcodec.web": LIVE_PATH,
+    "streamcodec.corpora": LIVE_PATH,
+    "streamcodec.adapters": {*LIVE_PATH, "streamcodec.net"},
+    "streamcodec.features": LIVE_PATH,
     "streamcodec.evaluation": {*LIVE_PATH, "streamcodec.net"},
     "streamcodec.training": {*LIVE_PATH, "streamcodec.evaluation"},
-    "streamcodec.research": {*LIVE_PATH, "streamcodec.training", "streamcodec.evaluation"},
+    "streamcodec.research": {*LIVE_PATH, "streamcodec.features", "streamcodec.training", "streamcodec.evaluation"},
 }
 # Rooms within rooms. The shared part of a room never imports what is built on it.
 INNER: dict[str, set[str]] = {

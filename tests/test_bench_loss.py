@@ -48,5 +48,5 @@ def test_streamcodec_keeps_to_the_wire_rate_with_everything_counted(wire_kbps: f
     assert heard.wire_bytes - heard.carried_bytes >= 51 * heard.packets
     assert heard.payload_bytes < heard.carried_bytes
     assert heard.made_up < 0.06
-    assert heard.playout_ms <= 135.0
+    assert heard.playout_ms <= 105.0
     assert len(heard.samples) >= len(sound)

@@ -45,7 +45,7 @@ class Heard:
     made_up: float
     """Share of the sound for which neither its packet nor any redundancy was there."""
     playout_ms: float
-    """Playout delay aimed at, at the end."""
+    """Playout delay aimed at, on average; for Opus the longest that its receiver waits."""
     plan: str = ""
     """What was sent at the end."""
 
@@ -95,7 +95,6 @@ class OwnSystem:
         decoder = StreamDecoder(sample_rate_hz, model=self.model)
         result = simulate_stream(samples, sample_rate_hz, encoder, decoder, link, sender=sender)
         packets = result.sender.packets
-        received = result.receiver.jitter
         return Heard(
             result.samples,
             sample_rate_hz,
@@ -103,8 +102,8 @@ class OwnSystem:
             link.carried_bytes,
             link.frame_bytes + SRTP_OVERHEAD_BYTES * packets,
             packets,
-            received.concealed / max(received.played + received.recovered + received.concealed, 1),
-            received.target_ms,
+            result.made_up,
+            result.playout_ms,
             f"{sender.plan.packet_ms} ms, {sender.plan.bitrate_bps / 1_000:.1f} kbps, {sender.plan.ages}",
         )
 

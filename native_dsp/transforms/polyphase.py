@@ -91,7 +91,9 @@ def resample_block(state: PolyphaseState, block: Float32Array, out: Float32Array
     """
     up, count = state.taps.shape
     past = count - 1
-    state.sound[past:] = block
+    # Plain loops throughout: assigning one slice to another may allocate, which a browser's build has no memory for.
+    for k in range(block.size):
+        state.sound[past + k] = block[k]
     newest, place = 0, 0
     for n in range(out.size):
         taps, heard = state.taps[place], state.sound[newest : newest + count]

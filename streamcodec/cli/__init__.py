@@ -16,7 +16,11 @@ COMMANDS = (
     "encode",
     "decode",
     "transcode",
+    "play",
+    "pack",
+    "unpack",
     "restore",
+    "similar",
     "info",
     "roundtrip",
     "loopback",
@@ -29,6 +33,7 @@ COMMANDS = (
     "experiment",
     "export",
     "warmup",
+    "completion",
 )
 
 

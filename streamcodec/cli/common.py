@@ -26,6 +26,7 @@ PROGRESS_AFTER_S = 2.0
 LINE_EVERY_S = 10.0
 EXTRAS = {
     "matplotlib": "plot",
+    "sklearn": "search",
     "soxr": "eval",
     "torch": "train",
     "onnx": "train",
@@ -34,6 +35,8 @@ EXTRAS = {
     "aiortc": "net",
     "nats": "cluster",
     "prometheus_client": "relay",
+    "sounddevice": "live",
+    "shtab": "completion",
 }
 
 

@@ -13,10 +13,14 @@ import socket
 import ssl
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from streamcodec.cli.common import need
 from streamcodec.cli.network import SECRET_VARIABLE, read_secret, run_network, stop_on_signals
 from streamcodec.errors import StreamcodecError
+
+if TYPE_CHECKING:
+    from streamcodec.net.relay.pages import Pages
 
 HELP = (
     "run a relay: rooms, signalling, and media where peers cannot reach each other",
@@ -40,6 +44,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--origin", action="append", metavar="ORIGIN", help="web page that may connect (repeatable; default any)"
+    )
+    parser.add_argument(
+        "--web", action="store_true", help="serve a page for calls from browsers at the relay's own address"
     )
     parser.add_argument("--room-peers", type=int, default=8, metavar="N", help="people in a room (default 8)")
     parser.add_argument("--max-rooms", type=int, default=500, metavar="N", help="rooms (default 500)")
@@ -128,6 +135,7 @@ async def _serve(options: argparse.Namespace) -> None:
         None if secret is None else TokenSigner(secret.encode()),
         context=_tls_context(options.cert, options.key),
         backbone=None if options.nats is None else NatsBackbone(options.nats),
+        pages=_pages() if options.web else None,
     )
     logging.basicConfig(format="%(asctime)s %(name)s: %(message)s", level=logging.WARNING)
     logging.getLogger("streamcodec").setLevel(logging.INFO)
@@ -164,6 +172,13 @@ async def _serve(options: argparse.Namespace) -> None:
         await relay.close()
 
 
+def _pages() -> Pages:
+    from streamcodec.net.relay.pages import Pages
+    from streamcodec.web.files import web_files
+
+    return Pages(web_files(), "call.html")
+
+
 def reachable_urls(url: str, host: str) -> list[str]:
     """Under which addresses others find a relay that listens on ``host``, likeliest first.
 
@@ -197,6 +212,13 @@ def _advice(options: argparse.Namespace, urls: list[str], asks_tokens: bool) -> 
     url = urls[0]
     token = " --token-file TOKEN" if asks_tokens else ""
     lines = [f"join with: streamcodec call ROOM --server {url}{token}"]
+    if options.web:
+        page = f"http{url.removeprefix('ws')}/#room=ROOM"
+        lines.append(f"or in a browser: {page}{'&token=TOKEN' if asks_tokens else ''}")
+        if options.cert is None and not _is_local(options.host):
+            lines.append(
+                "browsers give a microphone to pages of other machines only over https: give --cert and --key"
+            )
     if asks_tokens:
         secret = f" --secret-file {options.secret_file}" if options.secret_file else ""
         lines.append(f"a token for each person: streamcodec token ROOM{secret}")

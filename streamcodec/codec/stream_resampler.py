@@ -39,6 +39,11 @@ class StreamResampler:
         ]
         self._pending = np.zeros((0, channels), np.float32)
 
+    @property
+    def filter(self) -> PolyphaseState:
+        """Of the first channel: its taps and the length of a chunk are those of all."""
+        return self._filters[0]
+
     def process(self, sound: Float32Array) -> Float32Array:
         """What the sound so far completes.
 

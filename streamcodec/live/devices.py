@@ -56,7 +56,7 @@ class DeviceInfo:
 
 def list_devices() -> list[DeviceInfo]:
     """Every device there is; raises DeviceError where PortAudio is missing or knows of none."""
-    sounddevice = _sounddevice()
+    sounddevice = sounddevice_module()
     if not len(sounddevice.query_devices()):
         raise DeviceError(f"there is no sound device: {HOW_TO_GET_ONE}")
     hosts = sounddevice.query_hostapis()
@@ -87,7 +87,7 @@ def open_duplex(
 
     Raises DeviceError.
     """
-    sounddevice = _sounddevice()
+    sounddevice = sounddevice_module()
     channels = (
         min(MAX_CHANNELS, _channels(sounddevice, input_device, "input")),
         min(MAX_CHANNELS, _channels(sounddevice, output_device, "output")),
@@ -124,7 +124,7 @@ def open_loudspeaker(
 def _open_one(
     sample_rate_hz: int, block_samples: int, callback: Callable[[Samples], None], device: Device, kind: str
 ) -> SoundStream:
-    sounddevice = _sounddevice()
+    sounddevice = sounddevice_module()
     channels = min(MAX_CHANNELS, _channels(sounddevice, device, kind))
 
     def on_block(block: Samples, frames: int, times: object, status: object) -> None:
@@ -205,7 +205,8 @@ def _channels(sounddevice: Any, device: Device, kind: str) -> int:
     return channels
 
 
-def _sounddevice() -> Any:
+def sounddevice_module() -> Any:
+    """sounddevice, loaded when it is needed; raises DeviceError that says how to get it."""
     try:
         import sounddevice
     except ImportError as error:

@@ -21,6 +21,7 @@ from websockets.exceptions import WebSocketException
 from websockets.typing import Origin
 
 from streamcodec.errors import StreamcodecError
+from streamcodec.net.ack_phase import AckPhase
 from streamcodec.net.signalling import (
     EVERYONE,
     MAX_RELAY_TEXT_BYTES,
@@ -37,7 +38,7 @@ from streamcodec.net.signalling import (
     check_datagram,
     parse_relay_message,
 )
-from streamcodec.net.wire_meter import MESSAGE_BYTES, WireBytes, tcp_bytes
+from streamcodec.net.wire_meter import MESSAGE_BYTES, WireBytes, tcp_bytes, tcp_segments
 
 logger = logging.getLogger("streamcodec.client")
 # At debug level the library logs the content of messages, tokens among them.
@@ -126,7 +127,9 @@ class RelayClient:
         self._on_datagram = on_datagram
         self._on_event = on_event
         self._join = Join(config.room, secrets.token_urlsafe(24), config.name, config.token, config.bitstream)
-        self._outgoing: deque[bytes | str] = deque()
+        self._outgoing: deque[tuple[float, bytes | str]] = deque()
+        """Messages, each with when to send it."""
+        self._phase = AckPhase()
         self._wake = asyncio.Event()
         self._leaving = False
         self._heard_s = 0.0
@@ -178,13 +181,14 @@ class RelayClient:
             return
         if len(self._outgoing) >= self.config.queue_datagrams:
             self._drop_oldest()
-        self._outgoing.append(bytes((peer,)) + datagram)
+        due_s = asyncio.get_running_loop().time() + self._phase.hold_ms / 1_000.0
+        self._outgoing.append((due_s, bytes((peer,)) + datagram))
         self._wake.set()
 
     def signal(self, peer: int, data: dict[str, Any]) -> None:
         """Send a peer a signalling object through the relay; lost if the line is down."""
         if self.peer is not None:
-            self._outgoing.append(Signal(peer, data).to_json())
+            self._outgoing.append((0.0, Signal(peer, data).to_json()))
             self._wake.set()
 
     # -- inside -------------------------------------------------------------------------------------------------
@@ -199,7 +203,7 @@ class RelayClient:
         return self._message_bytes if self._counted_bytes is None else self._counted_bytes
 
     def _drop_oldest(self) -> None:
-        for index, message in enumerate(self._outgoing):
+        for index, (_, message) in enumerate(self._outgoing):
             if isinstance(message, bytes):
                 del self._outgoing[index]
                 self.stats.dropped += 1
@@ -284,6 +288,7 @@ class RelayClient:
                 if isinstance(message, bytes):
                     if len(message) >= 2:
                         self.stats.received += 1
+                        self._phase.hear(1_000.0 * self._heard_s)
                         self._on_datagram(message[0], message[1:])
                     continue
                 self._hear_text(message)
@@ -306,6 +311,7 @@ class RelayClient:
         while True:
             await asyncio.sleep(config.ping_interval_s / 2)
             now_s = loop.time()
+            self._note_segments(connection, now_s)
             interval_s = config.relaxed_ping_interval_s if self.relaxed else config.ping_interval_s
             if now_s - self._heard_s < interval_s:
                 asked_s = None
@@ -349,10 +355,26 @@ class RelayClient:
         if not isinstance(message, Failure):
             self._on_event(message)
 
+    def _note_segments(self, connection: ClientConnection, now_s: float) -> None:
+        """With one other there, have packets go out when they best acknowledge what comes."""
+        if len(self.peers) != 1 or self.relaxed or self.peer is None:
+            self._phase.hold_ms = 0.0
+            return
+        connected = connection.transport.get_extra_info("socket")
+        segments = None if connected is None else tcp_segments(connected)
+        if segments is not None:
+            self._phase.note(segments, self.peer < next(iter(self.peers)), 1_000.0 * now_s)
+
     async def _write(self, connection: ClientConnection) -> None:
+        loop = asyncio.get_running_loop()
         while True:
             while self._outgoing:
-                message = self._outgoing.popleft()
+                due_s, message = self._outgoing.popleft()
+                held_s = due_s - loop.time()
+                if held_s > 0.0:
+                    await asyncio.sleep(held_s)
+                if isinstance(message, bytes):
+                    self._phase.send(1_000.0 * loop.time())
                 await connection.send(message)
                 self.stats.sent += 1
                 self._message_bytes += WireBytes(len(message) + MESSAGE_BYTES, 0)

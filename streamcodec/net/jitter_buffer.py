@@ -29,7 +29,10 @@ class TimeScale(enum.Enum):
     ACCELERATE = "accelerate"
     """Shorten where the signal allows it without being heard."""
     ACCELERATE_NOW = "accelerate now"
+    ACCELERATE_IN_PAUSE = "accelerate in a pause"
+    """Shorten where nobody speaks."""
     EXPAND = "expand"
+    EXPAND_IN_PAUSE = "expand in a pause"
     EXPAND_NOW = "expand now"
 
 
@@ -85,8 +88,13 @@ class JitterConfig:
     slack_above_ms: float = 12.0
     """Playout delay may lie this far below or above the target before anything is done about it. Above, it is at
     least the block that playout asks for at a time: the delay moves in steps of that."""
-    urgent_ms: float = 40.0
-    """Beyond this difference every packet is scaled, whatever the signal."""
+    urgent_below_ms: float = 40.0
+    urgent_above_ms: float = 100.0
+    """Beyond this difference every packet is scaled, whatever the signal. Being late is less of a harm than what
+    hurrying does to speech."""
+    patience_below_packets: int = 50
+    patience_above_packets: int = 500
+    """For so long a correction waits for a pause of the speaker's, where it is not heard."""
     scale_spacing_packets: int = 3
     """Gentle corrections are at least this far apart."""
     fast_drift: float = 0.03
@@ -275,6 +283,7 @@ class JitterBuffer:
         self._last_played_sequence: int | None = None
         self._waited = 0
         self._since_scaled = 0
+        self._off_packets = 0
         self._stale_run = 0
         self._stale_sequence = -1
         self._late_run = 0
@@ -441,7 +450,7 @@ class JitterBuffer:
 
     def _skip_overdue(self, now_ms: float) -> None:
         """After a stall, what is older than the largest delay, as long as as much lies behind it."""
-        limit_ms = self.config.delay.maximum_ms + self.config.urgent_ms
+        limit_ms = self.config.delay.maximum_ms + self.config.urgent_below_ms
         if not self._slots or self._delay_ms(self._next, now_ms) <= limit_ms:
             return
         last = max(self._slots)
@@ -510,12 +519,18 @@ class JitterBuffer:
             excess_ms = min(excess_ms, 0.0)
         self._since_scaled += 1
         slack_above_ms = max(config.slack_above_ms, block_ms)
-        if not -config.urgent_ms <= excess_ms <= max(config.urgent_ms, slack_above_ms):
+        if not -config.urgent_below_ms <= excess_ms <= max(config.urgent_above_ms, slack_above_ms):
             self._since_scaled = 0
             return TimeScale.ACCELERATE_NOW if excess_ms > 0 else TimeScale.EXPAND_NOW
-        within = -config.slack_below_ms <= excess_ms <= slack_above_ms
-        spacing = 1 if abs(self._delay.drift) > config.fast_drift else config.scale_spacing_packets
-        if within or self._since_scaled < spacing:
+        drifting = abs(self._delay.drift) > config.fast_drift
+        if -config.slack_below_ms <= excess_ms <= slack_above_ms:
+            self._off_packets = 0
+            return TimeScale.KEEP
+        self._off_packets += 1
+        if self._since_scaled < (1 if drifting else config.scale_spacing_packets):
             return TimeScale.KEEP
         self._since_scaled = 0
+        patience = config.patience_above_packets if excess_ms > 0 else config.patience_below_packets
+        if not drifting and self._off_packets < patience:
+            return TimeScale.ACCELERATE_IN_PAUSE if excess_ms > 0 else TimeScale.EXPAND_IN_PAUSE
         return TimeScale.ACCELERATE if excess_ms > 0 else TimeScale.EXPAND

@@ -12,11 +12,19 @@ from streamcodec.net import time_scale
 from streamcodec.net.jitter_buffer import JitterBuffer, Play, TimeScale, Wait
 from streamcodec.net.time_scale import Samples
 
+PAUSE = 0.06
+"""Share of the loudest of late below which a packet is taken for a pause."""
+FORGOTTEN = 0.997
+"""How the loudest fades, a packet: some 1.3 dB a second."""
+
 
 class Decoder(Protocol):
     """What playout needs of a decoder: a packet or nothing in, samples out, never an exception."""
 
     def push(self, packet: Packet | None, /) -> Samples: ...
+
+
+_IN_PAUSES = (TimeScale.ACCELERATE_IN_PAUSE, TimeScale.EXPAND_IN_PAUSE)
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +59,7 @@ class Playout:
         self._samples = 0
         self._accelerated = 0
         self._expanded = 0
+        self._loudest = 0.0
         self._removed_samples = 0
         self._added_samples = 0
 
@@ -96,14 +105,21 @@ class Playout:
 
     def _decode(self, packet: Packet, scale: TimeScale) -> Samples:
         block = self.decoder.push(packet)
-        if scale is TimeScale.KEEP or self._exact:
+        pausing = self._pausing(block)
+        if scale is TimeScale.KEEP or self._exact or (scale in _IN_PAUSES and not pausing):
             return block
-        if scale in (TimeScale.ACCELERATE, TimeScale.ACCELERATE_NOW):
-            scaled = time_scale.accelerate(block, self.sample_rate_hz, force=scale is TimeScale.ACCELERATE_NOW)
+        force = pausing or scale in (TimeScale.ACCELERATE_NOW, TimeScale.EXPAND_NOW)
+        if scale in (TimeScale.ACCELERATE, TimeScale.ACCELERATE_IN_PAUSE, TimeScale.ACCELERATE_NOW):
+            scaled = time_scale.accelerate(block, self.sample_rate_hz, force=force)
             self._accelerated += len(scaled) < len(block)
         else:
-            scaled = time_scale.expand(block, self.sample_rate_hz, force=scale is TimeScale.EXPAND_NOW)
+            scaled = time_scale.expand(block, self.sample_rate_hz, force=force)
             self._expanded += len(scaled) > len(block)
         self._removed_samples += max(0, len(block) - len(scaled))
         self._added_samples += max(0, len(scaled) - len(block))
         return scaled
+
+    def _pausing(self, block: Samples) -> bool:
+        rms = float(np.sqrt(np.mean(np.square(block)))) if block.size else 0.0
+        self._loudest = max(rms, FORGOTTEN * self._loudest)
+        return rms <= PAUSE * self._loudest

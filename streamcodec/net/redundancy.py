@@ -16,9 +16,14 @@ from streamcodec.net.fragments import MAX_WHOLE_BYTES
 
 RedundantForm = Callable[[Packet, float], "tuple[int, bytes] | None"]
 """Gives (level, payload) of a packet coded a moment ago at a share of its rate, or None where there is none."""
-FIRST_SHARE, LATER_SHARE = 0.5, 0.4
-"""Rates of copies beside their packets'. A packet's second copy is seldom played: it takes the loss of the packet
-and of the first."""
+FIRST_SHARE, LATER = 0.5, 0.8
+"""Rate of a packet's first copy beside the packet's own, and of later ones beside the first's: a second copy is
+seldom played, it takes the loss of the packet and of the first."""
+
+
+def copies_share(first_share: float, count: int) -> float:
+    """Rate of so many copies together beside a packet's."""
+    return first_share * (1.0 + LATER * (count - 1)) if count else 0.0
 
 
 class Redundancy:
@@ -31,6 +36,7 @@ class Redundancy:
         self._max_packet_bytes = max_packet_bytes
         self._recent: deque[Packet] = deque(maxlen=MAX_REDUNDANT)
         self._ages: tuple[int, ...] = ()
+        self.share = FIRST_SHARE
         self.redundancy = redundancy
 
     @property
@@ -74,7 +80,7 @@ class Redundancy:
                 chosen.append(copy)
         oldest = self._ages[-1] * packet.frames if self._ages else 0
         carried = max((copy.age for copy in chosen), default=0)
-        if carried < oldest and len(self._recent) < self._ages[-1] and self._encode_redundant(packet, FIRST_SHARE):
+        if carried < oldest and len(self._recent) < self._ages[-1] and self._encode_redundant(packet, self.share):
             # The receiver had better begin with the delay that the copies to come ask for.
             chosen.append(RedundantCopy(oldest, 0, PacketFlags.KEY, b""))
         self._recent.append(packet)
@@ -89,5 +95,5 @@ class Redundancy:
         age = (carrier.timestamp - earlier.timestamp) % SEQUENCE_MODULUS
         if earlier.frames != carrier.frames or not 0 < age <= self._ages[-1] * carrier.frames:
             return None
-        coarse = self._encode_redundant(earlier, FIRST_SHARE if back == self._ages[0] else LATER_SHARE)
+        coarse = self._encode_redundant(earlier, self.share if back == self._ages[0] else LATER * self.share)
         return None if coarse is None else RedundantCopy(age, coarse[0], earlier.flags, coarse[1])

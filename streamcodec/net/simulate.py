@@ -36,6 +36,10 @@ class SimulatedStream:
     """For each 10 ms played: whether anything was concealed in it."""
     waited_samples: int
     """Of :attr:`samples`, how many at the beginning were played before the first packet."""
+    made_up: float
+    """Share of the sound, before the last of it was due, that was concealed."""
+    playout_ms: float
+    """Playout delay aimed at while sound was sent, on average."""
 
 
 def simulate_stream(
@@ -65,6 +69,9 @@ def simulate_stream(
     reports: list[tuple[float, bytes]] = []
     played: list[Samples] = []
     concealed: list[bool] = []
+    targets_ms: list[float] = []
+    end_ms = 1_000.0 * len(samples) / sample_rate_hz + link.config.delay_ms
+    made_up = 0.0
     before = waited = 0
     flushed = False
     ticks = -(-len(samples) // block) + int((link.config.delay_ms + link.config.jitter_ms + tail_ms) / tick_ms)
@@ -85,6 +92,10 @@ def simulate_stream(
         counts = receiver.stats.jitter
         if not counts.played + counts.recovered + counts.concealed:
             waited += block
+        elif not flushed:
+            targets_ms.append(counts.target_ms)
+        if now_ms < end_ms + counts.target_ms:
+            made_up = counts.concealed / max(counts.played + counts.recovered + counts.concealed, 1)
         now_concealed = counts.concealed
         concealed.append(now_concealed > before)
         before = now_concealed
@@ -94,4 +105,7 @@ def simulate_stream(
         while reports and reports[0][0] <= now_ms:
             sender.hear_report("receiver", ReceiverReport.from_bytes(reports.pop(0)[1]), now_ms)
         sender.tick(now_ms)
-    return SimulatedStream(np.concatenate(played), sender.stats, receiver.stats, tuple(concealed), waited)
+    playout_ms = float(np.mean(targets_ms)) if targets_ms else 0.0
+    return SimulatedStream(
+        np.concatenate(played), sender.stats, receiver.stats, tuple(concealed), waited, made_up, playout_ms
+    )

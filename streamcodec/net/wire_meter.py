@@ -14,6 +14,8 @@ from collections import deque
 from dataclasses import dataclass
 from typing import Any
 
+from streamcodec.net.ack_phase import Segments
+
 IPV4_BYTES, IPV6_BYTES, UDP_BYTES, TURN_BYTES = 20, 40, 8, 4
 TCP_BYTES, TCP_TIMESTAMP_BYTES = 20, 12
 CONSENT_BYTES = 208
@@ -56,8 +58,17 @@ def connection_bytes(connection: Any, connected_s: float) -> WireBytes:
     )
 
 
-def tcp_bytes(connected: socket.socket) -> WireBytes | None:
-    """Of one TCP connection; None where the kernel does not tell."""
+def tcp_segments(connected: socket.socket) -> Segments | None:
+    """Of one TCP connection, both ways; None where the kernel does not tell."""
+    info = _tcp_info(connected)
+    if info is None:
+        return None
+    segments_out, segments_in = struct.unpack_from("=II", info, 136)
+    data_in, data_out = struct.unpack_from("=II", info, 152)
+    return Segments(segments_out + segments_in - data_in - data_out, data_out)
+
+
+def _tcp_info(connected: socket.socket) -> bytes | None:
     option = getattr(socket, "TCP_INFO", None)
     if option is None:
         return None
@@ -65,7 +76,13 @@ def tcp_bytes(connected: socket.socket) -> WireBytes | None:
         info = connected.getsockopt(socket.IPPROTO_TCP, option, _TCP_INFO_BYTES)
     except OSError:
         return None
-    if len(info) < _TCP_INFO_BYTES:
+    return info if len(info) >= _TCP_INFO_BYTES else None
+
+
+def tcp_bytes(connected: socket.socket) -> WireBytes | None:
+    """Of one TCP connection; None where the kernel does not tell."""
+    info = _tcp_info(connected)
+    if info is None:
         return None
     (received,) = struct.unpack_from("=Q", info, 128)
     segments_out, segments_in = struct.unpack_from("=II", info, 136)

@@ -5,7 +5,7 @@ a longer packet buys payload, at the price of delay; a copy of an earlier packet
 safety. Each way to spend the wire rate is scored as a listener would judge it, and the best is taken:
 
 - quality by payload, as measured (PESQ of this codec, ``docs``), longer packets counted for the bits they save;
-- loss: what is left after recovery, as concealment was measured;
+- loss: what is left after recovery, as concealment was measured, and that copies are coarser than what they replace;
 - delay: mouth to ear by the E-model (Cole and Rosenbluth 2001, after ITU-T G.107): hardly anything up to 177 ms, much
   beyond it.
 
@@ -16,14 +16,15 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 
 from streamcodec.codec.packet import MAX_FRAMES
 from streamcodec.errors import BitrateError
 from streamcodec.net import copy_plan
 from streamcodec.net.congestion import CongestionConfig, CongestionController
-from streamcodec.net.report import ReceiverReport
+from streamcodec.net.redundancy import copies_share
+from streamcodec.net.report import INTERVAL_MS, ReceiverReport
 
 FRAME_MS = 20
 MIN_WIRE_BPS, MAX_WIRE_BPS = 7_000, 200_000
@@ -35,14 +36,26 @@ OTHER_BPS = 1_100.0
 """Reports, consent checks, pings."""
 LONGER_SAVES = 0.15
 """Share of the bits that the frames after a packet's first need less."""
-COPY_SHARE = 0.5
-"""Size of a copy beside its packet."""
+COPY_SHARES = (0.5, 0.35, 0.25)
+"""Sizes of a copy beside its packet that are tried."""
 COPY_BYTES = 2.5
 """What frames a copy."""
-PESQ_BY_KBPS = ((1.5, 1.4), (2.0, 1.71), (3.2, 2.23), (6.0, 3.05), (9.2, 3.62), (12.0, 3.83), (24.0, 4.2))
-"""Of packets of 20 ms that decode alone."""
+PESQ_BY_KBPS = (
+    (1.5, 1.45),
+    (2.2, 1.77),
+    (3.3, 2.21),
+    (6.0, 3.0),
+    (9.0, 3.48),
+    (12.0, 3.76),
+    (16.0, 3.88),
+    (20.0, 3.98),
+    (24.0, 4.0),
+)
+"""Of packets of 20 ms that decode alone: nine clips of development speech."""
 LOSS_FACTOR = 10.0
 """PESQ above 1 falls by this exponent of the share that is concealed (0.05: 2.24 of 3.05, as measured)."""
+COPY_FACTOR = 1.7
+"""The same for copies that are played, in proportion to how much less they have above 1."""
 LONGER_GAPS = 0.05
 """How much worse the loss of each further frame in a packet is concealed."""
 KNEE_MS = 177.3
@@ -50,11 +63,16 @@ DELAY_PER_MS, LATE_PER_MS = 0.024 / 20, 0.11 / 20
 """R points of the E-model in terms of the score: about 20 to one."""
 CODEC_MS = 10.0
 BUFFER_MS = 20.0
+LONGEST_PLAYOUT_MS = 100.0
+"""What a packet's first frame may wait for its others and a copy: beyond it no copies are sent."""
 UNKNOWN_ROUND_TRIP_MS = 80.0
-EXPECTED_LOSS = 0.05
-"""Before anything is known."""
+EXPECTED_LOSS, EXPECTED_PACKETS = 0.045, 18.0
+"""Before anything is known, and how many packets' worth of reports weigh as much."""
+LONG_MEMORY_PACKETS, SHORT_MEMORY_PACKETS = 300.0, 60.0
+"""Loss is what either memory holds it to be, if that is more: a burst now is likely followed by another."""
 SMALLEST_GAIN = 0.06
 """Score below which another packet length is not worth the change."""
+LONGEST_INTERVAL_MS = 2_000.0
 SETTLE_MS = 4_000.0
 """Packets keep their length for at least this long."""
 
@@ -95,9 +113,30 @@ class SendPlan:
     packet_ms: int
     ages: tuple[int, ...]
     """How many packets ago the copies in each packet were sent."""
+    copy_share: float
+    """Size of the first of them beside a packet; of others see :func:`copies_share`."""
     wire_bps: int
     """What this is expected to come to on the wire."""
     score: float
+
+
+class LossEstimate:
+    """Share of packets that a path loses: an expectation that gives way to what reports tell, the last above all."""
+
+    def __init__(self, memory_packets: float) -> None:
+        self._memory_packets = memory_packets
+        self._lost, self._packets = EXPECTED_LOSS * EXPECTED_PACKETS, EXPECTED_PACKETS
+
+    @property
+    def loss(self) -> float:
+        """0 to 1."""
+        return self._lost / self._packets
+
+    def hear(self, loss: float, packets: float) -> None:
+        """Take a share lost of so many packets."""
+        kept = min(1.0, self._memory_packets / (self._packets + packets))
+        self._lost = kept * (self._lost + loss * packets)
+        self._packets = kept * (self._packets + packets)
 
 
 @dataclass(slots=True)
@@ -105,10 +144,18 @@ class _Path:
     """One receiver, as its reports tell."""
 
     congestion: CongestionController
-    loss: float = EXPECTED_LOSS
+    losses: tuple[LossEstimate, ...] = field(
+        default_factory=lambda: (LossEstimate(LONG_MEMORY_PACKETS), LossEstimate(SHORT_MEMORY_PACKETS))
+    )
     burst_packets: float = copy_plan.USUAL_BURST_PACKETS
     round_trip_ms: float = UNKNOWN_ROUND_TRIP_MS
     jitter_ms: float = 0.0
+    heard_ms: float | None = None
+
+    @property
+    def loss(self) -> float:
+        """Share of packets lost, as far as is known."""
+        return max(each.loss for each in self.losses)
 
 
 class WireRateController:
@@ -137,8 +184,10 @@ class WireRateController:
         if path is None:
             path = self._paths[receiver] = _Path(CongestionController(self._bounds()))
         path.congestion.on_report(report, now_ms)
-        # Up faster than down: a burst now is likely followed by another. But half a second tells little of a path.
-        path.loss += (0.25 if report.loss > path.loss else 0.05) * (report.loss - path.loss)
+        since_ms = INTERVAL_MS if path.heard_ms is None else min(now_ms - path.heard_ms, LONGEST_INTERVAL_MS)
+        path.heard_ms = now_ms
+        for estimate in path.losses:
+            estimate.hear(report.loss, since_ms / self._plan.packet_ms)
         if report.mean_burst_packets >= 1.0:
             # Reports count frames, of which a lost packet takes all.
             lost_packets = max(1.0, report.mean_burst_packets * FRAME_MS / self._plan.packet_ms)
@@ -230,25 +279,32 @@ class WireRateController:
             counts = range(most + 1) if config.redundancy is None else (config.redundancy,)
             for redundancy in counts:
                 ages = copy_plan.spread(redundancy, length_ms)
-                yield self._plan_for(frames, ages, loss, burst, aim_bps)
+                waited_ms = length_ms - FRAME_MS + max(ages, default=0) * length_ms
+                if config.redundancy is None and ages and waited_ms > LONGEST_PLAYOUT_MS:
+                    continue
+                for copy_share in COPY_SHARES if ages else (0.0,):
+                    yield self._plan_for(frames, ages, copy_share, loss, burst, aim_bps)
 
-    def _plan_for(self, frames: int, ages: tuple[int, ...], loss: float, burst: float, aim_bps: float) -> SendPlan:
+    def _plan_for(
+        self, frames: int, ages: tuple[int, ...], copy_share: float, loss: float, burst: float, aim_bps: float
+    ) -> SendPlan:
         config = self.config
         packet_ms = FRAME_MS * frames
         per_second = 1_000.0 / packet_ms
         framing_bps = 8.0 * per_second * (self._header_bytes + COPY_BYTES * len(ages))
-        share = 1.0 + COPY_SHARE * len(ages)
+        share = 1.0 + copies_share(copy_share, len(ages))
         room_bps = (aim_bps - OTHER_BPS * self._destinations) / self._destinations - framing_bps
         bitrate_bps = config.bitrate_bps or min(max(room_bps / share, config.minimum_bps), config.maximum_bps)
         wire_bps = self._destinations * (framing_bps + share * bitrate_bps + OTHER_BPS)
         left = copy_plan.left_over(loss, burst, ages)
-        score = pesq(bitrate_bps / 1_000.0 * (1.0 + LONGER_SAVES * (frames - 1) / frames), left, frames)
+        kbps = bitrate_bps / 1_000.0 * (1.0 + LONGER_SAVES * (frames - 1) / frames)
+        score = pesq(kbps, left, frames, copied=loss - left, copy_share=copy_share)
         score -= delay_penalty(self._delay_ms(packet_ms, ages))
         # What does not fit is a last resort: the less it exceeds the rate, the better.
         excess = wire_bps / aim_bps - 1.0
         if excess > 0.02:
             score -= 10.0 * (1.0 + excess)
-        return SendPlan(round(bitrate_bps), packet_ms, ages, round(wire_bps), score)
+        return SendPlan(round(bitrate_bps), packet_ms, ages, copy_share, round(wire_bps), score)
 
     def _delay_ms(self, packet_ms: int, ages: tuple[int, ...]) -> float:
         round_trip_ms = max((path.round_trip_ms for path in self._paths.values()), default=UNKNOWN_ROUND_TRIP_MS)
@@ -257,17 +313,28 @@ class WireRateController:
         return round_trip_ms / 2 + packet_ms + CODEC_MS + max(BUFFER_MS + 2.0 * jitter_ms, waited_ms)
 
 
-def pesq(kbps: float, concealed: float, frames: int = 1) -> float:
-    """What a listener is taken to think of a payload rate, with a share of packets of so many frames concealed."""
+def pesq(
+    kbps: float, concealed: float, frames: int = 1, *, copied: float = 0.0, copy_share: float = COPY_SHARES[0]
+) -> float:
+    """What a listener is taken to think of a payload rate, with a share of packets of so many frames concealed.
+
+    ``copied`` is the share of packets played from copies that have ``copy_share`` of their rate.
+    """
+    clean = _clean_pesq(kbps)
+    harm = LOSS_FACTOR * concealed * (1.0 + LONGER_GAPS * (frames - 1))
+    if copied > 0.0:
+        harm += COPY_FACTOR * copied * (clean - _clean_pesq(copy_share * kbps)) / (clean - 1.0)
+    return 1.0 + (clean - 1.0) * math.exp(-harm)
+
+
+def _clean_pesq(kbps: float) -> float:
     points = PESQ_BY_KBPS
     at = min(max(kbps, points[0][0]), points[-1][0])
-    clean = points[-1][1]
     for (low, low_score), (high, high_score) in pairwise(points):
         if at <= high:
             share = math.log(at / low) / math.log(high / low)
-            clean = low_score + share * (high_score - low_score)
-            break
-    return 1.0 + (clean - 1.0) * math.exp(-LOSS_FACTOR * concealed * (1.0 + LONGER_GAPS * (frames - 1)))
+            return low_score + share * (high_score - low_score)
+    return points[-1][1]
 
 
 def delay_penalty(delay_ms: float) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Protocol, runtime_checkable
 
 from streamcodec.net.congestion import SendRate
-from streamcodec.net.redundancy import RedundantForm
+from streamcodec.net.redundancy import FIRST_SHARE, RedundantForm
 from streamcodec.net.report import ReceiverReport
 from streamcodec.net.session import Encoder, MediaSender
 from streamcodec.net.wire_rate import SendPlan, WireRateConfig, WireRateController
@@ -68,4 +68,5 @@ class WireRateSender(MediaSender):
         if self._rate is None or plan.bitrate_bps != self._rate.bitrate_bps:
             self._encoder.set_bitrate(plan.bitrate_bps)
         self._redundancy.ages = plan.ages
+        self._redundancy.share = plan.copy_share or FIRST_SHARE
         self._rate = SendRate(plan.bitrate_bps, len(plan.ages), plan.ages)

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+from numba import carray  # type: ignore[attr-defined,unused-ignore]
 from numba.core import types
 
 from native_dsp.filters.lift import factor, raise_frame
@@ -19,6 +20,7 @@ from native_dsp.filters.voicing import voicing
 from native_dsp.jit import kernel
 from native_dsp.networks import codec_networks as networks
 from native_dsp.transforms.companding import analyse_companded
+from native_dsp.transforms.polyphase import PolyphaseState, resample_block
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.activity import noise_floor, refresh_due, silent_packets
 from streamcodec.codec.neural.decoder import concealment_gains
@@ -284,7 +286,44 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         account(control, 8.0 * length, usual_kbps, packets_per_second)
         control.quality_index[0] = quality_index
         control.flags[0] = flags
+        for f in range(len(s.packet)):
+            for k in range(len(s.latents)):
+                for back in range(len(s.recent) - 1, 0, -1):
+                    s.recent[back, f, k] = s.recent[back - 1, f, k]
+                s.recent[0, f, k] = s.packet[f, k]
+        control.recent_packets[0] = min(control.recent_packets[0] + 1, len(s.recent))
         return length
+
+    def encoder_copy(constants: Any, stream: Any, age: int, quality_index: int, share: float) -> int:
+        """Code the packet of so many packets ago (0: the last) again, at a share of its rate; bytes, -1 where none.
+
+        As ``NeuralEncoder.encode_redundant``.
+        """
+        s = view(constants, stream)
+        control, coding = s.control, s.coding
+        if control.inter_coded[0] or not 0 <= age < control.recent_packets[0]:
+            return -1
+        frames = control.frames[0]
+        kbps = s.constants.kbps[0, frames - 1]
+        wanted = round(quality_index_for_kbps(kbps, share * kbps[quality_index]))
+        coarse = np.int64(min(quality_index, max(0, wanted)))
+        s.copy_context[:] = 0
+        length = entropy.code(
+            s.constants.tables,
+            s.recent[age, :frames],
+            coarse,
+            np.int64(0),
+            s.copy_context,
+            len(s.latents),
+            coding.hidden,
+            coding.location,
+            coding.table,
+            s.indices,
+            coding.coder,
+            coding.payload,
+        )
+        control.copy_quality_index[0] = coarse
+        return max(length, 0)
 
     a, i, n = ADDRESS, INTEGER, NUMBER
     return {
@@ -293,4 +332,20 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         "encoder_set_frames": (encoder_set_frames, [a, a, i]),
         "encoder_collect": (encoder_collect, [a, a, i]),
         "encoder_code": (encoder_code, [a, a]),
+        "encoder_copy": (encoder_copy, [a, a, i, i, n]),
     }
+
+
+def sound_exports() -> Exports:
+    """Functions on sound alone, at addresses that JavaScript gives."""
+
+    def resample(taps: Any, sound: Any, block: Any, out: Any, up: int, count: int, down: int, samples: int) -> int:
+        """A block of ``samples`` at another rate; as ``resample_block``, whose shapes these are."""
+        state = PolyphaseState(
+            carray(taps, (up, count), np.float32), carray(sound, (count - 1 + samples,), np.float32), down
+        )
+        resample_block(state, carray(block, (samples,), np.float32), carray(out, (samples * up // down,), np.float32))
+        return 0
+
+    a, i = ADDRESS, INTEGER
+    return {"resample": (resample, [a, a, a, a, i, i, i, i])}

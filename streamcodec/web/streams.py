@@ -20,7 +20,7 @@ from native_dsp.networks import codec_networks as networks
 from native_dsp.networks.causal_trunk import Trunk, history_frames
 from native_dsp.networks.matrix_product import KINDS, Matrix
 from streamcodec.codec.neural import entropy
-from streamcodec.codec.neural.encoder import DEFAULT_BITRATE_BPS
+from streamcodec.codec.neural.encoder import DEFAULT_BITRATE_BPS, RECENT_PACKETS
 from streamcodec.codec.neural.model import NeuralModel
 from streamcodec.codec.neural.rate_control import CREDIT_S, PRIOR_S
 from streamcodec.codec.neural.synthesis import make_background, not_raised
@@ -129,6 +129,10 @@ class EncoderControl(NamedTuple):
     quality_index: NDArray[np.int64]
     """Of the packet coded last, as are its flags."""
     flags: NDArray[np.int64]
+    recent_packets: NDArray[np.int64]
+    """How many have been coded, as far as ``recent`` goes back."""
+    copy_quality_index: NDArray[np.int64]
+    """Of the redundant copy coded last."""
 
 
 class EncoderStream(NamedTuple):
@@ -148,6 +152,8 @@ class EncoderStream(NamedTuple):
     companded: NDArray[np.float32]
     latents: NDArray[np.float32]
     packet: NDArray[np.float32]
+    recent: NDArray[np.float32]
+    copy_context: NDArray[np.int32]
     indices: NDArray[np.int32]
     stft: Any
     low_cut: Any
@@ -227,6 +233,8 @@ def make_encoder_stream(
         "shift",
         "quality_index",
         "flags",
+        "recent_packets",
+        "copy_quality_index",
     }
     start: dict[str, float] = {**settings, **memory}
     control: list[Any] = [
@@ -245,6 +253,8 @@ def make_encoder_stream(
         companded=companded[0],
         latents=latents[0, 0],
         packet=np.zeros((MAX_FRAMES, config.latents), np.float32),
+        recent=np.zeros((RECENT_PACKETS, MAX_FRAMES, config.latents), np.float32),
+        copy_context=np.zeros((entropy.CONTEXT_FRAMES + 1) * config.latents, np.int32),
         indices=np.zeros(config.latents, np.int32),
         stft=runtime.new_stft(),
         low_cut=make_low_cut(config.sample_rate_hz),

@@ -22,9 +22,22 @@ CURRENT = [page for page in PAGES if not page.name.startswith("20")]
 """All but the dated log entries, which speak of their own day."""
 FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 INLINE_COMMAND = re.compile(r"`(streamcodec [a-z][^`]*)`")
-RUN = {"encode", "decode", "transcode", "info", "roundtrip"}
+RUN = {"encode", "decode", "transcode", "info", "roundtrip", "similar"}
 """Commands that need nothing but files. The others are parsed: devices and networks have tests of their own."""
-ENVIRONMENT_TOOLS = {"apt", "find", "nats-server", "pre-commit", "mkdocs", "pytest"}
+ENVIRONMENT_TOOLS = {
+    "apt",
+    "docker",
+    "pipx",
+    "uv",
+    "uvicorn",
+    "man",
+    "file",
+    "find",
+    "nats-server",
+    "pre-commit",
+    "mkdocs",
+    "pytest",
+}
 
 
 def names(pages: list[Path]) -> list[str]:
@@ -61,7 +74,22 @@ def test_python_runs(page: Path, files: Path) -> None:
     """The blocks of a page, one after the other, as somebody who reads it would type them."""
     namespace: dict[str, object] = {"__name__": "snippet"}
     for number, source in enumerate(blocks(page, "python", "py"), 1):
+        if source.startswith("--8<--"):
+            continue
         exec(compile(source, f"{page.name}, block {number}", "exec"), namespace)
+
+
+QUOTED = re.compile(r'^--8<-- "(demos/[^"]*)"$', re.MULTILINE)
+
+
+@pytest.mark.parametrize(
+    "name", sorted({name for page in CURRENT for name in QUOTED.findall(page.read_text("utf-8"))})
+)
+def test_programs_that_are_quoted_are_short_and_compile(name: str) -> None:
+    """What they do is tested where the thing that they show is."""
+    source = (ROOT / name).read_text(encoding="utf-8")
+    compile(source, name, "exec")
+    assert len(source.splitlines()) <= 40
 
 
 def command_lines(page: Path) -> list[str]:

@@ -57,7 +57,7 @@ def test_changed_figures_make_a_page_stale(copied_results: Path) -> None:
     stamps[tables.digest("loss_dev.json")] = {"commit": "abcdef0", "date": "2026-01-31"}
     (copied_results / "stamps.json").write_text(json.dumps(stamps), encoding="utf-8")
     after = tables.with_tables(before)
-    assert "1.11 /" in after
+    assert "1.11 (" in after
     assert "commit abcdef0, 2026-01-31" in after
 
 

@@ -45,8 +45,8 @@ class Receiver:
             if self.keep:
                 self.decisions.append(decision)
             if isinstance(decision, Play):
-                scaled_ms = {TimeScale.KEEP: 0.0, TimeScale.EXPAND: 6.0, TimeScale.EXPAND_NOW: 6.0}
-                self.queued_ms += PACKET_MS + scaled_ms.get(decision.scale, -6.0)
+                expanding = decision.scale in (TimeScale.EXPAND, TimeScale.EXPAND_IN_PAUSE, TimeScale.EXPAND_NOW)
+                self.queued_ms += PACKET_MS + (decision.scale is not TimeScale.KEEP) * (6.0 if expanding else -6.0)
             elif isinstance(decision, Lost | Silence):
                 self.queued_ms += PACKET_MS
             else:

@@ -406,7 +406,7 @@ def test_scaling_is_asked_for_in_the_right_direction() -> None:
     scales = [decision.scale for decision in receiver.decisions if isinstance(decision, Play)]
     assert TimeScale.ACCELERATE_NOW not in scales[:195]
     early = Receiver()
-    run(early, 400, delay_ms=lambda index: 100.0 if index < 5 else 20.0)
+    run(early, 400, delay_ms=lambda index: 160.0 if index < 5 else 20.0)
     scales = [decision.scale for decision in early.decisions if isinstance(decision, Play)]
     assert TimeScale.ACCELERATE_NOW in scales
     assert early.buffer.stats.depth_ms <= 30.0

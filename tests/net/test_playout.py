@@ -9,7 +9,7 @@ import pytest
 
 from streamcodec.codec.packet import Packet
 from streamcodec.net import time_scale
-from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer
+from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer, JitterConfig
 from streamcodec.net.playout import Playout
 from streamcodec.net.time_scale import Samples
 from tests.helpers.simulation import packet
@@ -99,8 +99,10 @@ class VowelDecoder:
         return self._sound[index * PACKET_SAMPLES : (index + 1) * PACKET_SAMPLES].copy()
 
 
-def play(delays_ms: list[float], block_samples: int, sound: Samples) -> tuple[Samples, Playout]:
-    playout = Playout(JitterBuffer(), VowelDecoder(sound), RATE_HZ)
+def play(
+    delays_ms: list[float], block_samples: int, sound: Samples, config: JitterConfig | None = None
+) -> tuple[Samples, Playout]:
+    playout = Playout(JitterBuffer(config), VowelDecoder(sound), RATE_HZ)
     arrivals = sorted((index * PACKET_MS + delay, index) for index, delay in enumerate(delays_ms))
     block_ms = 1000.0 * block_samples / RATE_HZ
     out = []
@@ -119,13 +121,29 @@ def test_growth_and_drain_never_click() -> None:
     """Delay steps up by 60 ms, then back: playout expands and accelerates a vowel all along."""
     sound = voiced(16.0)
     delays_ms = [20.0 if index < 200 or index >= 450 else 50.0 + 0.08 * (index % 7) for index in range(780)]
-    heard, playout = play(delays_ms, 240, sound)
+    heard, playout = play(delays_ms, 240, sound, JitterConfig(patience_above_packets=50))
     stats = playout.stats
     assert stats.accelerated > 2
     assert stats.removed_samples > 0.02 * RATE_HZ
     start = int(np.flatnonzero(heard)[0])
     assert largest_jump(heard[start:]) <= 1.1 * largest_jump(sound)
     assert playout.buffer.stats.depth_ms <= 30.0
+
+
+def test_speech_is_left_as_it_is_while_a_pause_can_be_hoped_for() -> None:
+    """The delay falls by 60 ms while a vowel lasts; what was too much goes in the pause after it."""
+    sound = voiced(16.0)
+    sound[10 * RATE_HZ : 11 * RATE_HZ] *= 0.01
+    delays_ms = [80.0 if index % 10 else 20.0 for index in range(250)] + [20.0] * 500
+    heard, playout = play(delays_ms[:490], 240, sound)
+    before = playout.stats
+    assert before.removed_samples == 0
+    assert playout.buffer.stats.depth_ms > 60.0
+    heard, playout = play(delays_ms, 240, sound)
+    assert playout.buffer.stats.depth_ms <= 40.0
+    assert playout.stats.removed_samples > 0.03 * RATE_HZ
+    assert playout.buffer.stats.concealed <= before.expanded + 3
+    assert largest_jump(heard[np.flatnonzero(heard)[0] :]) <= 1.1 * largest_jump(sound)
 
 
 def test_a_fast_sender_clock_is_followed_without_clicks() -> None:

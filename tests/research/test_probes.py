@@ -19,10 +19,11 @@ pytest.importorskip("torch")
 from streamcodec.research.datasets.recording import Recording
 from streamcodec.research.experiments.experiment import SCALES
 from streamcodec.research.experiments.latent_features import FEATURES
-from streamcodec.research.experiments.latent_maps import METHODS, map_points, silhouette
+from streamcodec.research.experiments.latent_maps import METHODS, draw_confusion, map_points, silhouette
 from streamcodec.research.experiments.probe_classifiers import balanced_accuracy, convolutional_probe, linear_probe
 from streamcodec.research.experiments.probe_data import LabelledCrops, choose, group_folds, with_derived_labels
 from streamcodec.research.experiments.registry import load
+from streamcodec.research.experiments.retrieval import retrieval_scores
 from streamcodec.research.experiments.runner import run_experiment
 
 RATE_HZ = 24_000
@@ -142,6 +143,7 @@ def test_experiment_recognises_hum_from_hiss_and_repeats_to_the_bit(tmp_path: Pa
         assert row["guessing"] == 50
         assert row["linear probe"] > 90, name
     assert set(maps["columns"]) == set(METHODS)
+    assert (folders[0] / "confusion-kind.png").stat().st_size > 1_000
     assert (folders[0] / "map-kind.png").read_bytes() == (folders[1] / "map-kind.png").read_bytes()
 
 
@@ -150,3 +152,36 @@ def test_data_without_labels_is_one_sentence(tmp_path: Path) -> None:
         soundfile.write(tmp_path / name, np.zeros(4_800), RATE_HZ)
     with pytest.raises(StreamcodecError, match="no labels"):
         run_experiment(load("probes"), tmp_path, tmp_path / "out", SCALES["tiny"], seed=1)
+
+
+def test_retrieval_finds_what_is_alike_and_nothing_of_its_own_group() -> None:
+    rng = np.random.default_rng(0)
+    classes = [f"class{k % 4}" for k in range(40)]
+    vectors = rng.standard_normal((40, 12)).astype(np.float32)
+    vectors[np.arange(40), [k % 4 for k in range(40)]] += 6.0
+    alone = [str(k) for k in range(40)]
+    nearest, precision, guessing = retrieval_scores(vectors, classes, alone)
+    assert nearest > 80
+    assert precision > 2 * guessing
+    assert guessing == pytest.approx(100 * 9 / 39, abs=0.1)
+    shuffled = [classes[k] for k in rng.permutation(40)]
+    assert retrieval_scores(vectors, shuffled, alone)[0] < 50
+    twins = np.concatenate([vectors[:20], vectors[:20]])
+    names = [str(k) for k in range(20)] * 2
+    assert retrieval_scores(twins, names, alone)[0] == 100.0
+    with_others = [*classes[:20], *[f"class{k % 3}" for k in range(20)]]
+    assert retrieval_scores(twins, with_others, names)[0] < 90.0
+
+
+def test_the_retrieval_experiment_compares_latents_with_log_mel(tmp_path: Path) -> None:
+    write_labelled_folder(tmp_path / "data")
+    scale = dataclasses.replace(SCALES["tiny"], train_files=6)
+    folder = run_experiment(load("retrieval"), tmp_path / "data", tmp_path / "out", scale, seed=1)
+    (table,) = json.loads((folder / "metrics.json").read_text())["tables"]
+    assert set(table["rows"]) == {"kind, latents", "kind, log-mel"}
+    assert all(row["nearest %"] == 100.0 for row in table["rows"].values())
+
+
+def test_confusion_is_drawn_and_counts_every_crop(tmp_path: Path) -> None:
+    draw_confusion(("a", "b"), {"values": np.array([[3, 1], [0, 4]])}, tmp_path / "confusion.png")
+    assert (tmp_path / "confusion.png").stat().st_size > 1_000

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import numpy as np
 import pytest
+import soundfile
 
-from streamcodec.errors import StreamcodecError
-from streamcodec.web.tools import check_numba, find_linker
-
-ROOT = Path(__file__).parents[2]
+from streamcodec.web.build import build
 
 
 @pytest.fixture(scope="session")
@@ -30,16 +29,28 @@ def node() -> str:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The package, built as users build it; or taken from a folder that BUILT_WEB names, to save its minute."""
-    if "BUILT_WEB" in os.environ:
-        return Path(os.environ["BUILT_WEB"])
-    try:
-        check_numba()
-        find_linker()
-    except StreamcodecError as error:
-        pytest.skip(str(error))
+    """The files that browsers fetch, with the compiled kernels of the package."""
     out = tmp_path_factory.mktemp("web") / "built"
-    command = [sys.executable, "-m", "streamcodec.web.build", str(out)]
-    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stderr
+    build(out)
     return out
+
+
+@pytest.fixture(scope="module")
+def browser(tmp_path_factory: pytest.TempPathFactory, speech: np.ndarray[Any, Any]) -> Iterator[Any]:
+    """Chromium, whose microphone hears speech without end; for one module, since it keeps an event loop running."""
+    sync_api = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
+    chromium = shutil.which("chromium")
+    if chromium is None:
+        pytest.skip("there is no Chromium here: apt-get install chromium")
+    voice = tmp_path_factory.mktemp("voice") / "voice.wav"
+    soundfile.write(voice, speech, 24_000, subtype="PCM_16")
+    arguments = [
+        "--no-sandbox",
+        "--use-fake-device-for-media-stream",
+        "--use-fake-ui-for-media-stream",
+        f"--use-file-for-fake-audio-capture={voice}",
+    ]
+    with sync_api.sync_playwright() as playwright:
+        launched = playwright.chromium.launch(executable_path=chromium, args=arguments)
+        yield launched
+        launched.close()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
-import shutil
 import threading
 from collections.abc import Iterator
 from functools import partial
@@ -22,8 +21,8 @@ from streamcodec import StreamDecoder, StreamEncoder
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
 
-# The package is built for the first of them.
-pytestmark = pytest.mark.timeout(900)
+# Kernels may have to be compiled first.
+pytestmark = pytest.mark.timeout(600)
 
 RATE_HZ = 24_000
 RUN = """
@@ -83,17 +82,6 @@ def address(built: Path) -> Iterator[str]:
     threading.Thread(target=server.serve_forever, daemon=True).start()
     yield f"http://127.0.0.1:{server.server_port}"
     server.shutdown()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Any]:
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        pytest.skip("there is no Chromium here: apt-get install chromium")
-    with sync_api.sync_playwright() as playwright:
-        launched = playwright.chromium.launch(executable_path=chromium, args=["--no-sandbox"])
-        yield launched
-        launched.close()
 
 
 @pytest.fixture

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -18,9 +19,11 @@ from numpy.typing import NDArray
 
 from native_dsp.filters.low_cut import cut_lows, make_low_cut
 from streamcodec import Packet, PacketFlags, RedundantCopy, StreamDecoder, StreamEncoder, Tier
+from streamcodec.web.files import PACKAGE, web_files
+from streamcodec.web.tools import WebBuildError
 
-# The package is built for the first of them.
-pytestmark = pytest.mark.timeout(900)
+# Kernels may have to be compiled first.
+pytestmark = pytest.mark.timeout(600)
 
 Float32Array = NDArray[np.float32]
 ROOT = Path(__file__).parents[2]
@@ -177,9 +180,62 @@ def test_the_layout_describes_the_files(built: Path) -> None:
     assert sum(facts["bytes"] for facts in layout["files"].values()) < 13_000_000
 
 
-def test_building_without_a_linker_says_what_to_install(tmp_path: Path) -> None:
+def test_compiling_without_a_linker_says_what_to_install(tmp_path: Path) -> None:
     environment = {**os.environ, "PATH": str(tmp_path)}
-    command = [sys.executable, "-m", "streamcodec.web.build", str(tmp_path / "out")]
+    command = [sys.executable, "-m", "streamcodec.web.compile", str(tmp_path / "out")]
     done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 2
     assert "apt-get install lld-19" in done.stderr
+
+
+def test_kernels_of_another_build_are_refused(tmp_path: Path) -> None:
+    """A change of the networks' shapes that nobody compiled must not reach a browser."""
+    with pytest.raises(WebBuildError, match=r"streamcodec\.web\.compile"):
+        web_files(compiled=tmp_path)
+    (tmp_path / "codec.json").write_text('{"image": "of something else"}')
+    with pytest.raises(WebBuildError, match="compile it anew"):
+        web_files(compiled=tmp_path)
+
+
+def _luminance(colour: str) -> float:
+    """Relative luminance of ``#rrggbb`` (WCAG 2.2)."""
+    parts = [int(colour[k : k + 2], 16) / 255 for k in (1, 3, 5)]
+    linear = [part / 12.92 if part <= 0.04045 else ((part + 0.055) / 1.055) ** 2.4 for part in parts]
+    return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]
+
+
+def _contrast(one: str, other: str) -> float:
+    lighter, darker = sorted((_luminance(one), _luminance(other)), reverse=True)
+    return (lighter + 0.05) / (darker + 0.05)
+
+
+def test_the_call_page_can_be_read_by_weak_eyes() -> None:
+    style = (PACKAGE / "call.css").read_text()
+    schemes = re.findall(r":root \{(.*?)\}", style, re.DOTALL)
+    assert len(schemes) == 2
+    for scheme in schemes:
+        colour = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6})", scheme))
+        for text in ("text", "faint", "accent", "warn"):
+            assert _contrast(colour[text], colour["ground"]) >= 4.5, text
+        assert _contrast(colour["on-accent"], colour["accent"]) >= 4.5
+        assert _contrast(colour["line"], colour["ground"]) >= 3.0
+
+
+def test_pages_hold_no_script_or_style_that_the_policy_forbids() -> None:
+    for page in PACKAGE.glob("*.html"):
+        content = page.read_text()
+        assert "<style" not in content
+        assert " style=" not in content
+        assert not re.search(r"<script(?![^>]*src=)|\son[a-z]+=|https?:", content), page.name
+
+
+def test_the_types_in_comments_hold() -> None:
+    """By TypeScript's checker, where there is one that knows generic typed arrays."""
+    checker = shutil.which("tsc")
+    if checker is None:
+        pytest.skip("there is no tsc here: npm install --global typescript")
+    version = subprocess.run([checker, "--version"], capture_output=True, text=True, check=True).stdout
+    if tuple(map(int, version.split()[-1].split(".")[:2])) < (5, 7):
+        pytest.skip(f"tsc {version.strip()} is too old: 5.7 or newer does")
+    done = subprocess.run([checker, "-p", str(PACKAGE)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout

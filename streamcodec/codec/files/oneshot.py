@@ -186,10 +186,11 @@ def encode_file(
 
     ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` and ``packet_ms`` 60 unless said otherwise,
     since a file is a reliable link and in no hurry. For the same reason the neural tier keeps one fractional quality
-    index for each minute, that at which the rate is met, unless ``constrained`` or ``dtx`` say otherwise. The
-    waveform tiers keep channels and rate, the lossless tier takes 16- and 24-bit PCM alone. A ``ratio`` is met by one
-    step size for the whole file, headers counted: the file is read whole and coded ten times. Raises
-    AudioFormatError, BitrateError or FileFormatError.
+    index for each minute, that at which the rate is met, unless ``constrained`` or ``dtx`` say otherwise. It mixes
+    channels down and resamples to the next of its rates, which is told (StreamcodecWarning). The waveform tiers keep
+    channels and rate, the lossless tier takes 16- and 24-bit PCM alone. A ``ratio`` is met by one step size for the
+    whole file, headers counted: the file is read whole and coded ten times.
+    Raises AudioFormatError, BitrateError or FileFormatError.
     """
     options.setdefault("mode", "stream")
     kind = tier_of(tier)
@@ -198,7 +199,9 @@ def encode_file(
     with SoundReader(source, kind) as sound:
         rate_hz = sound.sample_rate_hz
         if kind is Tier.NEURAL:
-            _check_neural_rate(source, rate_hz)
+            rate_hz = neural_rate_for(rate_hz)
+            if rate_hz != sound.sample_rate_hz or sound.channels > 1:
+                _say_what_is_changed(sound, rate_hz)
         else:
             options |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
         encoder = StreamEncoder(rate_hz, bitrate_bps, tier=kind, model=model, **options)
@@ -206,6 +209,8 @@ def encode_file(
             encoder.set_bitrate(_default_bitrate_bps(encoder))
         header = _header_of(encoder, sound.metadata)
         blocks: Iterable[Samples] = sound.blocks()
+        if rate_hz != sound.sample_rate_hz:
+            blocks = _resampled(blocks, sound.sample_rate_hz, rate_hz, sound.channels)
         if encoder.settings.ratio is not None:
             whole = encoder.accept(sound.read())
             packets = -(-len(whole) // encoder.block_samples) + 1
@@ -214,7 +219,7 @@ def encode_file(
         with _output(target, source) as out:
             writer = FileWriter(out, header)
             clock = _Clock()
-            counted = _Counted(blocks, sound.samples, progress)
+            counted = _Counted(blocks, sound.samples * rate_hz // sound.sample_rate_hz, progress)
             for packet in encode_steadily(encoder, counted):
                 writer.write(clock.time_of(packet), packet)
             writer.close(counted.total)
@@ -265,12 +270,30 @@ def _fitting(metadata: dict[str, str]) -> dict[str, str]:
     return {key: value for key, value in metadata.items() if key in kept}
 
 
-def _check_neural_rate(source: SoundSource, rate_hz: int) -> None:
-    if rate_hz not in SAMPLE_RATES_HZ:
-        raise AudioFormatError(
-            f"{name_of(source)} has {rate_hz} samples per second; the neural tier takes "
-            f"{', '.join(map(str, SAMPLE_RATES_HZ))}: resample it first"
-        )
+def neural_rate_for(rate_hz: int) -> int:
+    """The rate at which the neural tier takes sound of any rate: its own, or the next above, or the highest."""
+    return next((taken for taken in SAMPLE_RATES_HZ if taken >= rate_hz), SAMPLE_RATES_HZ[-1])
+
+
+def _say_what_is_changed(sound: SoundReader, rate_hz: int) -> None:
+    done = [] if rate_hz == sound.sample_rate_hz else [f"resampled from {sound.sample_rate_hz} Hz to {rate_hz}"]
+    if sound.channels > 1:
+        done.append(f"mixed down from {sound.channels} channels to one")
+    warnings.warn(
+        f"{sound.name} is {' and '.join(done)} for the neural tier; the other tiers keep it as it is",
+        StreamcodecWarning,
+        stacklevel=3,
+    )
+
+
+def _resampled(blocks: Iterable[Samples], in_hz: int, out_hz: int, channels: int) -> Iterator[Samples]:
+    """Shape: each block ``[n, channels]``, kept but for n."""
+    import soxr
+
+    stream = soxr.ResampleStream(in_hz, out_hz, channels, dtype="float32")
+    for block in blocks:
+        yield stream.resample_chunk(block)
+    yield stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
 
 
 def _check_output_rate(tier: Tier, coded_hz: int, wanted_hz: int) -> None:
@@ -342,12 +365,7 @@ def decode_file(
         check_bitstream(header.bitstream, header.tier, model_of(header, model))
         decoder = decoder_for(header, sample_rate_hz, model)
         rate_hz = decoder.sample_rate_hz
-        lag = _lag_samples(decoder, header.delay_samples, header.sample_rate_hz)
-
-        def samples_of(coded: int | None) -> int | None:
-            return None if coded is None else -(-coded * rate_hz // header.sample_rate_hz)
-
-        total = samples_of(reader.total_samples)
+        total = _samples_at(reader.total_samples, header, rate_hz)
         written = 0
         with SoundWriter(
             target,
@@ -358,8 +376,7 @@ def decode_file(
             sources=(source,),
             floats=floats,
         ) as out:
-            decoded = _decode_timed(decoder, reader.packets())
-            for block in _trim(decoded, lag, total, lambda: samples_of(reader.trusted_samples(lag)), decoder):
+            for block in decoded_blocks(reader, decoder):
                 out.write(block)
                 written += len(block)
                 if written > max_duration_s * rate_hz:
@@ -379,6 +396,25 @@ def decode_file(
                 stacklevel=2,
             )
     return written
+
+
+def decoded_blocks(reader: FileReader, decoder: StreamDecoder) -> Iterator[Samples]:
+    """Sound of an open file as it is decoded, the delay taken away and as long as what was coded.
+
+    Shape: each block as of :meth:`StreamDecoder.push`.
+    """
+    header, rate_hz = reader.header, decoder.sample_rate_hz
+    lag = _lag_samples(decoder, header.delay_samples, header.sample_rate_hz)
+    total = _samples_at(reader.total_samples, header, rate_hz)
+
+    def accounted() -> int | None:
+        return _samples_at(reader.trusted_samples(lag), header, rate_hz)
+
+    yield from _trim(_decode_timed(decoder, reader.packets()), lag, total, accounted, decoder)
+
+
+def _samples_at(coded: int | None, header: FileHeader, rate_hz: int) -> int | None:
+    return None if coded is None else -(-coded * rate_hz // header.sample_rate_hz)
 
 
 def _lag_samples(decoder: StreamDecoder, encoder_delay_samples: int, encoder_rate_hz: int) -> int:

@@ -14,6 +14,7 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
+from streamcodec.codec.files import media_file
 from streamcodec.codec.files.output_file import copy_stream, describe_error, readable_name, whole_file
 from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
 from streamcodec.codec.options import Samples
@@ -25,6 +26,7 @@ INTEGER_SUBTYPES = frozenset({"PCM_U8", "PCM_S8", "PCM_16", "PCM_24"})
 BITS_OF_SUBTYPES = {"PCM_U8": 8, "PCM_S8": 8, "PCM_24": 24, "PCM_32": 24, "FLOAT": 24, "DOUBLE": 24}
 SUBTYPES_OF_BITS = {8: ("PCM_U8", "PCM_S8", "PCM_16"), 16: ("PCM_16",), 24: ("PCM_24",)}
 READABLE = "WAV, FLAC, Ogg and MP3 files work"
+READABLE_WITH_MEDIA = f'{READABLE}; m4a, WebM, Matroska and video too with: pip install "streamcodec[media]"'
 CLIPPED_PEAK = 1.12
 """Coding overshoots by less; beyond this the source itself was above full scale."""
 MISSING_S = 0.1
@@ -141,12 +143,25 @@ class SoundReader:
             self._promised_s = None if repair is None else repair.promised_s
             self._source = _GuardedSource(file if repair is None else RepairedFile(file, repair))
             self._source.seek(0)
-            self._file = soundfile.SoundFile(self._source)
+            self._tags: dict[str, str] = {}
+            try:
+                self._file = soundfile.SoundFile(self._source)
+            except soundfile.LibsndfileError:
+                if repair is not None or self._source.error is not None or not media_file.can_read():
+                    raise
+                self._open_media(file)
             # Else soundfile seeks to where it is after every read, which a stream of unknown length cannot.
             self._file.seekable = lambda: False
         except (soundfile.LibsndfileError, TypeError, OSError) as error:
             why = str(error).partition("': ")[2] or str(error).replace(repr(self._source), "it") or "unknown format"
-            raise AudioFormatError(f"cannot read {self.name} as sound: {why.rstrip('.')}; {READABLE}") from error
+            readable = READABLE if media_file.can_read() else READABLE_WITH_MEDIA
+            raise AudioFormatError(f"cannot read {self.name} as sound: {why.rstrip('.')}; {readable}") from error
+
+    def _open_media(self, file: IO[bytes]) -> None:
+        """What libsndfile does not read, through PyAV; raises AudioFormatError where that does not either."""
+        wav, self._tags = media_file.as_wav(file, self.name)
+        self._source = _GuardedSource(wav)
+        self._file = soundfile.SoundFile(self._source)
 
     def _check(self, tier: Tier) -> None:
         self.tier = tier
@@ -165,7 +180,9 @@ class SoundReader:
         frames = int(self._file.frames)
         self.samples = frames if frames < 1 << 48 else 0
         """What the header says; 0 where it says nothing."""
-        self.metadata = {k: str(getattr(self._file, k)) for k in METADATA_FIELDS if getattr(self._file, k, "")}
+        self.metadata = {k: v for k, v in self._tags.items() if k in METADATA_FIELDS} or {
+            k: str(getattr(self._file, k)) for k in METADATA_FIELDS if getattr(self._file, k, "")
+        }
 
     def __enter__(self) -> SoundReader:
         return self

@@ -199,12 +199,20 @@ class NeuralDecoder:
             return False
         assert self._group is not None
         self._raised[NOW], self._raised[GAP] = factor(self._group.shift), self._lost_in_a_row > 0
-        np.multiply(indices, self._steps[packet.quality_index], out=self._latents)
-        self._quality_index[0] = packet.quality_index
-        self._last_quality_index = packet.quality_index
-        self._lost_in_a_row = 0
+        self.prepare_indices(indices, packet.quality_index)
         self._in_silence = bool(packet.flags & PacketFlags.SILENCE)
         return True
+
+    def prepare_indices(self, indices: NDArray[np.int32], quality_index: int) -> None:
+        """What comes before the network, for the next frame's indices however they were come by.
+
+        Shape: ``[latents]``.
+        """
+        np.multiply(indices, self._steps[quality_index], out=self._latents)
+        self._quality_index[0] = quality_index
+        self._last_quality_index = quality_index
+        self._lost_in_a_row = 0
+        self._in_silence = False
 
     def finish(self) -> Float32Array:
         """What comes after the network: sound of the packet prepared, or of the gap.

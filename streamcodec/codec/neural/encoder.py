@@ -115,8 +115,17 @@ class NeuralEncoder:
     """
 
     _since_key: int
+    _latents: Float32Array
 
-    def __init__(self, options: NeuralOptions, runtime: NeuralModel, row: StepRow | None = None) -> None:
+    def __init__(
+        self,
+        options: NeuralOptions,
+        runtime: NeuralModel,
+        row: StepRow | None = None,
+        *,
+        raises_quiet_sound: bool = True,
+    ) -> None:
+        self._raises_quiet_sound = raises_quiet_sound
         rate_hz, config = check_sample_rate(options.sample_rate_hz), runtime.model.config
         self._runtime = runtime
         self._stages = runtime.stages
@@ -268,6 +277,13 @@ class NeuralEncoder:
         self._take_in(block)
         return self.finish()
 
+    def latents_collected(self) -> Float32Array:
+        """Latents of the block collected, neither quantised nor coded.
+
+        Shape: output ``[frames, latents]``, a new array.
+        """
+        return np.array(self._latents, np.float32)
+
     def _take_in(self, block: Samples) -> None:
         for k in range(self._frames):
             self.prepare(k, block)
@@ -284,9 +300,9 @@ class NeuralEncoder:
         cut_lows(self._low_cut, self._sound[k])
         self._voiced[k] = self._voicing.take(self._sound[k])
         self._raised[:] = self._sound[k]
-        self._shift = raise_frame(
-            self._lift, self._voicing.dbfs, self._voicing.correlation, 1.0 / FRAMES_PER_SECOND, k == 0, self._raised
-        )
+        if self._raises_quiet_sound:
+            dbfs, correlation = self._voicing.dbfs, self._voicing.correlation
+            self._shift = raise_frame(self._lift, dbfs, correlation, 1.0 / FRAMES_PER_SECOND, k == 0, self._raised)
         self._analysis.prepare(self._raised)
 
     def collect(self, k: int) -> None:

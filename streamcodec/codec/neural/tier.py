@@ -101,6 +101,13 @@ class Decoder:
         """What comes before the network; whether the packet was of use."""
         return self._engine.prepare(packet)
 
+    def prepare_indices(self, indices: NDArray[np.int32], quality_index: int) -> None:
+        """The same for indices however they were come by.
+
+        Shape: ``[latents]``.
+        """
+        self._engine.prepare_indices(indices, quality_index)
+
     def finish(self) -> Float32Array:
         """What comes after the network: sound of the next 20 ms.
 

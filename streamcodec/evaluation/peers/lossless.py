@@ -36,9 +36,22 @@ def alac(samples: Float32Array, sample_rate_hz: int, kbps: float) -> Coded:
 
     Shape: ``[T]``.
     """
-    av = require("av", "ALAC")
+    return _by_ffmpeg("alac", samples, sample_rate_hz)
+
+
+def wavpack(samples: Float32Array, sample_rate_hz: int, kbps: float) -> Coded:
+    """WavPack by FFmpeg, bytes of the blocks.
+
+    Shape: ``[T]``.
+    """
+    return _by_ffmpeg("wavpack", samples, sample_rate_hz)
+
+
+def _by_ffmpeg(name: str, samples: Float32Array, sample_rate_hz: int) -> Coded:
+    """A lossless codec of FFmpeg, bytes of its packets without a container."""
+    av = require("av", name)
     pcm = _pcm(samples)
-    encoder = av.CodecContext.create("alac", "w")
+    encoder = av.CodecContext.create(name, "w")
     encoder.sample_rate, encoder.layout, encoder.format = sample_rate_hz, "mono", "s16p"
     encoder.open()
     packets = []
@@ -49,7 +62,7 @@ def alac(samples: Float32Array, sample_rate_hz: int, kbps: float) -> Coded:
         frame.sample_rate, frame.pts = sample_rate_hz, start
         packets += [bytes(packet) for packet in encoder.encode(frame)]
     packets += [bytes(packet) for packet in encoder.encode(None)]
-    decoder = av.CodecContext.create("alac", "r")
+    decoder = av.CodecContext.create(name, "r")
     decoder.extradata, decoder.sample_rate, decoder.layout = encoder.extradata, sample_rate_hz, "mono"
     frames = [frame.to_ndarray()[0] for packet in packets for frame in decoder.decode(av.Packet(packet))]
     decoded = np.concatenate(frames)[: pcm.size].astype(np.float32) / np.float32(32768.0)

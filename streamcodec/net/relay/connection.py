@@ -23,6 +23,7 @@ from websockets.typing import Origin
 
 from streamcodec.net.gate import Visit
 from streamcodec.net.relay.config import RelayConfig, RelayStats
+from streamcodec.net.relay.pages import Pages
 from streamcodec.net.relay.rate_limit import RateLimit
 from streamcodec.net.signalling import (
     EVERYONE,
@@ -44,6 +45,9 @@ SMALL_BYTES = 160
 SMALL_PER_S = 3.0
 """What those who may not speak may send to one other, and those who may not hear may get: reports, and no sound."""
 MAX_CONTROL_MESSAGES = 256
+PAGE_TIMEOUT_S = 120.0
+"""Within which a page must have been fetched: 8 MB on a line of half a megabit."""
+_PAGE_PIECE_BYTES = 16_384
 _POLICY = 1008
 _TRY_LATER = 1013
 
@@ -53,6 +57,7 @@ class Host(Protocol):
 
     config: RelayConfig
     stats: RelayStats
+    pages: Pages | None
     loop: asyncio.AbstractEventLoop
 
     def enrol(self, connection: RelayConnection) -> None: ...
@@ -120,6 +125,7 @@ class RelayConnection(asyncio.Protocol):
         self._unsent_count = 0
         self._unsent_control: list[bytes] = []
         self._paused_s: float | None = None
+        self._page: memoryview | None = None
         self._closing = False
         self._pinged = False
         self.heard_s = self._loop.time()
@@ -165,6 +171,8 @@ class RelayConnection(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         self.heard_s = self._loop.time()
         self._pinged = False
+        if self._page is not None:
+            return
         self._websocket.receive_data(data)
         for event in self._websocket.events_received():
             if self._closing:
@@ -176,6 +184,9 @@ class RelayConnection(asyncio.Protocol):
         self._flush()
 
     def eof_received(self) -> None:
+        if self._page is not None:
+            self._transport.abort()
+            return
         self._websocket.receive_eof()
         self._flush()
 
@@ -190,6 +201,9 @@ class RelayConnection(asyncio.Protocol):
 
     def resume_writing(self) -> None:
         self._paused_s = None
+        if self._page is not None:
+            self._send_page()
+            return
         for message in self._unsent_control:
             self._transport.write(message)
         self._unsent_control.clear()
@@ -268,7 +282,7 @@ class RelayConnection(asyncio.Protocol):
         config = self._relay.config
         if self._paused_s is not None and now_s - self._paused_s > config.slow_timeout_s:
             self._shed()
-        elif now_s - self.heard_s > config.idle_timeout_s:
+        elif self._page is None and now_s - self.heard_s > config.idle_timeout_s:
             self._relay.stats.timeouts += 1
             self._transport.abort()
         elif now_s - self.heard_s > config.ping_interval_s and self._may_ping():
@@ -285,11 +299,34 @@ class RelayConnection(asyncio.Protocol):
         forwarded = request.headers.get_all("X-Forwarded-For")
         if forwarded:
             self._relay.forwarded(self, ",".join(forwarded))
+        pages = self._relay.pages
+        if pages is not None and "Upgrade" not in request.headers and request.path != "/health":
+            named = {name: ",".join(request.headers.get_all(name)) for name in ("If-None-Match", "Accept-Encoding")}
+            self._serve(pages.answer(request.path, named))
+            return
+        if pages is not None and _same_origin(request):
+            self._websocket.origins = None
         if request.path.partition("?")[0] == "/health":
             response = self._websocket.reject(200, "ok\n")
         else:
             response = self._websocket.accept(request)
         self._websocket.send_response(response)
+
+    def _serve(self, response: bytes) -> None:
+        """Send a page at the pace at which it is read, then hang up."""
+        self._timer.cancel()
+        self._timer = self._loop.call_later(PAGE_TIMEOUT_S, self._join_timed_out)
+        self._page = memoryview(response)
+        self._send_page()
+
+    def _send_page(self) -> None:
+        while self._page is not None and len(self._page) and self._paused_s is None:
+            piece, self._page = self._page[:_PAGE_PIECE_BYTES], self._page[_PAGE_PIECE_BYTES:]
+            self._transport.write(bytes(piece))
+        if not self._page and not self._closing:
+            self._closing = True
+            # Not at once: asyncio closes twice where that happens while it asks for more to write.
+            self._loop.call_soon(self._transport.close)
 
     def _take(self, message: Frame) -> None:
         if message.opcode is Opcode.BINARY and message.fin:
@@ -390,12 +427,21 @@ class RelayConnection(asyncio.Protocol):
 
     def _join_timed_out(self) -> None:
         self._relay.stats.timeouts += 1
+        if self._page is not None:
+            self._transport.abort()
+            return
         self.close(_POLICY, "nobody joined in time")
 
     def _shed(self) -> None:
         self._relay.stats.shed += 1
         self._closing = True
         self._transport.abort()
+
+
+def _same_origin(request: Request) -> bool:
+    """Whether a browser's page that asks for a websocket came from here itself."""
+    host = request.headers.get("Host")
+    return host is not None and request.headers.get("Origin") in (f"http://{host}", f"https://{host}")
 
 
 def packet_frame(source: int, datagram: bytes) -> bytes:

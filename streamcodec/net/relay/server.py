@@ -18,6 +18,7 @@ from streamcodec.net.gate import Gate, address_of, forwarded_for, networks
 from streamcodec.net.relay.cluster import Backbone, Cluster, ClusterConfig, Member
 from streamcodec.net.relay.config import RelayConfig, RelayStats
 from streamcodec.net.relay.connection import RelayConnection, RelayRoom
+from streamcodec.net.relay.pages import Pages
 from streamcodec.net.relay.rate_limit import RateLimit
 from streamcodec.net.relay.tokens import Pass, TokenError, TokenSigner
 from streamcodec.net.signalling import (
@@ -43,7 +44,7 @@ class Relay:
 
     Without a ``signer`` anyone may join any room. ``context`` makes it TLS (``wss``). ``wall_clock`` tells the
     seconds since 1970 that token expiry is held against. With a ``backbone``, rooms are shared with the other relays
-    on it.
+    on it. ``pages`` are served to browsers beside the websockets.
     """
 
     def __init__(
@@ -55,9 +56,11 @@ class Relay:
         wall_clock: Callable[[], float] = time.time,
         backbone: Backbone | None = None,
         cluster: ClusterConfig | None = None,
+        pages: Pages | None = None,
     ) -> None:
         self.config = config or RelayConfig()
         self.stats = RelayStats()
+        self.pages = pages
         self._signer = signer
         self._context = context
         self._wall_clock = wall_clock

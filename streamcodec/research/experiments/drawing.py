@@ -24,16 +24,21 @@ def _save(figure: Figure, path: Path, caption: str) -> Picture:
     return Picture(path, caption)
 
 
-def draw_curves(curves: Mapping[str, tuple[Sequence[float], Sequence[float]]], path: Path) -> Picture:
-    """Distortion over steps, one line a run."""
+def draw_curves(
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]],
+    path: Path,
+    unit: str = "step",
+    value: str = "distortion (mean since the last point)",
+) -> Picture:
+    """Distortion (or another ``value``) over steps (or another ``unit``), one line a run."""
     figure = Figure(figsize=(8, 4.5), layout="constrained")
     panel = figure.subplots()
     for name, (steps, values) in curves.items():
         panel.plot(steps, values, label=name, linewidth=1.4)
-    panel.set(xlabel="step", ylabel="distortion (mean since the last point)", yscale="log")
+    panel.set(xlabel=unit, ylabel=value, yscale="log")
     panel.grid(color="#dddddd", linewidth=0.6)
     panel.legend(fontsize=7, ncols=2)
-    return _save(figure, path, "Training: distortion over steps")
+    return _save(figure, path, f"Training: {value.split(' (')[0]} over {unit}s")
 
 
 def draw_spectra(

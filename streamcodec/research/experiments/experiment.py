@@ -146,3 +146,5 @@ class Experiment:
     summary: str
     """One line for ``--help`` and the head of the page."""
     run: Callable[[Context], Results]
+    on_single_files: bool = False
+    """Whether it trains on each development file by itself, and needs no others."""

@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec.codec.neural.analysis import LatentAnalysis
+from streamcodec.codec.latents import latents as latents_of_sound
 from streamcodec.codec.neural.decoder import NeuralDecoder
 from streamcodec.codec.neural.encoder import NeuralEncoder
 from streamcodec.codec.neural.model import NeuralModel, load_runtime
@@ -31,8 +31,7 @@ def latents(samples: Features) -> Features:
 
     Shape: ``[frames * 480]`` at 24 kHz -> ``[frames, 96]``.
     """
-    analysis = LatentAnalysis(load_runtime(DEFAULT_MODEL))
-    return np.stack([analysis.step(block).copy() for block in samples.reshape(-1, FRAME_SAMPLES)])
+    return latents_of_sound(samples, SAMPLE_RATE_HZ)
 
 
 def coded_latents(samples: Features) -> Features:

@@ -64,6 +64,19 @@ class Material:
             raise MaterialError(f"{folder} holds one sound file; an experiment trains on some and judges by others")
         return cls(tuple(_at_most(train, train_files)), tuple(_at_most(dev, dev_files)), folder)
 
+    @classmethod
+    def single_files(cls, folder: Path, dev_files: int) -> Material:
+        """Development files alone: those of ``folder/dev``, or all in ``folder``, one being enough.
+
+        Raises:
+            MaterialError: no such folder, or no sound in it.
+        """
+        try:
+            clips = read_clips(folder / "dev" if (folder / "dev").is_dir() else folder, limit=dev_files)
+        except EvaluationError as error:
+            raise MaterialError(str(error)) from error
+        return cls((), tuple(clips), folder)
+
 
 def _apart(clips: Sequence[Clip], group_of: Mapping[Path, str]) -> tuple[list[Clip], list[Clip]]:
     """(training, development): whole groups of every kind that has several, every fifth of the other files."""

@@ -11,18 +11,16 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from streamcodec.codec.packet import Tier
 from streamcodec.evaluation import Clip
-from streamcodec.evaluation.peers.lossless import alac, flac
-from streamcodec.evaluation.peers.opus import OpusPeer
 from streamcodec.evaluation.systems import Coded
 from streamcodec.research.experiments.bench_table import bench_table
 from streamcodec.research.experiments.comparison import curves_of, show
-from streamcodec.research.experiments.contenders import Contender, model_contenders, tier
+from streamcodec.research.experiments.contenders import Contender, model_contenders
 from streamcodec.research.experiments.drawing import draw_curves, draw_plane, draw_waveforms
 from streamcodec.research.experiments.experiment import Context, Experiment, Results, Table
 from streamcodec.research.experiments.sounds import Float32Array, development_clips, training_sounds
 from streamcodec.research.experiments.trained import settings_for, trained
+from streamcodec.research.experiments.waveform_contenders import waveform_contenders
 from streamcodec.research.models.codec import ResearchCodec
 from streamcodec.research.models.dense_vae import DenseVae, DenseVaeConfig
 from streamcodec.research.models.frame_autoencoder import FrameAutoencoderConfig
@@ -32,7 +30,6 @@ from streamcodec.training.loop import LOG
 from streamcodec.training.task import OptimiserConfig
 
 RATE_HZ = 44_100
-PCM_KBPS = 16 * RATE_HZ / 1000
 VALIDATIONS = 12
 HELD_BACK = 10
 """Every tenth training sound is for validation."""
@@ -58,22 +55,7 @@ def run(context: Context) -> Results:
     ]
     for each in contenders[-2:]:
         each.seconds.append(per_file.training_s)
-    contenders += [
-        Contender("FLAC", flac),
-        Contender("ALAC", alac),
-        *(Contender(f"Opus, ratio {ratio}", OpusPeer(), kbps=PCM_KBPS / ratio) for ratio in (8, 30)),
-        *(
-            tier(
-                f"streamcodec near-lossless, ratio {ratio}",
-                Tier.NEAR_LOSSLESS,
-                1.0,
-                ratio=ratio,
-                optimise="mse",
-            )
-            for ratio in (8, 30)
-        ),
-        tier("streamcodec lossless", Tier.LOSSLESS, 1.0),
-    ]
+    contenders += waveform_contenders(RATE_HZ)
     table = bench_table(context, "Near-lossless", contenders, clips, RATE_HZ)
     pictures, heard = show(context, contenders, clips)
     drawings = [

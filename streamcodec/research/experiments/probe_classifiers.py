@@ -10,6 +10,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from streamcodec.features.probe import LinearProbe
 from streamcodec.research.models.probe import ProbeNet
 from streamcodec.training.function_task import FunctionTask
 from streamcodec.training.learning_rate import WarmupCosine
@@ -19,32 +20,16 @@ from streamcodec.training.task import Figures, OptimiserConfig
 Features = NDArray[np.float32]
 Labels = NDArray[np.int64]
 BATCH = 32
-LINEAR_PENALTY = 0.02
-"""Inverse strength of the linear probe's L2 penalty (scikit-learn's C)."""
-
-
-def pooled(features: Features) -> Features:
-    """Mean and standard deviation over time.
-
-    Shape: ``[crops, frames, dim]`` -> ``[crops, 2 * dim]``.
-    """
-    return np.concatenate([features.mean(1), features.std(1)], axis=1)
 
 
 def linear_probe(features: Features, classes: Labels, test: Features) -> Labels:
-    """Logistic regression on pooled, standardised features, classes weighted to count alike.
+    """:class:`LinearProbe` from class numbers to class numbers.
 
     Shape: ``[crops, frames, dim]``, ``[crops]``, ``[tests, frames, dim]`` -> ``[tests]``.
     """
-    from sklearn.linear_model import LogisticRegression
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    model = make_pipeline(
-        StandardScaler(), LogisticRegression(C=LINEAR_PENALTY, class_weight="balanced", max_iter=2_000)
-    )
-    model.fit(pooled(features), classes)
-    return np.asarray(model.predict(pooled(test)), np.int64)
+    width = len(str(int(classes.max())))
+    probe = LinearProbe.fit(list(features), [f"{k:0{width}}" for k in classes])
+    return np.array([int(name) for name in probe.predict(list(test))], np.int64)
 
 
 def convolutional_probe(

@@ -13,7 +13,7 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.research.datasets.catalogue import recognise
 from streamcodec.research.experiments.experiment import Cell, Context, Experiment, Picture, Results, Table
 from streamcodec.research.experiments.latent_features import FEATURES
-from streamcodec.research.experiments.latent_maps import METHODS, draw_maps, map_points, silhouette
+from streamcodec.research.experiments.latent_maps import METHODS, draw_confusion, draw_maps, map_points, silhouette
 from streamcodec.research.experiments.probe_classifiers import (
     Classifier,
     balanced_accuracy,
@@ -48,7 +48,11 @@ def run(context: Context) -> Results:
         pictures = []
         for crops in _questions(context):
             recognised = context.once(f"{crops.question}-recognised", functools.partial(_recognise, context, crops))
-            rows += [tuple(row) for row in recognised]
+            rows += [tuple(row) for row in recognised["rows"]]
+            confusion = {name: np.asarray(counts) for name, counts in recognised["confusion"].items()}
+            path = context.folder / f"confusion-{crops.question.replace(' ', '-')}.png"
+            draw_confusion(crops.names, confusion, path)
+            pictures.append(Picture(path, f"{crops.question}: what the linear probe takes each class for, %"))
             held_out = group_folds(crops, FOLDS, context.seed)[0][1]
             maps = {
                 (name, method): map_points(crops, name, method, context.seed, held_out)
@@ -104,11 +108,12 @@ def _questions(context: Context) -> Iterator[LabelledCrops]:
         )
 
 
-def _recognise(context: Context, crops: LabelledCrops) -> list[list[Any]]:
-    """Rows of the first table for one question."""
+def _recognise(context: Context, crops: LabelledCrops) -> dict[str, Any]:
+    """Rows of the first table for one question, and the linear probe's confusion for each kind of features."""
     folds = group_folds(crops, FOLDS, context.seed)
     steps = max(2, round(CNN_SHARE_OF_STEPS * context.scale.steps))
     rows: list[list[Any]] = []
+    confusion: dict[str, list[list[int]]] = {}
     with context.bar(f"probes, {crops.question}") as bar:
         for number, (name, features) in enumerate(crops.features.items()):
             guesses = np.zeros((2, len(crops.classes)), np.int64)
@@ -122,7 +127,10 @@ def _recognise(context: Context, crops: LabelledCrops) -> list[list[Any]]:
             accuracy = [round(100.0 * balanced_accuracy(crops.classes, guess), 2) for guess in guesses]
             counts = [round(100.0 / len(crops.names), 2), len(crops.names), len(crops.classes), crops.recordings]
             rows.append([f"{crops.question}, {name}", *accuracy, *counts])
-    return rows
+            taken_for = np.zeros((len(crops.names), len(crops.names)), np.int64)
+            np.add.at(taken_for, (crops.classes, guesses[0]), 1)
+            confusion[name] = taken_for.tolist()
+    return {"rows": rows, "confusion": confusion}
 
 
 EXPERIMENT = Experiment(

@@ -14,8 +14,12 @@ NAMES: tuple[str, ...] = (
     "loss",
     "architecture",
     "near-lossless",
+    "deep-autoencoder",
+    "per-file-vae",
+    "linear-bound",
     "restoration",
     "probes",
+    "retrieval",
 )
 ALL = "all"
 

@@ -45,7 +45,10 @@ def run_experiment(experiment: Experiment, data: Path, out: Path, scale: Scale, 
     """
     import torch
 
-    material = Material.from_folder(data, scale.train_files, scale.dev_files)
+    if experiment.on_single_files:
+        material = Material.single_files(data, scale.dev_files)
+    else:
+        material = Material.from_folder(data, scale.train_files, scale.dev_files)
     folder = out / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
     config = {

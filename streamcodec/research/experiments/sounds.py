@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import soundfile
+import soxr
 from numpy.typing import NDArray
 
 from streamcodec.evaluation.clips import Clip
@@ -47,6 +48,20 @@ def development_clips(context: Context, sample_rate_hz: int) -> list[Clip]:
             soundfile.write(path, stretch * (0.999 / peak), sample_rate_hz, subtype="PCM_16")
         clips.append(Clip(path, clip.kind))
     return clips
+
+
+def file_channels(clip: Clip, sample_rate_hz: int, seconds: float) -> Float32Array:
+    """The beginning of a file as it is: every channel, its own loudness, at one rate.
+
+    Shape: output ``[channels, T]``.
+    """
+    sound, rate_hz = soundfile.read(clip.path, dtype="float32", always_2d=True)
+    if rate_hz != sample_rate_hz:
+        sound = soxr.resample(sound, rate_hz, sample_rate_hz)
+    channels = np.ascontiguousarray(sound[: round(seconds * sample_rate_hz)].T)
+    if not np.any(channels):
+        raise MaterialError(f"the first {seconds:g} s of {clip.path} are silent; give another file")
+    return channels
 
 
 def _loudest(samples: Float32Array, length: int) -> int:

@@ -28,9 +28,9 @@ class Reconstruction:
 
     target: Tensor
     features: Tensor
-    original: Tensor
     bits: Tensor
     penalty: Tensor
+    original: Tensor
 
 
 class ResearchModel(nn.Module, ABC):
@@ -105,12 +105,28 @@ class ResearchModel(nn.Module, ABC):
     def forward(self, samples: Tensor) -> Reconstruction:
         """One training pass over whole sounds ``[B, T]``."""
         target = self.analyse(samples)
-        bits, penalty, values = samples.new_zeros(samples.shape[0]), samples.new_zeros(()), []
+        return Reconstruction(target, *self.through(target), samples)
+
+    def through(self, target: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Standardised features through encoder, bottlenecks and decoder: features, bits, penalty.
+
+        Shape: ``[B, C, F, N]`` -> the same, ``[B]``, scalar.
+        """
+        bits, penalty, values = target.new_zeros(target.shape[0]), target.new_zeros(()), []
         for bottleneck, latent in zip(self.bottlenecks, self.encode(target), strict=True):
             quantised = bottleneck(latent)
             bits, penalty = bits + quantised.bits, penalty + quantised.penalty
             values.append(quantised.values)
-        return Reconstruction(target, self.decode(values, target.shape[-1]), samples, bits, penalty)
+        return self.decode(values, target.shape[-1]), bits, penalty
+
+    @torch.no_grad()
+    def unquantised(self, target: Tensor) -> Tensor:
+        """Features from latents as they are before anything is rounded: what papers that count latents report.
+
+        Shape: ``[B, C, F, N]`` -> the same.
+        """
+        latents = zip(self.bottlenecks, self.encode(target), strict=True)
+        return self.decode([_bottleneck(b).centre(latent) for b, latent in latents], target.shape[-1])
 
     @torch.no_grad()
     def indices(self, samples: Float32Array) -> list[Int32Array]:

@@ -48,6 +48,10 @@ class Bottleneck(nn.Module, ABC):
     def forward(self, latents: Tensor) -> Quantised:
         """Quantise for training."""
 
+    def centre(self, latents: Tensor) -> Tensor:
+        """Latents of a finished encoder, neither rounded nor drawn: ``[B, inputs, P]`` -> ``[B, channels, P]``."""
+        return latents
+
     @abstractmethod
     def indices(self, latents: Tensor) -> Tensor:
         """Whole numbers to be coded."""
@@ -141,8 +145,11 @@ class VariationalBottleneck(Bottleneck):
         """Step sizes ``[channels, 1]``."""
         return math.sqrt(12.0) * self.get_buffer("log_deviation").exp()
 
+    def centre(self, latents: Tensor) -> Tensor:
+        return self._posterior(latents)[0]
+
     def indices(self, latents: Tensor) -> Tensor:
-        return torch.round(self._posterior(latents)[0] / self.step).to(torch.int32)
+        return torch.round(self.centre(latents) / self.step).to(torch.int32)
 
     def values(self, indices: Tensor) -> Tensor:
         return indices * self.step

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from streamcodec.research.models.base import ResearchModel, pad_columns
+from streamcodec.research.models.base import pad_columns
 from streamcodec.research.models.bottlenecks import VariationalBottleneck
 from streamcodec.research.models.representations import RepresentationConfig
+from streamcodec.research.models.unit_model import UnitModel
 
 
 @dataclass(frozen=True)
@@ -23,7 +25,7 @@ class DenseVaeConfig:
     hidden: int = 128
 
 
-class DenseVae(ResearchModel):
+class DenseVae(UnitModel):
     """One hidden layer on each side of a Gaussian latent.
 
     Shape: latent ``[B, latents, ceil(T / (latents * ratio))]``.
@@ -45,6 +47,13 @@ class DenseVae(ResearchModel):
     def block_samples(self) -> int:
         """Samples that share a latent vector."""
         return self.config.latents * self.config.ratio
+
+    @property
+    def unit_columns(self) -> int:
+        return self.block_samples
+
+    def receiver(self) -> Sequence[nn.Module]:
+        return [self.decoder]
 
     def positions(self, columns: int) -> list[int]:
         return [-(-columns // self.block_samples)]

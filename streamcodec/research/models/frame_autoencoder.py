@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor, nn
 
-from streamcodec.research.models.base import ResearchModel
 from streamcodec.research.models.bottlenecks import ScalarBottleneck
+from streamcodec.research.models.later_bottleneck import LaterBottleneck
 from streamcodec.research.models.linear_path import LinearPath
 from streamcodec.research.models.representations import RepresentationConfig
+from streamcodec.research.models.unit_model import UnitModel
 
 
 @dataclass(frozen=True)
@@ -29,16 +31,19 @@ class FrameAutoencoderConfig:
     latents: int = 60
     linear_path: bool = False
     """An addition to the published network, see :class:`LinearPath`."""
+    quantised_in_training: bool = True
+    """An addition too; the published network is trained on latents as they are."""
 
 
-class FrameAutoencoder(ResearchModel):
+class FrameAutoencoder(UnitModel):
     """Dense layers down to the latent and up again.
 
     Shape: latent ``[B, latents, N]``.
     """
 
     def __init__(self, config: FrameAutoencoderConfig) -> None:
-        super().__init__(config.representation, [ScalarBottleneck(config.latents)])
+        bottleneck = ScalarBottleneck if config.quantised_in_training else LaterBottleneck
+        super().__init__(config.representation, [bottleneck(config.latents)])
         self.config = config
         c = config.representation
         sizes = (c.channels * c.rows, *config.hidden, config.latents)
@@ -48,6 +53,13 @@ class FrameAutoencoder(ResearchModel):
             self.path = LinearPath(c.channels, c.rows, config.latents)
             for last in (self.down[-1], self.up[-1]):
                 nn.init.zeros_(next(last.parameters()))
+
+    @property
+    def unit_columns(self) -> int:
+        return 1
+
+    def receiver(self) -> Sequence[nn.Module]:
+        return [self.up] if self.path is None else [self.up, self.path.up]
 
     def begin(self, features: Tensor) -> None:
         if self.path is not None:

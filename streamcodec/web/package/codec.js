@@ -4,7 +4,7 @@ import { LoadError } from './errors.js';
 
 const PAGE = 65_536;
 const ALIGNMENT = 64;
-const FORMAT = 1;
+const FORMAT = 2;
 // A function that fills a vector and counts its bits: valid only where WebAssembly has SIMD.
 const SIMD_PROBE = Uint8Array.of(
   0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
@@ -23,7 +23,10 @@ const SIMD_PROBE = Uint8Array.of(
  * @property {number} maxFrames
  * @property {{decoder: number, encoder: number}} constants
  * @property {{size: number, payload: number, payloadBytes: number, indices: number, out: number}} decoder
- * @property {{size: number, payload: number, block: number, qualityIndex: number, flags: number}} encoder
+ * @property {{size: number, payload: number, block: number, qualityIndex: number, flags: number,
+ *   copyQualityIndex: number}} encoder
+ * @property {{from: number, to: number, at: number, up: number, count: number, down: number, chunk: number}[]}
+ *   resamplers
  * @property {Record<string, {bytes: number, sha256: string}>} files
  */
 
@@ -47,10 +50,11 @@ export class Codec {
   /**
    * Fetch, check and start. Throws LoadError.
    * @param {ReadFile} read
-   * @param {{encode?: boolean}} [options] `encode: false` leaves out what only encoders need, 3 MB.
+   * @param {{encode?: boolean, resample?: boolean}} [options] `encode: false` leaves out what only encoders need, 3 MB;
+   *   `resample: true` brings the filters of {@link Resampler}.
    * @returns {Promise<Codec>}
    */
-  static async load(read, { encode = true } = {}) {
+  static async load(read, { encode = true, resample = false } = {}) {
     if (typeof WebAssembly === 'undefined') throw new LoadError('this browser has no WebAssembly, or it is turned off');
     if (!WebAssembly.validate(SIMD_PROBE)) {
       throw new LoadError('this browser has no WebAssembly SIMD: Chrome 91, Firefox 89, Safari 16.4 or newer do');
@@ -68,14 +72,15 @@ export class Codec {
       }
       return bytes;
     };
-    const [code, decoding, encoding] = await Promise.all([
+    const [code, decoding, encoding, filters] = await Promise.all([
       checked('codec.wasm'),
       checked('decoder.bin'),
       encode ? checked('encoder.bin') : undefined,
+      resample ? checked('resampler.bin') : undefined,
     ]);
     const memory = new WebAssembly.Memory({ initial: 256 });
     const { instance } = await WebAssembly.instantiate(/** @type {BufferSource} */ (code), { env: { memory } });
-    return new Codec(layout, memory, instance.exports, decoding, encoding);
+    return new Codec(layout, memory, instance.exports, decoding, encoding, filters);
   }
 
   /**
@@ -84,8 +89,9 @@ export class Codec {
    * @param {WebAssembly.Exports} exports
    * @param {Uint8Array} decoding
    * @param {Uint8Array | undefined} encoding
+   * @param {Uint8Array | undefined} [filters]
    */
-  constructor(layout, memory, exports, decoding, encoding) {
+  constructor(layout, memory, exports, decoding, encoding, filters) {
     this.layout = layout;
     this.memory = memory;
     this.kernels = /** @type {Record<string, (...numbers: number[]) => number>} */ (/** @type {unknown} */ (exports));
@@ -100,6 +106,12 @@ export class Codec {
     if (encoding) {
       this._put(this.constants + decoder, encoding.subarray(0, encoder));
       this._first.encoder = encoding.slice(encoder);
+    }
+    /** Address of the resampler's filters; -1 where they were not asked for. */
+    this.filters = -1;
+    if (filters) {
+      this.filters = this._allocate(filters.length);
+      this._put(this.filters, filters);
     }
   }
 
@@ -153,6 +165,22 @@ export class Codec {
   /** @param {number} address */
   int64(address) {
     return Number(new DataView(this.memory.buffer).getBigInt64(address, true));
+  }
+
+  /** Sound cards' rates that there are filters for. */
+  get deviceRates() {
+    const { resamplers, sampleRate } = this.layout;
+    return resamplers.filter(({ to }) => to === sampleRate).map(({ from }) => from);
+  }
+
+  /**
+   * Address of zeros, kept for good.
+   * @param {number} size
+   */
+  memoryFor(size) {
+    const address = this._allocate(size);
+    this.bytes(address, size).fill(0);
+    return address;
   }
 
   /** @param {number} size */

@@ -6,6 +6,7 @@ import { MODULUS, Packet, Tier } from './packet.js';
 const FRAME_MS = 20;
 const LEAST_BPS = 1_000;
 const MOST_BPS = 24_000;
+const RECENT_PACKETS = 9;
 
 /**
  * @typedef {object} EncoderSettings
@@ -39,6 +40,8 @@ export class Encoder {
     this._collected = 0;
     this._sequence = 0;
     this._timestamp = 0;
+    /** @type {number[]} Sequence numbers of the last packets. */
+    this._recent = [];
     this._start();
   }
 
@@ -88,6 +91,27 @@ export class Encoder {
   }
 
   /**
+   * One of the last 9 packets again, at about a share of its rate, to ride along with others; null where it is older,
+   * and in stream mode. Packets to come are not affected.
+   * @param {Packet} packet
+   * @param {number} [share]
+   * @returns {{qualityIndex: number, payload: Uint8Array} | null}
+   */
+  encodeRedundant(packet, share = 0.5) {
+    const codec = this._open();
+    const age = this._recent.lastIndexOf(packet.sequence);
+    if (age < 0 || packet.frames !== this._frames) return null;
+    const back = this._recent.length - 1 - age;
+    const length = codec.kernels.encoder_copy(codec.constants, this._stream, back, packet.qualityIndex, share);
+    if (length < 0) return null;
+    const { payload, copyQualityIndex } = codec.layout.encoder;
+    return {
+      qualityIndex: codec.int64(this._stream + copyQualityIndex),
+      payload: codec.bytes(this._stream + payload, length).slice(),
+    };
+  }
+
+  /**
    * Aim at another rate from the next packet on.
    * @param {number} bitrate bits a second
    */
@@ -111,6 +135,7 @@ export class Encoder {
     this._open().restart('encoder', this._stream);
     this._frames = this._wantedFrames;
     this._filled = this._collected = this._sequence = this._timestamp = 0;
+    this._recent = [];
     this._start();
   }
 
@@ -162,6 +187,8 @@ export class Encoder {
     if (length < 0) return null;
     const sequence = this._sequence;
     this._sequence = (sequence + frames) % MODULUS;
+    this._recent.push(sequence);
+    if (this._recent.length > RECENT_PACKETS) this._recent.shift();
     return new Packet({
       tier: Tier.NEURAL,
       sequence,

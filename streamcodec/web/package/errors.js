@@ -12,3 +12,13 @@ export class AudioFormatError extends Error {
 export class LoadError extends Error {
   name = 'LoadError';
 }
+
+/** A call cannot begin or go on; the message is a sentence for people. */
+export class CallError extends Error {
+  name = 'CallError';
+}
+
+/** Bytes that are no `.sc` file, or one that is not decoded here. */
+export class FileError extends Error {
+  name = 'FileError';
+}

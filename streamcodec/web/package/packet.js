@@ -177,7 +177,7 @@ function appendChunk(out, chunk) {
  * @param {ArrayLike<number>} data
  * @param {number} length
  */
-function crc16(data, length) {
+export function crc16(data, length) {
   let crc = 0xffff;
   for (let k = 0; k < length; k++) {
     crc ^= data[k] << 8;

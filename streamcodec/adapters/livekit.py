@@ -1,0 +1,103 @@
+"""LiveKit: a streamcodec call, file or line of messages brought into a track, and a track brought back.
+
+The classes are those of LiveKit's Python SDK (``livekit.rtc``): an ``AudioSource`` that takes sound and an
+``AudioStream`` that gives it. https://docs.livekit.io
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from livekit import rtc
+from numpy.typing import NDArray
+
+from streamcodec.adapters.coded_bytes import facts_of
+from streamcodec.adapters.messages import MessageDecoder, MessageEncoder, to_int16
+from streamcodec.codec.files.container import FileReader
+from streamcodec.codec.files.oneshot import decoder_for
+from streamcodec.codec.files.sound_file import open_binary
+from streamcodec.net.tracks import Listener, Speaker
+
+FRAME_MS = 20
+
+
+async def play_file(path: str | Path, source: rtc.AudioSource) -> None:
+    """Play a ``.sc`` file into a source, as fast as it takes it: the source's queue is what paces.
+
+    Errors: AudioFormatError where the file's sound cannot come at the source's rate, FileFormatError.
+    """
+    header = facts_of(path).header
+    decoder = decoder_for(header, source.sample_rate)
+    with open_binary(path) as file:
+        time = 0
+        for timed in FileReader(file).packets():
+            for _ in range(timed.time - time):
+                await source.capture_frame(as_frame(decoder.push(None), source))
+            await source.capture_frame(as_frame(decoder.push(timed.packet), source))
+            time = timed.time + timed.packet.frames
+    await source.wait_for_playout()
+
+
+async def play_messages(messages: AsyncIterator[bytes], source: rtc.AudioSource, **options: Any) -> None:
+    """Play messages of packets, of a websocket for example, into a source until they end."""
+    decoder = MessageDecoder(source.sample_rate, **options)
+    async for message in messages:
+        sound = decoder.push(message)
+        if len(sound):
+            await source.capture_frame(as_frame(sound, source))
+
+
+async def play_call(speaker: Speaker, source: rtc.AudioSource) -> None:
+    """Play what a streamcodec call sounds like into a source; it goes on until it is cancelled.
+
+    The source's queue (``queue_size_ms``, 1 s unless said otherwise) paces it and is delay: make it short.
+    """
+    samples = source.sample_rate * FRAME_MS // 1_000
+    while True:
+        await source.capture_frame(as_frame(await speaker.pull(samples), source))
+
+
+async def feed(listener: Listener, stream: rtc.AudioStream) -> None:
+    """Push a track's sound into a streamcodec call until the track ends; the stream must be of the call's rate."""
+    async for event in stream:
+        listener.push(_samples(event.frame))
+
+
+async def messages_of(
+    stream: rtc.AudioStream, bitrate_bps: float | None = None, **options: Any
+) -> AsyncIterator[bytes]:
+    """A track's sound as messages of packets, as it comes; ``options`` as for StreamEncoder."""
+    encoder: MessageEncoder | None = None
+    async for event in stream:
+        if encoder is None:
+            encoder = MessageEncoder(event.frame.sample_rate, bitrate_bps, **options)
+        message = encoder.push(_samples(event.frame))
+        if message:
+            yield message
+    if encoder is not None:
+        yield encoder.flush()
+
+
+def as_frame(samples: NDArray[Any], source: rtc.AudioSource) -> rtc.AudioFrame:
+    """A frame for a source, whose channels all get mono sound.
+
+    Shape: ``[n]`` or ``[n, channels]``.
+    """
+    plane = to_int16(samples)
+    plane = plane[:, np.newaxis] if plane.ndim == 1 else plane
+    if plane.shape[1] == 1 and source.num_channels > 1:
+        plane = np.repeat(plane, source.num_channels, axis=1)
+    data = np.ascontiguousarray(plane).tobytes()
+    return rtc.AudioFrame(data, source.sample_rate, plane.shape[1], len(plane))
+
+
+def _samples(frame: rtc.AudioFrame) -> NDArray[np.float32]:
+    """Mono floats of a frame.
+
+    Shape: output ``[n]``.
+    """
+    plane = np.frombuffer(frame.data, np.int16).reshape(-1, frame.num_channels)
+    return np.asarray(plane.mean(axis=1, dtype=np.float32) / np.float32(32_768.0), np.float32)

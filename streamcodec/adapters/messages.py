@@ -1,0 +1,104 @@
+"""Packets as messages of a websocket, or of anything else that brings whole messages in order.
+
+A message holds the packets that one piece of sound has completed, each behind its length (2 bytes, big-endian). It is
+what every voice adapter of this folder sends and takes, so that any two of them talk to each other.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet
+from streamcodec.codec.stream import StreamDecoder, StreamEncoder
+from streamcodec.errors import PacketError
+
+LONGEST_GAP_FRAMES = 50
+"""A pause that timestamps tell of is filled up to this, one second."""
+
+
+def join(packets: Iterable[Packet]) -> bytes:
+    """One message of these packets; empty where there are none."""
+    return b"".join(len(data).to_bytes(2, "big") + data for data in (packet.to_bytes() for packet in packets))
+
+
+def split(message: bytes) -> list[bytes]:
+    """The packets of a message; raises PacketError where its lengths do not fit."""
+    packets, position = [], 0
+    while position < len(message):
+        end = position + 2 + int.from_bytes(message[position : position + 2], "big")
+        if end > len(message) or position + 2 > len(message):
+            raise PacketError(
+                f"the message ends inside a packet, after {len(message)} bytes: it was cut, or is no message"
+            )
+        packets.append(message[position + 2 : end])
+        position = end
+    return packets
+
+
+class MessageEncoder:
+    """Sound to messages, as it comes; ``options`` as for :class:`~streamcodec.StreamEncoder`.
+
+    Errors: AudioFormatError, BitrateError.
+    """
+
+    def __init__(self, sample_rate_hz: int = 24_000, bitrate_bps: float | None = None, **options: Any) -> None:
+        self.stream = StreamEncoder(sample_rate_hz, bitrate_bps, **options)
+
+    def push(self, samples: object) -> bytes:
+        """The message of the packets that these samples complete; empty where they complete none.
+
+        Shape: ``[n]`` or ``[n, channels]``; bytes are 16-bit samples of one channel.
+        """
+        return join(self.stream.push(np.frombuffer(samples, "<i2") if isinstance(samples, bytes) else samples))
+
+    def flush(self) -> bytes:
+        """The message of what is still inside: the end of a stream, or of something said."""
+        return join(self.stream.flush())
+
+
+class MessageDecoder:
+    """Messages to sound; what is damaged or missing is concealed, and a pause lasts as long as timestamps say.
+
+    The neural tier decodes to any of its rates, whatever the encoder's.
+    """
+
+    def __init__(self, sample_rate_hz: int = 24_000, **options: Any) -> None:
+        self.stream = StreamDecoder(sample_rate_hz, **options)
+        self._next: int | None = None
+
+    def push(self, message: bytes) -> NDArray[Any]:
+        """Sound of a message.
+
+        Shape: output as of :meth:`~streamcodec.StreamDecoder.push`. Raises PacketError for what is no message.
+        """
+        sound = [self.stream.silence(0)]
+        for data in split(message):
+            try:
+                packet: Packet | None = Packet.from_bytes(data)
+            except PacketError:
+                packet = None
+            if packet is not None:
+                gap = 0 if self._next is None else (packet.timestamp - self._next) % SEQUENCE_MODULUS
+                if gap <= LONGEST_GAP_FRAMES:
+                    sound += [self.stream.push(None) for _ in range(gap)]
+                self._next = (packet.timestamp + packet.frames) % SEQUENCE_MODULUS
+                sound.append(self.stream.push(packet))
+        return np.concatenate(sound)
+
+    def push_int16(self, message: bytes) -> bytes:
+        """The same as 16-bit samples in bytes, which is what most neighbours take."""
+        return to_int16(self.push(message)).tobytes()
+
+
+def to_int16(samples: NDArray[Any]) -> NDArray[np.int16]:
+    """16-bit samples of floats of full scale 1, or of 16-bit integers.
+
+    Shape: kept.
+    """
+    if samples.dtype.kind == "i":
+        return np.asarray(samples, np.int16)
+    return np.asarray(np.round(np.clip(samples, -1.0, 1.0) * 32_767.0), np.int16)

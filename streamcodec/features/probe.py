@@ -1,0 +1,122 @@
+"""A linear probe: which class a sound is of, told from its latents (or any features) by logistic regression."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import save
+
+from streamcodec.codec.files.output_file import write_whole
+from streamcodec.errors import AudioFormatError, FileFormatError
+from streamcodec.features.pooling import need_sklearn, pooled
+
+Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+PENALTY = 0.02
+"""Inverse strength of the L2 penalty (scikit-learn's ``C``)."""
+ROUNDS = 2_000
+FORMAT = "streamcodec-probe-1"
+
+
+class LinearProbe:
+    """Logistic regression on the mean and standard deviation over time of a sound's features.
+
+    Features are standardised over the training sounds, and classes count alike however many sounds each has.
+    ``classes`` are the names that :meth:`fit` was given, sorted. ``features`` says what the probe was trained on, for
+    whoever loads it: :func:`~streamcodec.latents_version` of a model, say.
+    """
+
+    def __init__(self, classes: Sequence[str], weights: Float64Array, bias: Float64Array, features: str = "") -> None:
+        self.classes = tuple(classes)
+        self.features = features
+        # In order of their axes: safetensors writes memory as it lies.
+        self._weights, self._bias = np.ascontiguousarray(weights), np.ascontiguousarray(bias)
+
+    @classmethod
+    def fit(
+        cls, sounds: Sequence[Float32Array], labels: Sequence[str], *, penalty: float = PENALTY, features: str = ""
+    ) -> LinearProbe:
+        """Learn from sounds and the name of each one's class; the smaller ``penalty``, the smoother.
+
+        Errors: AudioFormatError for fewer than two classes, sounds without frames, or shapes that do not fit;
+        StreamcodecError where scikit-learn is missing.
+
+        Shape: each sound ``[frames, dims]``, as :func:`~streamcodec.latents` gives them.
+        """
+        need_sklearn("a linear probe")
+        from sklearn.linear_model import LogisticRegression
+
+        names = tuple(sorted(set(labels)))
+        if len(names) < 2:
+            raise AudioFormatError(f"a probe tells classes apart: give sounds of two or more, got {len(names)}")
+        if len(sounds) != len(labels):
+            raise AudioFormatError(f"each sound has one label: got {len(sounds)} sounds and {len(labels)} labels")
+        if not 0.0 < penalty < float("inf"):
+            raise AudioFormatError(f"penalty must be a number above 0, got {penalty:g}")
+        vectors = _vectors(sounds)
+        mean, deviation = vectors.mean(0), vectors.std(0)
+        deviation[deviation == 0.0] = 1.0
+        model = LogisticRegression(C=penalty, class_weight="balanced", max_iter=ROUNDS)
+        model.fit((vectors - mean) / deviation, np.asarray([names.index(label) for label in labels]))
+        coefficients = np.asarray(model.coef_, np.float64)
+        intercept = np.asarray(model.intercept_, np.float64)
+        if len(names) == 2:
+            coefficients = np.concatenate([np.zeros_like(coefficients), coefficients])
+            intercept = np.concatenate([np.zeros_like(intercept), intercept])
+        weights = coefficients / deviation
+        return cls(names, weights, intercept - weights @ mean, features)
+
+    def probabilities(self, sounds: Sequence[Float32Array]) -> Float64Array:
+        """How likely each sound is of each class.
+
+        Shape: each ``[frames, dims]`` -> ``[sounds, classes]``, rows of sum 1.
+        """
+        vectors = _vectors(sounds)
+        if vectors.shape[1] != self._weights.shape[1]:
+            dims = self._weights.shape[1] // 2
+            raise AudioFormatError(f"this probe takes {dims} dimensions a frame, got {vectors.shape[1] // 2}")
+        scores = vectors @ self._weights.T + self._bias
+        likely = np.exp(scores - scores.max(1, keepdims=True))
+        return np.asarray(likely / likely.sum(1, keepdims=True))
+
+    def predict(self, sounds: Sequence[Float32Array]) -> list[str]:
+        """The likeliest class of each sound.
+
+        Shape: each ``[frames, dims]``.
+        """
+        return [self.classes[k] for k in self.probabilities(sounds).argmax(1)]
+
+    def save(self, path: str | Path) -> None:
+        """Write the probe as safetensors; raises FileFormatError where the system refuses."""
+        about = {"format": FORMAT, "classes": json.dumps(self.classes), "features": self.features}
+        write_whole(path, save({"weights": self._weights, "bias": self._bias}, about))
+
+    @classmethod
+    def load(cls, path: str | Path) -> LinearProbe:
+        """Read what :meth:`save` wrote; raises FileFormatError for anything else. Needs no scikit-learn."""
+        try:
+            with safe_open(path, "numpy") as file:
+                about = file.metadata() or {}
+                weights, bias = file.get_tensor("weights"), file.get_tensor("bias")
+            classes = json.loads(about["classes"])
+            if about["format"] != FORMAT or not weights.shape[:1] == bias.shape == (len(classes),):
+                raise ValueError(f"format {about['format']}")
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            raise FileFormatError(f"{path} is not a probe that LinearProbe.save wrote ({error})") from error
+        return cls(classes, weights, bias, about["features"])
+
+
+def _vectors(sounds: Sequence[Float32Array]) -> Float64Array:
+    """Shape: each ``[frames, dims]`` -> ``[sounds, 2 * dims]``."""
+    shapes = {np.shape(sound)[1:] for sound in sounds}
+    if not sounds or len(shapes) > 1 or any(np.ndim(sound) != 2 or not len(sound) for sound in sounds):
+        raise AudioFormatError(
+            "a probe takes one array [frames, dims] for each sound, of one number of dims and at least a frame each, "
+            f"got {len(sounds)} of shapes {', '.join(sorted({str(np.shape(sound)) for sound in sounds})[:3]) or '-'}"
+        )
+    return np.stack([pooled(np.asarray(sound, np.float32)) for sound in sounds]).astype(np.float64)

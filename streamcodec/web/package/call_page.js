@@ -1,0 +1,333 @@
+// The relay's own page: one button to join, then who is here and how the line is.
+
+import { Call } from './call.js';
+import { trouble } from './trouble.js';
+
+const GRAPH_POINTS = 120;
+const GRAPH_EVERY_MS = 500;
+const LEAST_DBFS = -60;
+/** Loss and concealment are those of so many seconds. */
+const COUNTED_S = 10;
+
+/**
+ * @template {HTMLElement} T
+ * @param {string} id
+ * @param {new () => T} kind
+ * @returns {T}
+ */
+function find(id, kind) {
+  const found = document.getElementById(id);
+  if (!(found instanceof kind)) throw new Error(`the page has no ${id}`);
+  return found;
+}
+
+const status = find('status', HTMLParagraphElement);
+const entry = find('entry', HTMLFormElement);
+const room = find('room', HTMLInputElement);
+const person = find('name', HTMLInputElement);
+const joinButton = find('join', HTMLButtonElement);
+const section = find('call', HTMLElement);
+const people = find('people', HTMLUListElement);
+const mute = find('mute', HTMLButtonElement);
+const talk = find('talk', HTMLButtonElement);
+const push = find('push', HTMLInputElement);
+const microphone = find('microphone', HTMLSelectElement);
+const loudspeaker = find('loudspeaker', HTMLSelectElement);
+const quality = find('quality', HTMLSelectElement);
+const packet = find('packet', HTMLSelectElement);
+const figures = find('figures', HTMLElement);
+const troubles = find('trouble', HTMLUListElement);
+const graph = find('graph', HTMLCanvasElement);
+
+/** What the link says, behind `#`, which no browser sends to a server: `room=…&token=…`, or the room alone. */
+const link = location.hash.includes('=')
+  ? new URLSearchParams(location.hash.slice(1))
+  : new URLSearchParams({ room: decodeURIComponent(location.hash.slice(1)) });
+
+/** @type {Call | null} */
+let call = null;
+/** @type {{up: number, down: number}[]} */
+const history = [];
+let drawnMs = 0;
+/** @type {{lost: number, recovered: number, concealed: number, played: number}[]} once a second */
+const counted = [];
+let countedMs = 0;
+
+/** @param {string} sentence */
+function say(sentence) {
+  if (status.textContent !== sentence) status.textContent = sentence;
+}
+
+async function join() {
+  joinButton.disabled = true;
+  say('Loading the codec; the browser may ask whether this page may use the microphone.');
+  const scheme = location.protocol === 'https:' ? 'wss:' : 'ws:';
+  const joining = new Call({
+    url: link.get('relay') ?? `${scheme}//${location.host}/`,
+    room: room.value,
+    name: person.value,
+    token: link.get('token') ?? '',
+    bitrate: Number(quality.value),
+    packetMs: Number(packet.value),
+    transport: /** @type {any} */ (link.get('transport') ?? 'auto'),
+    listen: link.get('listen') === '1',
+    iceServers: link.getAll('stun').map((server) => ({ urls: `stun:${server}` })),
+  });
+  call = joining;
+  // For whoever looks into it from the console.
+  Object.assign(globalThis, { call });
+  joining.addEventListener('state', (event) => show(/** @type {CustomEvent} */ (event).detail));
+  joining.addEventListener('lost', (event) => {
+    const { failure } = /** @type {CustomEvent} */ (event).detail;
+    // While joining, join itself says why it came to nothing.
+    if (failure && !section.hidden) void end(`The relay refused: ${failure.reason}.`);
+    else if (!failure) say('The line to the relay is down: trying again.');
+  });
+  try {
+    await joining.join();
+  } catch (error) {
+    await end(error instanceof Error ? error.message : String(error));
+    return;
+  }
+  remember();
+  document.title = find('title', HTMLElement).textContent = `Call: ${room.value}`;
+  entry.hidden = true;
+  section.hidden = false;
+  setMuted(push.checked);
+  mute.focus();
+  await listDevices();
+}
+
+/** @param {string} sentence */
+async function end(sentence) {
+  const ending = call;
+  call = null;
+  history.length = counted.length = 0;
+  drawnMs = countedMs = 0;
+  await ending?.leave();
+  entry.hidden = false;
+  section.hidden = true;
+  joinButton.disabled = false;
+  joinButton.focus();
+  say(sentence);
+}
+
+function remember() {
+  try {
+    localStorage.setItem('name', person.value);
+  } catch {
+    // Without storage the name is asked for again.
+  }
+}
+
+// -- what is shown
+
+/** @param {Record<string, any>} state */
+function show(state) {
+  if (!call) return;
+  const others = state.peers.length;
+  if (!state.connected) say('The line to the relay is down: trying again.');
+  else if (call.microphoneTrouble) say(`You hear the others and they do not hear you. ${call.microphoneTrouble}`);
+  else if (others === 0) say('You are in the room, and nobody else is yet: send them the address of this page.');
+  else say(`You are in the room with ${others} ${others === 1 ? 'other' : 'others'}.`);
+  showPeople(state);
+  showFigures(state);
+  const lines = trouble(state, { muted: call.muted, microphone: call.microphoneTrouble });
+  fill(troubles, lines, (item, line) => (item.textContent = line));
+  if (state.nowMs - drawnMs >= GRAPH_EVERY_MS) {
+    drawnMs = state.nowMs;
+    history.push({ up: state.sentKbps, down: state.receivedKbps });
+    if (history.length > GRAPH_POINTS) history.shift();
+    draw();
+  }
+}
+
+/**
+ * As many items in a list as there is to show, each made over in place so that focus and screen readers stay calm.
+ * @template T
+ * @param {HTMLElement} list
+ * @param {T[]} values
+ * @param {(item: HTMLElement, value: T) => void} put
+ */
+function fill(list, values, put) {
+  while (list.children.length > values.length) list.lastElementChild?.remove();
+  values.forEach((value, k) => {
+    const item = list.children[k] ?? list.appendChild(document.createElement('li'));
+    put(/** @type {HTMLElement} */ (item), value);
+  });
+}
+
+/** @param {Record<string, any>} state */
+function showPeople(state) {
+  const us = {
+    name: `${person.value || 'You'} (you)`, level: state.levelRms, talking: state.talking,
+    note: call?.muted ? 'muted' : `${(state.bitrate / 1_000).toFixed(1)} kbps${copiesOf(state.copies)}`,
+  };
+  const them = state.peers.map((/** @type {any} */ peer) => ({
+    name: peer.name || 'somebody', level: peer.stats?.levelRms ?? 0, talking: peer.stats?.talking ?? false,
+    note: noteOf(peer),
+  }));
+  fill(people, [us, ...them], (item, { name, level, talking, note }) => {
+    if (item.childElementCount === 0) {
+      const spans = ['name', 'level', 'path'].map((kind) => {
+        const made = document.createElement(kind === 'level' ? 'meter' : 'span');
+        made.className = kind;
+        return made;
+      });
+      item.append(...spans);
+    }
+    const [label, bar, path] = /** @type {any} */ (item.children);
+    label.textContent = name;
+    bar.setAttribute('aria-label', `Level of ${name}`);
+    bar.min = 0;
+    bar.max = 1;
+    bar.value = Math.max(0, 1 - (20 * Math.log10(level + 1e-9)) / LEAST_DBFS);
+    path.textContent = `${talking ? 'talking, ' : ''}${note}`;
+  });
+}
+
+/** @param {number} copies */
+function copiesOf(copies) {
+  return copies === 0 ? '' : `, ${copies} ${copies === 1 ? 'copy' : 'copies'} of earlier sound in each packet`;
+}
+
+/** @param {any} peer */
+function noteOf(peer) {
+  const ways = { direct: 'direct line', relay: 'by way of the relay', none: 'out of reach' };
+  const trip = peer.roundTripMs === null ? '' : `, round trip ${Math.round(peer.roundTripMs)} ms`;
+  const muted = peer.status.muted ? 'muted, ' : '';
+  return `${muted}${ways[/** @type {'direct' | 'relay' | 'none'} */ (peer.path)]}${trip}`;
+}
+
+/** @param {Record<string, any>} state */
+function showFigures(state) {
+  const heard = state.peers.map((/** @type {any} */ peer) => peer.stats).filter(Boolean);
+  const sum = (/** @type {string} */ key) => heard.reduce((/** @type {number} */ all, /** @type {any} */ s) => all + s[key], 0);
+  const now = { lost: sum('lost'), recovered: sum('recovered'), concealed: sum('concealed'), played: sum('played') };
+  if (state.nowMs - countedMs >= 1_000) {
+    countedMs = state.nowMs;
+    counted.push(now);
+    if (counted.length > COUNTED_S) counted.shift();
+  }
+  // Whoever leaves takes their counts along.
+  const lately = (/** @type {keyof typeof now} */ key) => Math.max(0, now[key] - (counted[0] ?? now)[key]);
+  const all = lately('played') + lately('recovered') + lately('concealed');
+  const share = (/** @type {keyof typeof now} */ key) => `${(all ? (100 * lately(key)) / all : 0).toFixed(1)} %`;
+  const depth = Math.max(0, ...heard.map((/** @type {any} */ stats) => stats.depthMs));
+  const rows = [
+    ['Up', `${state.sentKbps.toFixed(1)} kbps`],
+    ['Down', `${state.receivedKbps.toFixed(1)} kbps`],
+    ['Jitter buffer', `${Math.round(depth)} ms`],
+    ['Lost', share('lost')],
+    ['Recovered', share('recovered')],
+    ['Concealed', share('concealed')],
+    ['Processor', `${(100 * state.cpuShare).toFixed(0)} %`],
+  ];
+  if (figures.childElementCount === 0) {
+    for (const [name] of rows) {
+      const row = figures.appendChild(document.createElement('div'));
+      row.appendChild(document.createElement('dt')).textContent = name;
+      row.appendChild(document.createElement('dd'));
+    }
+  }
+  rows.forEach(([, value], k) => (figures.children[k].children[1].textContent = value));
+}
+
+function draw() {
+  const context = graph.getContext('2d');
+  if (!context) return;
+  const scale = devicePixelRatio;
+  graph.width = graph.clientWidth * scale;
+  graph.height = graph.clientHeight * scale;
+  context.scale(scale, scale);
+  const { clientWidth: width, clientHeight: height } = graph;
+  const style = getComputedStyle(document.documentElement);
+  const most = Math.max(40, ...history.map(({ up, down }) => Math.max(up, down)));
+  context.clearRect(0, 0, width, height);
+  context.font = '14px system-ui, sans-serif';
+  const curves = /** @type {const} */ ([['up', '--accent', []], ['down', '--text', [6, 4]]]);
+  curves.forEach(([key, colour, dash], which) => {
+    context.strokeStyle = context.fillStyle = style.getPropertyValue(colour);
+    context.setLineDash([...dash]);
+    context.lineWidth = 2;
+    context.beginPath();
+    history.forEach((point, k) => {
+      const x = ((GRAPH_POINTS - history.length + k) / (GRAPH_POINTS - 1)) * width;
+      context.lineTo(x, height - 4 - (point[key] / most) * (height - 8));
+    });
+    context.stroke();
+    const shown = history.at(-1)?.[key] ?? 0;
+    context.fillText(`${key} ${shown.toFixed(0)} kbps`, 8, 20 + 20 * which);
+  });
+}
+
+// -- controls
+
+/** @param {boolean} muted */
+function setMuted(muted) {
+  if (!call) return;
+  call.muted = muted;
+  mute.setAttribute('aria-pressed', String(muted));
+  mute.textContent = muted ? 'Muted' : 'Mute';
+}
+
+function followPush() {
+  talk.hidden = !push.checked;
+  mute.hidden = push.checked;
+  setMuted(push.checked);
+}
+
+/** @param {boolean} held */
+function hold(held) {
+  if (!push.checked || !call) return;
+  talk.setAttribute('aria-pressed', String(held));
+  setMuted(!held);
+}
+
+async function listDevices() {
+  const devices = (await navigator.mediaDevices?.enumerateDevices()) ?? [];
+  const lists = /** @type {const} */ ([[microphone, 'audioinput'], [loudspeaker, 'audiooutput']]);
+  for (const [list, kind] of lists) {
+    const found = devices.filter((device) => device.kind === kind && device.deviceId);
+    const chosen = list.value;
+    list.replaceChildren(...found.map(({ label, deviceId }, k) => new Option(label || `Device ${k + 1}`, deviceId)));
+    list.value = found.some(({ deviceId }) => deviceId === chosen) ? chosen : (found[0]?.deviceId ?? '');
+    list.disabled = found.length === 0 || (kind === 'audiooutput' && !('setSinkId' in AudioContext.prototype));
+  }
+}
+
+/** @param {SubmitEvent} event */
+entry.onsubmit = (event) => {
+  event.preventDefault();
+  void join();
+};
+mute.onclick = () => setMuted(!call?.muted);
+find('leave', HTMLButtonElement).onclick = () => void end('You have left the room.');
+push.onchange = followPush;
+talk.onpointerdown = () => hold(true);
+talk.onpointerup = talk.onpointercancel = talk.onpointerleave = () => hold(false);
+document.onkeydown = (event) => {
+  if (event.code !== 'Space' || !push.checked || !call || event.target instanceof HTMLSelectElement) return;
+  if (event.target === push || event.target instanceof HTMLInputElement) return;
+  event.preventDefault();
+  if (!event.repeat) hold(true);
+};
+document.onkeyup = (event) => {
+  if (event.code === 'Space') hold(false);
+};
+microphone.onchange = () => void call?.setMicrophone(microphone.value);
+loudspeaker.onchange = () => void call?.setLoudspeaker(loudspeaker.value);
+quality.onchange = () => call?.change({ bitrate: Number(quality.value) });
+packet.onchange = () => call?.change({ packetMs: Number(packet.value) });
+if (navigator.mediaDevices) navigator.mediaDevices.ondevicechange = () => void listDevices();
+addEventListener('pagehide', () => {
+  if (call) void end('You have left the room.');
+});
+
+room.value = link.get('room') ?? '';
+try {
+  person.value = link.get('name') ?? localStorage.getItem('name') ?? '';
+} catch {
+  person.value = '';
+}
+say(room.value ? `Ready to join ${room.value}.` : 'Give the room a name; whoever joins the same room hears you.');

@@ -1,0 +1,373 @@
+// A call's worker: codec, jitter buffers, the relay's websocket and what travels on direct lines. The page's own thread
+// may be as busy, or as asleep in a hidden tab, as it likes.
+
+import { Codec, readFrom } from './codec.js';
+import { LoadError } from './errors.js';
+import { Mixer } from './mixer.js';
+import { Receiver } from './receiver.js';
+import { reportFromBytes } from './report.js';
+import { Resampler } from './resampler.js';
+import { RingBuffer } from './ring_buffer.js';
+import { Room } from './room.js';
+import { Sender } from './sender.js';
+import { VoiceActivity } from './voice_activity.js';
+
+const TICK_MS = 100;
+const BLOCK_MS = 10;
+/** Sound kept ready for the sound card, and how it changes when that was too little, or enough for long. */
+const LEAST_READY_MS = 20;
+const MOST_READY_MS = 100;
+const READY_STEP_MS = 10;
+/** One stall is told of again and again while it lasts, and counts once. */
+const GROW_PAUSE_MS = 300;
+const EASE_MS = 4_000;
+const SILENT_MICROPHONE_MS = 1_500;
+const RATE_WINDOW_MS = 3_000;
+
+/**
+ * @typedef {object} JoinMessage
+ * @property {'join'} type
+ * @property {string} files Address of the codec's files.
+ * @property {import('./relay_client.js').JoinFields} fields without bitstream
+ * @property {number} bitrate
+ * @property {number} packetMs
+ * @property {boolean} congestion
+ * @property {boolean} direct
+ * @property {boolean} listens no microphone
+ */
+
+/** @type {any} */
+const scope = globalThis;
+/** @type {Conversation | undefined} */
+let conversation;
+/** @type {Promise<Codec> | undefined} */
+let loading;
+
+/** @param {Record<string, unknown>} message @param {Transferable[]} [transfer] */
+function tell(message, transfer = []) {
+  scope.postMessage(message, transfer);
+}
+
+class Conversation {
+  /**
+   * @param {Codec} codec
+   * @param {JoinMessage} settings
+   */
+  constructor(codec, settings) {
+    this._codec = codec;
+    this._settings = settings;
+    this._rateHz = codec.layout.sampleRate;
+    this._sender = new Sender(codec, settings);
+    /** @type {Map<string, Receiver>} */
+    this._receivers = new Map();
+    this._mixer = new Mixer(this._rateHz);
+    this._activity = new VoiceActivity(this._rateHz);
+    this.muted = false;
+    this._listens = settings.listens;
+    this._soundAliveMs = performance.now();
+    /** @type {MessagePort | null} */
+    this._card = null;
+    /** @type {RingBuffer | null} */
+    this._heard = null;
+    /** @type {RingBuffer | null} */
+    this._played = null;
+    this._cardHz = 0;
+    this._readyMs = LEAST_READY_MS;
+    this._missed = 0;
+    this._missedMs = 0;
+    /** Samples handed to the sound card's thread since the start. */
+    this._given = 0;
+    this._joinedMs = 0;
+    this._busyMs = 0;
+    /** @type {{atMs: number, sent: number, received: number, busyMs: number}[]} */
+    this._noted = [];
+    /** Bytes on direct lines, as the page's connections count them. */
+    this._directBytes = { sent: 0, received: 0 };
+    this._room = new Room(
+      { ...settings.fields, bitstream: codec.layout.bitstream },
+      {
+        onPacket: (identity, packet) => this._receivers.get(identity)?.receive(packet, performance.now()),
+        onReport: (identity, report) => this._hearReport(identity, report),
+        onPeer: (info, present) => this._come(info, present),
+        onWelcome: () => {
+          this._joinedMs ||= performance.now();
+          tell({ type: 'joined', speaks: this._room.speaks, hears: this._room.hears });
+        },
+        onLost: (failure) => tell({ type: 'lost', failure }),
+        makeLine: (identity, offers) => tell({ type: 'make-line', identity, offers }),
+        dropLine: (identity) => tell({ type: 'drop-line', identity }),
+        signalLine: (identity, data) => tell({ type: 'signal-line', identity, data }),
+        sendOnChannel: (identity, data) => tell({ type: 'channel', identity, data }, [data.buffer]),
+      },
+      () => performance.now(),
+      settings.direct,
+    );
+    this._room.start();
+    this._timer = setInterval(() => this._tick(), TICK_MS);
+  }
+
+  /**
+   * @param {MessagePort} port
+   * @param {number} cardHz
+   * @param {SharedArrayBuffer | undefined} heard
+   * @param {SharedArrayBuffer | undefined} played
+   */
+  connectCard(port, cardHz, heard, played) {
+    this._card?.close();
+    this._card = port;
+    this._cardHz = cardHz;
+    this._heard = heard ? new RingBuffer(heard) : null;
+    this._played = played ? new RingBuffer(played) : null;
+    this._fromCard = new Resampler(this._codec, cardHz, this._rateHz);
+    this._toCard = new Resampler(this._codec, this._rateHz, cardHz);
+    this._missed = this._given = 0;
+    port.onmessage = ({ data }) => this._wake(data);
+  }
+
+  /** @param {boolean} listens */
+  setListens(listens) {
+    this._listens = listens;
+    this._soundAliveMs = performance.now();
+  }
+
+  /** @param {{bitrate?: number, packetMs?: number}} settings */
+  change({ bitrate, packetMs }) {
+    if (bitrate) this._sender.setBitrate(bitrate);
+    if (packetMs) this._sender.setPacketMs(packetMs);
+  }
+
+  leave() {
+    if (!this._listens) this._sender.flush().forEach((packet) => this._room.send(packet));
+    clearInterval(this._timer);
+    this._card?.close();
+    this._room.leave();
+  }
+
+  get room() {
+    return this._room;
+  }
+
+  /** @param {{sent: number, received: number}} bytes */
+  noteDirect(bytes) {
+    this._directBytes = bytes;
+  }
+
+  // -- the sound card
+
+  /** @param {{taken: number, missed: number, samples: Float32Array | null}} wake */
+  _wake({ taken, missed, samples }) {
+    const start = performance.now();
+    if (this._heard) {
+      samples = new Float32Array(this._heard.held);
+      this._heard.read(samples);
+    }
+    if (samples?.length && !this._listens) this._speak(samples, start);
+    this._noteMissed(missed, start);
+    this._play(this._played ? this._played.held : this._given - taken, start);
+    this._busyMs += performance.now() - start;
+  }
+
+  /**
+   * @param {Float32Array} samples
+   * @param {number} nowMs
+   */
+  _speak(samples, nowMs) {
+    if (samples.some((x) => x !== 0)) this._soundAliveMs = nowMs;
+    const sound = /** @type {Resampler} */ (this._fromCard).process(samples);
+    if (this.muted) sound.fill(0);
+    this._activity.hear(sound);
+    if (!this._room.speaks) return;
+    for (const packet of this._sender.push(sound)) this._room.send(packet);
+  }
+
+  /**
+   * @param {number} held
+   * @param {number} nowMs
+   */
+  _play(held, nowMs) {
+    // What several messages told at once was true when they were sent: only the card's own count tells what is left.
+    const wanted = (this._readyMs * this._cardHz) / 1_000;
+    const count = (this._rateHz * BLOCK_MS) / 1_000;
+    while (held < wanted) {
+      const blocks = [...this._receivers.values()].map((receiver) => receiver.pull(nowMs, count));
+      const block = /** @type {Resampler} */ (this._toCard).process(this._mixer.mix(blocks, count));
+      if (block.length === 0) continue;
+      held += block.length;
+      this._given += block.length;
+      if (this._played) this._played.write(block);
+      else this._card?.postMessage(block, [block.buffer]);
+    }
+  }
+
+  /**
+   * @param {number} missed
+   * @param {number} nowMs
+   */
+  _noteMissed(missed, nowMs) {
+    if (missed > this._missed) {
+      if (nowMs - this._missedMs > GROW_PAUSE_MS) {
+        this._readyMs = Math.min(MOST_READY_MS, this._readyMs + READY_STEP_MS);
+      }
+      this._missedMs = nowMs;
+    } else if (nowMs - this._missedMs > EASE_MS && this._readyMs > LEAST_READY_MS) {
+      this._readyMs -= READY_STEP_MS;
+      this._missedMs = nowMs;
+    }
+    this._missed = missed;
+  }
+
+  // -- the room
+
+  /**
+   * @param {import('./relay_client.js').PeerInfo} info
+   * @param {boolean} present
+   */
+  _come(info, present) {
+    const { identity } = info;
+    if (!present) {
+      this._receivers.get(identity)?.close();
+      this._receivers.delete(identity);
+      this._sender.forget(identity);
+    } else if (this._understands(info)) {
+      this._receivers.set(identity, new Receiver(this._codec));
+    }
+    tell({ type: 'peer', info, present });
+  }
+
+  /** @param {import('./relay_client.js').PeerInfo} info */
+  _understands({ bitstream }) {
+    return bitstream === '' || bitstream === this._codec.layout.bitstream;
+  }
+
+  /**
+   * @param {string} identity
+   * @param {Uint8Array} bytes
+   */
+  _hearReport(identity, bytes) {
+    const nowMs = performance.now();
+    this._receivers.get(identity)?.hearReport(reportFromBytes(bytes), nowMs);
+    this._sender.hearReport(identity, bytes, nowMs);
+  }
+
+  _tick() {
+    const nowMs = performance.now();
+    const silent = !this._listens && nowMs - this._soundAliveMs > SILENT_MICROPHONE_MS;
+    this._sender.tick(nowMs);
+    for (const [identity, receiver] of this._receivers) {
+      const report = receiver.report(nowMs);
+      if (report) this._room.sendReport(identity, report);
+    }
+    this._room.tick((info) => ({
+      muted: this.muted || this._listens,
+      silent_microphone: silent,
+      foreign: !this._understands(info),
+    }));
+    tell({ type: 'state', state: this._state(nowMs, silent) });
+  }
+
+  /**
+   * @param {number} nowMs
+   * @param {boolean} silent
+   */
+  _state(nowMs, silent) {
+    const { relay } = this._room;
+    const sent = relay.sentBytes + this._directBytes.sent;
+    const received = relay.receivedBytes + this._directBytes.received;
+    this._noted.push({ atMs: nowMs, sent, received, busyMs: this._busyMs });
+    while (this._noted.length > 2 && nowMs - this._noted[1].atMs >= RATE_WINDOW_MS) this._noted.shift();
+    const [before] = this._noted;
+    const elapsedMs = Math.max(1, nowMs - before.atMs);
+    const peers = this._room.peers.map(({ info, path, carries, status, encrypted }) => {
+      const stats = this._receivers.get(info.identity)?.stats ?? null;
+      const roundTripMs = this._sender.roundTripsMs.get(info.identity) ?? null;
+      return { ...info, path, carries, status, encrypted, understood: this._understands(info), stats, roundTripMs };
+    });
+    return {
+      connected: relay.connected,
+      joinedMs: this._joinedMs,
+      nowMs,
+      peers,
+      talking: this._activity.talking && !this.muted,
+      levelRms: this._activity.levelRms,
+      silentMicrophone: silent,
+      bitrate: this._sender.bitrate,
+      copies: this._sender.ages.length,
+      payloadBytes: this._sender.payloadBytes,
+      packets: this._sender.packets,
+      sentBytes: sent,
+      receivedBytes: received,
+      sentKbps: (8 * (sent - before.sent)) / elapsedMs,
+      receivedKbps: (8 * (received - before.received)) / elapsedMs,
+      cpuShare: (this._busyMs - before.busyMs) / elapsedMs,
+      readyMs: this._readyMs,
+      missed: this._missed,
+    };
+  }
+}
+
+/** @param {JoinMessage} message */
+async function join(message) {
+  try {
+    loading ??= Codec.load(readFrom(message.files), { resample: true });
+    conversation = new Conversation(await loading, message);
+    tell({ type: 'loaded', rates: (await loading).deviceRates });
+  } catch (error) {
+    loading = undefined;
+    const known = error instanceof LoadError;
+    tell({ type: 'failed', sentence: known ? `${error.message}.` : `The codec cannot be started here: ${error}.` });
+  }
+}
+
+/** @param {MessageEvent} event */
+scope.onmessage = ({ data }) => {
+  if (data.type === 'join') void join(data);
+  else if (data.type === 'card') conversation?.connectCard(data.port, data.cardHz, data.heard, data.played);
+  else if (data.type === 'mute') conversation && (conversation.muted = data.muted);
+  else if (data.type === 'listens') conversation?.setListens(data.listens);
+  else if (data.type === 'change') conversation?.change(data);
+  else if (data.type === 'signal-line') conversation?.room.signal(data.identity, data.data);
+  else if (data.type === 'line') hearLine(data);
+  else if (data.type === 'channel') conversation?.room.line(data.identity)?.hearChannel(data.data, performance.now());
+  else if (data.type === 'wire') conversation?.noteDirect(data);
+  else if (data.type === 'leave') {
+    conversation?.leave();
+    conversation = undefined;
+    tell({ type: 'left' });
+  }
+};
+
+/** @param {{identity: string, generation: number, event: 'fresh' | 'channel' | 'media' | 'closed'}} message */
+function hearLine({ identity, generation, event }) {
+  const line = conversation?.room.line(identity);
+  if (!line) return;
+  if (event === 'channel') line.channelOpen = true;
+  else if (event === 'media') line.mediaReady = true;
+  else line.restart(event === 'fresh' ? generation : 0);
+}
+
+// Coded audio on its way through a connection of the page's: ours goes out in place of the browser's, and theirs never
+// reaches its decoder.
+/** @param {{transformer: any}} event */
+scope.onrtctransform = ({ transformer }) => {
+  const { identity, generation, side } = transformer.options;
+  const writer = transformer.writable.getWriter();
+  const reader = transformer.readable.getReader();
+  const pump = async () => {
+    for (;;) {
+      const { done, value: frame } = await reader.read();
+      if (done) return;
+      const line = conversation?.room.line(identity);
+      if (!line || line.generation !== generation) continue;
+      const ticks = frame.getMetadata().rtpTimestamp ?? frame.timestamp;
+      if (side === 'receive') {
+        line.hearMedia(new Uint8Array(frame.data), ticks, performance.now());
+        continue;
+      }
+      const data = line.nextFrame(ticks, performance.now());
+      if (data === null) continue;
+      frame.data = new Uint8Array(data).buffer;
+      await writer.write(frame);
+    }
+  };
+  pump().catch(() => undefined);
+};

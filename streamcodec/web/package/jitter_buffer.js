@@ -1,0 +1,478 @@
+// Frames in at any time and order, one decision out per frame of playout: `streamcodec/net/jitter_buffer.py`, where
+// the reasons are given. A trace that Python's tests write holds this to it, decision for decision.
+
+import { DELAY, DelayEstimator } from './delay_estimator.js';
+import { extend, mod, roundHalfEven } from './numbers.js';
+import { Flags, MODULUS, Packet } from './packet.js';
+
+const PACKET_MS = 20;
+const SLACK_BELOW_MS = 3;
+const SLACK_ABOVE_MS = 12;
+const URGENT_MS = 40;
+const SCALE_SPACING_PACKETS = 3;
+const FAST_DRIFT = 0.03;
+const RESYNC_MS = 5_000;
+const RESTART_RUN = 5;
+const LATE_RUN = 12;
+const STALL_MS = 400;
+const CAPACITY_PACKETS = 256;
+const SEEN_PACKETS = 1024;
+const LONGEST_LOSS_PACKETS = 16;
+
+/** @typedef {'keep' | 'accelerate' | 'accelerate now' | 'expand' | 'expand now'} TimeScale */
+
+/**
+ * One frame of a packet, by itself: its copies are those that bring its own earlier forms.
+ * @typedef {object} Frame
+ * @property {Packet} packet
+ * @property {number} part Which frame of the packet.
+ * @property {number} sequence
+ * @property {number} timestamp
+ * @property {number} qualityIndex
+ * @property {number} flags
+ * @property {readonly import('./packet.js').RedundantCopy[]} redundant
+ */
+
+/**
+ * @typedef {{kind: 'play', frame: Frame, recovered: boolean, scale: TimeScale}
+ *   | {kind: 'lost', underrun: boolean} | {kind: 'silence'} | {kind: 'wait'}} Decision
+ */
+/** @typedef {'held' | 'duplicate' | 'late' | 'suspect' | 'restarted'} Arrival */
+
+/**
+ * A packet once for each of its frames, which share payload and copies: whichever are played, in order, can be decoded.
+ * @param {Packet} packet
+ * @returns {Frame[]}
+ */
+export function framesOf(packet) {
+  const { qualityIndex, flags, redundant } = packet;
+  return Array.from({ length: packet.frames }, (_, part) => ({
+    packet,
+    part,
+    sequence: mod(packet.sequence + part, MODULUS),
+    timestamp: mod(packet.timestamp + part, MODULUS),
+    qualityIndex,
+    flags,
+    redundant,
+  }));
+}
+
+export class JitterBuffer {
+  // Of the stream at hand; see _clear.
+  _next = 0;
+  _firstUnit = 0;
+  _originMs = 0;
+  _firstSequence = 0;
+  _highestSequence = 0;
+  _unique = 0;
+  /** @type {number[]} */
+  _seenSequences = [];
+  /** @type {number[]} */
+  _heardUnits = [];
+  /** @type {number | null} */
+  _lastPlayedSequence = null;
+  _waited = 0;
+  _sinceScaled = 0;
+  _staleRun = 0;
+  _staleSequence = -1;
+  _lateRun = 0;
+  _ended = false;
+
+  constructor() {
+    this.counts = {
+      received: 0, played: 0, late: 0, duplicate: 0, suspect: 0, discarded: 0, recovered: 0, concealed: 0,
+      underruns: 0, silent: 0, restarts: 0,
+    };
+    this._lostBeforeRestart = 0;
+    /** @type {'idle' | 'priming' | 'playing' | 'silent'} */
+    this._state = 'idle';
+    /** Playout delay aimed at. */
+    this.targetMs = Number(DELAY.initialMs);
+    /** Playout delay of the moment. */
+    this.depthMs = 0;
+    /** @type {{frame: Frame, atMs: number} | null} */
+    this._suspect = null;
+    /** @type {Map<number, {frame: Frame, sequence: number | null}>} */
+    this._slots = new Map();
+    this._delay = new DelayEstimator();
+    this._clear();
+  }
+
+  get stats() {
+    const lost = this._lostBeforeRestart + this._lostSinceRestart();
+    return {
+      ...this.counts, lost, held: this._heldPrimaries(), depthMs: this.depthMs, targetMs: this.targetMs,
+    };
+  }
+
+  /**
+   * Take a frame that arrived at `arrivalMs`, with the redundant copies it carries.
+   * @param {Frame} frame
+   * @param {number} arrivalMs
+   * @returns {Arrival}
+   */
+  put(frame, arrivalMs) {
+    if (this._state === 'idle') this._begin(frame, arrivalMs);
+    const expected = this._expectedUnit(arrivalMs);
+    const unit = extend(frame.timestamp, expected);
+    const sequence = extend(frame.sequence, this._highestSequence);
+    if (Math.abs(unit - expected) * PACKET_MS > RESYNC_MS) return this._doubt(frame, arrivalMs);
+    this._suspect = null;
+    const arrival = this._file(frame, unit, sequence, arrivalMs);
+    if (arrival === 'held') {
+      this._staleRun = this._lateRun = 0;
+      return arrival;
+    }
+    if (arrival === 'late') this._lateRun += 1;
+    if (this._continuesStaleRun(sequence) || this._lateRun >= LATE_RUN) {
+      this._uncount(arrival);
+      return this._restart([frame], arrivalMs);
+    }
+    return arrival;
+  }
+
+  /**
+   * Decide what to play for the next frame; the device takes `blockMs` at a time.
+   * @param {number} nowMs
+   * @param {number} [blockMs]
+   * @returns {Decision}
+   */
+  get(nowMs, blockMs = 10) {
+    this.targetMs = this._delay.targetMs(nowMs, PACKET_MS);
+    if ((this._state === 'priming' || this._state === 'silent') && !this._resume(nowMs)) {
+      if (this._state === 'priming') return { kind: 'wait' };
+      this.counts.silent += 1;
+      return { kind: 'silence' };
+    }
+    if (this._state === 'idle') return { kind: 'wait' };
+    this.depthMs = this._delayMs(this._next, nowMs);
+    this._skipOverdue(nowMs);
+    if (!this._slots.has(this._next)) {
+      const missing = this._miss(nowMs);
+      if (missing !== null) return missing;
+    }
+    return this._play(nowMs, blockMs);
+  }
+
+  // -- arrivals
+
+  _clear() {
+    this._slots.clear();
+    this._delay = new DelayEstimator();
+    this._next = 0;
+    this._firstUnit = 0;
+    this._originMs = 0;
+    this._firstSequence = 0;
+    this._highestSequence = 0;
+    this._unique = 0;
+    this._seenSequences = new Array(SEEN_PACKETS).fill(-1);
+    this._heardUnits = new Array(SEEN_PACKETS).fill(-1);
+    this._lastPlayedSequence = null;
+    this._waited = 0;
+    this._sinceScaled = 0;
+    this._staleRun = 0;
+    this._staleSequence = -1;
+    this._lateRun = 0;
+    this._ended = false;
+  }
+
+  /**
+   * @param {Frame} frame
+   * @param {number} arrivalMs
+   */
+  _begin(frame, arrivalMs) {
+    // One modulus up, so that neither a reordered first frame nor an old copy makes a negative unit.
+    const unit = frame.timestamp + MODULUS;
+    this._firstSequence = this._highestSequence = frame.sequence + MODULUS;
+    this._originMs = arrivalMs - unit * PACKET_MS;
+    this._firstUnit = this._next = unit;
+    this._state = 'priming';
+  }
+
+  /** @param {number} arrivalMs */
+  _expectedUnit(arrivalMs) {
+    return roundHalfEven((arrivalMs - this._originMs - this._delay.baseMs(arrivalMs)) / PACKET_MS);
+  }
+
+  /**
+   * @param {Frame} frame
+   * @param {number} unit
+   * @param {number} sequence
+   * @param {number} arrivalMs
+   * @returns {Arrival}
+   */
+  _file(frame, unit, sequence, arrivalMs) {
+    const { counts } = this;
+    if (this._seenSequences[mod(sequence, SEEN_PACKETS)] === sequence) {
+      counts.duplicate += 1;
+      return 'duplicate';
+    }
+    this._seenSequences[mod(sequence, SEEN_PACKETS)] = sequence;
+    counts.received += 1;
+    this._unique += 1;
+    this._highestSequence = Math.max(this._highestSequence, sequence);
+    if (sequence < this._firstSequence && this._state === 'priming') this._firstSequence = sequence;
+    this._delay.observe(arrivalMs - this._originMs - unit * PACKET_MS, arrivalMs);
+    if (this._firstHeard(unit)) this._delay.recovery.observe(0);
+    this._makeRoom(unit);
+    if (this._state === 'priming' && unit < this._next && !this._ended) this._next = unit;
+    this._storeRedundancy(frame, unit);
+    if (unit < this._next) {
+      counts.late += 1;
+      return 'late';
+    }
+    const held = this._slots.get(unit);
+    if (held && held.sequence !== null) {
+      counts.received -= 1;
+      counts.duplicate += 1;
+      return 'duplicate';
+    }
+    this._slots.set(unit, { frame, sequence });
+    return 'held';
+  }
+
+  /**
+   * @param {Frame} frame
+   * @param {number} unit
+   */
+  _storeRedundancy(frame, unit) {
+    this._delay.recovery.carried(Math.max(0, ...frame.redundant.map((copy) => copy.age)));
+    for (const copy of frame.redundant) {
+      if (copy.payload.length === 0) continue;
+      const copiedUnit = unit - copy.age;
+      if (copiedUnit >= this._firstUnit && this._firstHeard(copiedUnit)) this._delay.recovery.observe(copy.age);
+      if (copiedUnit < this._next) continue;
+      const held = this._slots.get(copiedUnit);
+      if (held && (held.sequence !== null || held.frame.qualityIndex >= copy.qualityIndex)) continue;
+      const fields = {
+        sequence: mod(frame.sequence - copy.age, MODULUS),
+        timestamp: mod(copiedUnit, MODULUS),
+        qualityIndex: copy.qualityIndex,
+        flags: copy.flags,
+        redundant: [],
+      };
+      const { tier, frames } = frame.packet;
+      const first = { sequence: mod(fields.sequence - frame.part, MODULUS), timestamp: mod(copiedUnit - frame.part, MODULUS) };
+      const packet = new Packet({ ...fields, ...first, tier, payload: copy.payload, frames });
+      this._slots.set(copiedUnit, { frame: { ...fields, packet, part: frame.part }, sequence: null });
+    }
+  }
+
+  /** @param {number} unit */
+  _firstHeard(unit) {
+    const place = mod(unit, SEEN_PACKETS);
+    if (this._heardUnits[place] >= unit) return false;
+    this._heardUnits[place] = unit;
+    return true;
+  }
+
+  /** @param {number} unit */
+  _makeRoom(unit) {
+    while (unit - this._next >= CAPACITY_PACKETS) {
+      if (this._slots.size === 0) {
+        this._next = unit;
+        return;
+      }
+      this._next = Math.max(this._head(), unit - CAPACITY_PACKETS + 1);
+      for (const held of [...this._slots.keys()]) if (held < this._next) this._discard(held);
+    }
+  }
+
+  /** @param {number} unit */
+  _discard(unit) {
+    if (this._slots.get(unit)?.sequence !== null) this.counts.discarded += 1;
+    this._slots.delete(unit);
+  }
+
+  /**
+   * @param {Frame} frame
+   * @param {number} arrivalMs
+   * @returns {Arrival}
+   */
+  _doubt(frame, arrivalMs) {
+    const suspect = this._suspect;
+    if (suspect && agrees(frame, arrivalMs, suspect.frame, suspect.atMs)) {
+      this.counts.suspect -= 1;
+      return this._restart([suspect.frame, frame], arrivalMs);
+    }
+    this._suspect = { frame, atMs: arrivalMs };
+    this.counts.suspect += 1;
+    return 'suspect';
+  }
+
+  /** @param {number} sequence */
+  _continuesStaleRun(sequence) {
+    this._staleRun = sequence === this._staleSequence + 1 ? this._staleRun + 1 : 1;
+    this._staleSequence = sequence;
+    return this._staleRun >= (this._ended ? 2 : RESTART_RUN);
+  }
+
+  /** @param {Arrival} arrival */
+  _uncount(arrival) {
+    if (arrival === 'late') {
+      this.counts.late -= 1;
+      this.counts.received -= 1;
+    } else {
+      this.counts.duplicate -= 1;
+    }
+  }
+
+  /**
+   * @param {Frame[]} frames
+   * @param {number} arrivalMs
+   * @returns {Arrival}
+   */
+  _restart(frames, arrivalMs) {
+    this.counts.restarts += 1;
+    this._lostBeforeRestart += this._lostSinceRestart();
+    this.counts.discarded += this._heldPrimaries();
+    this._suspect = null;
+    this._clear();
+    this._begin(frames[0], arrivalMs);
+    for (const frame of frames) {
+      const sequence = extend(frame.sequence, this._highestSequence);
+      this._file(frame, extend(frame.timestamp, this._next), sequence, arrivalMs);
+    }
+    return 'restarted';
+  }
+
+  _lostSinceRestart() {
+    return this._unique === 0 ? 0 : Math.max(0, this._highestSequence - this._firstSequence + 1 - this._unique);
+  }
+
+  _heldPrimaries() {
+    let count = 0;
+    for (const slot of this._slots.values()) if (slot.sequence !== null) count += 1;
+    return count;
+  }
+
+  _head() {
+    return Math.min(...this._slots.keys());
+  }
+
+  // -- playout
+
+  /**
+   * @param {number} unit
+   * @param {number} nowMs
+   */
+  _delayMs(unit, nowMs) {
+    return nowMs - this._originMs - this._delay.baseMs(nowMs) - unit * PACKET_MS;
+  }
+
+  /** @param {number} nowMs */
+  _resume(nowMs) {
+    if (this._slots.size === 0) return false;
+    const head = this._head();
+    if (this._delayMs(head, nowMs) < this.targetMs - SLACK_BELOW_MS) return false;
+    this._next = head;
+    this._waited = 0;
+    this._state = 'playing';
+    return true;
+  }
+
+  /** @param {number} nowMs */
+  _skipOverdue(nowMs) {
+    const limitMs = DELAY.maximumMs + URGENT_MS;
+    if (this._slots.size === 0 || this._delayMs(this._next, nowMs) <= limitMs) return;
+    const last = Math.max(...this._slots.keys());
+    while (this._delayMs(this._next, nowMs) > limitMs && (last - this._next) * PACKET_MS > limitMs) {
+      if (this._slots.has(this._next)) this._discard(this._next);
+      this._next += 1;
+    }
+  }
+
+  /**
+   * Decide about an absent unit; null when playout may go on with a later one that is now next.
+   * @param {number} nowMs
+   * @returns {Decision | null}
+   */
+  _miss(nowMs) {
+    const { counts } = this;
+    if (this._slots.size === 0) {
+      this._waited += 1;
+      counts.concealed += 1;
+      counts.underruns += 1;
+      if (this._waited * PACKET_MS >= STALL_MS) this._state = 'silent';
+      return { kind: 'lost', underrun: true };
+    }
+    const head = this._head();
+    const { sequence } = /** @type {{sequence: number | null}} */ (this._slots.get(head));
+    const after = this._lastPlayedSequence === null ? null : this._lastPlayedSequence + 1;
+    if (sequence !== null && sequence === after) {
+      this._state = 'silent';
+      if (this._resume(nowMs)) return null;
+      counts.silent += 1;
+      return { kind: 'silence' };
+    }
+    // Playing earlier than wanted: waiting costs nothing that expanding would not, and the packet may still come.
+    if (this._delayMs(this._next, nowMs) < this.targetMs - PACKET_MS) {
+      this._waited += 1;
+      counts.concealed += 1;
+      return { kind: 'lost', underrun: false };
+    }
+    // What was concealed while waiting stands for units that are missing now.
+    this._next += Math.min(this._waited, head - this._next);
+    this._waited = 0;
+    if (this._next === head) return null;
+    this._next += 1;
+    counts.concealed += 1;
+    return { kind: 'lost', underrun: false };
+  }
+
+  /**
+   * @param {number} nowMs
+   * @param {number} blockMs
+   * @returns {Decision}
+   */
+  _play(nowMs, blockMs) {
+    const slot = /** @type {{frame: Frame, sequence: number | null}} */ (this._slots.get(this._next));
+    this._slots.delete(this._next);
+    const scale = this._scale(this._delayMs(this._next, nowMs) - this.targetMs, blockMs);
+    this._next += 1;
+    this._waited = 0;
+    if (slot.sequence === null) this.counts.recovered += 1;
+    else this.counts.played += 1;
+    this._lastPlayedSequence = slot.sequence;
+    if (slot.frame.flags & Flags.SILENCE) this._state = 'silent';
+    if (slot.frame.flags & Flags.END) {
+      this._state = 'priming';
+      this._ended = true;
+    }
+    return { kind: 'play', frame: slot.frame, recovered: slot.sequence === null, scale };
+  }
+
+  /**
+   * @param {number} excessMs
+   * @param {number} blockMs
+   * @returns {TimeScale}
+   */
+  _scale(excessMs, blockMs) {
+    // Nothing to hurry for where what comes next is not there yet.
+    if (!this._slots.has(this._next + 1)) excessMs = Math.min(excessMs, 0);
+    this._sinceScaled += 1;
+    const slackAboveMs = Math.max(SLACK_ABOVE_MS, blockMs);
+    if (excessMs < -URGENT_MS || excessMs > Math.max(URGENT_MS, slackAboveMs)) {
+      this._sinceScaled = 0;
+      return excessMs > 0 ? 'accelerate now' : 'expand now';
+    }
+    const within = excessMs >= -SLACK_BELOW_MS && excessMs <= slackAboveMs;
+    const spacing = Math.abs(this._delay.drift) > FAST_DRIFT ? 1 : SCALE_SPACING_PACKETS;
+    if (within || this._sinceScaled < spacing) return 'keep';
+    this._sinceScaled = 0;
+    return excessMs > 0 ? 'accelerate' : 'expand';
+  }
+}
+
+/**
+ * Whether a frame follows another, with losses between them at most, no sooner than time allows.
+ * @param {Frame} frame
+ * @param {number} arrivalMs
+ * @param {Frame} earlier
+ * @param {number} earlierMs
+ */
+function agrees(frame, arrivalMs, earlier, earlierMs) {
+  const skipped = mod(frame.sequence - earlier.sequence, MODULUS);
+  const laterMs = mod(frame.timestamp - earlier.timestamp, MODULUS) * PACKET_MS;
+  return skipped >= 1 && skipped <= LONGEST_LOSS_PACKETS && laterMs <= arrivalMs - earlierMs + STALL_MS;
+}

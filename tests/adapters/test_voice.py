@@ -1,0 +1,264 @@
+"""Voice adapters, each with the real package: what is sent is packets, what is heard is what was said."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import socket
+import sys
+import threading
+import time
+from collections.abc import AsyncIterator, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from streamcodec import PacketError, StreamEncoder, encode_file
+from streamcodec.adapters.messages import MessageDecoder, MessageEncoder, join, split
+
+Float32Array = NDArray[np.float32]
+DEMOS = Path(__file__).parents[2] / "demos"
+
+
+def alike(said: NDArray[Any], heard: NDArray[Any]) -> float:
+    """Highest correlation at any lag up to a second."""
+    spectrum = np.fft.rfft(heard, 1 << 18) * np.conj(np.fft.rfft(said, 1 << 18))
+    return float(np.abs(np.fft.irfft(spectrum)).max() / (np.linalg.norm(said) * np.linalg.norm(heard) + 1e-9))
+
+
+def test_messages_hold_packets_and_pauses_last(speech: Float32Array) -> None:
+    encoder, decoder = MessageEncoder(24_000, 6_000), MessageDecoder(16_000)
+    message = encoder.push(speech[:4_800]) + encoder.flush()
+    assert len(split(message)) >= 10
+    assert 8 * len(message) < 30_000 * 0.25
+    heard = decoder.push(message)
+    assert heard.size == 320 * len(split(message))
+    assert decoder.push(b"").size == 0
+    packets = StreamEncoder(24_000).push(speech[:9_600])
+    paused = MessageDecoder(24_000)
+    assert paused.push(join(packets[:3])).size == 3 * 480
+    assert paused.push(join(packets[8:])).size == (len(packets) - 3) * 480
+    damaged = bytearray(join(packets[:2]))
+    damaged[20] ^= 255
+    assert MessageDecoder(24_000).push(bytes(damaged)).size == 480
+    for cut in (message[:-1], b"\0"):
+        with pytest.raises(PacketError, match="ends inside a packet"):
+            split(cut)
+
+
+@contextmanager
+def served(app: Any) -> Iterator[str]:
+    """An ASGI application on a port of its own, on a thread."""
+    uvicorn = pytest.importorskip("uvicorn")
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = probe.getsockname()[1]
+    server = uvicorn.Server(uvicorn.Config(app, port=port, log_level="error"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        deadline = time.monotonic() + 20
+        while not server.started and time.monotonic() < deadline:
+            time.sleep(0.01)
+        yield f"ws://127.0.0.1:{port}/talk"
+    finally:
+        server.should_exit = True
+        thread.join(20)
+
+
+def demo(name: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    monkeypatch.syspath_prepend(str(DEMOS))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    return importlib.import_module(name)
+
+
+def test_a_fastapi_websocket_answers(tmp_path: Path, speech: Float32Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fastapi")
+    pair = demo("websocket_pair", monkeypatch)
+    soundfile.write(tmp_path / "said.wav", speech[:24_000], 24_000)
+    with served(pair.app) as url:
+        asyncio.run(pair.call(url, str(tmp_path / "said.wav"), str(tmp_path / "heard.wav")))
+    heard = soundfile.read(tmp_path / "heard.wav", dtype="float32")[0]
+    assert 20_000 < heard.size <= 24_000
+    assert alike(speech[:24_000], heard) > 0.6
+
+
+def test_pipecat_serialises_both_ways(speech: Float32Array) -> None:
+    pytest.importorskip("pipecat")
+    from pipecat.frames.frames import (
+        EndFrame,
+        InputAudioRawFrame,
+        InputTransportMessageFrame,
+        InterruptionFrame,
+        OutputAudioRawFrame,
+        OutputTransportMessageFrame,
+        TextFrame,
+    )
+
+    from streamcodec.adapters.pipecat import StreamcodecSerializer
+
+    async def run() -> None:
+        agent = StreamcodecSerializer(bitrate_bps=6_000)
+        client = StreamcodecSerializer(sample_rate_hz=24_000)
+        sound = (speech[:24_000] * 32_767).astype("<i2")
+        messages: list[bytes] = []
+        for start in range(0, sound.size, 960):
+            frame = OutputAudioRawFrame(sound[start : start + 960].tobytes(), 24_000, 1)
+            message = await agent.serialize(frame)
+            assert isinstance(message, bytes)
+            assert len(split(message)) == 1
+            messages.append(message)
+        last = await agent.serialize(EndFrame())
+        assert isinstance(last, bytes)
+        frames = [await client.deserialize(message) for message in [*messages, last]]
+        assert all(isinstance(frame, InputAudioRawFrame) and frame.sample_rate == 24_000 for frame in frames)
+        heard = np.frombuffer(b"".join(frame.audio for frame in frames), "<i2")
+        assert alike(sound.astype(float), heard.astype(float)) > 0.7
+        assert 8 * sum(map(len, messages)) < 10_000
+        told = await agent.serialize(InterruptionFrame())
+        assert isinstance(await client.deserialize(told), InterruptionFrame)
+        told = await agent.serialize(OutputTransportMessageFrame(message={"a": 1}))
+        back = await client.deserialize(told)
+        assert isinstance(back, InputTransportMessageFrame)
+        assert back.message == {"a": 1}
+        assert await agent.serialize(TextFrame("nothing to hear")) is None
+        for nonsense in (b"\1", "{", "[]", '{"type": "x"}'):
+            assert await client.deserialize(nonsense) is None
+
+    asyncio.run(run())
+
+
+def test_a_pipecat_agent_answers_over_its_websocket(speech: Float32Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("pipecat")
+    pytest.importorskip("fastapi")
+    websockets = pytest.importorskip("websockets")
+    agent = demo("pipecat_agent", monkeypatch)
+    said = speech[:24_000]
+
+    async def talk(url: str) -> Float32Array:
+        voice, ears = MessageEncoder(24_000, 6_000), MessageDecoder(24_000)
+        heard: list[Float32Array] = []
+        async with websockets.connect(url) as line:
+
+            async def listen() -> None:
+                while True:
+                    heard.append(ears.push(await line.recv()))
+
+            listening = asyncio.create_task(listen())
+            for start in range(0, said.size, 480):
+                await line.send(voice.push(said[start : start + 480]))
+                await asyncio.sleep(0.015)
+            deadline = time.monotonic() + 20
+            while sum(map(len, heard)) < said.size and time.monotonic() < deadline:
+                await asyncio.sleep(0.02)
+            listening.cancel()
+        return np.concatenate(heard)
+
+    with served(agent.app) as url:
+        heard = asyncio.run(talk(url))
+    assert alike(said, heard) > 0.5
+
+
+def test_fastrtc_puts_a_coded_line_behind_a_page(speech: Float32Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("fastrtc")
+    pytest.importorskip("fastapi")
+    websockets = pytest.importorskip("websockets")
+    from streamcodec.adapters.fastrtc import CodedLine
+
+    pair = demo("websocket_pair", monkeypatch)
+
+    async def visit(url: str) -> NDArray[np.int16]:
+        handler = CodedLine(lambda: websockets.connect(url), bitrate_bps=6_000).copy()
+        await handler.start_up()
+        heard = []
+        for start in range(0, 24_000, 480):
+            block = (speech[start : start + 480] * 32_767).astype(np.int16)
+            await handler.receive((24_000, block[np.newaxis]))
+            answer = await handler.emit()
+            if answer is not None:
+                rate_hz, sound = answer
+                assert (rate_hz, sound.shape[0], sound.dtype) == (24_000, 1, np.int16)
+                heard.append(sound[0])
+        await handler.shutdown()
+        return np.concatenate(heard)
+
+    with served(pair.app) as url:
+        heard = asyncio.run(visit(url))
+    assert alike(speech[:24_000], heard.astype(np.float32)) > 0.6
+
+
+def test_livekit_plays_and_is_heard(tmp_path: Path, speech: Float32Array) -> None:
+    """Through the SDK's own tracks and streams; no server is needed for a local track."""
+    rtc = pytest.importorskip("livekit.rtc")
+    from streamcodec.adapters.livekit import feed, messages_of, play_call, play_file, play_messages
+
+    said = speech[:24_000]
+    soundfile.write(tmp_path / "a.wav", said, 24_000)
+    encode_file(tmp_path / "a.wav", tmp_path / "a.sc")
+
+    class Room:
+        """What a call is to the bridge."""
+
+        def __init__(self) -> None:
+            self.heard: list[Float32Array] = []
+            self.position = 0
+
+        def push(self, samples: Float32Array, /) -> None:
+            self.heard.append(samples)
+
+        async def pull(self, count_samples: int, /) -> Float32Array:
+            self.position = (self.position + count_samples) % said.size
+            return np.roll(said, -self.position)[:count_samples]
+
+    def track() -> tuple[Any, Any]:
+        source = rtc.AudioSource(24_000, 1)
+        local = rtc.LocalAudioTrack.create_audio_track("x", source)
+        return source, rtc.AudioStream(local, sample_rate=24_000, num_channels=1)
+
+    async def hear(playing: Any, stream: Any) -> Float32Array:
+        room = Room()
+        feeding, played = asyncio.create_task(feed(room, stream)), asyncio.create_task(playing)
+        deadline = time.monotonic() + 20
+        while sum(map(len, room.heard)) < 18_000 and time.monotonic() < deadline:
+            await asyncio.sleep(0.02)
+        for task in (feeding, played):
+            task.cancel()
+        await asyncio.gather(feeding, played, return_exceptions=True)
+        await stream.aclose()
+        return np.concatenate(room.heard)
+
+    async def coded() -> AsyncIterator[bytes]:
+        encoder = MessageEncoder(24_000, 6_000)
+        for start in range(0, said.size, 480):
+            yield encoder.push(said[start : start + 480])
+
+    async def run() -> None:
+        for way in ("file", "messages", "call"):
+            source, stream = track()
+            playing: Any = {
+                "file": lambda source=source: play_file(tmp_path / "a.sc", source),
+                "messages": lambda source=source: play_messages(coded(), source),
+                "call": lambda source=source: play_call(Room(), source),
+            }[way]()
+            heard = await hear(playing, stream)
+            assert alike(said, heard) > 0.5, way
+            await source.aclose()
+        source, stream = track()
+        playing = asyncio.create_task(play_call(Room(), source))
+        messages = []
+        async for message in messages_of(stream, 6_000):
+            messages.append(message)
+            if len(messages) == 30:
+                break
+        playing.cancel()
+        await stream.aclose()
+        await source.aclose()
+        decoder = MessageDecoder(24_000)
+        assert alike(said, np.concatenate([decoder.push(message) for message in messages])) > 0.4
+
+    asyncio.run(run())

@@ -1,0 +1,196 @@
+"""Packing folders: nothing lost, nothing doubled, whatever stops a run."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import tarfile
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from streamcodec.cli import main
+from streamcodec.codec.files.oneshot import encode_file
+from streamcodec.corpora.manifest import MANIFEST, Entry, read_manifest
+from streamcodec.corpora.pack import pack_folder, unpack_folder
+from streamcodec.errors import FileFormatError, StreamcodecError
+from tests.helpers.commands import COMMAND
+
+Float32Array = NDArray[np.float32]
+FILES = 100
+
+
+def make_corpus(folder: Path, speech: Float32Array, files: int, seconds: float = 0.1) -> Path:
+    for number in range(files):
+        path = folder / f"speaker-{number % 3}" / f"clip {number:03d}.wav"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(path, np.roll(speech, 400 * number)[: int(24_000 * seconds)], 24_000)
+    return folder
+
+
+def lines_of(folder: Path) -> list[Entry]:
+    """Every line, doubled ones included."""
+    return [Entry(**json.loads(line)) for line in (folder / MANIFEST).read_text().splitlines()[1:]]
+
+
+def test_killed_and_asked_again_loses_and_doubles_nothing(
+    tmp_path: Path, speech: Float32Array, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, packed = make_corpus(tmp_path / "in", speech, FILES), tmp_path / "out"
+    arguments = ["pack", str(source), str(packed), "--workers", "2", "--json"]
+    run = subprocess.Popen([*COMMAND, *arguments], start_new_session=True, stdout=subprocess.DEVNULL)
+    deadline = time.monotonic() + 90
+    while time.monotonic() < deadline and len(list(packed.rglob("*.sc"))) < 10:
+        time.sleep(0.02)
+    os.kill(run.pid, signal.SIGKILL)
+    run.wait()
+    before = {path: path.stat().st_mtime_ns for path in packed.rglob("*.sc")}
+    assert 10 <= len(before) < FILES
+    # A line and a file that were being written when it was killed.
+    with (packed / MANIFEST).open("a") as file:
+        file.write('{"source": "speak')
+    (packed / "speaker-0" / ".clip 000.sc.1.part").write_bytes(b"half")
+    assert main([*arguments, "--workers", "1"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert figures["files"] == FILES
+    assert 9 <= figures["done_before"] <= len(before)
+    entries = lines_of(packed)
+    assert (
+        len({entry.source for entry in entries}) == len({entry.target for entry in entries}) == len(entries) == FILES
+    )
+    assert {packed / entry.target for entry in entries} == set(packed.rglob("*.sc"))
+    assert not list(packed.rglob("*.part"))
+    assert sum(before[path] == path.stat().st_mtime_ns for path in before) == figures["done_before"]
+    third = entries[3]
+    encode_file(source / third.source, tmp_path / "alone.sc")
+    assert (tmp_path / "alone.sc").read_bytes() == (packed / third.target).read_bytes()
+    assert (third.samples, third.sample_rate_hz, third.channels) == (2_400, 24_000, 1)
+
+
+def test_workers_end_with_the_run_that_was_killed(tmp_path: Path) -> None:
+    """A stand-in for ``pack`` that starts workers as it does and never ends."""
+    script = """
+import multiprocessing, os, sys, time
+from concurrent.futures import ProcessPoolExecutor
+from streamcodec.corpora.engines import _start_worker
+if __name__ == "__main__":
+    pool = ProcessPoolExecutor(1, multiprocessing.get_context("spawn"), _start_worker)
+    print(pool.submit(os.getpid).result(), flush=True)
+    time.sleep(100)
+"""
+    (tmp_path / "run.py").write_text(script)
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
+    run = subprocess.Popen(
+        [sys.executable, str(tmp_path / "run.py")], stdout=subprocess.PIPE, text=True, env=environment
+    )
+    assert run.stdout is not None
+    worker = int(run.stdout.readline())
+    run.kill()
+    run.wait()
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline and _is_running(worker):
+        time.sleep(0.02)
+    assert not _is_running(worker)
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+        return "Z" not in Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0]
+    except (OSError, ValueError):
+        return False
+
+
+def test_one_bad_file_stops_no_other_and_is_tried_again(
+    tmp_path: Path, speech: Float32Array, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, packed = make_corpus(tmp_path / "in", speech, 4), tmp_path / "out"
+    (source / "bad.flac").write_bytes(b"no sound at all")
+    (source / "notes.txt").write_text("not a sound file")
+    assert main(["pack", str(source), str(packed), "--workers", "1"]) == 2
+    told = capsys.readouterr()
+    assert "4 files" in told.out
+    assert "1 left out: bad.flac: cannot read" in told.err
+    assert len(told.err.strip().splitlines()) == 1
+    assert sum(entry.error is not None for entry in lines_of(packed)) == 1
+    soundfile.write(source / "bad.flac", speech[:4_800], 24_000)
+    assert main(["pack", str(source), str(packed), "--workers", "1", "--json"]) == 0
+    figures = json.loads(capsys.readouterr().out)
+    assert (figures["files"], figures["failed"], figures["done_before"]) == (5, 0, 4)
+
+
+def test_what_has_changed_is_done_anew_and_other_settings_are_refused(tmp_path: Path, speech: Float32Array) -> None:
+    source, packed = make_corpus(tmp_path / "in", speech, 3), tmp_path / "out"
+    first = pack_folder(source, packed, workers=1, tier="lossless")
+    changed, gone = first.entries[0], first.entries[1]
+    soundfile.write(source / changed.source, speech[:1_200], 24_000)
+    (packed / gone.target).unlink()
+    second = pack_folder(source, packed, workers=1, tier="lossless")
+    assert second.done_before == 1
+    assert second.entries[0].samples == 1_200
+    assert (packed / gone.target).stat().st_size == gone.bytes
+    with pytest.raises(StreamcodecError, match="begun with other settings"):
+        pack_folder(source, packed, workers=1)
+    with pytest.raises(StreamcodecError, match="no folder"):
+        pack_folder(tmp_path / "nowhere", packed)
+    with pytest.raises(StreamcodecError, match="folder that is read"):
+        pack_folder(source, source)
+    (packed / MANIFEST).write_text("{}\n")
+    with pytest.raises(FileFormatError, match="not a manifest"):
+        pack_folder(source, packed, workers=1)
+
+
+def test_files_of_one_stem_do_not_fall_together(tmp_path: Path, speech: Float32Array) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    for name, length in (("a.wav", 2_400), ("a.flac", 4_800)):
+        soundfile.write(source / name, speech[:length], 24_000)
+    outcome = pack_folder(source, tmp_path / "out", workers=1)
+    assert {entry.source: entry.target for entry in outcome.entries} == {"a.flac": "a.sc", "a.wav": "a.wav.sc"}
+    assert pack_folder(source, tmp_path / "out", workers=1).done_before == 2
+
+
+@pytest.mark.parametrize("shards", [None, "webdataset", "shar"])
+def test_unpack_gives_back_what_was_packed(
+    shards: str | None, tmp_path: Path, speech: Float32Array, capsys: pytest.CaptureFixture[str]
+) -> None:
+    source, packed, out = make_corpus(tmp_path / "in", speech, 5), tmp_path / "packed", tmp_path / "out"
+    outcome = pack_folder(source, packed, workers=1, tier="lossless", shards=shards, shard_files=2)  # type: ignore[arg-type]
+    assert not outcome.failed
+    if shards:
+        assert len(list(packed.rglob("*.tar"))) == 3
+        orphan = packed / ("shard-000003.tar" if shards == "webdataset" else "shar/recording.000003.tar")
+        orphan.write_bytes(b"finished, and killed before it was noted")
+        soundfile.write(source / "new.wav", speech[:2_400], 24_000)
+        again = pack_folder(source, packed, workers=1, tier="lossless", shards=shards, shard_files=2)  # type: ignore[arg-type]
+        assert again.done_before == 5
+        with tarfile.open(orphan) as tar:
+            assert [name for name in tar.getnames() if name.endswith(".sc")] == ["new.sc"]
+        (source / "new.wav").unlink()
+        orphan.unlink()
+    assert main(["unpack", str(packed), str(out), "--workers", "1", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["files"] == 5
+    for name in source.rglob("*.wav"):
+        np.testing.assert_array_equal(
+            soundfile.read(out / name.relative_to(source), dtype="int16")[0], soundfile.read(name, dtype="int16")[0]
+        )
+    assert unpack_folder(packed, out, workers=1).done_before == 5
+
+
+def test_a_tar_leads_nowhere_else(tmp_path: Path, speech: Float32Array) -> None:
+    soundfile.write(tmp_path / "a.wav", speech[:2_400], 24_000)
+    encode_file(tmp_path / "a.wav", tmp_path / "a.sc")
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    with tarfile.open(packed / "x.tar", "w") as tar:
+        tar.add(tmp_path / "a.sc", "../../escaped.sc")
+    unpack_folder(packed, tmp_path / "out", workers=1)
+    assert (tmp_path / "out" / "escaped.wav").is_file()
+    assert read_manifest(tmp_path / "out") is not None

@@ -1,0 +1,74 @@
+"""A linear probe learns what is apart, comes back from disk, and says what does not fit."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from streamcodec import AudioFormatError, FileFormatError, LinearProbe
+
+pytest.importorskip("sklearn")
+
+Sounds = list[np.ndarray]
+
+
+def sounds_of(classes: int, each: int, seed: int = 0) -> tuple[Sounds, list[str]]:
+    """Noise, a dimension of its own louder for each class, sounds of different lengths."""
+    rng = np.random.default_rng(seed)
+    sounds, labels = [], []
+    for k in range(classes * each):
+        values = rng.standard_normal((20 + k % 7, 6)).astype(np.float32)
+        values[:, k % classes] *= 3.0
+        sounds.append(values)
+        labels.append("abc"[k % classes])
+    return sounds, labels
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_a_probe_tells_unheard_sounds_apart_and_survives_the_disk(classes: int, tmp_path: Path) -> None:
+    probe = LinearProbe.fit(*sounds_of(classes, 12), features="made up")
+    sounds, labels = sounds_of(classes, 5, seed=1)
+    assert probe.predict(sounds) == labels
+    likely = probe.probabilities(sounds)
+    np.testing.assert_allclose(likely.sum(1), 1.0)
+    probe.save(tmp_path / "probe.safetensors")
+    again = LinearProbe.load(tmp_path / "probe.safetensors")
+    assert (again.classes, again.features) == (probe.classes, "made up")
+    np.testing.assert_array_equal(again.probabilities(sounds), likely)
+
+
+def test_the_weights_are_those_of_scikit_learn() -> None:
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from streamcodec.features.pooling import pooled
+
+    sounds, labels = sounds_of(3, 8)
+    vectors = np.stack([pooled(sound) for sound in sounds]).astype(np.float64)
+    theirs = make_pipeline(StandardScaler(), LogisticRegression(C=0.1, class_weight="balanced", max_iter=2_000))
+    theirs.fit(vectors, labels)
+    ours = LinearProbe.fit(sounds, labels, penalty=0.1)
+    np.testing.assert_allclose(ours.probabilities(sounds), theirs.predict_proba(vectors), atol=1e-6)
+
+
+def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
+    sounds, labels = sounds_of(2, 3)
+    for wrong, names, said in (
+        (sounds, ["a"] * 6, "two or more"),
+        (sounds[:-1], labels, "one label"),
+        ([*sounds[:-1], sounds[0][:0]], labels, "at least"),
+        ([*sounds[:-1], sounds[0][:, :3]], labels, "one number of dims"),
+    ):
+        with pytest.raises(AudioFormatError, match=said):
+            LinearProbe.fit(wrong, names)
+    with pytest.raises(AudioFormatError, match="penalty"):
+        LinearProbe.fit(sounds, labels, penalty=0.0)
+    with pytest.raises(AudioFormatError, match="takes 6 dimensions"):
+        LinearProbe.fit(sounds, labels).predict([sounds[0][:, :3]])
+    (tmp_path / "song").write_bytes(b"RIFF" * 9)
+    for path in (tmp_path / "song", tmp_path / "none"):
+        with pytest.raises(FileFormatError, match="not a probe"):
+            LinearProbe.load(path)

@@ -1,0 +1,140 @@
+"""A relay that serves pages: whole files, held to by headers, without harm to the websockets beside them."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import ssl
+from pathlib import Path
+
+import pytest
+from websockets.asyncio.client import connect
+from websockets.exceptions import InvalidStatus
+from websockets.typing import Origin
+
+from streamcodec.net.relay.config import RelayConfig
+from streamcodec.net.relay.pages import Pages
+from streamcodec.net.relay.server import Relay
+from tests.helpers.relay import Seat, certificate, run, until
+
+LONG = bytes(range(256)) * 20_000
+FILES = {"call.html": b"<!doctype html>" + b" " * 1_000, "codec.wasm": b"\0asm", "decoder.bin": LONG}
+
+
+def _relay(context: ssl.SSLContext | None = None, **config: object) -> Relay:
+    return Relay(RelayConfig(**config), context=context, pages=Pages(FILES, "call.html"))  # type: ignore[arg-type]
+
+
+async def _get(
+    relay: Relay, path: str, headers: str = "", context: ssl.SSLContext | None = None, pause_s: float = 0.0
+) -> tuple[int, dict[str, str], bytes]:
+    """Status, headers and body; with ``pause_s`` they are read slowly."""
+    reader, writer = await asyncio.open_connection("127.0.0.1", relay.port, ssl=context, limit=16_384)
+    writer.write(f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n{headers}\r\n".encode())
+    content = b""
+    while piece := await reader.read(200_000):
+        content += piece
+        await asyncio.sleep(pause_s)
+    writer.close()
+    head, _, body = content.partition(b"\r\n\r\n")
+    first, *lines = head.decode().split("\r\n")
+    return int(first.split()[1]), dict(line.split(": ", 1) for line in lines), body
+
+
+def test_pages_come_whole_and_typed_to_slow_readers_too() -> None:
+    async def test() -> None:
+        async with _relay() as relay:
+            status, headers, body = await _get(relay, "/")
+            assert (status, body) == (200, FILES["call.html"])
+            assert headers["Content-Type"] == "text/html; charset=utf-8"
+            assert (await _get(relay, "/codec.wasm?again"))[1]["Content-Type"] == "application/wasm"
+            fast, slow = await asyncio.gather(_get(relay, "/decoder.bin"), _get(relay, "/decoder.bin", pause_s=0.001))
+            assert fast[2] == slow[2] == LONG
+            _, headers, body = await _get(relay, "/decoder.bin", "Accept-Encoding: br, gzip\r\n")
+            assert headers["Content-Encoding"] == "gzip"
+            assert len(body) < len(LONG) / 10
+            assert gzip.decompress(body) == LONG
+            for path in ("/../secret", "/decoder.bin/", "/%2e%2e/x", "/nothing"):
+                assert (await _get(relay, path))[0] == 404
+            await until(lambda: relay.stats.connections == 0)
+
+    run(test())
+
+
+def test_what_a_browser_has_is_not_sent_again() -> None:
+    async def test() -> None:
+        async with _relay() as relay:
+            _, headers, _ = await _get(relay, "/decoder.bin")
+            status, again, body = await _get(relay, "/decoder.bin", f"If-None-Match: {headers['ETag']}\r\n")
+            assert (status, body) == (304, b"")
+            assert again["ETag"] == headers["ETag"]
+            assert (await _get(relay, "/decoder.bin", 'If-None-Match: "other"\r\n'))[0] == 200
+
+    run(test())
+
+
+def test_pages_may_fetch_and_run_nothing_of_others_and_are_isolated() -> None:
+    async def test() -> None:
+        async with _relay() as relay:
+            for path in ("/", "/nothing"):
+                _, headers, _ = await _get(relay, path)
+                policy = headers["Content-Security-Policy"]
+                assert "default-src 'none'" in policy
+                assert "unsafe-inline" not in policy
+                assert "http" not in policy
+                assert headers["Cross-Origin-Opener-Policy"] == "same-origin"
+                assert headers["Cross-Origin-Embedder-Policy"] == "require-corp"
+
+    run(test())
+
+
+def test_websockets_and_health_go_on_beside_pages() -> None:
+    async def test() -> None:
+        async with _relay(origins=("https://app.example",)) as relay, Seat(relay.url) as ann, Seat(relay.url) as bob:
+            assert (await _get(relay, "/health"))[2] == b"ok\n"
+            await _get(relay, "/decoder.bin")
+            bob.send(b"sound")
+            await until(lambda: ann.heard == [(1, b"sound")])
+            # The relay's own page may connect, whatever others may.
+            async with connect(relay.url, origin=Origin(f"http://127.0.0.1:{relay.port}")):
+                pass
+            with pytest.raises(InvalidStatus, match="403"):
+                async with connect(relay.url, origin=Origin("https://evil.example")):
+                    pass
+
+    run(test())
+
+
+def test_without_pages_nothing_is_served() -> None:
+    async def test() -> None:
+        async with Relay(RelayConfig()) as relay:
+            assert (await _get(relay, "/"))[0] == 426
+
+    run(test())
+
+
+def test_pages_come_over_tls(tmp_path: Path) -> None:
+    async def test() -> None:
+        server, client = certificate(tmp_path)
+        async with _relay(server) as relay:
+            assert (await _get(relay, "/decoder.bin", context=client))[2] == LONG
+
+    run(test())
+
+
+def test_whoever_hangs_up_in_the_middle_of_a_page_leaves_nothing_behind() -> None:
+    async def test() -> None:
+        async with _relay() as relay:
+            for half in (True, False):
+                _, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+                writer.write(b"GET /decoder.bin HTTP/1.1\r\nHost: x\r\n\r\n")
+                await until(lambda: relay.stats.connections == 1)
+                if half:
+                    writer.write_eof()
+                else:
+                    writer.transport.abort()
+                await until(lambda: relay.stats.connections == 0)
+                writer.close()
+            assert relay.gate.waiting == 0
+
+    run(test())

@@ -1,0 +1,201 @@
+"""Parts of calls in JavaScript do as Python's: framing, jitter buffer, redundancy, reports, resampling; and files."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from streamcodec import Packet, PacketFlags, RedundantCopy, StreamEncoder, Tier, decode_file, encode_file
+from streamcodec.codec.stream_resampler import StreamResampler
+from streamcodec.net.congestion import CongestionConfig, CongestionController
+from streamcodec.net.jitter_buffer import JitterBuffer, Play
+from streamcodec.net.report import ReceiverReport, ReceptionMonitor
+from streamcodec.web.files import DEVICE_RATES_HZ
+
+# Kernels may have to be compiled first.
+pytestmark = pytest.mark.timeout(600)
+
+RATE_HZ = 24_000
+FRAMES = 1_500
+
+
+def _sent(rng: random.Random, frames: int, pauses: bool) -> Iterator[tuple[float, Packet]]:
+    """(when sent in ms, packet): with copies, and pauses of the sender if wanted."""
+    sequence = timestamp = 65_000
+    for _ in range(FRAMES // frames):
+        silent = pauses and rng.random() < 0.02
+        flags = PacketFlags.KEY | (PacketFlags.SILENCE if silent else PacketFlags.NONE)
+        copies = tuple(RedundantCopy(age * frames, 2, PacketFlags.KEY, b"copy") for age in rng.sample(range(1, 4), 2))
+        kept = copies if rng.random() < 0.5 else ()
+        yield (
+            20.0 * timestamp,
+            Packet(Tier.NEURAL, sequence % 65_536, timestamp % 65_536, 5, flags, b"x", kept, frames=frames),
+        )
+        sequence += frames
+        timestamp += frames
+        if silent:
+            timestamp += rng.randrange(1, 80)
+
+
+def _arrivals(rng: random.Random, frames: int, *, pauses: bool, drift: float, jitter_ms: float) -> list[Any]:
+    """A bad line: jitter, reordering, bursts, stalls, duplicates, a clock that is off, a sender that restarts."""
+    found: list[tuple[float, Packet]] = []
+    bad, stall_until_ms = False, 0.0
+    for sent_ms, packet in _sent(rng, frames, pauses):
+        bad = rng.random() < (0.6 if bad else 0.04)
+        if rng.random() < 0.003:
+            stall_until_ms = sent_ms + rng.uniform(50, 900)
+        if bad:
+            continue
+        at_ms = max(sent_ms * (1 + drift) + rng.expovariate(1 / jitter_ms), stall_until_ms)
+        found.append((at_ms, packet))
+        if rng.random() < 0.01:
+            found.append((at_ms + rng.uniform(0, 100), packet))
+    again_ms = found[-1][0] + 500.0
+    afresh = [
+        Packet(Tier.NEURAL, k * frames, 7 + k * frames, 3, PacketFlags.KEY, b"y", frames=frames) for k in range(50)
+    ]
+    found += [(again_ms + 20.0 * frames * k, packet) for k, packet in enumerate(afresh)]
+    return sorted(found, key=lambda entry: entry[0])
+
+
+def _trace(seed: int, **line: Any) -> dict[str, Any]:
+    """What Python's jitter buffer, monitor and congestion control make of a line."""
+    rng = random.Random(seed)
+    arrivals = _arrivals(rng, line.pop("frames"), **line)
+    buffer, monitor, congestion = (
+        JitterBuffer(),
+        ReceptionMonitor(),
+        CongestionController(CongestionConfig(maximum_bps=6_000)),
+    )
+    events: list[Any] = []
+    start_ms = round(arrivals[0][0])
+    now_ms, k = float(start_ms), 0
+    while k < len(arrivals) or now_ms < arrivals[-1][0] + 300:
+        while k < len(arrivals) and arrivals[k][0] <= now_ms:
+            at_ms, packet = arrivals[k]
+            results = []
+            for frame in packet.each_frame():
+                monitor.observe(frame, 60, at_ms)
+                results.append(buffer.put(frame, at_ms).value)
+            events.append({"put": packet.to_bytes().hex(), "at": at_ms, "arrivals": results})
+            k += 1
+        decision = buffer.get(now_ms)
+        event = {
+            "get": now_ms,
+            "kind": type(decision).__name__.lower(),
+            "target": buffer.stats.target_ms,
+            "depth": buffer.stats.depth_ms,
+        }
+        if isinstance(decision, Play):
+            event |= {
+                "timestamp": decision.packet.timestamp,
+                "recovered": decision.recovered,
+                "scale": decision.scale.value,
+                "part": decision.packet.part or 0,
+            }
+        events.append(event)
+        if monitor.due(now_ms):
+            report = monitor.report(now_ms, buffer.stats)
+            sent = ReceiverReport.from_bytes(report.to_bytes())
+            rate = congestion.on_report(sent, now_ms)
+            events.append(
+                {"report": report.to_bytes().hex(), "at": now_ms, "bps": rate.bitrate_bps, "ages": list(rate.ages)}
+            )
+        now_ms += 20.0 + rng.choice((0.0, 0.0, 0.0, 0.5, -0.5))
+    stats = buffer.stats
+    names = (
+        "received",
+        "played",
+        "late",
+        "duplicate",
+        "suspect",
+        "discarded",
+        "lost",
+        "recovered",
+        "concealed",
+        "underruns",
+        "silent",
+        "restarts",
+    )
+    assert stats.played > 100
+    assert stats.concealed > 10
+    return {"events": events, "stats": {name: getattr(stats, name) for name in names}}
+
+
+TRACES = {
+    "jittery": {"frames": 1, "pauses": False, "drift": 0.0, "jitter_ms": 8.0},
+    "pauses": {"frames": 1, "pauses": True, "drift": 0.0, "jitter_ms": 15.0},
+    "drifting": {"frames": 1, "pauses": False, "drift": 0.02, "jitter_ms": 4.0},
+    "long": {"frames": 3, "pauses": True, "drift": -0.004, "jitter_ms": 20.0},
+}
+
+
+def _copies(speech: NDArray[np.float32]) -> list[Any]:
+    """Redundant forms that Python's encoder makes of its packets."""
+    encoder = StreamEncoder(RATE_HZ, 6_000, backend="compiled")
+    found = []
+    packets: list[Packet] = []
+    for start in range(0, 48_000, 480):
+        packets += encoder.push(speech[start : start + 480])
+        if len(packets) > 3:
+            quality_index, payload = encoder.encode_redundant(packets[-3], 0.5) or (0, b"")
+            found.append(
+                {"of": packets[-3].to_bytes().hex(), "qualityIndex": quality_index, "payload": payload.hex()}
+            )
+    return found
+
+
+def _resampled(speech: NDArray[np.float32], folder: Path) -> list[Any]:
+    cases = []
+    for hz in DEVICE_RATES_HZ:
+        for in_hz, out_hz in ((hz, RATE_HZ), (RATE_HZ, hz)):
+            resampler = StreamResampler(in_hz, out_hz)
+            blocks = [resampler.process(speech[k : k + 441]) for k in range(0, 8_820, 441)]
+            name = f"resampled-{in_hz}-{out_hz}.f32"
+            np.concatenate(blocks).astype(np.float32).tofile(folder / name)
+            cases.append({"from": in_hz, "to": out_hz, "file": name})
+    return cases
+
+
+def _write_files(speech: NDArray[np.float32], folder: Path) -> None:
+    """``.sc`` files, whole and damaged, and what Python decodes of the whole ones."""
+    wave = folder / "speech.wav"
+    soundfile.write(wave, speech, RATE_HZ, subtype="PCM_16")
+    encode_file(wave, folder / "speech.sc", 6_000)
+    encode_file(wave, folder / "short.sc", 6_000, mode="independent", packet_ms=20, dtx=True)
+    encode_file(wave, folder / "lossless.sc", tier="lossless")
+    for name in ("speech", "short"):
+        decode_file(folder / f"{name}.sc", folder / f"{name}-decoded.wav", floats=True)
+        decoded, _ = soundfile.read(folder / f"{name}-decoded.wav", dtype="float32")
+        decoded.tofile(folder / f"{name}-decoded.f32")
+
+
+def test_the_parts_of_a_call_decide_as_python_does(
+    node: str, built: Path, speech: NDArray[np.float32], fixtures: Path, tmp_path: Path
+) -> None:
+    speech.astype(np.float32).tofile(tmp_path / "speech.f32")
+    _write_files(speech, tmp_path)
+    made = {
+        "frames.json": json.loads((fixtures / "golden_frames.json").read_text()),
+        "traces.json": {name: _trace(seed, **line) for seed, (name, line) in enumerate(TRACES.items())},
+        "copies.json": _copies(speech),
+        "resampled.json": _resampled(speech, tmp_path),
+    }
+    for name, content in made.items():
+        (tmp_path / name).write_text(json.dumps(content))
+    command = [node, "--test", str(Path(__file__).parent / "call_parts.test.mjs")]
+    environment = {**os.environ, "BUILT": str(built), "MADE": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout

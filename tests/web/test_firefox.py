@@ -1,0 +1,140 @@
+"""The codec in Firefox, where there is one: golden packets and sound as in Python."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import shutil
+import subprocess
+import threading
+from functools import partial
+from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from streamcodec import StreamDecoder, StreamEncoder
+from tests.helpers.pulse import pulse_room, what_is_missing
+from tests.helpers.web_calls import PythonPeer, serve
+
+# Kernels may have to be compiled first.
+pytestmark = pytest.mark.timeout(600)
+
+RATE_HZ = 24_000
+PAGE = """<!doctype html><meta charset="utf-8"><script type="module">
+const answer = (found) => fetch('/found', { method: 'POST', body: JSON.stringify(found) });
+try {
+  const { Call, Codec, Decoder, readFrom } = await import('/index.js');
+  const { golden, relay, stream } = await (await fetch('/given.json')).json();
+  const codec = await Codec.load(readFrom('/'), { encode: false });
+  const bytes = (hex) => Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
+  const letters = (array) => Array.from(new Uint8Array(array.buffer), (one) => String.fromCharCode(one));
+  const base64 = (array) => btoa(letters(array).join(''));
+  const indices = [];
+  let decoder, name;
+  for (const entry of golden) {
+    if (entry.stream !== name) decoder = new Decoder(codec);
+    name = entry.stream;
+    decoder.push(bytes(entry.packet));
+    indices.push(base64(decoder.indices()));
+  }
+  decoder = new Decoder(codec);
+  const blocks = stream.map((hex) => base64(decoder.push(hex === null ? null : bytes(hex))));
+  const call = new Call({ url: relay, room: 'fox', name: 'Fox' });
+  await call.join();
+  let peer;
+  for (let tick = 0; tick < 300; tick++) {
+    await new Promise((go) => setTimeout(go, 100));
+    peer = call.state?.peers.find(({ name }) => name === 'Py');
+    if (peer?.carries === 'srtp' && peer.path === 'direct' && peer.stats.played > 100) break;
+  }
+  await answer({ indices, blocks, peer, trouble: call.microphoneTrouble });
+} catch (error) {
+  await answer({ error: String(error) });
+}
+</script>"""
+
+
+# A fake microphone that needs no leave, and sound without a click.
+PREFERENCES = """
+user_pref("media.navigator.streams.fake", true);
+user_pref("media.navigator.permission.disabled", true);
+user_pref("media.autoplay.default", 0);
+user_pref("media.autoplay.blocking_policy", 0);
+user_pref("media.peerconnection.ice.obfuscate_host_addresses", false);
+user_pref("media.peerconnection.ice.loopback", true);
+"""
+
+
+def test_firefox_decodes_as_python_does_and_talks_to_it(
+    built: Path, fixtures: Path, speech: NDArray[np.float32], tmp_path: Path
+) -> None:
+    firefox = shutil.which("firefox-esr") or shutil.which("firefox")
+    if firefox is None:
+        pytest.skip("there is no Firefox here: apt-get install firefox-esr")
+    golden = json.loads((fixtures / "golden_packets.json").read_text())
+    packets = StreamEncoder(RATE_HZ, 6_000, backend="compiled").push(speech)
+    stream = [None if k in (5, 30, 31, 32, 33, 34) else packet for k, packet in enumerate(packets)]
+    folder = tmp_path / "site"
+    shutil.copytree(built, folder)
+    (folder / "page.html").write_text(PAGE)
+    missing = what_is_missing()
+    if missing:
+        pytest.skip(missing)
+    process, relay = serve()
+    peer = PythonPeer(relay, "fox", speech)
+    given = {"relay": relay, "golden": golden, "stream": [packet and packet.to_bytes().hex() for packet in stream]}
+    (folder / "given.json").write_text(json.dumps(given))
+    found: dict[str, Any] = {}
+    done = threading.Event()
+
+    class Handler(SimpleHTTPRequestHandler):
+        def do_POST(self) -> None:
+            found.update(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+            self.send_response(204)
+            self.end_headers()
+            done.set()
+
+        def log_message(self, *arguments: Any) -> None:
+            pass
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    profile = tmp_path / "profile"
+    profile.mkdir()
+    (profile / "user.js").write_text(PREFERENCES)
+    address = f"http://127.0.0.1:{server.server_port}/page.html"
+    command = [firefox, "--headless", "--no-remote", "--profile", str(profile), address]
+    sound = tmp_path / "pulse"
+    sound.mkdir()
+    # Without a sound card Firefox starts no sound.
+    with pulse_room(sound) as environment:
+        opened = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            assert done.wait(60.0), "the page did not answer"
+            assert "error" not in found, found
+            heard_rms = float(np.sqrt(np.mean(np.concatenate(peer.heard[-50:]) ** 2)))
+            (theirs,) = peer.peers.values()
+        finally:
+            peer.end()
+            for each in (opened, process):
+                each.terminate()
+                each.wait()
+            server.shutdown()
+    assert not found["trouble"]
+    assert found["peer"]["carries"] == "srtp"
+    assert found["peer"]["stats"]["levelRms"] > 0.001
+    assert theirs.path == "direct"
+    assert theirs.stream.jitter.played > 50
+    assert heard_rms > 0.001
+    for entry, indices in zip(golden, found["indices"], strict=True):
+        assert hashlib.sha256(base64.b64decode(indices)).hexdigest()[:16] == entry["indices_sha256"]
+    decoder = StreamDecoder(RATE_HZ, backend="compiled")
+    reference = np.concatenate([decoder.push(packet) for packet in stream]).astype(np.float64)
+    heard = np.concatenate([np.frombuffer(base64.b64decode(block), np.float32) for block in found["blocks"]])
+    noise = np.sum((heard - reference) ** 2)
+    assert 10 * np.log10(np.sum(reference**2) / noise) >= 80.0
