@@ -291,6 +291,9 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
                 for back in range(len(s.recent) - 1, 0, -1):
                     s.recent[back, f, k] = s.recent[back - 1, f, k]
                 s.recent[0, f, k] = s.packet[f, k]
+        for back in range(len(s.recent) - 1, 0, -1):
+            s.recent_shifts[back] = s.recent_shifts[back - 1]
+        s.recent_shifts[0] = control.shift[0]
         control.recent_packets[0] = min(control.recent_packets[0] + 1, len(s.recent))
         return length
 
@@ -321,6 +324,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             s.indices,
             coding.coder,
             coding.payload,
+            s.recent_shifts[age],
         )
         control.copy_quality_index[0] = coarse
         return max(length, 0)

@@ -153,6 +153,7 @@ class EncoderStream(NamedTuple):
     latents: NDArray[np.float32]
     packet: NDArray[np.float32]
     recent: NDArray[np.float32]
+    recent_shifts: NDArray[np.int64]
     copy_context: NDArray[np.int32]
     indices: NDArray[np.int32]
     stft: Any
@@ -254,6 +255,7 @@ def make_encoder_stream(
         latents=latents[0, 0],
         packet=np.zeros((MAX_FRAMES, config.latents), np.float32),
         recent=np.zeros((RECENT_PACKETS, MAX_FRAMES, config.latents), np.float32),
+        recent_shifts=np.zeros(RECENT_PACKETS, np.int64),
         copy_context=np.zeros((entropy.CONTEXT_FRAMES + 1) * config.latents, np.int32),
         indices=np.zeros(config.latents, np.int32),
         stft=runtime.new_stft(),

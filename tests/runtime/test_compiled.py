@@ -174,7 +174,7 @@ def test_a_level_that_is_none_is_refused(shipped: tuple[StepGraph, StepGraph]) -
     streams = shipped[1].new_streams(1)
     for quality_index in (-1, 17):
         streams.inputs["level"][...] = quality_index
-        with pytest.raises(ValueError, match="no such level"):
+        with pytest.raises(ValueError, match="no such quality index"):
             streams.step()
     assert all((array == 0).all() for array in streams.state(0))
 

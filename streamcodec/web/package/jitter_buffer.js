@@ -8,7 +8,10 @@ import { Flags, MODULUS, Packet } from './packet.js';
 const PACKET_MS = 20;
 const SLACK_BELOW_MS = 3;
 const SLACK_ABOVE_MS = 12;
-const URGENT_MS = 40;
+const URGENT_BELOW_MS = 40;
+const URGENT_ABOVE_MS = 100;
+const PATIENCE_BELOW_PACKETS = 50;
+const PATIENCE_ABOVE_PACKETS = 500;
 const SCALE_SPACING_PACKETS = 3;
 const FAST_DRIFT = 0.03;
 const RESYNC_MS = 5_000;
@@ -19,7 +22,10 @@ const CAPACITY_PACKETS = 256;
 const SEEN_PACKETS = 1024;
 const LONGEST_LOSS_PACKETS = 16;
 
-/** @typedef {'keep' | 'accelerate' | 'accelerate now' | 'expand' | 'expand now'} TimeScale */
+/**
+ * @typedef {'keep' | 'accelerate' | 'accelerate now' | 'accelerate in a pause'
+ *   | 'expand' | 'expand in a pause' | 'expand now'} TimeScale
+ */
 
 /**
  * One frame of a packet, by itself: its copies are those that bring its own earlier forms.
@@ -73,6 +79,7 @@ export class JitterBuffer {
   _lastPlayedSequence = null;
   _waited = 0;
   _sinceScaled = 0;
+  _offPackets = 0;
   _staleRun = 0;
   _staleSequence = -1;
   _lateRun = 0;
@@ -170,6 +177,7 @@ export class JitterBuffer {
     this._lastPlayedSequence = null;
     this._waited = 0;
     this._sinceScaled = 0;
+    this._offPackets = 0;
     this._staleRun = 0;
     this._staleSequence = -1;
     this._lateRun = 0;
@@ -373,7 +381,7 @@ export class JitterBuffer {
 
   /** @param {number} nowMs */
   _skipOverdue(nowMs) {
-    const limitMs = DELAY.maximumMs + URGENT_MS;
+    const limitMs = DELAY.maximumMs + URGENT_BELOW_MS;
     if (this._slots.size === 0 || this._delayMs(this._next, nowMs) <= limitMs) return;
     const last = Math.max(...this._slots.keys());
     while (this._delayMs(this._next, nowMs) > limitMs && (last - this._next) * PACKET_MS > limitMs) {
@@ -452,14 +460,20 @@ export class JitterBuffer {
     if (!this._slots.has(this._next + 1)) excessMs = Math.min(excessMs, 0);
     this._sinceScaled += 1;
     const slackAboveMs = Math.max(SLACK_ABOVE_MS, blockMs);
-    if (excessMs < -URGENT_MS || excessMs > Math.max(URGENT_MS, slackAboveMs)) {
+    if (excessMs < -URGENT_BELOW_MS || excessMs > Math.max(URGENT_ABOVE_MS, slackAboveMs)) {
       this._sinceScaled = 0;
       return excessMs > 0 ? 'accelerate now' : 'expand now';
     }
-    const within = excessMs >= -SLACK_BELOW_MS && excessMs <= slackAboveMs;
-    const spacing = Math.abs(this._delay.drift) > FAST_DRIFT ? 1 : SCALE_SPACING_PACKETS;
-    if (within || this._sinceScaled < spacing) return 'keep';
+    const drifting = Math.abs(this._delay.drift) > FAST_DRIFT;
+    if (excessMs >= -SLACK_BELOW_MS && excessMs <= slackAboveMs) {
+      this._offPackets = 0;
+      return 'keep';
+    }
+    this._offPackets += 1;
+    if (this._sinceScaled < (drifting ? 1 : SCALE_SPACING_PACKETS)) return 'keep';
     this._sinceScaled = 0;
+    const patience = excessMs > 0 ? PATIENCE_ABOVE_PACKETS : PATIENCE_BELOW_PACKETS;
+    if (!drifting && this._offPackets < patience) return excessMs > 0 ? 'accelerate in a pause' : 'expand in a pause';
     return excessMs > 0 ? 'accelerate' : 'expand';
   }
 }

@@ -13,6 +13,10 @@ import { VoiceActivity } from './voice_activity.js';
 const FRAME_MS = 20;
 /** What a packet takes on a direct line beside its payload, as Python counts it for reports. */
 const AROUND_PAYLOAD_BYTES = 52;
+/** Share of the loudest of late below which a packet is taken for a pause. */
+const PAUSE = 0.06;
+/** How the loudest fades, a packet. */
+const FORGOTTEN = 0.997;
 
 export class Receiver {
   /** @param {import('./codec.js').Codec} codec */
@@ -31,6 +35,7 @@ export class Receiver {
     this.foreign = 0;
     this.accelerated = 0;
     this.expanded = 0;
+    this._loudest = 0;
     /** @type {number | null} */
     this.firstSoundMs = null;
   }
@@ -116,11 +121,19 @@ export class Receiver {
     }
     const block = this._usable ? this._decoder.play(frame.part, frame.flags) : this._decoder.conceal();
     this.firstSoundMs ??= nowMs;
-    if (scale === 'keep') return block;
-    const force = scale.endsWith('now');
+    const pausing = this._pausing(block);
+    if (scale === 'keep' || (scale.endsWith('pause') && !pausing)) return block;
+    const force = pausing || scale.endsWith('now');
     const scaled = (scale.startsWith('accelerate') ? accelerate : expand)(block, this._rateHz, force);
     this.accelerated += Number(scaled.length < block.length);
     this.expanded += Number(scaled.length > block.length);
     return scaled;
+  }
+
+  /** @param {Float32Array} block */
+  _pausing(block) {
+    const rms = Math.sqrt(block.reduce((sum, sample) => sum + sample * sample, 0) / Math.max(1, block.length));
+    this._loudest = Math.max(rms, FORGOTTEN * this._loudest);
+    return rms <= PAUSE * this._loudest;
   }
 }
