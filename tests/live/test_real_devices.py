@@ -149,7 +149,7 @@ def test_the_demo_runs_until_interrupted(room: dict[str, str]) -> None:
         while "concealed" not in shown:
             shown += demo.stdout.read(1) or pytest.fail(demo.communicate(timeout=5)[1])
         demo.send_signal(signal.SIGINT)
-        assert demo.wait(10) == 0
+        assert demo.wait(40) == 0  # kernels that nobody has compiled yet may be under way
         assert "kbps" in shown
     finally:
         demo.kill()
