@@ -135,6 +135,17 @@ def encode_symbol(state: Int64Array, buffer: ByteArray, cdf: Int32Array, symbol:
 
 
 @integer_kernel
+def _finished_length(state: Int64Array, buffer: ByteArray) -> int:
+    """Bytes of a code that is written to its end, without trailing zeros; -1 if it is faulty."""
+    if state[FAULT]:
+        return -1
+    length: int = state[POSITION]
+    while length > 0 and buffer[length - 1] == 0:
+        length -= 1
+    return length
+
+
+@integer_kernel
 def encoder_finish(state: Int64Array, buffer: ByteArray) -> int:
     """End the code with as few bytes as it takes and return its length in bytes, or -1 if the code is faulty.
 
@@ -149,12 +160,7 @@ def encoder_finish(state: Int64Array, buffer: ByteArray) -> int:
         else:
             state[LOW] = low + BOTTOM - 1
             _shift_out(state, buffer)
-    if state[FAULT]:
-        return -1
-    length: int = state[POSITION]
-    while length > 0 and buffer[length - 1] == 0:
-        length -= 1
-    return length
+    return _finished_length(state, buffer)
 
 
 @integer_kernel
@@ -188,12 +194,7 @@ def encoder_finish_marked(state: Int64Array, buffer: ByteArray, mark: int, bits:
     _carry(state, buffer)
     _shift_out(state, buffer)
     _shift_out(state, buffer)
-    if state[FAULT]:
-        return -1
-    length: int = state[POSITION]
-    while length > 0 and buffer[length - 1] == 0:
-        length -= 1
-    return length
+    return _finished_length(state, buffer)
 
 
 @integer_kernel

@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.codec.audio_format import as_array
+from streamcodec.codec.latents import EncoderRows
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.decoder import NeuralDecoder
-from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND, RECEIVER_LAG_MS, NeuralEncoder
+from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND, RECEIVER_LAG_MS
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.packet_coder import PacketCoder
 from streamcodec.codec.neural.tier import Decoder, ready_runtime
@@ -79,7 +80,7 @@ class LatentCodec:
         step = self._runtime.tables.step[quality_index]
         self.steps: Float32Array = step.astype(np.float32) / np.float32(1 << entropy.STEP_BITS)
         """What one unit of each code stands for; ``[latents]``."""
-        self._encoders = _Encoders(self._options, self._runtime, self.rows)
+        self._encoders = EncoderRows(self._options, self._runtime, self.rows)
         self._decoders = _Decoders(self._options, self._runtime, self.rows)
         self.encoder_delay_samples = self._encoders.members[0].delay_samples
         self.decoder_delay_samples = self._decoders.members[0].delay_samples
@@ -155,7 +156,7 @@ class LatentCodec:
 
     def encoder(self) -> CodeEncoder:
         """A stream of sound to codes."""
-        return CodeEncoder(self, _Encoders(self._options, self._runtime, self.rows))
+        return CodeEncoder(self, EncoderRows(self._options, self._runtime, self.rows))
 
     def decoder(self) -> CodeDecoder:
         """A stream of codes to sound."""
@@ -232,7 +233,7 @@ class LatentCodec:
 class CodeEncoder:
     """One stream of sound to codes, piece by piece: made by :meth:`LatentCodec.encoder`."""
 
-    def __init__(self, codec: LatentCodec, encoders: _Encoders) -> None:
+    def __init__(self, codec: LatentCodec, encoders: EncoderRows) -> None:
         self._codec, self._encoders = codec, encoders
         self.reset()
 
@@ -303,34 +304,6 @@ class CodeDecoder:
         tail = self._decoders.members[0].drain()
         self.reset()
         return tail
-
-
-class _Encoders:
-    """So many encoders whose network is stepped together."""
-
-    def __init__(self, options: NeuralOptions, runtime: NeuralModel, rows: int) -> None:
-        self._streams = runtime.encoder.new_streams(rows)
-        self.members: Sequence[NeuralEncoder] = [
-            NeuralEncoder(options, runtime, StepRow(self._streams, row), raises_quiet_sound=False)
-            for row in range(rows)
-        ]
-
-    def reset(self) -> None:
-        for member in self.members:
-            member.reset()
-
-    def latents(self, blocks: Float32Array) -> Float32Array:
-        """Shape: ``[rows, frames, frame_samples]`` -> ``[rows, frames, latents]``."""
-        found = []
-        for time in range(blocks.shape[1]):
-            for row, member in enumerate(self.members):
-                member.prepare(0, blocks[row, time])
-            self._streams.step()
-            for member in self.members:
-                member.collect(0)
-            found.append(np.stack([member.latents_collected()[0] for member in self.members]))
-        width = self.members[0].latents_collected().shape[1]
-        return np.stack(found, axis=1) if found else np.zeros((len(self.members), 0, width), np.float32)
 
 
 class _Decoders:

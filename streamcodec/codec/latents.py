@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.codec.neural.encoder import NeuralEncoder
-from streamcodec.codec.neural.model import load_runtime
+from streamcodec.codec.neural.model import NeuralModel, load_runtime
 from streamcodec.codec.options import NeuralOptions
 from streamcodec.models.shipped import DEFAULT_MODEL, load_model
 from streamcodec.models.weights import encoder_shapes, floats_of
 from streamcodec.runtime.backend import Backend
+from streamcodec.runtime.step import StepRow
 
 Float32Array = NDArray[np.float32]
 
@@ -32,23 +34,48 @@ def latents(
 
     Shape: ``[n]`` or ``[n, channels]`` -> ``[frames, 96]`` (as many latents as the model has).
     """
-    runtime = load_runtime(model, backend)
-    stream = runtime.encoder.new_stream()
-    encoder = NeuralEncoder(
-        NeuralOptions(sample_rate_hz, model=model, backend=backend), runtime, stream, raises_quiet_sound=False
-    )
+    options = NeuralOptions(sample_rate_hz, model=model, backend=backend)
+    rows = EncoderRows(options, load_runtime(model, backend), 1)
+    (encoder,) = rows.members
     sound = encoder.accept(samples)
     length = encoder.block_samples
     frames = -(-(len(sound) + encoder.delay_samples) // length) if len(sound) else 0
-    blocks = np.zeros((frames, length), np.float32)
+    blocks = np.zeros((1, frames, length), np.float32)
     blocks.reshape(-1)[: len(sound)] = sound
-    found = np.empty((frames, runtime.model.config.latents), np.float32)
-    for k, block in enumerate(blocks):
-        encoder.prepare(0, block)
-        stream.step()
-        encoder.collect(0)
-        found[k] = encoder.latents_collected()[0]
+    found: Float32Array = rows.latents(blocks)[0]
     return found
+
+
+class EncoderRows:
+    """So many encoders whose network is stepped together, for latents of sound as it is, quiet or not."""
+
+    def __init__(self, options: NeuralOptions, runtime: NeuralModel, rows: int) -> None:
+        self._streams = runtime.encoder.new_streams(rows)
+        self._latents = runtime.model.config.latents
+        self.members: Sequence[NeuralEncoder] = [
+            NeuralEncoder(options, runtime, StepRow(self._streams, row), raises_quiet_sound=False)
+            for row in range(rows)
+        ]
+
+    def reset(self) -> None:
+        """Back to the start of a stream, all of them."""
+        for member in self.members:
+            member.reset()
+
+    def latents(self, blocks: Float32Array) -> Float32Array:
+        """Latents of the frames that follow, neither quantised nor coded.
+
+        Shape: ``[rows, frames, frame_samples]`` -> ``[rows, frames, latents]``.
+        """
+        found = np.empty((*blocks.shape[:2], self._latents), np.float32)
+        for time in range(blocks.shape[1]):
+            for row, member in enumerate(self.members):
+                member.prepare(0, blocks[row, time])
+            self._streams.step()
+            for row, member in enumerate(self.members):
+                member.collect(0)
+                found[row, time] = member.latents_collected()[0]
+        return found
 
 
 @lru_cache(maxsize=8)

@@ -16,7 +16,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from streamcodec.codec.files.output_file import readable_name, write_whole
-from streamcodec.codec.files.sound_file import SoundReader
+from streamcodec.codec.files.sound_file import SoundReader, sound_files
 from streamcodec.codec.latents import latents, latents_version
 from streamcodec.codec.packet import Tier
 from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecError, StreamcodecWarning
@@ -26,7 +26,6 @@ from streamcodec.models.shipped import DEFAULT_MODEL, load_model
 
 Float32Array = NDArray[np.float32]
 INDEX_NAME = ".streamcodec-index"
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 FORMAT = "streamcodec-index-1"
 HEARD_S = 60.0
 """Seconds of a file that are listened to, from its start."""
@@ -165,8 +164,8 @@ def _write(path: Path, model: str, known: dict[_Entry, Float32Array]) -> None:
 
 
 def _sound_files(folder: Path) -> Iterator[_Entry]:
-    for path in sorted(folder.rglob("*")):
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith(".") and path.is_file():
+    for path in sound_files(folder.rglob("*")):
+        if path.is_file():
             facts = path.stat()
             yield _Entry(path.relative_to(folder).as_posix(), facts.st_size, facts.st_mtime_ns)
 

@@ -68,6 +68,19 @@ class NeuralCodec(nn.Module):
             available bool ``[batch, frames, CONTEXT_FRAMES]`` (context of the entropy model);
             lost bool ``[batch, frames]`` (frames the decoder never sees); gains ``[qualities + 1, 3 * bins]``.
         """
+        coded, seen_quality, decoded = self._send(samples, quality_index, available, lost)
+        if gains is not None:
+            decoded = decoded * gains[seen_quality].repeat_interleave(self.config.hops_per_frame, dim=1)
+        (samples, tails), (second, second_tails) = (self._render(decoded) for _ in range(2))
+        return CodecOutput(samples, second, coded.bits, coded.bits_hard, decoded, tails, second_tails)
+
+    def _send(
+        self, samples: Tensor, quality_index: Tensor, available: Tensor, lost: Tensor
+    ) -> tuple[CodedLatents, Tensor, Tensor]:
+        """Latents coded, the quality indices that the decoder sees, and what its network gives out.
+
+        Shape: as for the whole codec -> coded, ``[batch, frames]``, ``[batch, hops, ...]``.
+        """
         batch = samples.shape[0]
         companded = self.spectrum.compand(self.spectrum.analyse(samples))
         latents, _ = self.encoder(companded, self.encoder.initial_state(batch))
@@ -75,10 +88,7 @@ class NeuralCodec(nn.Module):
         received = torch.where(lost[..., None], 0.0, coded.dequantized)
         seen_quality = torch.where(lost, self.config.qualities, quality_index)
         decoded, _ = self.decoder(received, seen_quality, self.decoder.initial_state(batch))
-        if gains is not None:
-            decoded = decoded * gains[seen_quality].repeat_interleave(self.config.hops_per_frame, dim=1)
-        (samples, tails), (second, second_tails) = (self._render(decoded) for _ in range(2))
-        return CodecOutput(samples, second, coded.bits, coded.bits_hard, decoded, tails, second_tails)
+        return coded, seen_quality, decoded
 
     def code(self, latents: Tensor, quality_index: Tensor, available: Tensor) -> CodedLatents:
         """Quantize latents, and count the bits of their indices under the entropy model.

@@ -76,13 +76,7 @@ class HarmonicCodec(NeuralCodec):
         self, samples: Tensor, quality_index: Tensor, available: Tensor, lost: Tensor, gains: Tensor | None = None
     ) -> CodecOutput:
         """As :meth:`NeuralCodec.forward`; gains ``[qualities + 1, 3 * bins]``."""
-        batch = samples.shape[0]
-        companded = self.spectrum.compand(self.spectrum.analyse(samples))
-        latents, _ = self.encoder(companded, self.encoder.initial_state(batch))
-        coded = self.code(latents, quality_index, available)
-        received = torch.where(lost[..., None], 0.0, coded.dequantized)
-        seen_quality = torch.where(lost, self.config.qualities, quality_index)
-        decoded, _ = self.decoder(received, seen_quality, self.decoder.initial_state(batch))
+        coded, seen_quality, decoded = self._send(samples, quality_index, available, lost)
         decoded = decoded.float()
         if gains is not None:
             scale = gains[seen_quality].repeat_interleave(self.config.hops_per_frame, dim=1)

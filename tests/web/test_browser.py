@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-import hashlib
 import json
 import threading
 from collections.abc import Iterator
@@ -17,35 +16,21 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from streamcodec import StreamDecoder, StreamEncoder
+from tests.helpers.golden_in_browsers import DECODE, RATE_HZ, as_hex, check, packets_of, with_losses
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
 
 # Kernels may have to be compiled first.
 pytestmark = pytest.mark.timeout(600)
 
-RATE_HZ = 24_000
-RUN = """
+RUN = (
+    """
 async ({ golden, stream, sound }) => {
   const { Codec, Decoder, Encoder, Packet, readFrom } = await import('/index.js');
   const codec = await Codec.load(readFrom('/'));
-  const bytes = (hex) => Uint8Array.from(hex.match(/../g), (pair) => parseInt(pair, 16));
-  const base64 = (array) => {
-    const raw = new Uint8Array(array.buffer);
-    let text = '';
-    for (let k = 0; k < raw.length; k += 8192) text += String.fromCharCode(...raw.subarray(k, k + 8192));
-    return btoa(text);
-  };
-  const indices = [];
-  let decoder, name;
-  for (const entry of golden) {
-    if (entry.stream !== name) decoder = new Decoder(codec);
-    name = entry.stream;
-    decoder.push(bytes(entry.packet));
-    indices.push(base64(decoder.indices()));
-  }
-  decoder = new Decoder(codec);
-  const blocks = stream.map((hex) => base64(decoder.push(hex === null ? null : bytes(hex))));
+"""
+    + DECODE
+    + """
   const raw = Uint8Array.from(atob(sound), (letter) => letter.charCodeAt(0));
   const encoder = new Encoder(codec, { bitrate: 6000 });
   const packets = encoder.push(new Float32Array(raw.buffer)).map((packet) => base64(packet.toBytes()));
@@ -63,6 +48,7 @@ async ({ golden, stream, sound }) => {
   return { indices, blocks, packets, best };
 }
 """
+)
 
 UNTIL_LOADED = """
 async () => {
@@ -99,32 +85,22 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     page.close()
 
 
-def _floats(text: str) -> NDArray[np.float32]:
-    return np.frombuffer(base64.b64decode(text), np.float32)
-
-
 def test_a_page_does_what_python_does(page: Any, fixtures: Path, speech: NDArray[np.float32]) -> None:
     golden = json.loads((fixtures / "golden_packets.json").read_text())
-    python = [packet.to_bytes() for packet in StreamEncoder(RATE_HZ, 6_000, backend="compiled").push(speech)]
-    stream = [None if k in (5, 30, 31, 32, 33, 34) else packet for k, packet in enumerate(python)]
+    python = packets_of(speech)
+    stream = with_losses(python)
     found = page.evaluate(
         RUN,
         {
             "golden": golden,
-            "stream": [packet and packet.hex() for packet in stream],
+            "stream": as_hex(stream),
             "sound": base64.b64encode(speech.tobytes()).decode(),
         },
     )
-    for entry, indices in zip(golden, found["indices"], strict=True):
-        assert hashlib.sha256(base64.b64decode(indices)).hexdigest()[:16] == entry["indices_sha256"]
-
-    decoder = StreamDecoder(RATE_HZ, backend="compiled")
-    reference = np.concatenate([decoder.push(packet) for packet in stream]).astype(np.float64)
-    heard = np.concatenate([*map(_floats, found["blocks"])])
-    assert 10 * np.log10(np.sum(reference**2) / np.sum((heard - reference) ** 2)) >= 80.0
+    check(found, golden, stream)
 
     packets = [base64.b64decode(packet) for packet in found["packets"]]
-    same = sum(ours == theirs for ours, theirs in zip(packets, python, strict=True))
+    same = sum(ours == theirs.to_bytes() for ours, theirs in zip(packets, python, strict=True))
     assert same >= 0.97 * len(python)
     print(f"{same} of {len(python)} packets are Python's; ms a packet {found['best']}")
 

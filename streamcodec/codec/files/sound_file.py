@@ -7,7 +7,7 @@ import os
 import stat
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import IO, Any
 
@@ -25,6 +25,7 @@ METADATA_FIELDS = ("title", "artist", "album", "date", "comment", "genre", "trac
 INTEGER_SUBTYPES = frozenset({"PCM_U8", "PCM_S8", "PCM_16", "PCM_24"})
 BITS_OF_SUBTYPES = {"PCM_U8": 8, "PCM_S8": 8, "PCM_24": 24, "PCM_32": 24, "FLOAT": 24, "DOUBLE": 24}
 SUBTYPES_OF_BITS = {8: ("PCM_U8", "PCM_S8", "PCM_16"), 16: ("PCM_16",), 24: ("PCM_24",)}
+SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 READABLE = "WAV, FLAC, Ogg and MP3 files work"
 READABLE_WITH_MEDIA = f'{READABLE}; m4a, WebM, Matroska and video too with: pip install "streamcodec[media]"'
 CLIPPED_PEAK = 1.12
@@ -38,6 +39,11 @@ SoundSource = str | Path | IO[bytes]
 def name_of(file: SoundSource) -> str:
     """What to call a file in a message."""
     return readable_name(file)
+
+
+def sound_files(files: Iterable[Path]) -> list[Path]:
+    """Those that are sound by their suffix, sorted; hidden files of archivers (``._name``) left out."""
+    return sorted(f for f in files if f.suffix.lower() in SOUND_SUFFIXES and not f.name.startswith("."))
 
 
 def open_source(source: SoundSource) -> IO[bytes]:

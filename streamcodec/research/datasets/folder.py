@@ -5,7 +5,8 @@ from __future__ import annotations
 import csv
 from pathlib import Path
 
-from streamcodec.research.datasets.recording import Recording, SplitName, known, not_here, sound_files
+from streamcodec.codec.files.sound_file import sound_files
+from streamcodec.research.datasets.recording import Recording, SplitName, known, not_here
 from streamcodec.training.data import DatasetError
 
 MANIFEST = "manifest.csv"

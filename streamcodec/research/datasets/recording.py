@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, Protocol
@@ -10,7 +10,6 @@ from typing import Literal, Protocol
 from streamcodec.training.data import DatasetError
 
 SplitName = Literal["train", "validation", "test"]
-SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
 
 
 @dataclass(frozen=True)
@@ -43,11 +42,6 @@ class Dataset(Protocol):
 
     def recordings(self, folder: Path) -> list[Recording]:
         """Everything usable under ``folder``, sorted by path; raises DatasetError for another layout or no data."""
-
-
-def sound_files(files: Iterable[Path]) -> list[Path]:
-    """Those that are sound by their suffix, sorted; hidden files of archivers (``._name``) left out."""
-    return sorted(f for f in files if f.suffix.lower() in SUFFIXES and not f.name.startswith("."))
 
 
 def not_here(dataset: Dataset, folder: Path) -> DatasetError:

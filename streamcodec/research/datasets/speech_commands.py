@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streamcodec.research.datasets.recording import Recording, SplitName, not_here, sound_files
+from streamcodec.codec.files.sound_file import sound_files
+from streamcodec.research.datasets.recording import Recording, SplitName, not_here
 
 NOISE_FOLDER = "_background_noise_"
 SPEAKER_MARK = "_nohash_"

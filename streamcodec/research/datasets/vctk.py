@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streamcodec.research.datasets.recording import Recording, known, not_here, sound_files
+from streamcodec.codec.files.sound_file import sound_files
+from streamcodec.research.datasets.recording import Recording, known, not_here
 
 SOUND_FOLDERS = ("wav48_silence_trimmed", "wav48")
 SECOND_MICROPHONE = "_mic2"
