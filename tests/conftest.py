@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -37,6 +41,23 @@ def fixtures() -> Path:
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """What pytest-xdist may run side by side (``-n 2 --dist loadgroup``); without it this changes nothing."""
     for item in items:
-        file = item.path.relative_to(Path(__file__).parent)
-        group = "real time" if file.parts[0] in REAL_TIME else str(file)
+        group = "real time" if _in_real_time(item) else str(item.path)
         item.add_marker(pytest.mark.xdist_group(group))
+
+
+def pytest_sessionstart(session: pytest.Session) -> None:
+    """Compile once what two processes would else both compile."""
+    config = session.config
+    if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
+        subprocess.run([sys.executable, "-m", "streamcodec", "warmup"], cwd=config.rootpath, check=True)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    """Side by side, what computes gives way to what runs in real time."""
+    if hasattr(item.config, "workerinput") and hasattr(os, "setpriority"):
+        with contextlib.suppress(PermissionError):  # back up again, where that takes a privilege
+            os.setpriority(os.PRIO_PROCESS, 0, 0 if _in_real_time(item) else 10)
+
+
+def _in_real_time(item: pytest.Item) -> bool:
+    return item.path.relative_to(Path(__file__).parent).parts[0] in REAL_TIME
