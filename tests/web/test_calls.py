@@ -57,6 +57,7 @@ class Tabs:
         page.goto(f"{address}#{fields}")
         page.click("#join")
         page.wait_for_selector("#call:not([hidden])", timeout=1_000 * WITHIN_S)
+        _until(lambda: _state(page) is not None, page)  # the worker's first word
         return page
 
     def close(self) -> None:
@@ -72,9 +73,9 @@ def tabs(browser: Any) -> Iterator[Tabs]:
     assert not made.complaints
 
 
-def _state(page: Any) -> dict[str, Any]:
-    state: dict[str, Any] = page.evaluate("call.state")
-    return state
+def _state(page: Any) -> Any:
+    """What the page knows of its call; None until the worker has said it."""
+    return page.evaluate("call.state")
 
 
 def _until(condition: Callable[[], Any], page: Any, within_s: float = WITHIN_S) -> Any:
