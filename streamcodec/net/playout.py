@@ -87,10 +87,10 @@ class Playout:
         attempts = 4 + int(2 * block_ms / self.buffer.config.packet_ms)
         while have < count_samples and attempts > 0:
             attempts -= 1
-            decision = self.buffer.get(now_ms, block_ms)
+            decision = self.buffer.get(now_ms, block_ms, 1000.0 * have / self.sample_rate_hz)
             if isinstance(decision, Wait):
                 break
-            block = self._decode(decision.packet, decision.scale) if isinstance(decision, Play) else self._conceal()
+            block = self._decode(decision) if isinstance(decision, Play) else self._conceal()
             parts.append(block)
             have += len(block)
         if have < count_samples:
@@ -103,14 +103,14 @@ class Playout:
     def _conceal(self) -> Samples:
         return self.decoder.push(None)
 
-    def _decode(self, packet: Packet, scale: TimeScale) -> Samples:
-        block = self.decoder.push(packet)
+    def _decode(self, decision: Play) -> Samples:
+        block, scale = self.decoder.push(decision.packet), decision.scale
         pausing = self._pausing(block)
         if scale is TimeScale.KEEP or self._exact or (scale in _IN_PAUSES and not pausing):
             return block
         force = pausing or scale in (TimeScale.ACCELERATE_NOW, TimeScale.EXPAND_NOW)
         if scale in (TimeScale.ACCELERATE, TimeScale.ACCELERATE_IN_PAUSE, TimeScale.ACCELERATE_NOW):
-            scaled = time_scale.accelerate(block, self.sample_rate_hz, force=force)
+            scaled = time_scale.accelerate(block, self.sample_rate_hz, force=force, most_ms=decision.most_ms)
             self._accelerated += len(scaled) < len(block)
         else:
             scaled = time_scale.expand(block, self.sample_rate_hz, force=force)

@@ -117,6 +117,25 @@ def play(
     return np.concatenate(out), playout
 
 
+def test_on_a_steady_line_sound_waits_little_longer_than_the_target() -> None:
+    """Whatever the phase between arriving packets and the blocks that the device asks for."""
+    rng = np.random.default_rng(2)
+    sound = np.zeros(16 * RATE_HZ, np.float32)
+    bursts = [round(0.3 * RATE_HZ * k) + int(rng.integers(0, 480)) for k in range(1, 50)]
+    for start in bursts:
+        sound[start : start + 720] = rng.normal(0, 0.2, 720)
+    waits_ms = []
+    for phase_ms in np.arange(0.5, 20.0, 2.0):
+        heard, playout = play([float(phase_ms)] * 780, 240, sound)
+        start = bursts[-3]
+        found = np.correlate(heard[start : start + 3_000], sound[start : start + 720], mode="valid")
+        waits_ms.append(1000 * int(np.argmax(found)) / RATE_HZ - phase_ms - playout.buffer.stats.target_ms)
+        assert playout.buffer.stats.concealed == 0
+    assert min(waits_ms) >= -3.0
+    assert max(waits_ms) < 14.0
+    assert np.mean(waits_ms) < 7.0
+
+
 def test_growth_and_drain_never_click() -> None:
     """Delay steps up by 60 ms, then back: playout expands and accelerates a vowel all along."""
     sound = voiced(16.0)

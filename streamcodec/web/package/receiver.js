@@ -97,7 +97,7 @@ export class Receiver {
       filled += part.length;
       this._queue = this._queue.subarray(part.length);
       if (filled === count || attempts-- === 0) break;
-      const decision = this._buffer.get(nowMs, blockMs);
+      const decision = this._buffer.get(nowMs, blockMs, (1_000 * filled) / this._rateHz);
       if (decision.kind === 'wait') break;
       this._queue = decision.kind === 'play' ? this._play(decision, nowMs) : this._decoder.conceal();
     }
@@ -113,7 +113,7 @@ export class Receiver {
    * @param {import('./jitter_buffer.js').Decision & {kind: 'play'}} decision
    * @param {number} nowMs
    */
-  _play({ frame, scale }, nowMs) {
+  _play({ frame, scale, mostMs }, nowMs) {
     const { packet } = frame;
     if (this._read !== packet.payload) {
       this._read = packet.payload;
@@ -124,7 +124,9 @@ export class Receiver {
     const pausing = this._pausing(block);
     if (scale === 'keep' || (scale.endsWith('pause') && !pausing)) return block;
     const force = pausing || scale.endsWith('now');
-    const scaled = (scale.startsWith('accelerate') ? accelerate : expand)(block, this._rateHz, force);
+    const scaled = scale.startsWith('accelerate')
+      ? accelerate(block, this._rateHz, force, mostMs)
+      : expand(block, this._rateHz, force);
     this.accelerated += Number(scaled.length < block.length);
     this.expanded += Number(scaled.length > block.length);
     return scaled;
