@@ -108,7 +108,8 @@ class StreamEncoder:
     """Turns live sound into packets, one for each block of 10 to 20 ms.
 
     ``tier`` says how: ``"neural"`` (8 to 48 kHz, mixed down to mono, 1 to 24 kbps), ``"near-lossless"`` (8 to 96 kHz,
-    1 or 2 ``channels``) or ``"lossless"`` (the same, and integers of ``bits_per_sample``, 8 to 24).
+    1 or 2 ``channels``) or ``"lossless"`` (integers of ``bits_per_sample``, 8 to 32, 8 to 384 kHz, up to 8
+    ``channels``).
 
     Rate: ``bitrate_bps`` on average (6,000 where the neural tier is told nothing; it codes voiced packets finer than
     others); the near-lossless tier takes one of ``bitrate_bps``, ``ratio`` (of 16-bit sound, 8 where it is told

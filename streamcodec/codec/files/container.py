@@ -50,6 +50,7 @@ INDEX_MARK = b"\xc5SX\x0a"
 END_MAGIC = b"SCFE"
 MAX_HEADER_BYTES = 1 << 16
 MAX_BITSTREAM_CHARACTERS = 64
+MOST_CHANNELS = {Tier.NEURAL: 2, Tier.NEAR_LOSSLESS: 2, Tier.LOSSLESS: 8}
 MAX_BODY_BYTES = 1 << 24
 CLUSTER_PACKETS = 50
 MAX_CLUSTER_PACKETS = 1 << 14
@@ -110,11 +111,10 @@ class FileHeader:
             raise FileFormatError(f"the file's header cannot be read ({repr(error)[:80]})") from error
         plausible = (
             1_000 <= header.sample_rate_hz <= 1_000_000
-            and 1 <= header.channels <= 64
             and 1.0 <= header.packets_per_second <= 1_000.0
             and 0 <= header.delay_samples <= header.sample_rate_hz
-            and 8 <= header.bits_per_sample <= 24
-            and (header.channels <= 2 or header.tier is Tier.NEURAL)
+            and 8 <= header.bits_per_sample <= (32 if header.tier is Tier.LOSSLESS else 24)
+            and 1 <= header.channels <= MOST_CHANNELS[header.tier]
         )
         if not plausible:
             raise FileFormatError("the file's header holds values out of range")

@@ -106,9 +106,8 @@ def encode_array(
 
     The packets are those of a live stream, unless ``look_ahead`` spreads the neural tier's rate as files have it.
 
-    For the waveform tiers ``channels`` is the array's, and lossless ``bits_per_sample`` is 16 for int16 and 24 for
-    wider integers, unless said otherwise. A ``ratio`` is met by one step size for the whole sound, the finest that
-    fits.
+    For the waveform tiers ``channels`` is the array's, and lossless ``bits_per_sample`` is 16 for int16 and, for
+    wider integers, 24 where that holds them, else 32, unless said otherwise.
 
     Shape: ``[n]`` or ``[n, channels]``.
     """
@@ -116,7 +115,7 @@ def encode_array(
     kind = tier_of(tier)
     if kind is not Tier.NEURAL:
         options.setdefault("channels", array.shape[1] if array.ndim == 2 else 1)
-        options.setdefault("bits_per_sample", 16 if array.dtype.itemsize <= 2 else 24)
+        options.setdefault("bits_per_sample", _depth_of(array, kind))
     encoder = StreamEncoder(sample_rate_hz, bitrate_bps, tier=kind, **options)
     if encoder.settings.ratio is not None:
         encoder = _with_one_step(encoder, encoder.accept(array), 0)
@@ -135,6 +134,16 @@ def encode_array(
         bitstream_of(kind, encoder.settings.model),
         array.ndim == 1,
     )
+
+
+def _depth_of(array: Samples, tier: Tier) -> int:
+    """Depth of an array's integers, of 16, 24 and 32 the narrowest that its type and values ask for."""
+    if array.dtype.itemsize <= 2:
+        return 16
+    if tier is not Tier.LOSSLESS or not array.size or array.dtype.kind != "i":
+        return 24
+    limit = 1 << 23
+    return 24 if -limit <= min(int(array.min()), ~int(array.max())) else 32
 
 
 def decode_array(
@@ -188,8 +197,8 @@ def encode_file(
     since a file is a reliable link and in no hurry. For the same reason the neural tier keeps one fractional quality
     index for each minute, that at which the rate is met, unless ``constrained`` or ``dtx`` say otherwise. It mixes
     channels down and resamples to the next of its rates, which is told (StreamcodecWarning). The waveform tiers keep
-    channels and rate, the lossless tier takes 16- and 24-bit PCM alone. A ``ratio`` is met by one step size for the
-    whole file, headers counted: the file is read whole and coded ten times.
+    channels and rate, the lossless tier takes integer PCM alone (8 to 32 bits, up to 8 channels, up to 384 kHz). For
+    a ``ratio``, headers counted, the file is read whole and coded about ten times.
     Raises AudioFormatError, BitrateError or FileFormatError.
     """
     options.setdefault("mode", "stream")
@@ -354,8 +363,8 @@ def decode_file(
     """Decode a ``.sc`` file to a sound file (the suffix says the format, WAV for a stream).
 
     ``model``, a name or folder, is needed where the file was made with a
-    model that is not shipped. Written with 16 bits, or 8 or 24 where a waveform tier was given those, or in 32-bit
-    floating point. Sound of more than ``max_duration_s`` is refused. The target appears when it is whole.
+    model that is not shipped. Written with 16 bits, or 8, 24 or 32 where a waveform tier was given those, or
+    in 32-bit floating point. Sound of more than ``max_duration_s`` is refused. The target appears when it is whole.
     Returns the number of samples written (of each channel). Damage is concealed. Raises AudioFormatError,
     FileFormatError or ModelError.
     """
