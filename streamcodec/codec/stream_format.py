@@ -49,6 +49,8 @@ def _is_live(form: StreamFormat) -> bool:
 
 def check_live(settings: EncoderOptions) -> None:
     """Raise AudioFormatError for a stream that receivers of calls would not take."""
+    if settings.tier is Tier.NEURAL and settings.channels > 1:
+        raise AudioFormatError("calls carry one channel of the neural tier: leave channels out; files keep two")
     channels, bits, rate_hz = settings.channels, settings.bits_per_sample, settings.sample_rate_hz
     if channels > MAX_LIVE_CHANNELS or bits > MAX_LIVE_BITS or rate_hz > MAX_LIVE_RATE_HZ:
         raise AudioFormatError(

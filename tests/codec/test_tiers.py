@@ -309,7 +309,7 @@ def test_headers_of_older_files_are_read() -> None:
         ({"tier": "near-lossless", "optimise": "other"}, BitrateError, "perceptual"),
         ({"tier": "near-lossless", "mode": "other"}, AudioFormatError, "mode"),
         ({"tier": "neural", "ratio": 8}, BitrateError, "near-lossless tier"),
-        ({"tier": "neural", "channels": 2}, AudioFormatError, "one channel"),
+        ({"tier": "neural", "channels": 3}, AudioFormatError, "one channel, or two"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(options: dict[str, object], error: type[Exception], says: str) -> None:

@@ -25,7 +25,14 @@ from streamcodec.codec.files.container import (
 from streamcodec.codec.files.look_ahead import encode_running, encode_steadily
 from streamcodec.codec.files.output_file import whole_file
 from streamcodec.codec.files.sound_file import SoundReader, SoundSource, SoundWriter, name_of, open_binary
-from streamcodec.codec.options import NearLosslessOptions, Samples, TierName, tier_name, tier_of
+from streamcodec.codec.options import (
+    NearLosslessOptions,
+    Samples,
+    TierName,
+    check_neural_channels,
+    tier_name,
+    tier_of,
+)
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecWarning
@@ -131,7 +138,7 @@ def encode_array(
         encoder.settings.channels,
         encoder.settings.bits_per_sample,
         encoder.settings.model if kind is Tier.NEURAL else "",
-        bitstream_of(kind, encoder.settings.model),
+        bitstream_of(kind, encoder.settings.model, encoder.settings.channels),
         array.ndim == 1,
     )
 
@@ -157,14 +164,14 @@ def decode_array(
     The neural tier decodes to any rate, the waveform tiers to the one they were encoded at (AudioFormatError);
     ``model`` is the encoder's where it is None, and must be one that reads its packets (FileFormatError);
 
-    Shape: output of the neural tier ``[n]``, of the waveform tiers as encoded, ``[n]`` or ``[n, channels]`` (integers
-    where lossless); ``n`` as encoded, times the ratio of the rates.
+    Shape: output of the neural tier ``[n]`` (of two channels ``[n, 2]``), of the waveform tiers as encoded, ``[n]``
+    or ``[n, channels]`` (integers where lossless); ``n`` as encoded, times the ratio of the rates.
     """
     if not isinstance(encoded, EncodedAudio):
         raise AudioFormatError(f"decode_array takes what encode_array gives, got {type(encoded).__name__}")
     model = model or encoded.model or DEFAULT_MODEL
     if encoded.bitstream:
-        check_bitstream(encoded.bitstream, encoded.tier, model)
+        check_bitstream(encoded.bitstream, encoded.tier, model, encoded.channels)
     rate_hz = sample_rate_hz or encoded.sample_rate_hz
     _check_output_rate(encoded.tier, encoded.sample_rate_hz, rate_hz)
     decoder = StreamDecoder(
@@ -189,6 +196,7 @@ def encode_file(
     tier: TierName | Tier = "neural",
     progress: Progress | None = None,
     model: str = DEFAULT_MODEL,
+    channels: int | None = None,
     **options: Any,
 ) -> FileHeader:
     """Encode a sound file (any format libsndfile reads) to a ``.sc`` file, block by block.
@@ -196,9 +204,10 @@ def encode_file(
     ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` and ``packet_ms`` 60 unless said otherwise,
     since a file is a reliable link and in no hurry. For the same reason the neural tier keeps one fractional quality
     index for each minute, that at which the rate is met, unless ``constrained`` or ``dtx`` say otherwise. It mixes
-    channels down and resamples to the next of its rates, which is told (StreamcodecWarning). The waveform tiers keep
-    channels and rate, the lossless tier takes integer PCM alone (8 to 32 bits, up to 8 channels, up to 384 kHz). For
-    a ``ratio``, headers counted, the file is read whole and coded about ten times.
+    channels down (of two it keeps both with ``channels=2``) and resamples to the next of its rates, which is told
+    (StreamcodecWarning). The waveform tiers keep channels and rate, the lossless tier takes integer PCM alone (8 to
+    32 bits, up to 8 channels, up to 384 kHz). For a ``ratio``, headers counted, the file is read whole and coded
+    about ten times.
     Raises AudioFormatError, BitrateError or FileFormatError.
     """
     options.setdefault("mode", "stream")
@@ -209,9 +218,16 @@ def encode_file(
         rate_hz = sound.sample_rate_hz
         if kind is Tier.NEURAL:
             rate_hz = neural_rate_for(rate_hz)
-            if rate_hz != sound.sample_rate_hz or sound.channels > 1:
-                _say_what_is_changed(sound, rate_hz)
+            options["channels"] = _neural_channels(sound, channels)
+            mixed = sound.channels > options["channels"]
+            if rate_hz != sound.sample_rate_hz or mixed:
+                _say_what_is_changed(sound, rate_hz, mixed)
         else:
+            if channels not in (None, sound.channels):
+                raise AudioFormatError(
+                    f"{sound.name} has {sound.channels} channels, and the {tier_name(kind)} tier keeps them: "
+                    f"channels={channels} is for the neural tier"
+                )
             options |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
         encoder = StreamEncoder(rate_hz, bitrate_bps, tier=kind, model=model, **options)
         if isinstance(encoder.settings, NearLosslessOptions) and not encoder.settings.has_target:
@@ -260,7 +276,7 @@ def _header_of(encoder: StreamEncoder, metadata: dict[str, str]) -> FileHeader:
         load_model(settings.model).name if settings.tier is Tier.NEURAL else "",
         _fitting(metadata),
         settings.bits_per_sample,
-        bitstream_of(settings.tier, settings.model),
+        bitstream_of(settings.tier, settings.model, settings.channels),
     )
 
 
@@ -284,10 +300,25 @@ def neural_rate_for(rate_hz: int) -> int:
     return next((taken for taken in SAMPLE_RATES_HZ if taken >= rate_hz), SAMPLE_RATES_HZ[-1])
 
 
-def _say_what_is_changed(sound: SoundReader, rate_hz: int) -> None:
+def _neural_channels(sound: SoundReader, wanted: int | None) -> int:
+    """Channels of a file to code: two where they are asked for and there, else one. Raises AudioFormatError."""
+    if wanted not in (None, 1, 2):
+        check_neural_channels(wanted)
+    if wanted != 2 or sound.channels == 1:
+        return 1
+    if sound.channels > 2:
+        raise AudioFormatError(
+            f"{sound.name} has {sound.channels} channels and the neural tier codes two at most: leave channels out "
+            "to mix them down to one, or make two of them first"
+        )
+    return 2
+
+
+def _say_what_is_changed(sound: SoundReader, rate_hz: int, mixed: bool) -> None:
     done = [] if rate_hz == sound.sample_rate_hz else [f"resampled from {sound.sample_rate_hz} Hz to {rate_hz}"]
-    if sound.channels > 1:
-        done.append(f"mixed down from {sound.channels} channels to one")
+    if mixed:
+        two = " (--channels 2 keeps both)" if sound.channels == 2 else ""
+        done.append(f"mixed down from {sound.channels} channels to one{two}")
     warnings.warn(
         f"{sound.name} is {' and '.join(done)} for the neural tier; the other tiers keep it as it is",
         StreamcodecWarning,
@@ -371,7 +402,7 @@ def decode_file(
     with open_binary(source) as file:
         reader = FileReader(file)
         header = reader.header
-        check_bitstream(header.bitstream, header.tier, model_of(header, model))
+        check_bitstream(header.bitstream, header.tier, model_of(header, model), header.channels)
         decoder = decoder_for(header, sample_rate_hz, model)
         rate_hz = decoder.sample_rate_hz
         total = _samples_at(reader.total_samples, header, rate_hz)
