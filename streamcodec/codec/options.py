@@ -126,6 +126,8 @@ class NearLosslessOptions:
     mode: PacketMode | None = None
     key_period_s: float = DEFAULT_KEY_PERIOD_S
     bits_per_sample: int = 16
+    finer_blocks: int = 0
+    """Blocks from the start of the stream that are coded one step index finer than ``step_index``."""
 
     frames: ClassVar[Literal[1]] = 1
     packet_ms: ClassVar[None] = None

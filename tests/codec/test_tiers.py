@@ -249,16 +249,16 @@ def test_one_process_encodes_and_another_decodes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(soundfile.read(io.BytesIO(data), dtype="int32")[0], sound)
 
 
-@pytest.mark.parametrize("ratio", [8, 20])
+@pytest.mark.parametrize("ratio", [8, 30])
 def test_a_ratio_of_files_is_met_in_bytes_of_the_file(tmp_path: Path, fixtures: Path, ratio: float) -> None:
     source = fixtures / "environment_48k.flac"
     encode_file(source, tmp_path / "a.sc", tier="near-lossless", ratio=ratio, optimise="mse")
     sound, _ = soundfile.read(source, dtype="float32")
-    assert 0.93 < (tmp_path / "a.sc").stat().st_size * ratio / (2 * sound.size) <= 1.0
+    assert 0.99 < (tmp_path / "a.sc").stat().st_size * ratio / (2 * sound.size) <= 1.0
     decode_file(tmp_path / "a.sc", tmp_path / "a.wav")
     decoded, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
     assert decoded.shape == sound.shape
-    assert snr_db(sound, decoded) > (33 if ratio == 8 else 20)
+    assert snr_db(sound, decoded) > (33 if ratio == 8 else 18)
 
 
 @pytest.mark.parametrize("tier", EXACT)

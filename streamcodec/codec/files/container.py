@@ -129,10 +129,25 @@ class TimedPacket:
     packet: Packet
 
 
-def overhead_bytes(header: FileHeader, packets: int) -> int:
-    """The most that a file of so many packets takes besides their payloads of up to 16 KiB."""
-    clusters = packets // CLUSTER_PACKETS + 1
-    return 12 + len(header.to_json().encode()) + 4 * packets + 38 * clusters + 36
+def overhead_bytes(header: FileHeader, packets: int, key_period_packets: int) -> int:
+    """What a file takes besides :func:`record_bytes` of its packets, of one frame each, none left out.
+
+    Every ``key_period_packets``-th packet is a key packet.
+    """
+    in_cluster = key_period_packets * -(-CLUSTER_PACKETS // key_period_packets)
+    whole, rest = divmod(packets, in_cluster)
+    counts = [in_cluster] * whole + [rest] * bool(rest)
+    clusters = sum(12 + 8 + _varint_bytes(count) + 16 for count in counts)
+    return 12 + len(header.to_json().encode()) + clusters + 36
+
+
+def record_bytes(payload_bytes: int) -> int:
+    """What a packet of one frame takes in a cluster, where none before it is left out."""
+    return 2 + _varint_bytes(payload_bytes) + payload_bytes
+
+
+def _varint_bytes(value: int) -> int:
+    return max(1, -(-value.bit_length() // 7))
 
 
 class BinaryTarget(Protocol):

@@ -21,6 +21,7 @@ from streamcodec.codec.files.container import (
     FileWriter,
     TimedPacket,
     overhead_bytes,
+    record_bytes,
 )
 from streamcodec.codec.files.look_ahead import encode_running, encode_steadily
 from streamcodec.codec.files.output_file import whole_file
@@ -125,7 +126,7 @@ def encode_array(
         options.setdefault("bits_per_sample", _depth_of(array, kind))
     encoder = StreamEncoder(sample_rate_hz, bitrate_bps, tier=kind, **options)
     if encoder.settings.ratio is not None:
-        encoder = _with_one_step(encoder, encoder.accept(array), 0)
+        encoder = _with_one_step(encoder, encoder.accept(array))
     clock = _Clock()
     spread = encode_steadily if look_ahead else encode_running
     packets = [TimedPacket(clock.time_of(p), p) for p in spread(encoder, [array])]
@@ -238,8 +239,7 @@ def encode_file(
             blocks = _resampled(blocks, sound.sample_rate_hz, rate_hz, sound.channels)
         if encoder.settings.ratio is not None:
             whole = encoder.accept(sound.read())
-            packets = -(-len(whole) // encoder.block_samples) + 1
-            encoder = _with_one_step(encoder, whole, overhead_bytes(header, packets))
+            encoder = _with_one_step(encoder, whole, header)
             blocks = (whole[start : start + rate_hz] for start in range(0, len(whole), rate_hz))
         with _output(target, source) as out:
             writer = FileWriter(out, header)
@@ -344,13 +344,20 @@ def _check_output_rate(tier: Tier, coded_hz: int, wanted_hz: int) -> None:
         )
 
 
-def _with_one_step(encoder: StreamEncoder, samples: Samples, overhead: int) -> StreamEncoder:
-    """A near-lossless encoder like this one, of the finest step with which samples and overhead meet the ratio."""
+def _with_one_step(encoder: StreamEncoder, samples: Samples, header: FileHeader | None = None) -> StreamEncoder:
+    """A near-lossless encoder like this one, of the finest step with which samples meet the ratio.
+
+    With a header, they and all else that a file of them holds.
+    """
     from streamcodec.codec.near_lossless.tier import step_for_ratio
 
     options = encoder.settings
     assert isinstance(options, NearLosslessOptions)
-    return StreamEncoder.of(step_for_ratio(options, samples, overhead))
+    if header is None:
+        return StreamEncoder.of(step_for_ratio(options, samples))
+    packets = -(-len(samples) // encoder.block_samples) + 1
+    overhead = overhead_bytes(header, packets, options.key_period_blocks(encoder.block_samples))
+    return StreamEncoder.of(step_for_ratio(options, samples, overhead, record_bytes))
 
 
 def model_of(header: FileHeader, model: str | None = None) -> str:
