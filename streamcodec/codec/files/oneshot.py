@@ -20,6 +20,7 @@ from streamcodec.codec.files.container import (
     FileReader,
     FileWriter,
     TimedPacket,
+    fitting_pictures,
     overhead_bytes,
     record_bytes,
 )
@@ -242,7 +243,7 @@ def encode_file(
             encoder = _with_one_step(encoder, whole, header)
             blocks = (whole[start : start + rate_hz] for start in range(0, len(whole), rate_hz))
         with _output(target, source) as out:
-            writer = FileWriter(out, header)
+            writer = FileWriter(out, header, fitting_pictures(sound.pictures))
             clock = _Clock()
             counted = _Counted(blocks, sound.samples * rate_hz // sound.sample_rate_hz, progress)
             for packet in encode_steadily(encoder, counted):
@@ -420,6 +421,7 @@ def decode_file(
             header.channels,
             header.bits_per_sample,
             header.metadata,
+            pictures=reader.pictures(),
             sources=(source,),
             floats=floats,
         ) as out:

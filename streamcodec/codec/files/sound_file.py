@@ -14,10 +14,11 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
-from streamcodec.codec.files import media_file
+from streamcodec.codec.files import media_file, tags
 from streamcodec.codec.files.ogg_parts import PartOfFile, ogg_parts
 from streamcodec.codec.files.output_file import copy_stream, describe_error, readable_name, whole_file
 from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
+from streamcodec.codec.files.tags import Picture
 from streamcodec.codec.options import Samples
 from streamcodec.codec.packet import Tier
 from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecError, StreamcodecWarning
@@ -151,6 +152,7 @@ class SoundReader:
 
     def _open(self, file: IO[bytes]) -> None:
         try:
+            self._kept = tags.read_tags(file)
             repair = repair_of(file)
             self._promised_s = None if repair is None else repair.promised_s
             parts = ogg_parts(file)
@@ -198,9 +200,11 @@ class SoundReader:
         frames = int(self._file.frames)
         self.samples = frames if frames < 1 << 48 and not self._later_parts else 0
         """What the header says; 0 where it says nothing."""
-        self.metadata = {k: v for k, v in self._tags.items() if k in METADATA_FIELDS} or {
+        found = {k: v for k, v in self._tags.items() if k in METADATA_FIELDS} or {
             k: str(getattr(self._file, k)) for k in METADATA_FIELDS if getattr(self._file, k, "")
         }
+        self.metadata = {**self._kept.fields, **found}
+        self.pictures = self._kept.pictures
 
     def __enter__(self) -> SoundReader:
         return self
@@ -305,6 +309,7 @@ class SoundWriter:
         bits_per_sample: int,
         metadata: dict[str, str],
         *,
+        pictures: tuple[Picture, ...] = (),
         sources: tuple[SoundSource, ...] = (),
         floats: bool = False,
         like: str | Path = "",
@@ -320,8 +325,11 @@ class SoundWriter:
                 out = target
             if not out.seekable():
                 out = self._through_disk(opened, out)
+            self._out = out
             self._target = _GuardedTarget(out)
             self._file = self._created(like or target, sample_rate_hz, channels)
+            self._fields: dict[str, str] = {}
+            self._pictures = pictures
             self._write_tags(metadata)
             self._opened = opened.pop_all()
 
@@ -359,14 +367,31 @@ class SoundWriter:
             raise FileFormatError(f"cannot write {self.name}: {why}; use a .wav or .flac name") from error
 
     def _write_tags(self, metadata: dict[str, str]) -> None:
-        left_out = []
-        for key, value in metadata.items():
-            if key in METADATA_FIELDS and not self._tagged(key, value):
-                left_out.append(key)
-        if left_out:
-            warnings.warn(
-                f"{self.name} has no place for {', '.join(left_out)}: left out", StreamcodecWarning, stacklevel=4
-            )
+        """Those that libsndfile writes; others are kept for :meth:`_write_rest`."""
+        left = {k: v for k, v in metadata.items() if k not in METADATA_FIELDS or not self._tagged(k, v)}
+        if self._file.format in tags.TAGGED and tags.can_read():
+            self._fields = left
+        else:
+            self._say_left_out(list(left), 5)
+
+    def _write_rest(self) -> None:
+        """What libsndfile has no place for, once the sound is whole."""
+        if not self._fields and not self._pictures:
+            return
+        readable = getattr(self._out, "readable", None)
+        if readable is None or not readable():
+            left = [*self._fields, *(["pictures"] if self._pictures else [])]
+        else:
+            left = tags.write_tags(self._out, self._file.format, self._file.subtype, self._fields, self._pictures)
+        self._say_left_out(left, 5)
+
+    def _say_left_out(self, names: list[str], level: int) -> None:
+        if not names:
+            return
+        how = "" if tags.can_read() else f"; more is kept with: {tags.HINT}"
+        warnings.warn(
+            f"{self.name} has no place for {', '.join(names)}: left out{how}", StreamcodecWarning, stacklevel=level
+        )
 
     def _tagged(self, key: str, value: str) -> bool:
         try:
@@ -390,6 +415,7 @@ class SoundWriter:
             self._file.close()
             if not as_far_as_it_goes:
                 self._raise_system_error()
+                self._write_rest()
         except (soundfile.LibsndfileError, FileFormatError) as failure:
             if not as_far_as_it_goes:
                 self.discard(failure)
