@@ -19,7 +19,7 @@ HELP = ("encode a sound file to a .sc file", "streamcodec encode talk.wav talk.s
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("input", help="sound file (WAV, FLAC, Ogg, MP3), or - for standard input")
-    parser.add_argument("output", help=".sc file, or - for standard output")
+    parser.add_argument("output", help="coded file (.sc), or - for standard output")
     add_file_coding_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
 

@@ -18,7 +18,7 @@ HELP = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("input", nargs="?", help=".sc file, or - for standard input")
+    parser.add_argument("input", nargs="?", help="coded file (.sc), or - for standard input")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
         "--models", action="store_true", help="the shipped models instead: rates, delay, size, scores"

@@ -53,8 +53,8 @@ def step_for_ratio(
 ) -> NearLosslessOptions:
     """The settings with the finest fixed step that meets their ratio.
 
-    ``overhead_bytes`` are counted, and ``carried_bytes`` of each payload's length. The ratio is to the bytes of 16-bit
-    samples.
+    ``overhead_bytes`` are counted, and ``carried_bytes`` of each payload's length. The ratio is to the bytes of
+    16-bit samples.
 
     Shape: ``samples [n, channels]``.
     Errors: BitrateError where no step does.
