@@ -325,14 +325,16 @@ def step_for_bytes(
     if finest < 0:
         return FixedStep(coarsest)
     # Bytes by how many blocks are finer, but for what the change from one step to the other costs.
-    expected = found[coarsest].sum() + np.cumsum(found[finest] - found[coarsest])
+    expected = np.maximum.accumulate(found[coarsest].sum() + np.cumsum(found[finest] - found[coarsest]))
     allowed = payload_bytes
     for _ in range(FINER_TRIES):
-        step = FixedStep(coarsest, int(np.count_nonzero(np.maximum.accumulate(expected) <= allowed)))
-        over = int(sizes(step).sum()) - payload_bytes if step.finer_blocks else 0
+        finer = int(np.count_nonzero(expected <= allowed))
+        if not finer:
+            break
+        over = int(sizes(FixedStep(coarsest, finer)).sum()) - payload_bytes
         if over <= 0:
-            return step
-        allowed -= over
+            return FixedStep(coarsest, finer)
+        allowed = int(expected[finer - 1]) - over
     return FixedStep(coarsest)
 
 
