@@ -3,6 +3,7 @@
 import sys
 
 import ray
+
 from streamcodec.adapters.ray import SoundDecoder, SoundEncoder
 
 if __name__ == "__main__":
