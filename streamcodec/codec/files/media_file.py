@@ -45,7 +45,7 @@ def decoded(file: IO[bytes], name: str) -> DecodedMedia:
     file.seek(0)
     wav = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
-        with av.open(file) as container:
+        with av.open(file, "r") as container:
             if not container.streams.audio:
                 raise AudioFormatError(f"cannot read {name} as sound: it holds none")
             stream = container.streams.audio[0]

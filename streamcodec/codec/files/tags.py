@@ -66,9 +66,9 @@ def read_tags(file: Any) -> Tags:
 
 
 def _fields(file: Any) -> dict[str, str]:
-    tags = getattr(file, "tags", None)
+    tags: Any = getattr(file, "tags", None)
     found: dict[str, str] = {}
-    for key in sorted(tags.keys()) if tags is not None else []:
+    for key in [] if tags is None else sorted(tags.keys()):
         name = str(key).lower()
         with contextlib.suppress(Exception):
             values = tags[key]

@@ -438,7 +438,8 @@ def _unpack_low(front: bytes, shape: tuple[int, ...], shift: int, low: int) -> I
     count = int(np.prod(shape))
     bits = np.unpackbits(np.frombuffer(front, np.uint8), count=count * low).reshape(count, low).astype(np.int32)
     places = np.arange(shift - 1, shift - low - 1, -1, dtype=np.int32)
-    return (bits << places).sum(axis=1, dtype=np.int32).reshape(shape)
+    values: Int32Array = (bits << places).sum(axis=1, dtype=np.int32).reshape(shape)
+    return values
 
 
 def _checksum(samples: Int32Array) -> bytes:

@@ -25,7 +25,7 @@ from streamcodec.codec.neural.encoder import (
 from streamcodec.codec.neural.model import NeuralModel
 from streamcodec.codec.neural.rate_control import RateControl, check_bitrate, highest_position_within
 from streamcodec.codec.options import NeuralOptions, Samples
-from streamcodec.codec.packet import Packet
+from streamcodec.codec.packet import Packet, PacketFlags
 from streamcodec.codec.waveform_blocks import with_channels
 from streamcodec.errors import BitrateError
 
@@ -116,9 +116,10 @@ class StereoEncoder:
         """
         for number, side in enumerate(self._sides):
             side.take_in(np.ascontiguousarray(block[:, number]))
+        found = [side.next_flags() for side in self._sides]
+        # Alike: only dtx, which two channels do not have, tells one side's from the other's.
+        flags = found[0] or PacketFlags.NONE
         for side in self._sides:
-            flags = side.next_flags()
-            assert flags is not None, "only dtx leaves blocks out"
             side.begin(flags)
         if self._constrained:
             quality_index = min(side.highest_quality_within_budget() for side in self._sides)
