@@ -11,7 +11,7 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from streamcodec import StreamcodecWarning, decode_file, encode_file, transcode_file
+from streamcodec import FileFormatError, StreamcodecWarning, decode_file, encode_file, transcode_file
 from streamcodec.cli import main
 from streamcodec.codec.files import container, tags
 from streamcodec.codec.files.container import FileReader, fitting_pictures
@@ -89,6 +89,24 @@ def test_damaged_pictures_cost_no_sound(tagged: Path, capsys: pytest.CaptureFixt
         np.testing.assert_array_equal(other.read(), one.read())
     for body in (b"", b"\0\0\0\x02[]", b"\0\0\0\x01[", b"\0\0\0\x04[{}]x", b"\xff\xff\xff\xff[]"):
         assert container._parse_pictures(body) == ()
+
+
+class _FullDisk(io.BytesIO):
+    """Takes no more once it is told to."""
+
+    full = False
+
+    def write(self, data: Any, /) -> int:
+        if self.full and len(data):
+            raise OSError(28, "No space left on device")
+        return super().write(data)
+
+
+def test_a_disk_that_is_full_is_an_error_and_no_file_with_half_its_tags(tagged: Path) -> None:
+    disk = _FullDisk(tagged.read_bytes())
+    disk.full = True
+    with pytest.raises(FileFormatError, match="No space left"):
+        tags.write_tags(disk, "FLAC", "PCM_16", {}, (Picture(bytes(100_000)),))
 
 
 def test_what_does_not_fit_is_said(tagged: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,9 @@ import importlib.util
 from dataclasses import dataclass
 from typing import Any
 
+from streamcodec.codec.files.output_file import describe_error
+from streamcodec.errors import FileFormatError
+
 FRONT_COVER = 3
 MAX_FIELD_CHARACTERS = 1 << 15
 MAX_PICTURES = 32
@@ -59,8 +62,8 @@ def read_tags(file: Any) -> Tags:
         easy = mutagen.File(file, easy=True)
         file.seek(0)
         whole = mutagen.File(file)
-    # Whatever is wrong with tags is no reason not to read the sound.
-    except (mutagen.MutagenError, OSError, ValueError, KeyError, IndexError, EOFError, TypeError):
+    # Whatever is wrong with tags, and whatever mutagen makes of it, is no reason not to read the sound.
+    except Exception:
         return NOTHING
     return Tags(_fields(easy), _pictures(whole)[:MAX_PICTURES])
 
@@ -115,6 +118,7 @@ def write_tags(
     """Put text and pictures into a whole sound file; returns names of what could not be kept.
 
     ``file`` is open for reading and writing, ``form`` and ``subtype`` are libsndfile's names of its format.
+    Errors: FileFormatError where the system refuses, after which the file is not whole.
     """
     names = [*fields, *(["pictures"] if pictures else [])]
     if not names or not can_read():
@@ -125,7 +129,10 @@ def write_tags(
         left = [] if not fields else _write_fields(file, form, subtype, fields)
         if pictures and not _write_pictures(file, form, subtype, pictures):
             left.append("pictures")
-    except (mutagen.MutagenError, ValueError, OSError):
+    except mutagen.MutagenError as error:
+        cause = error.__cause__ or error.__context__
+        if isinstance(cause, OSError):
+            raise FileFormatError(f"cannot write tags: {describe_error(cause)}") from error
         return names
     return left
 
