@@ -274,7 +274,7 @@ class NeuralEncoder:
 
         Shape: ``[block_samples]``.
         """
-        self._take_in(block)
+        self.take_in(block)
         return self.finish()
 
     def latents_collected(self) -> Float32Array:
@@ -284,7 +284,11 @@ class NeuralEncoder:
         """
         return np.array(self._latents, np.float32)
 
-    def _take_in(self, block: Samples) -> None:
+    def take_in(self, block: Samples) -> None:
+        """Collect a block: its latents, and what else is known of it.
+
+        Shape: ``[block_samples]``.
+        """
         for k in range(self._frames):
             self.prepare(k, block)
             self._stages.step(self._stream)
@@ -311,30 +315,44 @@ class NeuralEncoder:
 
     def finish(self) -> EncodedBlock | None:
         """What comes after the network: the block collected, coded."""
-        flags = self._next_flags()
+        flags = self.next_flags()
         if flags is None:
             self._rate.spent(0.0)
             return None
+        self.begin(flags)
+        silent = PacketFlags.SILENCE in flags
+        if silent:
+            quality_index = 0
+        elif self._constrained:
+            quality_index = self.highest_quality_within_budget()
+        else:
+            quality_index = self._rate.choose_quality_index(self.voiced_share())
+        payload = self.coded(quality_index)
+        self._rate.spent(8.0 * len(payload), None if silent or self._constrained else quality_index)
+        return EncodedBlock(quality_index, flags, payload)
+
+    def begin(self, flags: PacketFlags) -> None:
+        """A key block knows nothing of those before it."""
         if PacketFlags.KEY in flags:
             self._context.forget()
-        latents, silent = self._latents, PacketFlags.SILENCE in flags
+
+    def coded(self, quality_index: int) -> bytes:
+        """Payload of the block collected; the context becomes that of the block after."""
+        latents = self._latents
         if self._constrained:
-            quality_index = 0 if silent else self._highest_quality_within_budget(latents)
             payload = self._coder.code_within(
                 latents, quality_index, self._context, self._shift, self._budget_bytes()
             )
         else:
-            quality_index = 0 if silent else self._rate.choose_quality_index(self._voiced_share())
             payload = self._coder.code(latents, quality_index, self._context, self._shift)
-        self._rate.spent(8.0 * len(payload), None if silent or self._constrained else quality_index)
         self._recent.append((latents.copy(), self._shift))
-        return EncodedBlock(quality_index, flags, payload)
+        return payload
 
-    def _voiced_share(self) -> float:
+    def voiced_share(self) -> float:
         """Of the block collected."""
         return sum(self._voiced) / self._frames
 
-    def _next_flags(self) -> PacketFlags | None:
+    def next_flags(self) -> PacketFlags | None:
         """Flags of the block collected, which counts as sent; None where discontinuous transmission leaves it out."""
         silent_packets = self._activity.silent_for(self._sound.reshape(-1)) if self._dtx else 0
         if silent_packets:
@@ -352,29 +370,45 @@ class NeuralEncoder:
 
         Shape: each block ``[block_samples]``.
         """
-        before = self.state()
-        foreseen = []
-        for block in blocks:
-            self._take_in(block)
-            flags = self._next_flags()
-            if flags is not None:
-                foreseen.append(ForeseenBlock(self._latents.copy(), flags, self._voiced_share(), self._shift))
-        self.restore(before)
+        foreseen = self.foresee(blocks)
         budget_bits = budget_s * self._bitrate_bps
         held, bits = highest_position_within(budget_bits, self._qualities, partial(self._bits_at, foreseen))
         self._rate.held = held
         return (budget_bits - bits) / self._bitrate_bps
 
+    def foresee(self, blocks: Sequence[Samples]) -> list[ForeseenBlock]:
+        """What will be known of blocks to come when they come; blocks that are not sent are left out.
+
+        Shape: each block ``[block_samples]``.
+        """
+        before = self.state()
+        foreseen = []
+        for block in blocks:
+            self.take_in(block)
+            flags = self.next_flags()
+            if flags is not None:
+                foreseen.append(ForeseenBlock(self._latents.copy(), flags, self.voiced_share(), self._shift))
+        self.restore(before)
+        return foreseen
+
+    def new_context(self) -> LatentContext:
+        """A copy of the context of the next block, for :meth:`foreseen_bytes`."""
+        return self._context.copy()
+
+    def foreseen_bytes(self, block: ForeseenBlock, quality_index: int, context: LatentContext) -> int:
+        """Bytes that a block will take; ``context`` becomes that of the block after."""
+        if PacketFlags.KEY in block.flags:
+            context.forget()
+        return len(self._coder.code(block.latents, quality_index, context, block.shift))
+
     def _bits_at(self, blocks: Sequence[ForeseenBlock], position: float) -> float:
         rate = copy.copy(self._rate)
         rate.held = position
-        context = self._context.copy()
+        context = self.new_context()
         total = 0
         for block in blocks:
-            if PacketFlags.KEY in block.flags:
-                context.forget()
             quality_index = 0 if PacketFlags.SILENCE in block.flags else rate.choose_quality_index(block.voiced)
-            total += len(self._coder.code(block.latents, quality_index, context, block.shift))
+            total += self.foreseen_bytes(block, quality_index, context)
         return 8.0 * total
 
     def encode_redundant(self, age: int, quality_index: int, share: float) -> tuple[int, bytes] | None:
@@ -394,8 +428,9 @@ class NeuralEncoder:
     def _budget_bytes(self) -> int:
         return int(self._rate.bitrate_bps / self._rate.packets_per_second / 8.0)
 
-    def _highest_quality_within_budget(self, latents: Float32Array) -> int:
+    def highest_quality_within_budget(self) -> int:
+        """Finest quality index at which the block collected takes no more than a packet's share of the rate."""
         budget_bits = 8.0 * self._budget_bytes() - ENDING_BITS - (SHIFT_BITS if self._shift else 0)
-        cost = partial(self._coder.cost_bits, latents, context=self._context)
+        cost = partial(self._coder.cost_bits, self._latents, context=self._context)
         quality_index = highest_quality_within(budget_bits, self._qualities, cost)
         return 0 if quality_index is None else quality_index

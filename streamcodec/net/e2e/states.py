@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class SealState(str, Enum):
+class SealState(StrEnum):
     """Stands in ``--json`` by its value."""
 
     NONE = "none"
