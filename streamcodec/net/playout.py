@@ -13,9 +13,15 @@ from streamcodec.net.jitter_buffer import JitterBuffer, Play, TimeScale, Wait
 from streamcodec.net.time_scale import Samples
 
 PAUSE = 0.06
-"""Share of the loudest of late below which a packet is taken for a pause."""
+"""Share of the loudest of late below which a packet may be a pause: soft consonants are below it too."""
+NEAR_FLOOR = 2.0
+"""It is one if it is not louder than this many times the quietest of late, the noise behind the speaker."""
+PAUSE_S = 0.12
+"""A pause has lasted this long before it is taken for one: closures of consonants have not."""
 FORGOTTEN = 0.997
-"""How the loudest fades, a packet: some 1.3 dB a second."""
+"""How the loudest and the quietest are forgotten, a packet: some 1.3 dB a second."""
+INAUDIBLE = 1e-4
+"""Root mean square of what counts as silence whatever is around it."""
 
 
 class Decoder(Protocol):
@@ -60,6 +66,8 @@ class Playout:
         self._accelerated = 0
         self._expanded = 0
         self._loudest = 0.0
+        self._quietest = 1.0
+        self._quiet_samples = 0
         self._removed_samples = 0
         self._added_samples = 0
 
@@ -122,4 +130,7 @@ class Playout:
     def _pausing(self, block: Samples) -> bool:
         rms = float(np.sqrt(np.mean(np.square(block)))) if block.size else 0.0
         self._loudest = max(rms, FORGOTTEN * self._loudest)
-        return rms <= PAUSE * self._loudest
+        self._quietest = max(min(rms, self._quietest / FORGOTTEN), INAUDIBLE)
+        quiet = rms <= min(PAUSE * self._loudest, NEAR_FLOOR * self._quietest)
+        self._quiet_samples = self._quiet_samples + len(block) if quiet else 0
+        return self._quiet_samples > PAUSE_S * self.sample_rate_hz

@@ -18,8 +18,14 @@ from streamcodec.evaluation.packet_loss.systems import LossySystem
 from streamcodec.evaluation.statistics import Interval, mean_interval
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 
-SCORES = ("pesq", "plcmos", "visqol", "words")
-TITLES = {"pesq": "PESQ-WB", "plcmos": "PLCMOS", "visqol": "ViSQOL", "words": "word errors, %"}
+SCORES = ("pesq", "plcmos", "visqol", "distill_mos", "words")
+TITLES = {
+    "pesq": "PESQ-WB",
+    "plcmos": "PLCMOS",
+    "visqol": "ViSQOL",
+    "distill_mos": "Distill-MOS",
+    "words": "word errors, %",
+}
 MEAN_BURST_PACKETS = 2.0
 ENGLISH = ("univnet-gt", "voicefixer-vctk")
 """Parts of the names of clips in English, the only language of the recogniser behind the word errors."""

@@ -15,6 +15,9 @@ const FRAME_MS = 20;
 const AROUND_PAYLOAD_BYTES = 52;
 /** Share of the loudest of late below which a packet is taken for a pause. */
 const PAUSE = 0.06;
+const NEAR_FLOOR = 2;
+const PAUSE_S = 0.12;
+const INAUDIBLE = 1e-4;
 /** How the loudest fades, a packet. */
 const FORGOTTEN = 0.997;
 
@@ -36,6 +39,8 @@ export class Receiver {
     this.accelerated = 0;
     this.expanded = 0;
     this._loudest = 0;
+    this._quietest = 1;
+    this._quietSamples = 0;
     /** @type {number | null} */
     this.firstSoundMs = null;
   }
@@ -136,6 +141,9 @@ export class Receiver {
   _pausing(block) {
     const rms = Math.sqrt(block.reduce((sum, sample) => sum + sample * sample, 0) / Math.max(1, block.length));
     this._loudest = Math.max(rms, FORGOTTEN * this._loudest);
-    return rms <= PAUSE * this._loudest;
+    this._quietest = Math.max(Math.min(rms, this._quietest / FORGOTTEN), INAUDIBLE);
+    const quiet = rms <= Math.min(PAUSE * this._loudest, NEAR_FLOOR * this._quietest);
+    this._quietSamples = quiet ? this._quietSamples + block.length : 0;
+    return this._quietSamples > PAUSE_S * this._rateHz;
   }
 }
