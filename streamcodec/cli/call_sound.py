@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from streamcodec.cli.common import input_file
 from streamcodec.codec.files.output_file import check_not_read
-from streamcodec.codec.files.sound_file import SoundReader, SoundWriter
+from streamcodec.codec.files.sound_file import SoundReader, SoundWriter, warn_of_unfinished
 from streamcodec.codec.packet import Tier
 from streamcodec.errors import FileFormatError
 from streamcodec.live.sound_devices import Loudspeaker, Microphone
@@ -93,6 +93,7 @@ class FileSink:
         folder = Path(name).resolve().parent
         if not folder.is_dir():
             raise FileFormatError(f"cannot write {name}: there is no folder {folder}")
+        warn_of_unfinished(name)
 
     @property
     def _shape(self) -> tuple[int, int, int]:
@@ -111,7 +112,7 @@ class FileSink:
             return
         scaled = np.clip(np.rint(samples * np.float32(self._full_scale)), -self._full_scale, self._full_scale - 1)
         try:
-            self._writer = self._writer or SoundWriter(self._name, *self._shape, {})
+            self._writer = self._writer or SoundWriter(self._name, *self._shape, {}, recording=True)
             self._writer.write(scaled.astype(np.int32))
         except FileFormatError as error:
             kept_s = self._written / self._form.sample_rate_hz

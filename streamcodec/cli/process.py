@@ -12,6 +12,7 @@ import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from importlib.machinery import ExtensionFileLoader
 from types import FrameType
 from typing import Any
 
@@ -25,6 +26,8 @@ COMPILING = "compiling for this machine, once, up to half a minute ..."
 # An exception in a callback of a C library is printed and forgotten, by some without asking ``sys.unraisablehook``.
 _CALLBACK_FILES = ("executionengine.py", "soundfile.py", "sounddevice.py")
 _CALLBACK_NAMES = ("_raw_object_cache", "vio_", "callback")
+# Where an extension module is loaded: many make of an exception an ImportError that does not say why.
+_EXTENSION_LOADER = ExtensionFileLoader.create_module.__code__, ExtensionFileLoader.exec_module.__code__
 
 
 def run_command(run: Callable[[], None]) -> int:
@@ -195,9 +198,11 @@ def _again(number: int) -> None:
 
 
 def _in_callback(frame: FrameType | None) -> bool:
-    """Whether a C library is among the callers, which would swallow an exception."""
+    """Whether a C library is among the callers, which would swallow or change an exception."""
     while frame is not None:
         code = frame.f_code
+        if code in _EXTENSION_LOADER:
+            return True
         if code.co_filename.endswith(_CALLBACK_FILES) and code.co_name.startswith(_CALLBACK_NAMES):
             return True
         frame = frame.f_back

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamcodec.codec.files.sound_file import SoundWriter
+from streamcodec.codec.files.sound_file import SoundWriter, warn_of_unfinished
 from streamcodec.errors import FileFormatError
 from streamcodec.live.ring_buffer import RingBuffer
 
@@ -23,7 +23,8 @@ class Recorder:
     """
 
     def __init__(self, path: str | Path, sample_rate_hz: int, ring: RingBuffer) -> None:
-        self._file = SoundWriter(path, sample_rate_hz, 2, 16, {})
+        warn_of_unfinished(path)
+        self._file = SoundWriter(path, sample_rate_hz, 2, 16, {}, recording=True)
         self._failure: FileFormatError | None = None
         self._ring = ring
         self._scratch = np.zeros((ring.capacity_samples, 2), np.float32)

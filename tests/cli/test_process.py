@@ -72,6 +72,44 @@ def test_ctrl_c_inside_a_callback_of_a_library_ends_the_command(library: str) ->
 
 @pytest.mark.skipif(os.name != "posix", reason="signals, pipes and devices of POSIX")
 @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+def test_a_signal_while_an_extension_module_is_loaded_ends_the_command(number: signal.Signals, code: int) -> None:
+    """Some catch the exception and raise an ImportError instead; it comes when the module is there."""
+    found = run(
+        """
+        import importlib.util, os, sys, time
+        from streamcodec.cli.process import run_command
+
+        sys.modules.pop("_decimal", None), sys.modules.pop("numbers", None)
+
+        class Finder:
+            @staticmethod
+            def find_spec(name, path=None, target=None):
+                if name == "numbers":  # which the extension module imports as it starts up
+                    os.kill(os.getpid(), int(sys.argv[1]))
+                return None
+
+        sys.meta_path.insert(0, Finder)
+
+        def command():
+            try:
+                import _decimal
+            except BaseException as error:
+                print("inside", repr(error))
+                raise
+            end = time.monotonic() + 5
+            while time.monotonic() < end:
+                pass
+            print("went on")
+
+        sys.exit(run_command(command))
+        """,
+        str(int(number)),
+    )
+    assert (found.returncode, found.stdout, found.stderr) == (code, "", "")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="signals, pipes and devices of POSIX")
+@pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_in_the_middle_of_a_file_leaves_nothing(
     number: signal.Signals, code: int, speech_file: Path, tmp_path: Path
 ) -> None:

@@ -4,15 +4,28 @@ from __future__ import annotations
 
 import os
 import stat
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import soundfile
 
-from streamcodec import FileFormatError, StreamcodecError, decode_file, encode_file, transcode_file
-from streamcodec.codec.files.output_file import PART_SUFFIX, whole_file, write_whole
-from streamcodec.codec.files.sound_file import SoundWriter
+from streamcodec import (
+    FileFormatError,
+    StreamcodecError,
+    StreamcodecWarning,
+    Tier,
+    decode_file,
+    encode_file,
+    transcode_file,
+)
+from streamcodec.cli.call_sound import FileSink, SoundFormat
+from streamcodec.codec.files.output_file import PART_SUFFIX, unfinished_recordings, whole_file, write_whole
+from streamcodec.codec.files.sound_file import SoundReader, SoundWriter, warn_of_unfinished
+from streamcodec.live.recorder import Recorder
+from streamcodec.live.ring_buffer import RingBuffer
 
 
 @pytest.fixture
@@ -23,7 +36,7 @@ def sound(tmp_path: Path) -> Path:
 
 
 def leftovers(folder: Path) -> list[Path]:
-    return list(folder.rglob(f"*{PART_SUFFIX}"))
+    return [*folder.rglob(f"*{PART_SUFFIX}"), *folder.rglob("*.unfinished-*")]
 
 
 def test_a_file_appears_when_it_is_whole(tmp_path: Path) -> None:
@@ -165,3 +178,47 @@ def test_a_recording_keeps_what_a_full_disk_let_through(tmp_path: Path, monkeypa
     writer._target.error = None
     writer.finish(as_far_as_it_goes=True)
     assert soundfile.info(target).frames >= 8_000
+
+
+KILLED = """
+import os, signal, sys
+import numpy as np
+from streamcodec.codec.files.sound_file import SoundWriter
+from streamcodec.codec.files.output_file import unfinished_recordings
+tone = np.sin(0.1 * np.arange(480)).astype(np.float32)
+for name in sys.argv[1:]:
+    if not os.fork():
+        writer = SoundWriter(name, 24_000, 1, 16, {}, recording=True)
+        for _ in range(200):
+            writer.write(0.3 * tone)
+        assert not unfinished_recordings(name), "it is being written"
+        os.kill(os.getpid(), signal.SIGKILL)
+    assert os.waitstatus_to_exitcode(os.wait()[1]) == -signal.SIGKILL
+"""
+
+
+@pytest.mark.skipif(os.name != "posix", reason="processes of POSIX")
+def test_a_recording_whose_process_is_killed_can_be_found_and_played(tmp_path: Path) -> None:
+    """Every format but those that are compressed has all of it; those lack no more than half a second."""
+    names = [str(tmp_path / f"a{suffix}") for suffix in (".wav", ".aiff", ".caf", ".w64", ".flac", ".ogg")]
+    subprocess.run([sys.executable, "-c", KILLED, *names], check=True, cwd=Path(__file__).parents[2], timeout=100)
+    for name in map(Path, names):
+        assert not name.exists()
+        (left,) = unfinished_recordings(name)
+        assert left.name.startswith(f"{name.name}.unfinished-")
+        assert left.suffix == name.suffix
+        with pytest.warns(StreamcodecWarning, match=rf"{name.name} was cut off; .*{left.name} holds it: rename it"):
+            warn_of_unfinished(name)
+        left.rename(name)
+        with SoundReader(name, Tier.NEAR_LOSSLESS) as sound:
+            seconds = len(sound.read()) / 24_000
+        assert seconds == 4.0 if name.suffix not in (".flac", ".ogg") else 3.5 < seconds <= 4.0
+        assert not unfinished_recordings(name)
+
+
+def test_the_next_call_tells_of_a_recording_that_was_cut_off(tmp_path: Path) -> None:
+    (tmp_path / "them.wav.unfinished-00000000.wav").touch()
+    with pytest.warns(StreamcodecWarning, match="was cut off"):
+        FileSink(str(tmp_path / "them.wav"), SoundFormat(24_000))
+    with pytest.warns(StreamcodecWarning, match="was cut off"):
+        Recorder(tmp_path / "them.wav", 24_000, RingBuffer(2_400, channels=2)).close()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 from collections.abc import Callable
 from functools import cache
 
@@ -15,11 +16,15 @@ import numpy as np
 
 from streamcodec import FileFormatError, Packet, PacketError, StreamDecoder, Tier
 from streamcodec.codec.files.container import FileReader
+from streamcodec.codec.files.ogg_parts import PartOfFile, ogg_parts
 from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
 from streamcodec.codec.packet import MAX_FRAMES
 from streamcodec.codec.stream_format import format_of
+from streamcodec.net.e2e import EndToEnd, SealError
 from streamcodec.net.fragments import Fragment, is_fragment
-from streamcodec.net.report import ReceiverReport
+from streamcodec.net.framing import Deframer
+from streamcodec.net.relay.tokens import PREFIX, TokenError, TokenSigner, _encode
+from streamcodec.net.report import ReceiverReport, is_report
 from streamcodec.net.signalling import SignallingError, parse_client_message, parse_relay_message, parse_signal
 
 RATE_HZ = 24_000
@@ -131,15 +136,69 @@ def sound_length(data: bytes) -> None:
         assert len(seen) == len(data) - repair.start + len(repair.prefix)
 
 
+def ogg_pages(data: bytes) -> None:
+    """The pages of an Ogg file, or of what says that it is one: parts follow upon each other, to the end."""
+    file = io.BytesIO(data)
+    parts = ogg_parts(file)
+    assert b"".join(PartOfFile(file, part).read() for part in parts) == (data[parts[0].start :] if parts else b"")
+
+
+def frame(data: bytes) -> None:
+    """Frames of one path, each behind two bytes of its length: what comes out is packets and reports."""
+    deframer, position = Deframer(), 0
+    for k in range(8):
+        length = int.from_bytes(data[position : position + 2], "big")
+        raw = data[position + 2 : position + 2 + length]
+        for unit in (None, k):
+            for datagram in deframer.take(raw, 20.0 * k, unit):
+                # What travels whole is looked at by whoever takes it.
+                if not raw.endswith(datagram) and not is_report(datagram):
+                    Packet.from_bytes(datagram)
+        position += 2 + length
+        if position >= len(data):
+            return
+
+
+def handshake(data: bytes) -> None:
+    """What a relay or somebody in a room may say in an exchange of keys, and in place of media."""
+    now_s = 0.0
+    person = EndToEnd(bytes(32), "room", lambda to, said: None, name="Ann", clock_s=lambda: now_s)
+    person.meet("bob")
+    with contextlib.suppress(ValueError, RecursionError):
+        said = json.loads(data)
+        if isinstance(said, dict):
+            person.hear("bob", said)
+            person.hear("bob", {"e2e": [said]})
+    with contextlib.suppress(SealError):
+        raise AssertionError(f"opened without a key: {person.open_media('bob', data)!r}")
+    now_s = 10.0
+    person.tick()
+
+
+_SIGNER = TokenSigner(bytes(32))
+
+
+def claims(data: bytes) -> None:
+    """What a token holds, signed as it should be."""
+    body = f"{PREFIX}.{_encode(data)}"
+    with contextlib.suppress(TokenError):
+        allowed = _SIGNER.verify(f"{body}.{_encode(_SIGNER._sign(body))}", "r", 1.0)
+        assert 1.0 < allowed.expires_s < float("inf")
+
+
 TARGETS: dict[str, Callable[[bytes], None]] = {
     target.__name__: target
-    for target in (container, packet, neural, near_lossless, lossless, report, fragment, signal, sound_length)
+    for target in (
+        *(container, packet, neural, near_lossless, lossless),
+        *(report, fragment, frame, signal, handshake, claims, sound_length, ogg_pages),
+    )
 }
 SEEDS = {
     "neural": "packet",
     "near_lossless": "packet",
     "lossless": "packet",
     "fragment": "packet",
-    "sound_length": "container",
+    "sound_length": "sound",
+    "ogg_pages": "sound",
 }
 """Folder of the corpus, where it is not the target's name."""

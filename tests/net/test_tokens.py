@@ -53,6 +53,9 @@ def test_a_token_says_what_its_holder_may_do() -> None:
         '{"room":"room","expires_s":"x"}',
         "[" * 200,
         '{"room":"room","expires_s":9e9,"seats":-1}',
+        '{"room":"room","expires_s":9e9,"seats":1e999}',
+        '{"room":"room","expires_s":9e9,"minutes":1%s}' % (400 * "0"),
+        '{"room":"room","expires_s":NaN}',
     ],
 )
 def test_signed_nonsense_is_refused_and_not_raised(claims: str) -> None:

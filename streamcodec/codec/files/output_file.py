@@ -14,9 +14,15 @@ from typing import IO, Any
 
 from streamcodec.errors import FileFormatError
 
+try:
+    import fcntl
+except ImportError:  # not POSIX
+    fcntl = None  # type: ignore[assignment]
+
 FileSource = str | Path | IO[bytes]
 
 PART_SUFFIX = ".part"
+UNFINISHED = ".unfinished-"
 COPY_BYTES = 1 << 20
 LONGEST_PART_NAME = 200
 _STREAM_FOLDERS = ("/dev/fd/", "/dev/std", "/proc/")
@@ -118,11 +124,13 @@ class OutputStream:
 
 
 @contextmanager
-def whole_file(target: str | Path, *sources: FileSource | None) -> Iterator[OutputStream]:
+def whole_file(target: str | Path, *sources: FileSource | None, recording: bool = False) -> Iterator[OutputStream]:
     """A file that appears under its name when the block has ended without an error, and not before.
 
     Until then an older file of that name stays; after an error, or Ctrl-C, nothing new is left. Where the name is a
     link, what it points at is replaced and the link stays. Pipes and devices are written directly.
+    A process that is killed leaves a hidden file beside it, or one to be seen and played for a ``recording``, which
+    nobody can make again: see :func:`unfinished_recordings`.
     Raises FileFormatError where the target is one of ``sources``, or the system refuses.
     """
     name = readable_name(target)
@@ -136,12 +144,13 @@ def whole_file(target: str | Path, *sources: FileSource | None) -> Iterator[Outp
         finally:
             stream.close()
         return
-    part = path.with_name(_part_name(path.name))
+    part = path.with_name(_unfinished_name(path) if recording else _part_name(path.name))
     try:
         file = open(part, "x+b", buffering=0)  # noqa: SIM115 - closed below, where errors of closing are told apart
     except (OSError, ValueError) as error:
         raise FileFormatError(f"cannot write {name}: {_why(error)}") from error
     try:
+        _hold(file)
         stream = OutputStream(file, name)
         yield stream
         stream.flush()
@@ -158,6 +167,37 @@ def whole_file(target: str | Path, *sources: FileSource | None) -> Iterator[Outp
         with contextlib.suppress(OSError):
             part.unlink()
         raise
+
+
+def unfinished_recordings(target: str | Path) -> list[Path]:
+    """What recordings to this name have left whose process was killed; none that is still being written."""
+    path = Path(os.path.realpath(target))
+    try:
+        beside = [path.with_name(name) for name in sorted(os.listdir(path.parent))]
+    except OSError:
+        return []
+    start = _start_of_name(path.name) + UNFINISHED
+    return [part for part in beside if part.name.startswith(start) and not _is_held(part)]
+
+
+def _hold(file: io.FileIO) -> None:
+    """Until it is closed, or its process has ended, others know that it is being written."""
+    if fcntl is not None:
+        with contextlib.suppress(OSError):
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+
+
+def _is_held(part: Path) -> bool:
+    if fcntl is None:
+        return False
+    try:
+        with open(part, "rb") as file:
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except OSError:
+        return False
+    return False
 
 
 def write_whole(target: str | Path, data: bytes | str) -> None:
@@ -196,9 +236,17 @@ def _opened(target: str | Path, name: str) -> io.FileIO:
         raise FileFormatError(f"cannot write {name}: {_why(error)}") from error
 
 
+def _start_of_name(name: str) -> str:
+    return os.fsdecode(os.fsencode(name)[:LONGEST_PART_NAME])
+
+
 def _part_name(name: str) -> str:
-    room = os.fsencode(name)[:LONGEST_PART_NAME]
-    return f".{os.fsdecode(room)}.{secrets.token_hex(4)}{PART_SUFFIX}"
+    return f".{_start_of_name(name)}.{secrets.token_hex(4)}{PART_SUFFIX}"
+
+
+def _unfinished_name(path: Path) -> str:
+    """Players go by the suffix."""
+    return f"{_start_of_name(path.name)}{UNFINISHED}{secrets.token_hex(4)}{path.suffix}"
 
 
 def _keep_mode(path: Path, part: Path) -> None:

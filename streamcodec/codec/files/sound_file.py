@@ -16,7 +16,13 @@ import soundfile
 
 from streamcodec.codec.files import media_file, tags
 from streamcodec.codec.files.ogg_parts import PartOfFile, ogg_parts
-from streamcodec.codec.files.output_file import copy_stream, describe_error, readable_name, whole_file
+from streamcodec.codec.files.output_file import (
+    copy_stream,
+    describe_error,
+    readable_name,
+    unfinished_recordings,
+    whole_file,
+)
 from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
 from streamcodec.codec.files.tags import Picture
 from streamcodec.codec.options import Samples
@@ -291,13 +297,25 @@ class SoundReader:
         return np.concatenate([nothing, *self.blocks()])
 
 
+def warn_of_unfinished(target: str | Path) -> None:
+    """Tell (StreamcodecWarning) of recordings to this name whose process was killed."""
+    for part in unfinished_recordings(target):
+        warnings.warn(
+            f"an earlier recording to {readable_name(target)} was cut off; {readable_name(part)} holds it: rename it "
+            "to keep it, or delete it",
+            StreamcodecWarning,
+            stacklevel=3,
+        )
+
+
 class SoundWriter:
     """A sound file being written; the suffix says the format, WAV where there is none.
 
     ``bits_per_sample`` of 8, 16, 24 or 32 (others take the next wider), or with ``floats`` 32-bit floating point.
     A file of that name is replaced when all is written, and not before; ``sources`` are files that must not be
     written over; ``like`` is a name whose suffix says the format of a file object. What cannot be kept (tags that the
-    format has no place for, floats above full scale) is told in a warning (StreamcodecWarning).
+    format has no place for, floats above full scale) is told in a warning (StreamcodecWarning). Of a ``recording``
+    what is there can be seen and played if the process is killed.
     Errors: FileFormatError for what libsndfile or the system cannot write.
     """
 
@@ -313,6 +331,7 @@ class SoundWriter:
         sources: tuple[SoundSource, ...] = (),
         floats: bool = False,
         like: str | Path = "",
+        recording: bool = False,
     ) -> None:
         self.name = name_of(target)
         self._bits_per_sample = bits_per_sample
@@ -320,7 +339,7 @@ class SoundWriter:
         self._floats = floats
         with contextlib.ExitStack() as opened:
             if isinstance(target, str | Path):
-                out: Any = opened.enter_context(whole_file(target, *sources))
+                out: Any = opened.enter_context(whole_file(target, *sources, recording=recording))
             else:
                 out = target
             if not out.seekable():

@@ -1,8 +1,8 @@
 """Lengths that sound files promise, held against what is there.
 
-A recorder that was cut off leaves a WAV whose data length is 0; an MP3 without a length is guessed at by its first
-frames, and one of two joined is taken for the first. libsndfile believes such lengths, so it is shown the same file
-with the right ones.
+A recorder that was cut off leaves a WAV, AIFF or CAF that says it holds nothing; an MP3 without a length is guessed
+at by its first frames, and one of two joined is taken for the first. libsndfile believes such lengths, so it is shown
+the same file with the right ones.
 """
 
 from __future__ import annotations
@@ -96,6 +96,8 @@ def repair_of(file: IO[bytes]) -> Repair | None:
     try:
         if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
             return _wave(file, size)
+        if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
+            return _aiff(file, size)
         if head[:4] == b"caff":
             return _caf(file, size)
         if head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0):
@@ -141,21 +143,45 @@ def _wave(file: IO[bytes], size: int) -> Repair | None:
     return None
 
 
-def _is_chunk_list(file: IO[bytes], start: int, size: int, head: struct.Struct) -> bool:
+def _aiff(file: IO[bytes], size: int) -> Repair | None:
+    """A sound chunk of nothing but its own head with sound behind it, or of an unknown length, goes to the end."""
+    head = struct.Struct(">4sI")
+    counted_at = bytes_per_frame = 0
+    for name, body, length in _chunks(file, 12, size, head, 1):
+        if name == b"COMM":
+            file.seek(body)
+            channels, _, bits = struct.unpack(">HIH", file.read(8))
+            counted_at, bytes_per_frame = body + 2, channels * ((bits + 7) // 8)
+        if name != b"SSND":
+            continue
+        there = size - body
+        cut_off = length == 8 and there > 8 and not _is_chunk_list(file, body + 8, size, head)
+        if not bytes_per_frame or not (cut_off or length in UNKNOWN_32) or not 8 < there < 0xFFFFFFFF - body:
+            return None
+        frames = (there - 8) // bytes_per_frame
+        lengths = (4, size - 8), (counted_at, frames), (body - 4, there)
+        return Repair(patches=tuple((offset, struct.pack(">I", value)) for offset, value in lengths))
+    return None
+
+
+def _is_chunk_list(file: IO[bytes], start: int, size: int, head: struct.Struct, pad: int = 1) -> bool:
     """Whether what stands here is chunks to the very end of the file, and not sound."""
     end = start
-    for name, body, length in _chunks(file, start, size, head, 1):
-        if not all(32 <= c < 127 for c in name):
+    for name, body, length in _chunks(file, start, size, head, pad):
+        if length < 0 or not all(32 <= c < 127 for c in name):
             return False
         end = body + length
     return end > start and end in (size, size - 1, size + 1)
 
 
 def _caf(file: IO[bytes], size: int) -> Repair | None:
-    """A data chunk of length -1 goes to the end of the file."""
-    for name, body, length in _chunks(file, 8, size, struct.Struct(">4sq"), 0):
-        if name == b"data" and length < 0:
-            return Repair(patches=((body - 8, struct.pack(">q", size - body)),))
+    """A data chunk of length -1, or of nothing but its own head with sound behind it, goes to the end of the file."""
+    head = struct.Struct(">4sq")
+    for name, body, length in _chunks(file, 8, size, head, 0):
+        if name == b"data":
+            cut_off = length in (0, 4) and size > body + 4 and not _is_chunk_list(file, body + length, size, head, 0)
+            if length < 0 or cut_off:
+                return Repair(patches=((body - 8, struct.pack(">q", size - body)),))
         if length < 0:
             return None
     return None

@@ -113,13 +113,13 @@ class TokenSigner:
             )
             allowed = Pass(str(claims.get("id") or _short(token))[:32], float(claims["expires_s"]), grants)
             its_room = claims["room"]
-        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError) as error:
             if isinstance(error, TokenError):
                 raise
             raise TokenError("the token holds what this version does not know; issue a new one") from error
         if its_room != room:
             raise TokenError("the token is for another room")
-        if allowed.expires_s <= now_s:
+        if not now_s < allowed.expires_s < float("inf"):
             raise TokenError("the token has expired; ask for a new one")
         return allowed
 
