@@ -17,6 +17,7 @@ const SOUND_MS = 4_000;
  * @property {string} room
  * @property {string} [name]
  * @property {string} [token]
+ * @property {string} [passphrase] Known to the people of the room and not to the relay: what passes it is sealed.
  * @property {number} [bitrate] The payload's highest rate, in bits a second; 6,000 unless given.
  * @property {number} [packetMs] 20, 40, … 120; 20 unless given.
  * @property {boolean} [congestion] Whether rate and redundancy follow the receivers' reports; true unless given.
@@ -77,7 +78,7 @@ export class Call extends EventTarget {
    * Throws CallError where the codec cannot be started or the relay refuses.
    */
   async join() {
-    const { url, room, name = '', token = '', bitrate = 6_000, packetMs = 20, congestion = true } = this._settings;
+    const { url, room, name = '', token = '', passphrase = '', bitrate = 6_000, packetMs = 20, congestion = true } = this._settings;
     const { transport = 'auto', listen = false, files = new URL('./', import.meta.url) } = this._settings;
     this._context = new AudioContext({ latencyHint: 'interactive' });
     const ready = this._until('loaded');
@@ -87,6 +88,7 @@ export class Call extends EventTarget {
     this._worker.postMessage({
       type: 'join', files: String(files), fields: { url, room, name, token }, bitrate, packetMs, congestion,
       direct: transport !== 'relay' && typeof RTCPeerConnection !== 'undefined', listens: this._microphone === null,
+      passphrase,
     });
     const { rates } = await ready;
     if (!rates.includes(this._context.sampleRate)) {

@@ -1,6 +1,7 @@
 // The relay's own page: one button to join, then who is here and how the line is.
 
 import { Call } from './call.js';
+import { newPassphrase } from './passphrase.js';
 import { trouble } from './trouble.js';
 
 const GRAPH_POINTS = 120;
@@ -25,6 +26,7 @@ const status = find('status', HTMLParagraphElement);
 const entry = find('entry', HTMLFormElement);
 const room = find('room', HTMLInputElement);
 const person = find('name', HTMLInputElement);
+const passphrase = find('passphrase', HTMLInputElement);
 const joinButton = find('join', HTMLButtonElement);
 const section = find('call', HTMLElement);
 const people = find('people', HTMLUListElement);
@@ -39,7 +41,9 @@ const figures = find('figures', HTMLElement);
 const troubles = find('trouble', HTMLUListElement);
 const graph = find('graph', HTMLCanvasElement);
 
-/** What the link says, behind `#`, which no browser sends to a server: `room=…&token=…`, or the room alone. */
+/**
+ * What the link says, behind `#`, which no browser sends to a server: `room=…&token=…&passphrase=…`, or the room alone.
+ */
 const link = location.hash.includes('=')
   ? new URLSearchParams(location.hash.slice(1))
   : new URLSearchParams({ room: decodeURIComponent(location.hash.slice(1)) });
@@ -67,6 +71,7 @@ async function join() {
     room: room.value,
     name: person.value,
     token: link.get('token') ?? '',
+    passphrase: passphrase.value,
     bitrate: Number(quality.value),
     packetMs: Number(packet.value),
     transport: /** @type {any} */ (link.get('transport') ?? 'auto'),
@@ -125,11 +130,14 @@ function remember() {
 /** @param {Record<string, any>} state */
 function show(state) {
   if (!call) return;
-  const others = state.peers.length;
+  const others = state.peers.length + state.strangers.length;
   if (!state.connected) say('The line to the relay is down: trying again.');
   else if (call.microphoneTrouble) say(`You hear the others and they do not hear you. ${call.microphoneTrouble}`);
   else if (others === 0) say('You are in the room, and nobody else is yet: send them the address of this page.');
-  else say(`You are in the room with ${others} ${others === 1 ? 'other' : 'others'}.`);
+  else {
+    const sealed = state.sealed ? ' Sound is encrypted from end to end.' : '';
+    say(`You are in the room with ${others} ${others === 1 ? 'other' : 'others'}.${sealed}`);
+  }
   showPeople(state);
   showFigures(state);
   const lines = trouble(state, { muted: call.muted, microphone: call.microphoneTrouble });
@@ -167,7 +175,11 @@ function showPeople(state) {
     name: peer.name || 'somebody', level: peer.stats?.levelRms ?? 0, talking: peer.stats?.talking ?? false,
     note: noteOf(peer),
   }));
-  fill(people, [us, ...them], (item, { name, level, talking, note }) => {
+  const strangers = state.strangers.map((/** @type {any} */ { name, seal }) => ({
+    name: name || 'somebody', level: 0, talking: false,
+    note: seal === 'agreeing' ? 'agreeing on keys' : 'not heard: see below',
+  }));
+  fill(people, [us, ...them, ...strangers], (item, { name, level, talking, note }) => {
     if (item.childElementCount === 0) {
       const spans = ['name', 'level', 'path'].map((kind) => {
         const made = document.createElement(kind === 'level' ? 'meter' : 'span');
@@ -196,7 +208,8 @@ function noteOf(peer) {
   const ways = { direct: 'direct line', relay: 'by way of the relay', none: 'out of reach' };
   const trip = peer.roundTripMs === null ? '' : `, round trip ${Math.round(peer.roundTripMs)} ms`;
   const muted = peer.status.muted ? 'muted, ' : '';
-  return `${muted}${ways[/** @type {'direct' | 'relay' | 'none'} */ (peer.path)]}${trip}`;
+  const digits = peer.verification ? `, digits ${peer.verification}` : '';
+  return `${muted}${ways[/** @type {'direct' | 'relay' | 'none'} */ (peer.path)]}${trip}${digits}`;
 }
 
 /** @param {Record<string, any>} state */
@@ -301,6 +314,11 @@ entry.onsubmit = (event) => {
   event.preventDefault();
   void join();
 };
+find('draw', HTMLButtonElement).onclick = () => {
+  passphrase.type = 'text';
+  passphrase.value = newPassphrase();
+  passphrase.select();
+};
 mute.onclick = () => setMuted(!call?.muted);
 find('leave', HTMLButtonElement).onclick = () => void end('You have left the room.');
 push.onchange = followPush;
@@ -325,6 +343,7 @@ addEventListener('pagehide', () => {
 });
 
 room.value = link.get('room') ?? '';
+passphrase.value = link.get('passphrase') ?? '';
 try {
   person.value = link.get('name') ?? localStorage.getItem('name') ?? '';
 } catch {

@@ -2,8 +2,10 @@
 // may be as busy, or as asleep in a hidden tab, as it likes.
 
 import { Codec, readFrom } from './codec.js';
-import { LoadError } from './errors.js';
+import { CallError, LoadError } from './errors.js';
 import { Mixer } from './mixer.js';
+import { hasCurve } from './cpace.js';
+import { roomKeyFromPassphrase } from './passphrase.js';
 import { Receiver } from './receiver.js';
 import { reportFromBytes } from './report.js';
 import { Resampler } from './resampler.js';
@@ -34,6 +36,7 @@ const RATE_WINDOW_MS = 3_000;
  * @property {boolean} congestion
  * @property {boolean} direct
  * @property {boolean} listens no microphone
+ * @property {string} passphrase empty for none
  */
 
 /** @type {any} */
@@ -52,8 +55,9 @@ class Conversation {
   /**
    * @param {Codec} codec
    * @param {JoinMessage} settings
+   * @param {import('./octets.js').Bytes | null} roomKey
    */
-  constructor(codec, settings) {
+  constructor(codec, settings, roomKey) {
     this._codec = codec;
     this._settings = settings;
     this._rateHz = codec.layout.sampleRate;
@@ -62,6 +66,7 @@ class Conversation {
     this._receivers = new Map();
     this._mixer = new Mixer(this._rateHz);
     this._activity = new VoiceActivity(this._rateHz);
+    this._sealed = roomKey !== null;
     this.muted = false;
     this._listens = settings.listens;
     this._soundAliveMs = performance.now();
@@ -101,6 +106,7 @@ class Conversation {
       },
       () => performance.now(),
       settings.direct,
+      roomKey,
     );
     this._room.start();
     this._timer = setInterval(() => this._tick(), TICK_MS);
@@ -277,16 +283,20 @@ class Conversation {
     while (this._noted.length > 2 && nowMs - this._noted[1].atMs >= RATE_WINDOW_MS) this._noted.shift();
     const [before] = this._noted;
     const elapsedMs = Math.max(1, nowMs - before.atMs);
-    const peers = this._room.peers.map(({ info, path, carries, status, encrypted }) => {
+    const peers = this._room.peers.map(({ info, ...rest }) => {
       const stats = this._receivers.get(info.identity)?.stats ?? null;
       const roundTripMs = this._sender.roundTripsMs.get(info.identity) ?? null;
-      return { ...info, path, carries, status, encrypted, understood: this._understands(info), stats, roundTripMs };
+      return { ...info, ...rest, understood: this._understands(info), stats, roundTripMs };
     });
+    const strangers = this._room.strangers.map(({ info, seal }) => ({ ...info, seal }));
     return {
       connected: relay.connected,
       joinedMs: this._joinedMs,
       nowMs,
       peers,
+      strangers,
+      sealed: this._sealed,
+      unopened: this._room.unopened,
       talking: this._activity.talking && !this.muted,
       levelRms: this._activity.levelRms,
       silentMicrophone: silent,
@@ -309,13 +319,27 @@ class Conversation {
 async function join(message) {
   try {
     loading ??= Codec.load(readFrom(message.files), { resample: true });
-    conversation = new Conversation(await loading, message);
+    const roomKey = message.passphrase ? await keyOf(message) : null;
+    conversation = new Conversation(await loading, message, roomKey);
     tell({ type: 'loaded', rates: (await loading).deviceRates });
   } catch (error) {
     loading = undefined;
-    const known = error instanceof LoadError;
-    tell({ type: 'failed', sentence: known ? `${error.message}.` : `The codec cannot be started here: ${error}.` });
+    const sentence =
+      error instanceof CallError ? error.message
+      : error instanceof LoadError ? `${error.message}.`
+      : `The codec cannot be started here: ${error}.`;
+    tell({ type: 'failed', sentence });
   }
+}
+
+/** @param {JoinMessage} message */
+async function keyOf({ passphrase, fields }) {
+  if (!(await hasCurve())) {
+    throw new CallError(
+      'This browser cannot agree on keys (it has no X25519): Chrome 133, Firefox 130 or Safari 17 and newer can, or join without a passphrase.',
+    );
+  }
+  return roomKeyFromPassphrase(passphrase, fields.room);
 }
 
 /** @param {MessageEvent} event */

@@ -22,3 +22,8 @@ export class CallError extends Error {
 export class FileError extends Error {
   name = 'FileError';
 }
+
+/** Something sealed that cannot be opened: a foreign key, damage, a replay, another version. */
+export class SealError extends Error {
+  name = 'SealError';
+}
