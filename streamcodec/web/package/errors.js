@@ -27,3 +27,8 @@ export class FileError extends Error {
 export class SealError extends Error {
   name = 'SealError';
 }
+
+/** A payload of a waveform tier that cannot be decoded: damaged, out of its order, or waiting for a key block. */
+export class DamagedPayload extends Error {
+  name = 'DamagedPayload';
+}
