@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamcodec.net.e2e import SealState, room_key_from_passphrase
 from tests.helpers.web_calls import BLOCK, PythonPeer, serve
 
 pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
@@ -183,14 +184,43 @@ def test_a_page_without_shared_memory_talks_over_the_other_paths(
         server.shutdown()
 
 
-def test_whoever_uses_a_passphrase_is_told_of_in_a_sentence(
+@pytest.mark.parametrize("transport", ["auto", "relay"])
+def test_with_a_passphrase_a_tab_and_python_hear_each_other(
+    relay: str, tabs: Tabs, speech: NDArray[np.float32], transport: str
+) -> None:
+    room = f"sealed-{transport}"
+    key = room_key_from_passphrase("a room of their own", room)
+    peer = PythonPeer(relay, room, speech, room_key=key)
+    try:
+        page = tabs.join(relay, room, "Tab", transport=transport, passphrase="a%20room%20of%20their%20own")
+        found = _until(_hears(page, "Py", "relay" if transport == "relay" else "srtp"), page)
+        _until(lambda: _likeness(peer.heard, speech) > 0.7, page)
+        (theirs,) = peer.peers.values()
+        assert found["seal"] == "sealed"
+        assert theirs.seal is SealState.SEALED
+        assert found["verification"] == theirs.verification
+        assert found["verification"] in page.inner_text("#people")
+        assert "encrypted from end to end" in page.inner_text("#status")
+        assert found["roundTripMs"] is not None, "no report has been opened"
+        assert _state(page)["unopened"] == 0
+    finally:
+        peer.end()
+
+
+def test_another_passphrase_or_none_is_told_of_on_both_sides(
     relay: str, tabs: Tabs, speech: NDArray[np.float32]
 ) -> None:
-    peer = PythonPeer(relay, "sealed", speech, room_key=bytes(32), webrtc=None)
+    peer = PythonPeer(relay, "apart", speech, room_key=bytes(32))
     try:
-        page = tabs.join(relay, "sealed", "Tab", transport="relay")
-        _until(lambda: "needs the Python client" in page.inner_text("#trouble"), page)
-        _until(lambda: [p for p in peer.peers.values() if p.seal.silent], page)
+        wrong = tabs.join(relay, "apart", "Wrong", passphrase="another")
+        none = tabs.join(relay, "apart", "None")
+        _until(lambda: "Py has another passphrase" in wrong.inner_text("#trouble"), wrong)
+        assert "None came without a passphrase" in wrong.inner_text("#trouble")
+        _until(lambda: "Py speaks encrypted and you have no passphrase" in none.inner_text("#trouble"), none)
+        states = {SealState.WRONG_PASSPHRASE, SealState.THEY_HAVE_NONE}
+        _until(lambda: {each.seal for each in peer.peers.values()} == states, wrong)
+        for page in (wrong, none):
+            assert not [each for each in _state(page)["peers"] if (each["stats"] or {}).get("played")]
     finally:
         peer.end()
 
