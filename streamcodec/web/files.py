@@ -42,6 +42,7 @@ def web_files(model: str = DEFAULT_MODEL, compiled: Path = COMPILED) -> dict[str
         "resampler.bin": filters,
     }
     layout = layout_of(image, model)
+    layout["waveformBitstreams"] = sorted(waveform["bitstreams"].values())
     layout["resamplers"] = resamplers
     layout["files"] = _checksums(binary)
     pages = {path.name: path.read_bytes() for path in sorted(PACKAGE.iterdir()) if path.suffix in PAGE_FILES}

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamcodec.codec.options import TierName, tier_of
 from streamcodec.net.e2e import SealState, room_key_from_passphrase
 from tests.helpers.web_calls import BLOCK, PythonPeer, serve
 
@@ -182,6 +183,25 @@ def test_a_page_without_shared_memory_talks_over_the_other_paths(
     finally:
         peer.end()
         server.shutdown()
+
+
+@pytest.mark.parametrize("tier", ["near-lossless", "lossless"])
+def test_a_tab_hears_python_in_the_waveform_tiers(
+    relay: str, tabs: Tabs, speech: NDArray[np.float32], tier: TierName
+) -> None:
+    peer = PythonPeer(relay, tier, speech, tier=tier)
+    try:
+        page = tabs.join(relay, tier, "Tab")
+        _until(_hears(page, "Py", "srtp", 150), page)
+        stats = _state(page)["peers"][0]["stats"]
+        assert stats["foreign"] == 0
+        assert stats["tier"] == tier_of(tier)
+        assert stats["concealed"] < 0.2 * stats["played"]
+        _until(lambda: _likeness(peer.heard, speech) > 0.7, page)
+        (theirs,) = peer.peers.values()
+        assert theirs.round_trip_ms is not None
+    finally:
+        peer.end()
 
 
 @pytest.mark.parametrize("transport", ["auto", "relay"])

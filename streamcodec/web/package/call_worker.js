@@ -13,6 +13,7 @@ import { RingBuffer } from './ring_buffer.js';
 import { Room } from './room.js';
 import { Sender } from './sender.js';
 import { VoiceActivity } from './voice_activity.js';
+import { WaveformCodec } from './waveform.js';
 
 const TICK_MS = 100;
 const BLOCK_MS = 10;
@@ -65,6 +66,11 @@ class Conversation {
     /** @type {Map<string, Receiver>} */
     this._receivers = new Map();
     this._mixer = new Mixer(this._rateHz);
+    /** Of what comes at the sound card's own rate. */
+    this._cardMixer = new Mixer(this._rateHz);
+    /** @type {WaveformCodec | null} Loaded when somebody comes who sends what it decodes. */
+    this._waveform = null;
+    this._loadingWaveform = false;
     this._activity = new VoiceActivity(this._rateHz);
     this._sealed = roomKey !== null;
     this.muted = false;
@@ -126,6 +132,7 @@ class Conversation {
     this._played = played ? new RingBuffer(played) : null;
     this._fromCard = new Resampler(this._codec, cardHz, this._rateHz);
     this._toCard = new Resampler(this._codec, this._rateHz, cardHz);
+    this._cardMixer = new Mixer(cardHz);
     this._missed = this._given = 0;
     port.onmessage = ({ data }) => this._wake(data);
   }
@@ -195,9 +202,18 @@ class Conversation {
     const wanted = (this._readyMs * this._cardHz) / 1_000;
     const count = (this._rateHz * BLOCK_MS) / 1_000;
     while (held < wanted) {
-      const blocks = [...this._receivers.values()].map((receiver) => receiver.pull(nowMs, count));
-      const block = /** @type {Resampler} */ (this._toCard).process(this._mixer.mix(blocks, count));
+      const receivers = [...this._receivers.values()];
+      const usual = receivers.filter(({ rateHz }) => rateHz === this._rateHz);
+      const blocks = usual.map((receiver) => receiver.pull(nowMs, count));
+      let block = /** @type {Resampler} */ (this._toCard).process(this._mixer.mix(blocks, count));
       if (block.length === 0) continue;
+      if (usual.length < receivers.length) {
+        // What is sampled as the sound card is goes past the codec's rate.
+        const others = receivers.filter((each) => !usual.includes(each));
+        const { length } = block;
+        const exact = others.map((receiver) => receiver.pull(nowMs, length));
+        block = this._cardMixer.mix(usual.length ? [block, ...exact] : exact, length);
+      }
       held += block.length;
       this._given += block.length;
       if (this._played) this._played.write(block);
@@ -235,14 +251,32 @@ class Conversation {
       this._receivers.delete(identity);
       this._sender.forget(identity);
     } else if (this._understands(info)) {
-      this._receivers.set(identity, new Receiver(this._codec));
+      const waveform = () => this._waveform;
+      this._receivers.set(identity, new Receiver(this._codec, { cardHz: this._cardHz, waveform }));
+      if (this._isWaveform(info)) void this._loadWaveform();
     }
     tell({ type: 'peer', info, present });
   }
 
   /** @param {import('./relay_client.js').PeerInfo} info */
   _understands({ bitstream }) {
-    return bitstream === '' || bitstream === this._codec.layout.bitstream;
+    return bitstream === '' || bitstream === this._codec.layout.bitstream || this._isWaveform({ bitstream });
+  }
+
+  /** @param {{bitstream: string}} info */
+  _isWaveform({ bitstream }) {
+    return this._codec.layout.waveformBitstreams.includes(bitstream);
+  }
+
+  async _loadWaveform() {
+    if (this._loadingWaveform) return;
+    this._loadingWaveform = true;
+    try {
+      this._waveform = await WaveformCodec.load(readFrom(this._settings.files));
+    } catch (error) {
+      this._loadingWaveform = false;
+      console.error(error);
+    }
   }
 
   /**

@@ -15,6 +15,7 @@ const SIMD_PROBE = Uint8Array.of(
  * @property {number} format
  * @property {string} model
  * @property {string} bitstream What packets are in, as Python's ends tell each other.
+ * @property {string[]} waveformBitstreams What packets of the waveform tiers are in, which `WaveformCodec` decodes.
  * @property {number} sampleRate
  * @property {number} frameSamples
  * @property {number} delaySamples

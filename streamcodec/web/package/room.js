@@ -3,15 +3,16 @@
 // that passes the relay is sealed.
 
 import { EndToEnd } from './end_to_end.js';
-import { SealError } from './errors.js';
+import { PacketError, SealError } from './errors.js';
+import { Reassembler } from './fragments.js';
 import { Deframer, Framer, frameOfReport } from './framing.js';
 import { Line } from './line.js';
 import { same } from './octets.js';
 import { RateLimit } from './rate_limit.js';
+import { Packet } from './packet.js';
 import { EVERYONE, RelayClient } from './relay_client.js';
 import { held, reportFromBytes, reportToBytes } from './report.js';
 
-/** @typedef {import('./packet.js').Packet} Packet */
 /** @typedef {import('./relay_client.js').PeerInfo} PeerInfo */
 /** @typedef {import('./end_to_end.js').SealState} SealState */
 /** @typedef {import('./octets.js').Bytes} Bytes */
@@ -23,6 +24,7 @@ const OFFERS_PER_S = 0.2;
 const OFFER_BURST = 6;
 const PACKETS_PER_S = 200;
 const REPORTS_PER_S = 7;
+const PIECES_PER_S = 2_000;
 const STATUS_EVERY_MS = 5_000;
 /** Sealed datagrams of one person that wait to be opened: more come only from somebody who floods us. */
 const MOST_UNOPENED = 64;
@@ -57,6 +59,8 @@ class Member {
     this.offers = new RateLimit(OFFERS_PER_S, OFFER_BURST);
     this.packets = new RateLimit(PACKETS_PER_S, PACKETS_PER_S);
     this.reports = new RateLimit(REPORTS_PER_S, REPORTS_PER_S);
+    this.pieces = new RateLimit(PIECES_PER_S, PIECES_PER_S);
+    this.reassembler = new Reassembler();
   }
 }
 
@@ -277,6 +281,7 @@ export class Room {
     return new Line({
       onPacket: (packet) => this._take(member, packet),
       onReport: (report) => this._takeTheirReport(member, report),
+      onPiece: (piece) => this._takePiece(member, piece),
       sendOnChannel: (data) => this._events.sendOnChannel(identity, data),
       takeReport: () => this._takeReport(member),
     });
@@ -374,10 +379,29 @@ export class Room {
    */
   _hearFrame(member, frame) {
     const before = member.deframer.damaged;
-    const { packet, report } = member.deframer.take(frame, this._nowMs());
+    const { packet, report, piece } = member.deframer.take(frame, this._nowMs());
     this.damaged += member.deframer.damaged - before;
+    if (piece) this._takePiece(member, piece);
     if (report) this._takeTheirReport(member, report);
     if (packet) this._take(member, packet);
+  }
+
+  /**
+   * @param {Member} member
+   * @param {Uint8Array} piece
+   */
+  _takePiece(member, piece) {
+    if (!member.pieces.allow(this._nowMs())) {
+      this.refused += 1;
+      return;
+    }
+    try {
+      const whole = member.reassembler.add(piece, this._nowMs());
+      if (whole) this._take(member, Packet.fromBytes(whole));
+    } catch (error) {
+      if (!(error instanceof PacketError)) throw error;
+      this.damaged += 1;
+    }
   }
 
   /**

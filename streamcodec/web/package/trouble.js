@@ -31,7 +31,7 @@ function ofPeer(peer) {
   const found = [];
   const { status, stats } = peer;
   if (status.foreign) found.push(`${who} cannot hear you: what this page sends is of another version or model there.`);
-  if (stats?.foreign) found.push(`${who} cannot be heard: what comes is of a tier that browsers do not decode.`);
+  if (stats?.foreign) found.push(`${who} cannot be heard: what comes is of a rate or kind that browsers do not decode.`);
   if (status.muted) found.push(`${who} is muted.`);
   else if (status.silent_microphone) found.push(`${who} has a microphone that gives nothing but silence.`);
   else if (!peer.speaks) found.push(`${who} only listens.`);
