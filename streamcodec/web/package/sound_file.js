@@ -15,7 +15,9 @@ const MOST_HEADER_BYTES = 1 << 16;
 const FRAMES_FOLLOW = 0x80;
 /** Frames without a packet that one packet may stand before: a claim beyond is cut to this. */
 const MOST_SILENT_FRAMES = 1_500;
-const AHEAD_S = 0.5;
+const AHEAD_S = 1;
+/** Between decoding and the moment from which that is heard, where nothing is under way. */
+const LEAD_S = 0.05;
 const PIECE_MS = 500;
 const TIERS = { neural: Tier.NEURAL, 'near-lossless': Tier.NEAR_LOSSLESS, lossless: Tier.LOSSLESS };
 
@@ -196,9 +198,11 @@ export async function playFile(url, { codec, context } = {}) {
   /** @type {AudioBufferSourceNode | null} */
   let last = null;
   const ended = (async () => {
-    let at = player.currentTime + 0.05;
+    let at = 0;
     for (const planes of pieces(file.decodeChannels(), file.sampleRate)) {
       if (stopped) break;
+      // At the start, and where decoding did not keep up: what was due in the past would be heard with what follows.
+      if (at < player.currentTime) at = player.currentTime + LEAD_S;
       const buffer = player.createBuffer(planes.length, planes[0].length, file.sampleRate);
       planes.forEach((plane, channel) => buffer.copyToChannel(plane, channel));
       last = new AudioBufferSourceNode(player, { buffer });
