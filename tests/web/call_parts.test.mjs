@@ -19,6 +19,8 @@ const { ReceptionMonitor, reportFromBytes, reportToBytes } = await load('report.
 const { CongestionController } = await load('congestion.js');
 const { Line } = await load('line.js');
 const { Room } = await load('room.js');
+const { Sender } = await load('sender.js');
+const { WireRateController } = await load('wire_rate.js');
 const { RingBuffer } = await load('ring_buffer.js');
 
 const json = (name) => JSON.parse(readFileSync(join(MADE, name), 'utf8'));
@@ -117,6 +119,45 @@ for (const [name, { packetMs, events, stats }] of Object.entries(json('traces.js
     for (const [key, value] of Object.entries(stats)) assert.equal(found[key], value, key);
   });
 }
+
+for (const { wireBps, events } of json('wire.json')) {
+  test(`a rate on the wire is spent as Python spends it: ${wireBps} bps`, () => {
+    const controller = new WireRateController(wireBps);
+    for (const event of events) {
+      const { at, paths, sent, who, forget } = event;
+      if (paths) controller.onPaths(...paths, at);
+      else if (sent) controller.onWire(sent, at);
+      else if (forget) controller.forget(forget);
+      else if (who) controller.onReport(who, reportFromBytes(bytes(event.report)), event.trip, at);
+      else controller.onTick(at);
+      const { bitrate, packetMs, ages, copyShare, wireBps: planned } = controller.plan;
+      assert.deepEqual([bitrate, packetMs, [...ages], copyShare, planned], event.plan, `at ${at}`);
+    }
+  });
+}
+
+test('a rate on the wire decides packets and rate of a sender, and lets go again', () => {
+  assert.throws(() => new WireRateController(3_000), /7 to 200 kbps/);
+  const speech = floats('speech.f32');
+  const sender = new Sender(codec, { bitrate: 6_000, packetMs: 20, congestion: true, wireBps: 12_000 });
+  const first = sender.push(speech);
+  assert.ok(first.at(-1).frames > 1, 'a thin wire gets long packets');
+  const bits = first.reduce((all, packet) => all + 8 * (51 + packet.toBytes().length - 10), 0);
+  assert.ok(bits / (speech.length / 24_000) < 13_500, `${bits}`);
+  sender.setWireBps(0, 1_000);
+  sender.push(speech.subarray(0, 4_800));
+  assert.equal(sender.push(speech).at(-1).frames, 1);
+});
+
+test('discontinuous transmission is switched in mid-stream', () => {
+  const encoder = new Encoder(codec, { bitrate: 6_000 });
+  const quiet = Float32Array.from({ length: 48_000 }, (_, k) => 1e-5 * Math.sin(k * k));
+  assert.equal(encoder.push(quiet).length, 100);
+  encoder.setDtx(true);
+  assert.ok(encoder.push(quiet).length < 60);
+  encoder.setDtx(false);
+  assert.equal(encoder.push(quiet).length, 100);
+});
 
 test("redundant copies are Python's", () => {
   const speech = floats('speech.f32');

@@ -20,6 +20,7 @@ from streamcodec.codec.stream_resampler import StreamResampler
 from streamcodec.net.congestion import CongestionConfig, CongestionController
 from streamcodec.net.jitter_buffer import JitterBuffer, JitterConfig, Play
 from streamcodec.net.report import ReceiverReport, ReceptionMonitor
+from streamcodec.net.wire_rate import WireRateConfig, WireRateController
 from streamcodec.web.files import DEVICE_RATES_HZ
 
 # Kernels may have to be compiled first.
@@ -145,6 +146,45 @@ TRACES = {
 }
 
 
+def _wire_trace(seed: int, wire_bps: int) -> dict[str, Any]:
+    """What Python's controller of a rate on the wire plans through paths that change and reports of losses."""
+    rng = random.Random(seed)
+    controller = WireRateController(WireRateConfig(wire_bps))
+    events: list[Any] = []
+    now_ms = loss = queue_ms = 0.0
+    for step in range(240):
+        now_ms += rng.uniform(80.0, 160.0)
+        if rng.random() < 0.03:
+            loss, queue_ms = rng.choice(((0.0, 0.0), (0.05, 0.0), (0.2, 5.0), (0.02, 90.0)))
+        event: dict[str, Any] = {"at": now_ms}
+        if step % 60 == 20:
+            ways = (rng.randrange(3), rng.randrange(2), rng.choice((0, 10)))
+            event["paths"] = ways
+            controller.on_paths(*ways, now_ms)
+        elif step % 10 == 5:
+            sent_bps = controller.plan.wire_bps * rng.uniform(0.8, 1.3)
+            event["sent"] = sent_bps
+            controller.on_wire(sent_bps, now_ms)
+        elif step == 200:
+            event["forget"] = "bob"
+            controller.forget("bob")
+        elif step % 2 and step < 180:
+            burst = rng.choice((0.0, 1.0, 2.5))
+            report = ReceiverReport(loss, 0.0, burst, 0, rng.uniform(0, 9), queue_ms, 12.0, 40.0, 6e3, 0, 0, 0)
+            trip_ms = rng.choice((None, rng.uniform(10.0, 300.0)))
+            who = rng.choice(("ann", "bob"))
+            event |= {"who": who, "report": report.to_bytes().hex(), "trip": trip_ms}
+            controller.on_report(who, ReceiverReport.from_bytes(report.to_bytes()), trip_ms, now_ms)
+        else:
+            event["tick"] = True
+            controller.on_tick(now_ms)
+        plan = controller.plan
+        event["plan"] = [plan.bitrate_bps, plan.packet_ms, list(plan.ages), plan.copy_share, plan.wire_bps]
+        events.append(event)
+    assert len({json.dumps(event["plan"][1:3]) for event in events}) > 1
+    return {"wireBps": wire_bps, "events": events}
+
+
 def _copies(speech: NDArray[np.float32]) -> list[Any]:
     """Redundant forms that Python's encoder makes of its packets."""
     encoder = StreamEncoder(RATE_HZ, 6_000, backend="compiled")
@@ -193,6 +233,7 @@ def test_the_parts_of_a_call_decide_as_python_does(
     made = {
         "frames.json": json.loads((fixtures / "golden_frames.json").read_text()),
         "traces.json": {name: _trace(seed, **line) for seed, (name, line) in enumerate(TRACES.items())},
+        "wire.json": [_wire_trace(seed, wire_bps) for seed, wire_bps in enumerate((12_000, 20_000, 34_000, 60_000))],
         "copies.json": _copies(speech),
         "resampled.json": _resampled(speech, tmp_path),
     }

@@ -2,7 +2,7 @@
 // may be as busy, or as asleep in a hidden tab, as it likes.
 
 import { Codec, readFrom } from './codec.js';
-import { CallError, LoadError } from './errors.js';
+import { AudioFormatError, CallError, LoadError } from './errors.js';
 import { Mixer } from './mixer.js';
 import { hasCurve } from './cpace.js';
 import { roomKeyFromPassphrase } from './passphrase.js';
@@ -16,6 +16,8 @@ import { VoiceActivity } from './voice_activity.js';
 import { WaveformCodec } from './waveform.js';
 
 const TICK_MS = 100;
+/** What goes out is told to the sender once a second. */
+const TICKS_PER_NOTE = 10;
 const BLOCK_MS = 10;
 /** Sound kept ready for the sound card, and how it changes when that was too little, or enough for long. */
 const LEAST_READY_MS = 20;
@@ -38,6 +40,8 @@ const RATE_WINDOW_MS = 3_000;
  * @property {boolean} direct
  * @property {boolean} listens no microphone
  * @property {string} passphrase empty for none
+ * @property {boolean} dtx
+ * @property {number} wireKbps 0 for none
  */
 
 /** @type {any} */
@@ -62,7 +66,8 @@ class Conversation {
     this._codec = codec;
     this._settings = settings;
     this._rateHz = codec.layout.sampleRate;
-    this._sender = new Sender(codec, settings);
+    this._sender = new Sender(codec, { ...settings, wireBps: 1_000 * settings.wireKbps });
+    this._ticks = 0;
     /** @type {Map<string, Receiver>} */
     this._receivers = new Map();
     this._mixer = new Mixer(this._rateHz);
@@ -143,10 +148,12 @@ class Conversation {
     this._soundAliveMs = performance.now();
   }
 
-  /** @param {{bitrate?: number, packetMs?: number}} settings */
-  change({ bitrate, packetMs }) {
+  /** @param {{bitrate?: number, packetMs?: number, dtx?: boolean, wireKbps?: number}} settings */
+  change({ bitrate, packetMs, dtx, wireKbps }) {
     if (bitrate) this._sender.setBitrate(bitrate);
     if (packetMs) this._sender.setPacketMs(packetMs);
+    if (dtx !== undefined) this._sender.setDtx(dtx);
+    if (wireKbps !== undefined) this._sender.setWireBps(1_000 * wireKbps, performance.now());
   }
 
   leave() {
@@ -292,6 +299,8 @@ class Conversation {
   _tick() {
     const nowMs = performance.now();
     const silent = !this._listens && nowMs - this._soundAliveMs > SILENT_MICROPHONE_MS;
+    const { direct, relayed, sealBytes } = this._room.ways;
+    this._sender.notePaths(direct, relayed, sealBytes, nowMs);
     this._sender.tick(nowMs);
     for (const [identity, receiver] of this._receivers) {
       const report = receiver.report(nowMs);
@@ -302,7 +311,9 @@ class Conversation {
       silent_microphone: silent,
       foreign: !this._understands(info),
     }));
-    tell({ type: 'state', state: this._state(nowMs, silent) });
+    const state = this._state(nowMs, silent);
+    if (++this._ticks % TICKS_PER_NOTE === 0) this._sender.noteWire(1_000 * state.sentKbps, nowMs);
+    tell({ type: 'state', state });
   }
 
   /**
@@ -336,6 +347,7 @@ class Conversation {
       silentMicrophone: silent,
       bitrate: this._sender.bitrate,
       copies: this._sender.ages.length,
+      plan: this._sender.plan,
       payloadBytes: this._sender.payloadBytes,
       packets: this._sender.packets,
       sentBytes: sent,
@@ -360,7 +372,7 @@ async function join(message) {
     loading = undefined;
     const sentence =
       error instanceof CallError ? error.message
-      : error instanceof LoadError ? `${error.message}.`
+      : error instanceof LoadError || error instanceof AudioFormatError ? `${error.message}.`
       : `The codec cannot be started here: ${error}.`;
     tell({ type: 'failed', sentence });
   }

@@ -25,7 +25,7 @@ const SIMD_PROBE = Uint8Array.of(
  * @property {{decoder: number, encoder: number}} constants
  * @property {{size: number, payload: number, payloadBytes: number, indices: number, out: number}} decoder
  * @property {{size: number, payload: number, block: number, qualityIndex: number, flags: number,
- *   copyQualityIndex: number}} encoder
+ *   dtx: number, copyQualityIndex: number}} encoder
  * @property {{from: number, to: number, at: number, up: number, count: number, down: number, chunk: number}[]}
  *   resamplers
  * @property {Record<string, {bytes: number, sha256: string}>} files
@@ -156,6 +156,14 @@ export class Codec {
   /** @param {number} address */
   int64(address) {
     return Number(new DataView(this.memory.buffer).getBigInt64(address, true));
+  }
+
+  /**
+   * @param {number} address
+   * @param {number} value
+   */
+  setInt64(address, value) {
+    new DataView(this.memory.buffer).setBigInt64(address, BigInt(value), true);
   }
 
   /** Sound cards' rates that there are filters for. */

@@ -10,6 +10,7 @@ import { Line } from './line.js';
 import { same } from './octets.js';
 import { RateLimit } from './rate_limit.js';
 import { Packet } from './packet.js';
+import { OVERHEAD_BYTES } from './sealed_media.js';
 import { EVERYONE, RelayClient } from './relay_client.js';
 import { held, reportFromBytes, reportToBytes } from './report.js';
 
@@ -148,6 +149,15 @@ export class Room {
   get strangers() {
     const strangers = [...this._members.values()].filter((member) => !member.here);
     return strangers.map(({ info }) => ({ info, seal: this._e2e.state(info.identity) }));
+  }
+
+  /** Lines of their own and messages to the relay that a packet for everybody takes, and what sealing adds to the latter. */
+  get ways() {
+    const paths = this._here.filter(({ info }) => info.hears).map((member) => this._path(member));
+    const direct = paths.filter((path) => path === 'direct').length;
+    const relayed = paths.filter((path) => path === 'relay').length;
+    // One message to the relay does for all, if it is to go to all.
+    return { direct, relayed: direct ? relayed : Math.min(relayed, 1), sealBytes: this._e2e.on ? OVERHEAD_BYTES : 0 };
   }
 
   /** Datagrams and signals whose seal could not be opened. */
