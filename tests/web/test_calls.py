@@ -155,6 +155,11 @@ def test_a_tab_and_python_talk_over_srtp_with_losses(relay: str, tabs: Tabs, spe
         _until(lambda: _state(page)["copies"] > 0 and peer.redundancy > 0, page)
         _until(lambda: [p for p in peer.peers.values() if p.stream.jitter.recovered > 0], page)
         _until(lambda: _likeness(peer.heard, speech) > 0.7, page)
+        page.click("summary")
+        page.select_option("#wire", "16")
+        _until(lambda: _state(page)["plan"] and _state(page)["plan"]["packetMs"] > 20, page)
+        assert page.is_disabled("#packet")
+        _until(lambda: "% lost" in (page.get_attribute("canvas.trend >> nth=1", "title") or ""), page)
     finally:
         peer.end()
     (theirs,) = peer.peers.values()
