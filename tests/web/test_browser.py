@@ -77,6 +77,14 @@ async (name) => {
 }
 """
 
+PAINTED = """
+() => ['original', 'decoded', 'opus'].map((name) => {
+  const canvas = document.getElementById(`${name}-seen`);
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  return new Set(data).size > 50;
+})
+"""
+
 UNTIL_LOADED = """
 async () => {
   while (!(document.getElementById('decoded').duration > 1.9)) await new Promise((go) => setTimeout(go, 20));
@@ -140,6 +148,17 @@ def test_the_try_it_page_plays_what_it_coded(page: Any, speech: NDArray[np.float
     assert 4.0 < float(facts.split(" ")[0]) < 8.0, facts
     assert ", 0 of " in facts
     page.evaluate(UNTIL_LOADED)
+    sync_api.expect(page.locator("#opus-facts")).to_contain_text("kbps of payload; nothing lost")
+    assert page.evaluate(PAINTED) == [True, True, True]
+    with page.expect_download() as download:
+        page.click("#download")
+    download.value.save_as(tmp_path / "page.sc")
+    decode_file(tmp_path / "page.sc", tmp_path / "page.wav")
+    decoded, rate_hz = soundfile.read(tmp_path / "page.wav")
+    assert (rate_hz, len(decoded)) == (RATE_HZ, len(speech))
+    blocks = len(speech) // 480
+    loudness = [np.sqrt((each[: blocks * 480].reshape(blocks, 480) ** 2).mean(axis=1)) for each in (decoded, speech)]
+    assert np.corrcoef(loudness)[0, 1] > 0.9
     page.fill("#loss", "30")
     sync_api.expect(page.locator("#facts")).not_to_contain_text(", 0 of ")
 
