@@ -1,8 +1,8 @@
 """Ten tabs that hear eight people each, on a simulated clock: ``python -m bench.web_room FOLDER``, built before.
 
-Everybody speaks all the time, over lines with jitter (exponential, 6 ms on average); every tab has a codec of its own,
-with a jitter buffer and a decoder for each person, and asks for 10 ms at a time. After a second to settle in it counts
-frames made up or too late, blocks of silence, and the processor's time. One thread of node; writes
+Everybody speaks all the time, over lines with jitter (exponential, 6 ms on average); every tab has a codec of its
+own, with a jitter buffer and a decoder for each person, and asks for 10 ms at a time. After a second to settle in it
+counts frames made up or too late, blocks of silence, and the processor's time. One thread of node; writes
 ``bench/results/web_room.json``.
 """
 
@@ -23,7 +23,8 @@ SCRIPT = """
 import { readFileSync } from 'node:fs';
 import { webcrypto } from 'node:crypto';
 globalThis.crypto ??= webcrypto;
-const [folder, sound, tabs, people, seconds] = process.argv.slice(2).map((each) => (isNaN(each) ? each : Number(each)));
+const [folder, sound, ...numbers] = process.argv.slice(2);
+const [tabs, people, seconds] = numbers.map(Number);
 const { Codec, Encoder, Packet } = await import(folder + '/index.js');
 const { Receiver } = await import(folder + '/receiver.js');
 const read = async (name) => new Uint8Array(readFileSync(folder + '/' + name));
@@ -35,7 +36,8 @@ const random = () => (seed = (seed * 48271) % 2147483647) / 2147483647;
 const rooms = [];
 for (let tab = 0; tab < tabs; tab++) {
   const codec = await Codec.load(read, { encode: false });
-  rooms.push(Array.from({ length: people }, (_, k) => ({ receiver: new Receiver(codec), next: 0, shift: 7 * k, due: [] })));
+  const person = (_, k) => ({ receiver: new Receiver(codec), next: 0, shift: 7 * k, due: [] });
+  rooms.push(Array.from({ length: people }, person));
 }
 let silent = 0, blocks = 0, used = { user: 0, system: 0 };
 const stats = () => rooms.flat().map(({ receiver }) => receiver.stats);
@@ -48,7 +50,8 @@ for (let nowMs = 0; nowMs < 1000 * (seconds + 1); nowMs += 10) {
   for (const room of rooms) {
     for (const person of room) {
       while (20 * person.next <= nowMs) {
-        const packet = new Packet({ ...talk[(person.next + person.shift) % talk.length], sequence: person.next, timestamp: person.next });
+        const { next } = person;
+        const packet = new Packet({ ...talk[(next + person.shift) % talk.length], sequence: next, timestamp: next });
         person.due.push([20 * person.next - 6 * Math.log(1 - random()), packet]);
         person.next += 1;
       }
@@ -67,8 +70,9 @@ const after = stats();
 const sum = (key) => after.reduce((all, each, k) => all + each[key] - before[k][key], 0);
 const { user, system } = process.cpuUsage(used);
 console.log(JSON.stringify({
-  tabs, people, seconds, frames: sum('played'), concealed: sum('concealed'), late: sum('late'), underruns: sum('underruns'),
-  silent_blocks: silent, blocks, share_of_a_core_a_person: (user + system) / (1e6 * seconds * tabs * people),
+  tabs, people, seconds, frames: sum('played'), concealed: sum('concealed'), late: sum('late'),
+  underruns: sum('underruns'), silent_blocks: silent, blocks,
+  share_of_a_core_a_person: (user + system) / (1e6 * seconds * tabs * people),
   memory_mib: Math.round(process.memoryUsage().rss / 2 ** 20),
 }));
 """

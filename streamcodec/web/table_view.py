@@ -1,6 +1,6 @@
 """Nested tuples of arrays as compiled code finds them through a table of addresses and lengths.
 
-Where shapes are known only when a stream begins; :mod:`~streamcodec.web.memory_image` is for shapes that never change.
+Where shapes are known only when a stream begins; :mod:`~streamcodec.web.memory_image` is for those that never change.
 """
 
 from __future__ import annotations
@@ -45,7 +45,8 @@ def make_table_view(value: Any) -> Any:
             array = context.make_array(kind)(context, builder)
             array.data = builder.inttoptr(word(), array.data.type)
             shape = [builder.zext(word(), number) for _ in range(kind.ndim)]
-            strides, step = [], number(value.itemsize)
+            strides: list[Any] = []
+            step = number(value.itemsize)
             for length in reversed(shape):
                 strides.insert(0, step)
                 step = builder.mul(step, length)

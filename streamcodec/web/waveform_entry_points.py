@@ -124,7 +124,8 @@ def spectrum_exports() -> Exports:
                     (np.int64(seed) & 0xFFFFFFFF) + channel,
                     s.spectra[channel],
                 )
-        return np.int32(split)
+        answer: int = np.int32(split)
+        return answer
 
     a, i = ADDRESS, INTEGER
     return {

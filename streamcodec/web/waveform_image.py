@@ -1,4 +1,4 @@
-"""The waveform tiers' tables for a browser: one file of what is not zero, and where in it and how long everything is."""
+"""The waveform tiers' tables for a browser: one file of what is not zero, and where in it everything is."""
 
 from __future__ import annotations
 

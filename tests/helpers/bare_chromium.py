@@ -1,4 +1,4 @@
-"""Chromium over its own protocol: tabs of one window, of which only the last is seen (playwright shows every page)."""
+"""Chromium over its own protocol: tabs of one window, of which the last alone is seen (playwright shows all)."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class BareChromium:
     def evaluate(self, page: str, expression: str) -> Any:
         """What an expression comes to in a page, as if somebody had clicked there."""
         answer = self._ask_page(page, expression)
-        assert "result" in answer and "exceptionDetails" not in answer["result"], answer
+        assert "exceptionDetails" not in answer.get("result", {"exceptionDetails": answer}), answer
         return answer["result"]["result"].get("value")
 
     def until(self, page: str, expression: str, within_s: float = 25.0) -> Any:

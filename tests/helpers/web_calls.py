@@ -83,9 +83,7 @@ class PythonPeer(threading.Thread):
         def make_decoder() -> StreamDecoder:
             return StreamDecoder(RATE_HZ, backend="compiled")
 
-        call = Call(
-            self._config, encoder, make_decoder, encoder.encode_redundant if self._tier == "neural" else None
-        )
+        call = Call(self._config, encoder, make_decoder, encoder.encode_redundant if self._tier == "neural" else None)
         send, receive = call._send, call._receive
         call._send = lambda all_: send([each for each in all_ if not self._lost()])  # type: ignore[method-assign]
         # Room was given the method itself.

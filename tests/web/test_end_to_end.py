@@ -6,9 +6,9 @@ import os
 import subprocess
 from pathlib import Path
 
-# Kernels may have to be compiled first.
 import pytest
 
+# Kernels may have to be compiled first.
 pytestmark = pytest.mark.timeout(600)
 
 

@@ -1,4 +1,4 @@
-"""The waveform tiers in WebAssembly: lossless to the bit, near-lossless as Python's, whole and with losses, in files."""
+"""The waveform tiers in WebAssembly: lossless to the bit, near-lossless as Python's, with losses and in files."""
 
 from __future__ import annotations
 
