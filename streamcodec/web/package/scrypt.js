@@ -1,4 +1,8 @@
-// scrypt (RFC 7914), which browsers do not have: without parallelism, on top of their PBKDF2.
+// scrypt (RFC 7914), which browsers do not have: without parallelism, on top of their HMAC.
+
+import { concat, hmac } from './octets.js';
+
+const HASH_BYTES = 32;
 
 /** @typedef {import('./octets.js').Bytes} Bytes */
 
@@ -22,15 +26,17 @@ export async function scrypt(secret, salt, cost, blocks, length) {
 }
 
 /**
+ * PBKDF2 with a single iteration (RFC 8018): an HMAC for every 32 bytes. Browsers' own gives too few bytes in Firefox.
  * @param {Bytes} secret
  * @param {Bytes} salt
  * @param {number} length
  * @returns {Promise<Bytes>}
  */
 async function pbkdf2(secret, salt, length) {
-  const key = await crypto.subtle.importKey('raw', secret, 'PBKDF2', false, ['deriveBits']);
-  const algorithm = { name: 'PBKDF2', hash: 'SHA-256', salt, iterations: 1 };
-  return new Uint8Array(await crypto.subtle.deriveBits(algorithm, key, 8 * length));
+  const count = Math.ceil(length / HASH_BYTES);
+  const numbered = Array.from({ length: count }, (_, k) => concat(salt, [0, 0, (k + 1) >> 8, (k + 1) & 255]));
+  const blocks = await Promise.all(numbered.map((block) => hmac('SHA-256', secret, block)));
+  return concat(...blocks).slice(0, length);
 }
 
 /**
