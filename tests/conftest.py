@@ -39,10 +39,13 @@ def fixtures() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What pytest-xdist may run side by side (``-n 2 --dist loadgroup``); without it this changes nothing."""
+    """What pytest-xdist may run side by side (``-n 2 --dist loadgroup``), and what is given another try: a machine
+    that stands still for a second fails a test in real time, and only such a test."""
     for item in items:
-        group = "real time" if _in_real_time(item) else str(item.path)
-        item.add_marker(pytest.mark.xdist_group(group))
+        real_time = _in_real_time(item)
+        item.add_marker(pytest.mark.xdist_group("real time" if real_time else str(item.path)))
+        if real_time and item.get_closest_marker("flaky") is None:
+            item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:

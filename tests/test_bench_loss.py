@@ -1,4 +1,4 @@
-"""The loss bench: what packets take on the wire, the best at each rate, words."""
+"""The loss bench: what packets take on the wire, the best at each rate."""
 
 from __future__ import annotations
 
@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from bench.loss.__main__ import envelope
-from bench.loss.systems import OpusSystem, OwnSystem
-from bench.loss.words import edits
+from bench.loss import envelope
+from streamcodec.evaluation.packet_loss.systems import OpusSystem, OwnSystem
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.net.loss_models import NoLoss, PatternLoss
 
@@ -19,13 +18,6 @@ def test_the_envelope_is_what_no_cheaper_point_matches() -> None:
     points = [(30.0, 3.0), (16.0, 2.0), (20.0, 1.9), (26.0, 2.5), (40.0, 2.9)]
     assert envelope(points) == [(16.0, 2.0), (26.0, 2.5), (30.0, 3.0)]
     assert envelope([(1.0, 0.5), (2.0, 0.6), (3.0, 0.1)], lower=True) == [(1.0, 0.5), (3.0, 0.1)]
-
-
-def test_words_changed() -> None:
-    wanted = ["the", "north", "wind", "and", "the", "sun"]
-    assert edits(wanted, wanted) == 0
-    assert edits(wanted, ["the", "north", "wind", "the", "son"]) == 2
-    assert edits(wanted, []) == edits([], wanted) == 6
 
 
 def noise(seconds: float) -> Samples:

@@ -24,12 +24,12 @@ from pathlib import Path
 
 import soundfile
 
+from streamcodec.codec.files.sound_file import sound_files
 from streamcodec.errors import StreamcodecError
 
 MOST_BYTES = 36 << 20
 GPU_TESTS = ("tests/runtime/test_backends.py", "tests/training/test_throughput.py")
 TESTS_S, POOL_S = 90.0, 45.0
-SUFFIXES = {".ogg", ".opus", ".flac", ".wav"}
 
 
 def choose(data: Path, seconds: float, most_bytes: int = MOST_BYTES) -> list[Path]:
@@ -38,7 +38,7 @@ def choose(data: Path, seconds: float, most_bytes: int = MOST_BYTES) -> list[Pat
     Raises StreamcodecError if there is no sound.
     """
     by_folder: dict[Path, list[Path]] = {}
-    for path in sorted(p for p in data.rglob("*") if p.suffix.lower() in SUFFIXES):
+    for path in sound_files(data.rglob("*")):
         by_folder.setdefault(path.parent, []).append(path)
     if not by_folder:
         raise StreamcodecError(f"there is no sound under {data}; --data takes a folder of .ogg, .flac or .wav files")

@@ -9,15 +9,16 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from streamcodec.codec.files.sound_file import SOUND_SUFFIXES
 from streamcodec.corpora.engines import Engine, run_jobs
 from streamcodec.corpora.manifest import MANIFEST, Entry, Manifest, is_done
 from streamcodec.corpora.work import Job, PackJob, ShardFormat, UnpackJob, cuts_name
 from streamcodec.errors import FileFormatError, StreamcodecError
 
 Progress = Callable[[float], None]
-SOUND_SUFFIXES = frozenset(
-    {".wav", ".wave", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf"}
-    | {".w64", ".rf64", ".m4a", ".m4b", ".mp4", ".aac", ".webm", ".mkv", ".mka", ".mov"}
+READABLE_SUFFIXES = SOUND_SUFFIXES | frozenset(
+    {".wave", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
+    | {".m4a", ".m4b", ".mp4", ".aac", ".webm", ".mkv", ".mka", ".mov"}
 )
 SHARD_FILES = 1_000
 SHARD_NAMES: dict[ShardFormat, str] = {"webdataset": "shard-{:06d}.tar", "shar": "shar/recording.{:06d}.tar"}
@@ -186,7 +187,7 @@ def _walk(folder: Path, leave_out: Path | None = None) -> list[str]:
 
 
 def _sounds(source: Path, target: Path) -> list[str]:
-    return [name for name in _walk(source, target) if Path(name).suffix.lower() in SOUND_SUFFIXES]
+    return [name for name in _walk(source, target) if Path(name).suffix.lower() in READABLE_SUFFIXES]
 
 
 def _targets(sources: Iterable[str], taken: set[str], shards: ShardFormat | None) -> list[tuple[str, str]]:

@@ -10,10 +10,10 @@ import numpy as np
 import soundfile
 from numpy.typing import NDArray
 
+from streamcodec.codec.files.sound_file import sound_files
 from streamcodec.evaluation.errors import EvaluationError, UnknownNameError, require
 
 KINDS = ("speech", "music", "environment")
-SUFFIXES = frozenset({".wav", ".flac", ".ogg"})
 
 
 @dataclass(frozen=True)
@@ -119,18 +119,13 @@ def read_clips(
     folder = Path(folder)
     if not folder.exists():
         raise EvaluationError(f"No such file or folder: {folder}")
-    candidates = [folder] if folder.is_file() else sorted(folder.rglob("*"))
-    paths = [
-        path
-        for path in candidates
-        if path.suffix.lower() in SUFFIXES and not path.name.startswith("._") and path.is_file()
-    ]
+    paths = [path for path in sound_files([folder] if folder.is_file() else folder.rglob("*")) if path.is_file()]
     clips: list[Clip] = []
     for kind in wanted:
         of_kind = [path for path in paths if kind_of(path.resolve(), default_kind) == kind]
         clips.extend(Clip(path, kind) for path in _spread(of_kind, limit))
     if not clips:
-        raise EvaluationError(f"No wav, flac or ogg file of kind {' or '.join(wanted)} under {folder}.")
+        raise EvaluationError(f"No sound file of kind {' or '.join(wanted)} under {folder}.")
     return clips
 
 

@@ -13,6 +13,7 @@ unit up, so a stall of the network delays speech and does not swallow it; a gap 
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass, field
 
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags
@@ -20,6 +21,8 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.net.delay_estimator import DelayConfig, DelayEstimator
 
 PACKET_MS = 20.0
+_STEADY_MS = 2.0
+"""Playout asks, and packets come, this regularly at the best."""
 
 
 class TimeScale(enum.Enum):
@@ -50,11 +53,15 @@ class Arrival(enum.Enum):
 
 @dataclass(frozen=True, slots=True)
 class Play:
-    """Decode this packet; ``recovered`` when it was rebuilt from a redundant copy."""
+    """Decode this packet; ``recovered`` when it was rebuilt from a redundant copy.
+
+    Where ``scale`` shortens, by ``most_ms`` at most.
+    """
 
     packet: Packet
     recovered: bool
     scale: TimeScale
+    most_ms: float = math.inf
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +92,10 @@ class JitterConfig:
     packet_ms: float = PACKET_MS
     """Duration of a packet: the unit of timestamps."""
     slack_below_ms: float = 3.0
-    slack_above_ms: float = 12.0
-    """Playout delay may lie this far below or above the target before anything is done about it. Above, it is at
-    least the block that playout asks for at a time: the delay moves in steps of that."""
+    """Playout delay may lie this far below the target before anything is done about it."""
+    least_excess_ms: float = 5.0
+    """Delay beyond what is needed that is worth shortening a packet for. Needed is up to a block more than the
+    target, since the delay moves in steps of what playout asks for at a time."""
     urgent_below_ms: float = 40.0
     urgent_above_ms: float = 100.0
     """Beyond this difference every packet is scaled, whatever the signal. Being late is less of a harm than what
@@ -249,8 +257,11 @@ class JitterBuffer:
             return self._restart((packet,), arrival_ms)
         return arrival
 
-    def get(self, now_ms: float, block_ms: float = 10.0) -> Playout:
-        """Decide what to play for the next packet duration; the device takes ``block_ms`` at a time."""
+    def get(self, now_ms: float, block_ms: float = 10.0, queued_ms: float = 0.0) -> Playout:
+        """Decide what to play for the next packet duration.
+
+        The device takes ``block_ms`` at a time, and ``queued_ms`` of what was decoded before is still to be played.
+        """
         self._target_ms = self._delay.target_ms(now_ms, self._packet_ms)
         if self._state in (_State.PRIMING, _State.SILENT) and not self._resume(now_ms):
             if self._state is _State.PRIMING:
@@ -265,7 +276,7 @@ class JitterBuffer:
             missing = self._miss(now_ms)
             if missing is not None:
                 return missing
-        return self._play(now_ms, block_ms)
+        return self._play(now_ms, block_ms, queued_ms)
 
     # -- arrivals ------------------------------------------------------------------------------------------------
 
@@ -494,9 +505,11 @@ class JitterBuffer:
     def _after_last_played(self) -> int | None:
         return None if self._last_played_sequence is None else self._last_played_sequence + 1
 
-    def _play(self, now_ms: float, block_ms: float) -> Play:
+    def _play(self, now_ms: float, block_ms: float, queued_ms: float) -> Play:
         slot = self._slots.pop(self._next)
-        scale = self._scale(self._delay_ms(self._next, now_ms) - self._target_ms, block_ms)
+        beyond_ms = self._delay_ms(self._next, now_ms) - self._target_ms
+        excess_ms = self._excess_ms(beyond_ms, block_ms, queued_ms)
+        scale = self._scale(excess_ms if excess_ms > 0.0 else min(beyond_ms, 0.0))
         self._next += 1
         self._waited = 0
         if slot.sequence is None:
@@ -510,20 +523,29 @@ class JitterBuffer:
         if slot.packet.flags & PacketFlags.END:
             self._state = _State.PRIMING
             self._ended = True
-        return Play(slot.packet, slot.sequence is None, scale)
+        return Play(slot.packet, slot.sequence is None, scale, excess_ms)
 
-    def _scale(self, excess_ms: float, block_ms: float) -> TimeScale:
+    def _excess_ms(self, beyond_ms: float, block_ms: float, queued_ms: float) -> float:
+        """What may be taken out so that the next packet is asked for no sooner than the target wants.
+
+        It is asked for when less than a block is queued, so that what is queued can go, and as many whole blocks as
+        fit between the delay of the moment and the target.
+        """
         config = self.config
-        if self._next + 1 not in self._slots:
-            # Nothing to hurry for: what comes next is not there yet.
-            excess_ms = min(excess_ms, 0.0)
+        if self._next + 1 not in self._slots and beyond_ms + self._target_ms > self._packet_ms:
+            return 0.0  # Nothing to hurry for: what comes next should be there, and is not.
+        # A step lower must not lie where it would be mended upwards again.
+        steps = math.floor((beyond_ms + config.slack_below_ms - _STEADY_MS) / block_ms)
+        return max(0.0, queued_ms + steps * block_ms)
+
+    def _scale(self, excess_ms: float) -> TimeScale:
+        config = self.config
         self._since_scaled += 1
-        slack_above_ms = max(config.slack_above_ms, block_ms)
-        if not -config.urgent_below_ms <= excess_ms <= max(config.urgent_above_ms, slack_above_ms):
+        if not -config.urgent_below_ms <= excess_ms <= config.urgent_above_ms:
             self._since_scaled = 0
             return TimeScale.ACCELERATE_NOW if excess_ms > 0 else TimeScale.EXPAND_NOW
         drifting = abs(self._delay.drift) > config.fast_drift
-        if -config.slack_below_ms <= excess_ms <= slack_above_ms:
+        if -config.slack_below_ms <= excess_ms < config.least_excess_ms:
             self._off_packets = 0
             return TimeScale.KEEP
         self._off_packets += 1

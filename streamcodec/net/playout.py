@@ -13,9 +13,15 @@ from streamcodec.net.jitter_buffer import JitterBuffer, Play, TimeScale, Wait
 from streamcodec.net.time_scale import Samples
 
 PAUSE = 0.06
-"""Share of the loudest of late below which a packet is taken for a pause."""
+"""Share of the loudest of late below which a packet may be a pause: soft consonants are below it too."""
+NEAR_FLOOR = 2.0
+"""It is one if it is not louder than this many times the quietest of late, the noise behind the speaker."""
+PAUSE_S = 0.12
+"""A pause has lasted this long before it is taken for one: closures of consonants have not."""
 FORGOTTEN = 0.997
-"""How the loudest fades, a packet: some 1.3 dB a second."""
+"""How the loudest and the quietest are forgotten, a packet: some 1.3 dB a second."""
+INAUDIBLE = 1e-4
+"""Root mean square of what counts as silence whatever is around it."""
 
 
 class Decoder(Protocol):
@@ -60,6 +66,8 @@ class Playout:
         self._accelerated = 0
         self._expanded = 0
         self._loudest = 0.0
+        self._quietest = 1.0
+        self._quiet_samples = 0
         self._removed_samples = 0
         self._added_samples = 0
 
@@ -87,10 +95,10 @@ class Playout:
         attempts = 4 + int(2 * block_ms / self.buffer.config.packet_ms)
         while have < count_samples and attempts > 0:
             attempts -= 1
-            decision = self.buffer.get(now_ms, block_ms)
+            decision = self.buffer.get(now_ms, block_ms, 1000.0 * have / self.sample_rate_hz)
             if isinstance(decision, Wait):
                 break
-            block = self._decode(decision.packet, decision.scale) if isinstance(decision, Play) else self._conceal()
+            block = self._decode(decision) if isinstance(decision, Play) else self._conceal()
             parts.append(block)
             have += len(block)
         if have < count_samples:
@@ -103,14 +111,14 @@ class Playout:
     def _conceal(self) -> Samples:
         return self.decoder.push(None)
 
-    def _decode(self, packet: Packet, scale: TimeScale) -> Samples:
-        block = self.decoder.push(packet)
+    def _decode(self, decision: Play) -> Samples:
+        block, scale = self.decoder.push(decision.packet), decision.scale
         pausing = self._pausing(block)
         if scale is TimeScale.KEEP or self._exact or (scale in _IN_PAUSES and not pausing):
             return block
         force = pausing or scale in (TimeScale.ACCELERATE_NOW, TimeScale.EXPAND_NOW)
         if scale in (TimeScale.ACCELERATE, TimeScale.ACCELERATE_IN_PAUSE, TimeScale.ACCELERATE_NOW):
-            scaled = time_scale.accelerate(block, self.sample_rate_hz, force=force)
+            scaled = time_scale.accelerate(block, self.sample_rate_hz, force=force, most_ms=decision.most_ms)
             self._accelerated += len(scaled) < len(block)
         else:
             scaled = time_scale.expand(block, self.sample_rate_hz, force=force)
@@ -122,4 +130,7 @@ class Playout:
     def _pausing(self, block: Samples) -> bool:
         rms = float(np.sqrt(np.mean(np.square(block)))) if block.size else 0.0
         self._loudest = max(rms, FORGOTTEN * self._loudest)
-        return rms <= PAUSE * self._loudest
+        self._quietest = max(min(rms, self._quietest / FORGOTTEN), INAUDIBLE)
+        quiet = rms <= min(PAUSE * self._loudest, NEAR_FLOOR * self._quietest)
+        self._quiet_samples = self._quiet_samples + len(block) if quiet else 0
+        return self._quiet_samples > PAUSE_S * self.sample_rate_hz

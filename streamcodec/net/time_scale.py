@@ -21,12 +21,15 @@ QUIET = 1e-3
 """Root mean square below which any splice is."""
 
 
-def accelerate(block: Samples, sample_rate_hz: int, *, force: bool = False) -> Samples:
+def accelerate(
+    block: Samples, sample_rate_hz: int, *, force: bool = False, most_ms: float = 1000.0 * LONGEST_LAG_S
+) -> Samples:
     """The block with one lag removed, or the block itself where that would be heard and ``force`` is not set.
 
-    Shape: ``block`` [T] or [T, channels]; result [T - lag, ...], lag 2.5 to 12.5 ms.
+    Shape: ``block`` [T] or [T, channels]; result [T - lag, ...], lag 2.5 to 12.5 ms, and at most ``most_ms``.
     """
-    splice = _best_splice(block, sample_rate_hz, force)
+    longest_s = min(LONGEST_LAG_S, most_ms / 1000.0)
+    splice = _best_splice(block, sample_rate_hz, force, longest_s)
     if splice is None:
         return block
     lag, overlap = splice
@@ -39,7 +42,7 @@ def expand(block: Samples, sample_rate_hz: int, *, force: bool = False) -> Sampl
 
     Shape: ``block`` [T] or [T, channels]; result [T + lag, ...], lag 2.5 to 12.5 ms.
     """
-    splice = _best_splice(block, sample_rate_hz, force)
+    splice = _best_splice(block, sample_rate_hz, force, LONGEST_LAG_S)
     if splice is None:
         return block
     lag, overlap = splice
@@ -54,11 +57,11 @@ def _cross_fade(old: Samples, new: Samples) -> Samples:
     return faded
 
 
-def _best_splice(block: Samples, sample_rate_hz: int, force: bool) -> tuple[int, int] | None:
+def _best_splice(block: Samples, sample_rate_hz: int, force: bool, longest_s: float) -> tuple[int, int] | None:
     """(lag, overlap) in samples; None if the block is too short or no lag is similar enough."""
     overlap = round(OVERLAP_S * sample_rate_hz)
     shortest = round(SHORTEST_LAG_S * sample_rate_hz)
-    longest = min(round(LONGEST_LAG_S * sample_rate_hz), len(block) - overlap)
+    longest = min(round(longest_s * sample_rate_hz), len(block) - overlap)
     if longest < shortest:
         return None
     mono = (block if block.ndim == 1 else block.sum(axis=1)).astype(np.float64)

@@ -12,6 +12,7 @@ import soxr
 import torch
 from numpy.typing import NDArray
 
+from streamcodec.codec.files.sound_file import sound_files
 from streamcodec.codec.neural.analysis import LatentAnalysis
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.packet_coder import PacketCoder
@@ -19,7 +20,7 @@ from streamcodec.codec.options import DEFAULT_KEY_PERIOD_S
 from streamcodec.codec.packet import Packet, PacketFlags, Tier
 from streamcodec.models.codec import NeuralCodec, context_available
 from streamcodec.models.entropy import bits
-from streamcodec.training.data import AUDIO_SUFFIXES, DatasetError
+from streamcodec.training.data import DatasetError
 
 MODES = ("independent", "stream")
 
@@ -27,11 +28,11 @@ MODES = ("independent", "stream")
 def read_speech(folder: Path, sample_rate_hz: int) -> list[NDArray[np.float32]]:
     """Every sound under a folder as mono at one rate; raises DatasetError if there is none."""
     clips = []
-    for file in sorted(p for p in folder.rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES):
+    for file in sound_files(folder.rglob("*")):
         samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
         clips.append(np.asarray(soxr.resample(samples.mean(axis=1), rate, sample_rate_hz), np.float32))
     if not clips:
-        raise DatasetError(f"no .wav, .flac or .ogg file under {folder}; give a folder of speech")
+        raise DatasetError(f"no sound file under {folder}; give a folder of speech")
     return clips
 
 

@@ -13,10 +13,10 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from streamcodec.codec.files.sound_file import sound_files
 from streamcodec.errors import StreamcodecError
 from streamcodec.training.augment import AugmentationConfig, Augmenter
 
-AUDIO_SUFFIXES = {".wav", ".flac", ".ogg"}
 KINDS = ("speech", "music", "environment")
 KIND_WEIGHTS = {"speech": 0.86, "music": 0.09, "environment": 0.05}
 FULL_BAND_SHARE = 0.35
@@ -61,12 +61,10 @@ def build_cache(folders: list[Path], cache_folder: Path, sample_rate_hz: int) ->
     """
     from rich.progress import track
 
-    files = sorted(
-        p for folder in folders for p in Path(folder).resolve().rglob("*") if p.suffix.lower() in AUDIO_SUFFIXES
-    )
+    files = sound_files(p for folder in folders for p in Path(folder).resolve().rglob("*"))
     if not files:
         raise DatasetError(
-            f"no .wav, .flac or .ogg file under {', '.join(map(str, folders))}; give --data a folder that holds some"
+            f"no sound file under {', '.join(map(str, folders))}; give --data a folder that holds some"
         )
     key = json.dumps([sample_rate_hz, [[str(f), f.stat().st_size] for f in files]])
     target = cache_folder / hashlib.sha256(key.encode()).hexdigest()[:16]

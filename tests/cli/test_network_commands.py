@@ -11,6 +11,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import scipy.signal
 import soundfile
 from numpy.typing import NDArray
 
@@ -120,6 +121,20 @@ def packets_found(sound: NDArray[np.int16], heard: NDArray[np.int16], packet: in
     return sum(sound[start : start + packet].tobytes() in flat for start in range(0, len(sound) - packet, packet))
 
 
+def blocks_heard(sound: NDArray[np.float64], heard: NDArray[np.float64], block: int) -> int:
+    """How many blocks of ``sound`` are somewhere in ``heard``, nearly as they were: time may lie between them."""
+    blocks = [sound[start : start + block] for start in range(0, len(sound) - block + 1, block)]
+    return sum(_closest(one, heard) > 0.9 for one in blocks)
+
+
+def _closest(block: NDArray[np.float64], heard: NDArray[np.float64]) -> float:
+    """Highest normalised correlation of a block with any part of ``heard`` of its length."""
+    products = scipy.signal.correlate(heard, block, mode="valid", method="fft")
+    sums = np.cumsum(np.concatenate([[0.0], heard**2]))
+    energy = sums[len(block) :] - sums[: -len(block)]
+    return float((products / np.sqrt(np.maximum(energy, 1.0) * (block @ block))).max())
+
+
 def test_waveform_tiers_go_one_way(
     relay: str, secrets: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -163,7 +178,7 @@ def test_waveform_tiers_go_one_way(
         if tier == "lossless":
             assert packets_found(sound, played, rate_hz // 50) > 20
         else:
-            assert similarity(sound[:, 0].astype(float), played[:, 0].astype(float)) > 0.5
+            assert blocks_heard(sound[:, 0].astype(float), played[:, 0].astype(float), rate_hz // 5) > 4
 
 
 def test_a_wrong_token_is_refused_in_one_line(

@@ -181,3 +181,34 @@ def test_an_error_of_the_disk_is_a_sentence() -> None:
     soundfile.write(whole, TONE, RATE_HZ, format="WAV", subtype="PCM_16")
     with pytest.raises(ValueError, match="cannot read the stream: Input/output error"):
         read(Failing(whole.getvalue()))
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_all_recordings_of_a_chained_ogg_are_read(subtype: str, tmp_path: Path) -> None:
+    parts = [written(tmp_path / "a.ogg", TONE[: RATE_HZ // n], format="OGG", subtype=subtype) for n in (1, 2, 1)]
+    (tmp_path / "b.ogg").write_bytes(b"".join(parts))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", StreamcodecWarning)
+        whole = read(tmp_path / "b.ogg")
+    single = read(tmp_path / "a.ogg")
+    assert abs(len(whole) - 2.5 * RATE_HZ) < 0.02 * RATE_HZ
+    np.testing.assert_array_equal(whole[-len(single) :], single)
+
+
+def test_a_chained_ogg_that_changes_its_rate_says_what_is_left_out(tmp_path: Path) -> None:
+    parts = [written(tmp_path / "a.ogg", rate_hz=rate, format="OGG", subtype="VORBIS") for rate in (RATE_HZ, 48_000)]
+    (tmp_path / "b.ogg").write_bytes(b"".join(parts))
+    with pytest.warns(StreamcodecWarning, match="48000 Hz and 1 channels"):
+        assert abs(len(read(tmp_path / "b.ogg")) - len(TONE)) < 0.02 * RATE_HZ
+
+
+def test_a_chained_ogg_that_is_cut_off_is_read_as_far_as_it_goes(tmp_path: Path) -> None:
+    part = written(tmp_path / "a.ogg", format="OGG", subtype="VORBIS")
+    for kept in (20, 100, 3_000, len(part) - 20):
+        (tmp_path / "b.ogg").write_bytes(part + part[:kept])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", StreamcodecWarning)
+            assert len(read(tmp_path / "b.ogg")) >= len(TONE) - 100
+    (tmp_path / "b.ogg").write_bytes(part + part[:3_000].replace(b"vorbis", b"sorbiv"))
+    with pytest.warns(StreamcodecWarning, match="damaged"):
+        read(tmp_path / "b.ogg")

@@ -117,6 +117,25 @@ def play(
     return np.concatenate(out), playout
 
 
+def test_on_a_steady_line_sound_waits_little_longer_than_the_target() -> None:
+    """Whatever the phase between arriving packets and the blocks that the device asks for."""
+    rng = np.random.default_rng(2)
+    sound = np.zeros(16 * RATE_HZ, np.float32)
+    bursts = [round(0.3 * RATE_HZ * k) + int(rng.integers(0, 480)) for k in range(1, 50)]
+    for start in bursts:
+        sound[start : start + 720] = rng.normal(0, 0.2, 720)
+    waits_ms = []
+    for phase_ms in np.arange(0.5, 20.0, 2.0):
+        heard, playout = play([float(phase_ms)] * 780, 240, sound)
+        start = bursts[-3]
+        found = np.correlate(heard[start : start + 3_000], sound[start : start + 720], mode="valid")
+        waits_ms.append(1000 * int(np.argmax(found)) / RATE_HZ - phase_ms - playout.buffer.stats.target_ms)
+        assert playout.buffer.stats.concealed == 0
+    assert min(waits_ms) >= -3.0
+    assert max(waits_ms) < 14.0
+    assert np.mean(waits_ms) < 7.0
+
+
 def test_growth_and_drain_never_click() -> None:
     """Delay steps up by 60 ms, then back: playout expands and accelerates a vowel all along."""
     sound = voiced(16.0)
@@ -188,3 +207,26 @@ def test_silence_before_the_first_packet() -> None:
     playout = Playout(JitterBuffer(), VowelDecoder(voiced(0.1)), RATE_HZ, channels=2)
     assert not playout.pull(0.0, 480).any()
     assert playout.pull(20.0, 33).shape == (33, 2)
+
+
+def talk(seconds: float) -> Samples:
+    """Syllables of a vowel with closures of 60 ms between them, a breath at 3 s, and a quiet room behind all."""
+    sound = voiced(seconds)
+    time_s = np.arange(len(sound)) / RATE_HZ
+    sound *= (time_s % 0.3 > 0.06) & (np.abs(time_s - 3.0) > 0.4)
+    return sound + np.random.default_rng(3).normal(0, 1e-3, len(sound)).astype(np.float32)
+
+
+def test_delay_shrinks_where_nobody_speaks_and_not_between_syllables() -> None:
+    """A line that was slow at first: what was too much is taken out of the breath, and the words stay as they are."""
+    sound = talk(8.0)
+    delays_ms = [70.0 if index < 30 else 10.0 for index in range(390)]
+    heard, playout = play(delays_ms, 240, sound)
+    assert playout.stats.accelerated > 2
+    window = slice(round(1.5 * RATE_HZ), round(2.4 * RATE_HZ))
+    before = np.correlate(heard[window.start : window.stop + 2 * RATE_HZ], sound[window], mode="valid")
+    assert before.max() > 0.98 * float(sound[window] @ sound[window])
+    window = slice(round(4.5 * RATE_HZ), round(6.5 * RATE_HZ))
+    after = np.correlate(heard[window.start : window.stop + RATE_HZ], sound[window], mode="valid")
+    assert after.max() > 0.98 * float(sound[window] @ sound[window])
+    assert int(np.argmax(after)) < int(np.argmax(before)) - 0.02 * RATE_HZ

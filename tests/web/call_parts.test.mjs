@@ -100,13 +100,14 @@ for (const [name, { packetMs, events, stats }] of Object.entries(json('traces.js
         // Of two plans that are worth the same to the last digit either may win.
         sameAges += Number(ages.join() === event.ages.join());
       } else {
-        const decision = buffer.get(event.get);
+        const decision = buffer.get(event.get, 10, event.queued);
         const where = `get at ${event.get}`;
         assert.equal(decision.kind, event.kind, where);
         assert.ok(Math.abs(buffer.targetMs - event.target) < 1e-6, where);
         assert.ok(Math.abs(buffer.depthMs - event.depth) < 1e-6, where);
         if (decision.kind === 'play') {
-          const { frame, recovered, scale } = decision;
+          const { frame, recovered, scale, mostMs } = decision;
+          assert.ok(Math.abs(mostMs - event.most) < 1e-6, where);
           const own = { timestamp: frame.timestamp, recovered, scale, part: frame.part };
           const { timestamp, recovered: theirs, scale: scaled, part } = event;
           assert.deepEqual(own, { timestamp, recovered: theirs, scale: scaled, part }, where);

@@ -94,9 +94,11 @@ def _trace(seed: int, **line: Any) -> dict[str, Any]:
                 results.append(buffer.put(frame, at_ms).value)
             events.append({"put": packet.to_bytes().hex(), "at": at_ms, "arrivals": results})
             k += 1
-        decision = buffer.get(now_ms)
+        queued_ms = rng.choice((0.0, 2.5, 8.0))
+        decision = buffer.get(now_ms, 10.0, queued_ms)
         event = {
             "get": now_ms,
+            "queued": queued_ms,
             "kind": type(decision).__name__.lower(),
             "target": buffer.stats.target_ms,
             "depth": buffer.stats.depth_ms,
@@ -106,6 +108,7 @@ def _trace(seed: int, **line: Any) -> dict[str, Any]:
                 "timestamp": decision.packet.timestamp,
                 "recovered": decision.recovered,
                 "scale": decision.scale.value,
+                "most": decision.most_ms,
                 "part": decision.packet.part or 0,
             }
         events.append(event)

@@ -15,6 +15,7 @@ import numpy as np
 import soundfile
 
 from streamcodec.codec.files import media_file
+from streamcodec.codec.files.ogg_parts import PartOfFile, ogg_parts
 from streamcodec.codec.files.output_file import copy_stream, describe_error, readable_name, whole_file
 from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
 from streamcodec.codec.options import Samples
@@ -25,7 +26,7 @@ METADATA_FIELDS = ("title", "artist", "album", "date", "comment", "genre", "trac
 INTEGER_SUBTYPES = frozenset({"PCM_U8", "PCM_S8", "PCM_16", "PCM_24"})
 BITS_OF_SUBTYPES = {"PCM_U8": 8, "PCM_S8": 8, "PCM_24": 24, "PCM_32": 24, "FLOAT": 24, "DOUBLE": 24}
 SUBTYPES_OF_BITS = {8: ("PCM_U8", "PCM_S8", "PCM_16"), 16: ("PCM_16",), 24: ("PCM_24",)}
-SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".mp3"})
+SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 READABLE = "WAV, FLAC, Ogg and MP3 files work"
 READABLE_WITH_MEDIA = f'{READABLE}; m4a, WebM, Matroska and video too with: pip install "streamcodec[media]"'
 CLIPPED_PEAK = 1.12
@@ -139,7 +140,7 @@ class SoundReader:
             if file is not source:
                 opened.callback(file.close)
             self._open(file)
-            opened.callback(self._file.close)
+            opened.callback(lambda: self._file.close())
             self._check(tier)
             self._opened = opened.pop_all()
 
@@ -147,7 +148,10 @@ class SoundReader:
         try:
             repair = repair_of(file)
             self._promised_s = None if repair is None else repair.promised_s
-            self._source = _GuardedSource(file if repair is None else RepairedFile(file, repair))
+            parts = ogg_parts(file)
+            self._later_parts = [PartOfFile(file, part) for part in parts[1:]]
+            whole = PartOfFile(file, parts[0]) if self._later_parts else file
+            self._source = _GuardedSource(whole if repair is None else RepairedFile(file, repair))
             self._source.seek(0)
             self._tags: dict[str, str] = {}
             try:
@@ -184,7 +188,7 @@ class SoundReader:
         self.sample_rate_hz = int(self._file.samplerate)
         self.channels = int(self._file.channels)
         frames = int(self._file.frames)
-        self.samples = frames if frames < 1 << 48 else 0
+        self.samples = frames if frames < 1 << 48 and not self._later_parts else 0
         """What the header says; 0 where it says nothing."""
         self.metadata = {k: v for k, v in self._tags.items() if k in METADATA_FIELDS} or {
             k: str(getattr(self._file, k)) for k in METADATA_FIELDS if getattr(self._file, k, "")
@@ -216,6 +220,8 @@ class SoundReader:
             if self._source.error is not None:
                 raise FileFormatError(f"cannot read {self.name}: {describe_error(self._source.error)}")
             if count == 0:
+                if self._next_part():
+                    continue
                 break
             total += count
             block = block[:count]
@@ -230,6 +236,31 @@ class SoundReader:
                 StreamcodecWarning,
                 stacklevel=2,
             )
+
+    def _next_part(self) -> bool:
+        """Go on with the next recording of a chained file, where there is one of the same rate and channels."""
+        if not self._later_parts:
+            return False
+        source = _GuardedSource(self._later_parts.pop(0))
+        try:
+            part = soundfile.SoundFile(source)
+            what = f"of {part.samplerate} Hz and {part.channels} channels"
+        except soundfile.LibsndfileError:
+            part, what = None, "that is damaged"
+        here = f"of {self.sample_rate_hz} Hz and {self.channels} channels"
+        if part is None or what != here:
+            self._later_parts = []
+            warnings.warn(
+                f"{self.name} goes on, after a recording {here}, with one {what}: what follows is left out; cut the "
+                "file there",
+                StreamcodecWarning,
+                stacklevel=3,
+            )
+            return False
+        self._file.close()
+        self._source, self._file = source, part
+        self._file.seekable = lambda: False
+        return True
 
     def _say_what_is_missing(self, found_s: float) -> None:
         promised_s = max(self._promised_s or 0.0, self.samples / self.sample_rate_hz)

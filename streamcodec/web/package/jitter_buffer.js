@@ -7,7 +7,8 @@ import { Flags, MODULUS, Packet } from './packet.js';
 
 const PACKET_MS = 20;
 const SLACK_BELOW_MS = 3;
-const SLACK_ABOVE_MS = 12;
+const LEAST_EXCESS_MS = 5;
+const STEADY_MS = 2;
 const URGENT_BELOW_MS = 40;
 const URGENT_ABOVE_MS = 100;
 const PATIENCE_BELOW_PACKETS = 50;
@@ -40,7 +41,7 @@ const LONGEST_LOSS_PACKETS = 16;
  */
 
 /**
- * @typedef {{kind: 'play', frame: Frame, recovered: boolean, scale: TimeScale}
+ * @typedef {{kind: 'play', frame: Frame, recovered: boolean, scale: TimeScale, mostMs: number}
  *   | {kind: 'lost', underrun: boolean} | {kind: 'silence'} | {kind: 'wait'}} Decision
  */
 /** @typedef {'held' | 'duplicate' | 'late' | 'suspect' | 'restarted'} Arrival */
@@ -141,12 +142,14 @@ export class JitterBuffer {
   }
 
   /**
-   * Decide what to play for the next frame; the device takes `blockMs` at a time.
+   * Decide what to play for the next frame; the device takes `blockMs` at a time, and `queuedMs` of what was decoded
+   * before is still to be played.
    * @param {number} nowMs
    * @param {number} [blockMs]
+   * @param {number} [queuedMs]
    * @returns {Decision}
    */
-  get(nowMs, blockMs = 10) {
+  get(nowMs, blockMs = 10, queuedMs = 0) {
     this.targetMs = this._delay.targetMs(nowMs, this._packetMs);
     if ((this._state === 'priming' || this._state === 'silent') && !this._resume(nowMs)) {
       if (this._state === 'priming') return { kind: 'wait' };
@@ -160,7 +163,7 @@ export class JitterBuffer {
       const missing = this._miss(nowMs);
       if (missing !== null) return missing;
     }
-    return this._play(nowMs, blockMs);
+    return this._play(nowMs, blockMs, queuedMs);
   }
 
   // -- arrivals
@@ -433,12 +436,15 @@ export class JitterBuffer {
   /**
    * @param {number} nowMs
    * @param {number} blockMs
+   * @param {number} queuedMs
    * @returns {Decision}
    */
-  _play(nowMs, blockMs) {
+  _play(nowMs, blockMs, queuedMs) {
     const slot = /** @type {{frame: Frame, sequence: number | null}} */ (this._slots.get(this._next));
     this._slots.delete(this._next);
-    const scale = this._scale(this._delayMs(this._next, nowMs) - this.targetMs, blockMs);
+    const beyondMs = this._delayMs(this._next, nowMs) - this.targetMs;
+    const mostMs = this._excessMs(beyondMs, blockMs, queuedMs);
+    const scale = this._scale(mostMs > 0 ? mostMs : Math.min(beyondMs, 0));
     this._next += 1;
     this._waited = 0;
     if (slot.sequence === null) this.counts.recovered += 1;
@@ -449,25 +455,34 @@ export class JitterBuffer {
       this._state = 'priming';
       this._ended = true;
     }
-    return { kind: 'play', frame: slot.frame, recovered: slot.sequence === null, scale };
+    return { kind: 'play', frame: slot.frame, recovered: slot.sequence === null, scale, mostMs };
+  }
+
+  /**
+   * What may be taken out so that the next frame is asked for no sooner than the target wants.
+   * @param {number} beyondMs
+   * @param {number} blockMs
+   * @param {number} queuedMs
+   */
+  _excessMs(beyondMs, blockMs, queuedMs) {
+    // Nothing to hurry for where what comes next should be there and is not.
+    if (!this._slots.has(this._next + 1) && beyondMs + this.targetMs > this._packetMs) return 0;
+    const steps = Math.floor((beyondMs + SLACK_BELOW_MS - STEADY_MS) / blockMs);
+    return Math.max(0, queuedMs + steps * blockMs);
   }
 
   /**
    * @param {number} excessMs
-   * @param {number} blockMs
    * @returns {TimeScale}
    */
-  _scale(excessMs, blockMs) {
-    // Nothing to hurry for where what comes next is not there yet.
-    if (!this._slots.has(this._next + 1)) excessMs = Math.min(excessMs, 0);
+  _scale(excessMs) {
     this._sinceScaled += 1;
-    const slackAboveMs = Math.max(SLACK_ABOVE_MS, blockMs);
-    if (excessMs < -URGENT_BELOW_MS || excessMs > Math.max(URGENT_ABOVE_MS, slackAboveMs)) {
+    if (excessMs < -URGENT_BELOW_MS || excessMs > URGENT_ABOVE_MS) {
       this._sinceScaled = 0;
       return excessMs > 0 ? 'accelerate now' : 'expand now';
     }
     const drifting = Math.abs(this._delay.drift) > FAST_DRIFT;
-    if (excessMs >= -SLACK_BELOW_MS && excessMs <= slackAboveMs) {
+    if (excessMs >= -SLACK_BELOW_MS && excessMs < LEAST_EXCESS_MS) {
       this._offPackets = 0;
       return 'keep';
     }

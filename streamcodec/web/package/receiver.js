@@ -24,6 +24,9 @@ const HEADER_BYTES = 42;
 const PIECE_HEADER_BYTES = 96;
 /** Share of the loudest of late below which a packet is taken for a pause. */
 const PAUSE = 0.06;
+const NEAR_FLOOR = 2;
+const PAUSE_S = 0.12;
+const INAUDIBLE = 1e-4;
 /** How the loudest fades, a packet. */
 const FORGOTTEN = 0.997;
 
@@ -62,6 +65,8 @@ export class Receiver {
     this.accelerated = 0;
     this.expanded = 0;
     this._loudest = 0;
+    this._quietest = 1;
+    this._quietSamples = 0;
     /** @type {number | null} */
     this.firstSoundMs = null;
   }
@@ -172,7 +177,7 @@ export class Receiver {
       filled += part.length;
       this._queue = this._queue.subarray(part.length);
       if (filled === count || attempts-- === 0) break;
-      const decision = this._buffer.get(nowMs, blockMs);
+      const decision = this._buffer.get(nowMs, blockMs, (1_000 * filled) / this.rateHz);
       if (decision.kind === 'wait') break;
       this._queue = decision.kind === 'play' ? this._play(decision, nowMs) : this._conceal();
     }
@@ -189,13 +194,15 @@ export class Receiver {
    * @param {import('./jitter_buffer.js').Decision & {kind: 'play'}} decision
    * @param {number} nowMs
    */
-  _play({ frame, scale }, nowMs) {
+  _play({ frame, scale, mostMs }, nowMs) {
     const block = this._decode(frame);
     this.firstSoundMs ??= nowMs;
     const pausing = this._pausing(block);
     if (scale === 'keep' || this._form?.tier === Tier.LOSSLESS || (scale.endsWith('pause') && !pausing)) return block;
     const force = pausing || scale.endsWith('now');
-    const scaled = (scale.startsWith('accelerate') ? accelerate : expand)(block, this.rateHz, force);
+    const scaled = scale.startsWith('accelerate')
+      ? accelerate(block, this.rateHz, force, mostMs)
+      : expand(block, this.rateHz, force);
     this.accelerated += Number(scaled.length < block.length);
     this.expanded += Number(scaled.length > block.length);
     return scaled;
@@ -232,6 +239,9 @@ export class Receiver {
   _pausing(block) {
     const rms = Math.sqrt(block.reduce((sum, sample) => sum + sample * sample, 0) / Math.max(1, block.length));
     this._loudest = Math.max(rms, FORGOTTEN * this._loudest);
-    return rms <= PAUSE * this._loudest;
+    this._quietest = Math.max(Math.min(rms, this._quietest / FORGOTTEN), INAUDIBLE);
+    const quiet = rms <= Math.min(PAUSE * this._loudest, NEAR_FLOOR * this._quietest);
+    this._quietSamples = quiet ? this._quietSamples + block.length : 0;
+    return this._quietSamples > PAUSE_S * this.rateHz;
   }
 }

@@ -11,9 +11,10 @@ const QUIET = 1e-3;
  * @param {Float32Array} block
  * @param {number} rateHz
  * @param {boolean} force
+ * @param {number} [mostMs] longest that may be removed
  */
-export function accelerate(block, rateHz, force) {
-  const splice = bestSplice(block, rateHz, force);
+export function accelerate(block, rateHz, force, mostMs = Infinity) {
+  const splice = bestSplice(block, rateHz, force, Math.min(LONGEST_LAG_S, mostMs / 1_000));
   if (splice === null) return block;
   const [lag, overlap] = splice;
   const out = new Float32Array(block.length - lag);
@@ -29,7 +30,7 @@ export function accelerate(block, rateHz, force) {
  * @param {boolean} force
  */
 export function expand(block, rateHz, force) {
-  const splice = bestSplice(block, rateHz, force);
+  const splice = bestSplice(block, rateHz, force, LONGEST_LAG_S);
   if (splice === null) return block;
   const [lag, overlap] = splice;
   const out = new Float32Array(block.length + lag);
@@ -53,12 +54,13 @@ function faded(old, fresh, k, overlap) {
  * @param {Float32Array} block
  * @param {number} rateHz
  * @param {boolean} force
+ * @param {number} longestS
  * @returns {[number, number] | null} lag and overlap in samples; null if no lag is similar enough
  */
-function bestSplice(block, rateHz, force) {
+function bestSplice(block, rateHz, force, longestS) {
   const overlap = Math.round(OVERLAP_S * rateHz);
   const shortest = Math.round(SHORTEST_LAG_S * rateHz);
-  const longest = Math.min(Math.round(LONGEST_LAG_S * rateHz), block.length - overlap);
+  const longest = Math.min(Math.round(longestS * rateHz), block.length - overlap);
   if (longest < shortest) return null;
   let templateEnergy = 0;
   for (let k = 0; k < overlap; k++) templateEnergy += block[k] ** 2;

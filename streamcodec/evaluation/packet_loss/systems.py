@@ -10,7 +10,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec import Packet, StreamDecoder, StreamEncoder
+from streamcodec.codec.packet import Packet
+from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.evaluation.alignment import resample
 from streamcodec.evaluation.libopus import DredReader, LibOpus, OpusDecoder, OpusEncoder, OpusSettings, load_libopus
 from streamcodec.evaluation.systems import SRTP_OVERHEAD_BYTES

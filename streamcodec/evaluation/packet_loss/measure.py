@@ -10,18 +10,25 @@ from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from typing import Any
 
-from bench.loss.systems import LossySystem
-from bench.loss.words import is_english, word_errors
 from streamcodec.evaluation import METRICS
 from streamcodec.evaluation.alignment import AlignedPair
 from streamcodec.evaluation.clips import Clip
 from streamcodec.evaluation.errors import UnscorableError
+from streamcodec.evaluation.packet_loss.systems import LossySystem
 from streamcodec.evaluation.statistics import Interval, mean_interval
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 
-SCORES = ("pesq", "plcmos", "visqol", "word_errors")
-TITLES = {"pesq": "PESQ-WB", "plcmos": "PLCMOS", "visqol": "ViSQOL", "word_errors": "word errors"}
+SCORES = ("pesq", "plcmos", "visqol", "distill_mos", "words")
+TITLES = {
+    "pesq": "PESQ-WB",
+    "plcmos": "PLCMOS",
+    "visqol": "ViSQOL",
+    "distill_mos": "Distill-MOS",
+    "words": "word errors, %",
+}
 MEAN_BURST_PACKETS = 2.0
+ENGLISH = ("univnet-gt", "voicefixer-vctk")
+"""Parts of the names of clips in English, the only language of the recogniser behind the word errors."""
 
 
 @dataclass(frozen=True)
@@ -68,8 +75,8 @@ def number_or_none(value: float) -> float | None:
 
 def _score(name: str, pair: AlignedPair, clip: Clip) -> float:
     try:
-        if name == "word_errors":
-            return word_errors(pair) if is_english(clip.name) else math.nan
+        if name == "words" and not any(part in clip.name for part in ENGLISH):
+            return math.nan
         return METRICS[name].score(pair)
     except UnscorableError:
         return math.nan

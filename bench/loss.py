@@ -25,18 +25,33 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from bench.loss.measure import MEAN_BURST_PACKETS, SCORES, TITLES, Row, Task, mean_row, measured
-from bench.loss.systems import DRED_MS, LONGEST_WAIT_MS, LossySystem, OpusSystem, OwnSystem, loaded
 from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation import read_clips
 from streamcodec.evaluation.errors import require
+from streamcodec.evaluation.packet_loss.measure import (
+    MEAN_BURST_PACKETS,
+    SCORES,
+    TITLES,
+    Row,
+    Task,
+    mean_row,
+    measured,
+)
+from streamcodec.evaluation.packet_loss.systems import (
+    DRED_MS,
+    LONGEST_WAIT_MS,
+    LossySystem,
+    OpusSystem,
+    OwnSystem,
+    loaded,
+)
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 LOSSES = (0.0, 0.05, 0.1, 0.2, 0.4)
 WIRE_KBPS = (12.0, 16.0, 20.0, 26.0, 32.0, 38.0, 44.0)
 PACKETS_MS = (20, 40, 60)
 OWN = "streamcodec"
-LOWER_IS_BETTER = ("word_errors",)
+LOWER_IS_BETTER = ("words",)
 
 
 def table(rows: Sequence[Row]) -> Table:
