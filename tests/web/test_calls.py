@@ -190,37 +190,39 @@ def test_a_page_without_shared_memory_talks_over_the_other_paths(
         server.shutdown()
 
 
-@pytest.mark.parametrize("tier", ["near-lossless", "lossless"])
-def test_a_tab_hears_python_in_the_waveform_tiers(
-    relay: str, tabs: Tabs, speech: NDArray[np.float32], tier: TierName
-) -> None:
-    peer = PythonPeer(relay, tier, speech, tier=tier)
+def test_a_tab_hears_python_in_the_waveform_tiers(relay: str, tabs: Tabs, speech: NDArray[np.float32]) -> None:
+    tiers: tuple[TierName, ...] = ("near-lossless", "lossless")
+    peers = [PythonPeer(relay, "exact", speech, tier=tier) for tier in tiers]
     try:
-        page = tabs.join(relay, tier, "Tab")
-        _until(_hears(page, "Py", "srtp", 150), page)
-        stats = _state(page)["peers"][0]["stats"]
-        assert stats["foreign"] == 0
-        assert stats["tier"] == tier_of(tier)
-        assert stats["concealed"] < 0.2 * stats["played"]
-        _until(lambda: _likeness(peer.heard, speech) > 0.7, page)
-        (theirs,) = peer.peers.values()
-        assert theirs.round_trip_ms is not None
+        page = tabs.join(relay, "exact", "Tab")
+
+        def heard() -> dict[int, Any] | None:
+            found = [peer for peer in _state(page)["peers"] if peer["stats"] and peer["stats"]["played"] > 150]
+            return {peer["stats"]["tier"]: peer for peer in found} if len(found) == len(tiers) else None
+
+        found = _until(heard, page)
+        assert set(found) == {tier_of(tier) for tier in tiers}
+        for peer in found.values():
+            assert peer["path"] == "direct"
+            assert peer["stats"]["foreign"] == 0
+            assert peer["stats"]["levelRms"] > 0.001
+            assert peer["stats"]["concealed"] < 0.2 * peer["stats"]["played"]
+        trips = [each.round_trip_ms for each in peers[0].peers.values() if each.name == "Tab"]
+        assert trips[0] is not None
     finally:
-        peer.end()
+        for python in peers:
+            python.end()
 
 
-@pytest.mark.parametrize("transport", ["auto", "relay"])
-def test_with_a_passphrase_a_tab_and_python_hear_each_other(
-    relay: str, tabs: Tabs, speech: NDArray[np.float32], transport: str
+def test_with_a_passphrase_a_tab_and_python_hear_each_other_and_nobody_else(
+    relay: str, tabs: Tabs, speech: NDArray[np.float32]
 ) -> None:
-    room = f"sealed-{transport}"
-    key = room_key_from_passphrase("a room of their own", room)
-    peer = PythonPeer(relay, room, speech, room_key=key)
+    peer = PythonPeer(relay, "sealed", speech, room_key=room_key_from_passphrase("a room of their own", "sealed"))
     try:
-        page = tabs.join(relay, room, "Tab", transport=transport, passphrase="a%20room%20of%20their%20own")
-        found = _until(_hears(page, "Py", "relay" if transport == "relay" else "srtp"), page)
+        page = tabs.join(relay, "sealed", "Tab", transport="relay", passphrase="a%20room%20of%20their%20own")
+        found = _until(_hears(page, "Py", "relay"), page)
         _until(lambda: _likeness(peer.heard, speech) > 0.7, page)
-        (theirs,) = peer.peers.values()
+        theirs = next(each for each in peer.peers.values() if each.name == "Tab")
         assert found["seal"] == "sealed"
         assert theirs.seal is SealState.SEALED
         assert found["verification"] == theirs.verification
@@ -228,24 +230,17 @@ def test_with_a_passphrase_a_tab_and_python_hear_each_other(
         assert "encrypted from end to end" in page.inner_text("#status")
         assert found["roundTripMs"] is not None, "no report has been opened"
         assert _state(page)["unopened"] == 0
-    finally:
-        peer.end()
 
-
-def test_another_passphrase_or_none_is_told_of_on_both_sides(
-    relay: str, tabs: Tabs, speech: NDArray[np.float32]
-) -> None:
-    peer = PythonPeer(relay, "apart", speech, room_key=bytes(32))
-    try:
-        wrong = tabs.join(relay, "apart", "Wrong", passphrase="another")
-        none = tabs.join(relay, "apart", "None")
+        wrong = tabs.join(relay, "sealed", "Wrong", passphrase="another")
+        none = tabs.join(relay, "sealed", "None")
         _until(lambda: "Py has another passphrase" in wrong.inner_text("#trouble"), wrong)
-        assert "None came without a passphrase" in wrong.inner_text("#trouble")
+        _until(lambda: "None came without a passphrase" in wrong.inner_text("#trouble"), wrong)
         _until(lambda: "Py speaks encrypted and you have no passphrase" in none.inner_text("#trouble"), none)
-        states = {SealState.WRONG_PASSPHRASE, SealState.THEY_HAVE_NONE}
+        states = {SealState.SEALED, SealState.WRONG_PASSPHRASE, SealState.THEY_HAVE_NONE}
         _until(lambda: {each.seal for each in peer.peers.values()} == states, wrong)
-        for page in (wrong, none):
-            assert not [each for each in _state(page)["peers"] if (each["stats"] or {}).get("played")]
+        for each in (wrong, none):
+            assert not [other for other in _state(each)["peers"] if (other["stats"] or {}).get("played")]
+        assert "Wrong has another passphrase" in page.inner_text("#trouble")
     finally:
         peer.end()
 
