@@ -20,7 +20,7 @@ Batch = dict[str, NDArray[Any]]
 
 
 class SoundEncoder:
-    """Sound files in, ``.sc`` files out: ``dataset.map_batches(SoundEncoder, fn_constructor_kwargs={...})``.
+    """Sound files in, ``.sc`` files out: ``dataset.map_batches(SoundEncoder(bitrate_bps=6_000), batch_size=16)``.
 
     Of each row the bytes in ``column`` (as ``ray.data.read_binary_files`` gives them) are coded into ``sc``, and
     taken out unless ``keep``. What cannot be coded has its reason in ``error``, and no bytes; other rows have no
@@ -50,7 +50,7 @@ class SoundEncoder:
 
 
 class SoundDecoder:
-    """``.sc`` files in, sound out: ``dataset.map_batches(SoundDecoder)``.
+    """``.sc`` files in, sound out: ``dataset.map_batches(SoundDecoder(), batch_size=16)``.
 
     Of each row the bytes in ``column`` become ``samples`` (float32 ``[channels, n]``) and ``sample_rate_hz``; rows
     without bytes give no samples. Errors: FileFormatError, AudioFormatError or ModelError for bytes that are no

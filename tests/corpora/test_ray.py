@@ -17,6 +17,7 @@ from streamcodec.corpora.pack import pack_folder
 ROOT = Path(__file__).parents[2]
 
 
+@pytest.mark.timeout(400)  # a cluster starts and ends
 def test_ray_packs_what_processes_pack(
     tmp_path: Path, speech: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -35,6 +36,7 @@ def test_ray_packs_what_processes_pack(
     assert os.environ["RAY_USAGE_STATS_ENABLED"] == "0"  # nothing is reported, whatever stood there
 
 
+@pytest.mark.timeout(400)
 def test_ray_data_codes_and_decodes(
     tmp_path: Path, speech: NDArray[np.float32], monkeypatch: pytest.MonkeyPatch
 ) -> None:
