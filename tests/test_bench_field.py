@@ -21,7 +21,7 @@ SECONDS = 1.0
 def voice(pitch_hz: float) -> np.ndarray:
     seconds = np.arange(int(SECONDS * RATE_HZ)) / RATE_HZ
     sound = sum(np.cos(2 * np.pi * pitch_hz * k * seconds) / k for k in range(1, 30))
-    return (0.1 * sound * (1.2 + np.sin(2 * np.pi * 3 * seconds))).astype(np.float32)
+    return (0.03 * sound * (1.2 + np.sin(2 * np.pi * 3 * seconds))).astype(np.float32)
 
 
 @pytest.fixture
