@@ -17,7 +17,7 @@ from native_dsp.filters.low_cut import LowCutState, cut_lows, make_low_cut
 from native_dsp.filters.mixdown import MixdownState, make_mixdown
 from native_dsp.jit import shared
 from streamcodec.codec.audio_format import as_mono, check_sample_rate
-from streamcodec.codec.neural.activity import ActivityDetector
+from streamcodec.codec.neural.activity import ActivityDetector, level_dbfs
 from streamcodec.codec.neural.analysis import AnalysisState, LatentAnalysis
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.packet_coder import PacketCoder
@@ -42,6 +42,8 @@ MET_SHARE = 0.9
 """A rate is met where the coarsest quality takes at most a tenth more."""
 RECENT_PACKETS = 9
 """How many packets back :meth:`NeuralEncoder.encode_redundant` reaches."""
+SILENT_DBFS = -110.0
+"""Below this nothing is to be heard, nor to be described: a muted microphone, the zeros between two recordings."""
 ENDING_BITS = 4.0
 """What the range coder's ending may cost over the predicted bits."""
 RECEIVER_LAG_MS = 8.0
@@ -65,6 +67,8 @@ class ForeseenBlock:
     flags: PacketFlags
     voiced: float
     shift: int
+    nothing: bool
+    """Silence after silence: coded as coarsely as can be."""
 
 
 @shared
@@ -87,6 +91,7 @@ class NeuralEncoderState:
     voicing: VoicingDetector
     lift: LiftState
     shift: int
+    was_silent: bool
     since_key: int
     recent: tuple[tuple[Float32Array, int], ...]
     frames: int
@@ -225,6 +230,7 @@ class NeuralEncoder:
         self._voicing = VoicingDetector.of(config.sample_rate_hz, config.frame_samples)
         self._lift = make_lift()
         self._shift = 0
+        self._was_silent = False
         self._since_key = 0
         self._recent: deque[tuple[Float32Array, int]] = deque(maxlen=RECENT_PACKETS)
 
@@ -241,6 +247,7 @@ class NeuralEncoder:
             self._voicing.copy(),
             self._lift.copy(),
             self._shift,
+            self._was_silent,
             self._since_key,
             tuple(self._recent),
             self._frames,
@@ -261,6 +268,7 @@ class NeuralEncoder:
         self._voicing = state.voicing.copy()
         self._lift = state.lift.copy()
         self._shift = state.shift
+        self._was_silent = state.was_silent
         self._since_key = state.since_key
         self._recent = deque(state.recent, maxlen=RECENT_PACKETS)
 
@@ -317,7 +325,7 @@ class NeuralEncoder:
             return None
         if PacketFlags.KEY in flags:
             self._context.forget()
-        latents, silent = self._latents, PacketFlags.SILENCE in flags
+        latents, silent = self._latents, self._is_nothing() or PacketFlags.SILENCE in flags
         if self._constrained:
             quality_index = 0 if silent else self._highest_quality_within_budget(latents)
             payload = self._coder.code_within(
@@ -329,6 +337,11 @@ class NeuralEncoder:
         self._rate.spent(8.0 * len(payload), None if silent or self._constrained else quality_index)
         self._recent.append((latents.copy(), self._shift))
         return EncodedBlock(quality_index, flags, payload)
+
+    def _is_nothing(self) -> bool:
+        """Whether the block collected and the one before it are silence: what the networks still hear is, too."""
+        before, self._was_silent = self._was_silent, level_dbfs(self._sound.reshape(-1)) < SILENT_DBFS
+        return before and self._was_silent
 
     def _voiced_share(self) -> float:
         """Of the block collected."""
@@ -358,7 +371,11 @@ class NeuralEncoder:
             self._take_in(block)
             flags = self._next_flags()
             if flags is not None:
-                foreseen.append(ForeseenBlock(self._latents.copy(), flags, self._voiced_share(), self._shift))
+                foreseen.append(
+                    ForeseenBlock(
+                        self._latents.copy(), flags, self._voiced_share(), self._shift, self._is_nothing()
+                    )
+                )
         self.restore(before)
         budget_bits = budget_s * self._bitrate_bps
         held, bits = highest_position_within(budget_bits, self._qualities, partial(self._bits_at, foreseen))
@@ -373,7 +390,8 @@ class NeuralEncoder:
         for block in blocks:
             if PacketFlags.KEY in block.flags:
                 context.forget()
-            quality_index = 0 if PacketFlags.SILENCE in block.flags else rate.choose_quality_index(block.voiced)
+            silent = block.nothing or PacketFlags.SILENCE in block.flags
+            quality_index = 0 if silent else rate.choose_quality_index(block.voiced)
             total += len(self._coder.code(block.latents, quality_index, context, block.shift))
         return 8.0 * total
 
