@@ -10,7 +10,7 @@ import pytest
 import soundfile
 
 from bench.field.__main__ import Twice, main
-from bench.field.rooms import ROOMS, TWICE, Beside, in_rooms, level
+from bench.field.rooms import ROOMS, TWICE, in_rooms, level
 from streamcodec.evaluation import read_clips
 from streamcodec.evaluation.systems import Coded
 

@@ -1,1 +1,1 @@
-"""Codecs in the rooms and on the microphones of daily life: the same clips, spoilt in ten ways before they are coded."""
+"""Codecs in the rooms and on the microphones of daily life: the same clips, spoilt before they are coded."""

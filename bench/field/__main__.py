@@ -31,7 +31,7 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation import METRICS, System, evaluate, read_clips
 from streamcodec.evaluation.own import streamcodec_systems
 from streamcodec.evaluation.peers.opus import opus_systems
-from streamcodec.evaluation.systems import Coded, CodecUnderTest
+from streamcodec.evaluation.systems import CodecUnderTest, Coded
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 RATES_KBPS = (3.2, 6.0)
@@ -103,7 +103,9 @@ def table(report: dict[str, Any]) -> Table:
     columns = list(dict.fromkeys((row["system"], row["nominal_kbps"]) for row in report["rows"]))
     names = list(report["rows"][0]["scores"])
     title = " / ".join(METRICS[name].title for name in names)
-    out = Table("room", *(f"{system} {kbps:g}" for system, kbps in columns), title=f"{title}, {report['clips']} clips")
+    out = Table(
+        "room", *(f"{system} {kbps:g}" for system, kbps in columns), title=f"{title}, {report['clips']} clips"
+    )
     for room in dict.fromkeys(row["room"] for row in report["rows"]):
         cells = {
             (row["system"], row["nominal_kbps"]): " / ".join(_cell(row["scores"][name]["mean"]) for name in names)

@@ -50,8 +50,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--decoder",
         choices=("plain", "harmonic", "refined"),
         default="plain",
-        help="kind of decoder: as shipped (default), shaping a pulse train at the voice's pitch beside noise, or with "
-        "a small network after its noise",
+        help="kind of decoder: as shipped (default), shaping a pulse train at the voice's pitch beside noise, or "
+        "with a small network after its noise",
     )
     parser.add_argument(
         "--harmonic",

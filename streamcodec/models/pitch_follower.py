@@ -1,4 +1,4 @@
-"""The pitch of decoded low bands, followed hop by hop, and pulses in step with it: for decoders that make use of them."""
+"""The pitch of decoded low bands, followed hop by hop, and pulses in step with it."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""A decoder with a small network after its noise: it sees what was drawn, and the sound so far carried on by a pitch lag.
+"""A decoder with a small network after its noise: it sees what was drawn, and the sound so far carried on by its pitch.
 
-A decoder that ends by adding noise of independent phases to each bin can make no texture but that, whatever its losses
-and judges ask for. The refiner comes after the draw. It may let each bin go on as the sound so far would if it repeated
-itself at the pitch (as the adaptive codebook of speech coders does; Schroeder and Atal, "Code-excited linear
+A decoder that ends by adding noise of independent phases to each bin can make no texture but that, whatever its
+losses and judges ask for. The refiner comes after the draw. It may let each bin go on as the sound so far would if it
+repeated itself at the pitch (as the adaptive codebook of speech coders does; Schroeder and Atal, "Code-excited linear
 prediction", 1985), put a pulse train there, let the draw through, and add what it likes.
 """
 
@@ -62,7 +62,9 @@ class Refiner(nn.Module):
         known: Tensor = self.enter(torch.cat(parts, dim=-1))
         return known
 
-    def forward(self, known: Tensor, drawn: Drawn, carried: Tensor, state: list[Tensor]) -> tuple[Tensor, list[Tensor]]:
+    def forward(
+        self, known: Tensor, drawn: Drawn, carried: Tensor, state: list[Tensor]
+    ) -> tuple[Tensor, list[Tensor]]:
         """Refined spectrum of some hops, and the next state.
 
         Shape: known ``[batch, hops, dim]``, carried ``[batch, hops, 2 * bins]`` -> the latter.
@@ -173,7 +175,9 @@ class RefinedCodec(NeuralCodec):
             part.repeat(2, *(1,) * (part.dim() - 1))
             for part in self.follower(self.spectrum, self.spectrum.expand(predicted[one].detach()))
         )
-        drawn = Drawn(hidden, self._low(predicted), self._low(noise), self._low(pulses * gain.repeat(1, 1, 2)), voicing)
+        drawn = Drawn(
+            hidden, self._low(predicted), self._low(noise), self._low(pulses * gain.repeat(1, 1, 2)), voicing
+        )
         whole = predicted + noise
         places = carried_places(lags, c.hop_samples, c.overlap_samples, c.fft_samples)
         known = refiner.known(drawn)

@@ -38,10 +38,10 @@ class CodecRunOptions:
 
     ``start_from`` is a checkpoint, or the name or folder of an exported model. ``adversarial_from`` is the progress
     at which the adversarial stage begins, None for never. ``decoder_only`` leaves encoder and packets as they are.
-    ``decoder`` is the kind to train: plain, with a harmonic excitation to shape, or refined. ``judges`` are those of the adversarial stage:
-    ``low`` looks below 3 kHz, ``voice`` at fine spectra in bands and at the waveform. ``continue_from`` is a folder
-    of kept state; what kind of decoder and judges there are, their shares and the repulsion are then its to say, and
-    the judges need no head start, which otherwise is ``head_start_steps``.
+    ``decoder`` is the kind to train: plain, with a harmonic excitation to shape, or refined. ``judges`` are those of
+    the adversarial stage: ``low`` looks below 3 kHz, ``voice`` at fine spectra in bands and at the waveform.
+    ``continue_from`` is a folder of kept state; what kind of decoder and judges there are, their shares and the
+    repulsion are then its to say, and the judges need no head start, which otherwise is ``head_start_steps``.
     """
 
     data: Sequence[Path]

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from native_dsp.filters.post_filter import PostFilterParameters
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
-from streamcodec.models.discriminator import DiscriminatorConfig
 from streamcodec.models.decoder_kinds import CODECS, DecoderKind, decoder_kind
+from streamcodec.models.discriminator import DiscriminatorConfig
 from streamcodec.models.shipped import load_model
 from streamcodec.models.voice_judges import VoiceJudgesConfig
 from streamcodec.training.adversarial_task import DISCRIMINATOR

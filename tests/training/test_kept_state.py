@@ -28,7 +28,9 @@ CROP = 2_048
 
 def adversarial(cache: Path, exported: Path) -> AdversarialTask[RefinedTask]:
     task = RefinedTask(TINY, SETTINGS, cache, start_from=exported, decoder_only=True)
-    return AdversarialTask(task, AdversarialConfig(discriminator=JUDGES, head_start_steps=0, crop_samples=CROP, features_share=1.5))
+    return AdversarialTask(
+        task, AdversarialConfig(discriminator=JUDGES, head_start_steps=0, crop_samples=CROP, features_share=1.5)
+    )
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""A refiner after the decoder's noise: it begins as nothing, carries the sound on by the pitch, and streams as it trains."""
+"""A refiner after the decoder's noise: it begins as nothing, carries sound on by its pitch, streams as it trains."""
 
 from __future__ import annotations
 

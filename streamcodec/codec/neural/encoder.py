@@ -372,9 +372,7 @@ class NeuralEncoder:
             flags = self._next_flags()
             if flags is not None:
                 foreseen.append(
-                    ForeseenBlock(
-                        self._latents.copy(), flags, self._voiced_share(), self._shift, self._is_nothing()
-                    )
+                    ForeseenBlock(self._latents.copy(), flags, self._voiced_share(), self._shift, self._is_nothing())
                 )
         self.restore(before)
         budget_bits = budget_s * self._bitrate_bps
