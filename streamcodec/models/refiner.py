@@ -1,9 +1,9 @@
-"""A decoder with a small network after its noise: it sees what was drawn, and the sound so far carried on by its pitch.
+"""A decoder with a small network after its noise: it sees what was drawn, and the sound so far carried on in pitch.
 
 A decoder that ends by adding noise of independent phases to each bin can make no texture but that, whatever its
 losses and judges ask for. The refiner comes after the draw. It may let each bin go on as the sound so far would if it
 repeated itself at the pitch (as the adaptive codebook of speech coders does; Schroeder and Atal, "Code-excited linear
-prediction", 1985), put a pulse train there, let the draw through, and add what it likes.
+prediction", 1985) or put a pulse train there, both only as far as there is a voice, and add what it likes.
 """
 
 from __future__ import annotations
@@ -78,8 +78,8 @@ class Refiner(nn.Module):
         refined = (
             predicted
             + 2.0 * torch.sigmoid(noise) * drawn.noise
-            + MOST_CARRIED * torch.tanh(repeat) * (carried - predicted)
-            + torch.tanh(pulses) * drawn.pulses
+            + MOST_CARRIED * drawn.voicing * torch.tanh(repeat) * (carried - predicted)
+            + drawn.voicing * torch.tanh(pulses) * drawn.pulses
             + added
         )
         return refined, after
