@@ -121,8 +121,8 @@ class StereoEncoder:
         flags = found[0] or PacketFlags.NONE
         for side in self._sides:
             side.begin(flags)
-        silent = all([side.is_nothing() for side in self._sides])
-        if silent:
+        nothing = [side.is_nothing() for side in self._sides]
+        if all(nothing):
             quality_index = 0
         elif self._constrained:
             quality_index = min(side.highest_quality_within_budget() for side in self._sides)
@@ -130,7 +130,7 @@ class StereoEncoder:
             voiced = sum(side.voiced_share() for side in self._sides) / CHANNELS
             quality_index = self._rate.choose_quality_index(voiced)
         payload = joined([side.coded(quality_index) for side in self._sides])
-        self._rate.spent(8.0 * len(payload), None if silent or self._constrained else quality_index)
+        self._rate.spent(8.0 * len(payload), None if all(nothing) or self._constrained else quality_index)
         return EncodedBlock(quality_index, flags, payload)
 
     def plan_constant_quality(self, blocks: Sequence[Samples], budget_s: float) -> float:
