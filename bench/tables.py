@@ -135,6 +135,36 @@ def naturalness() -> Table:
     return file, ["codec", "kbps", "Distill-MOS", "PESQ-WB", "ViSQOL"], rows
 
 
+FIELD_NAMES = {"streamcodec": "streamcodec", "Opus WB+LACE": "Opus + LACE", "Opus WB+NoLACE": "Opus + NoLACE"}
+
+
+@table
+def field() -> Table:
+    """Rooms by codecs, a cell of PESQ-WB, ViSQOL and Distill-MOS."""
+    file = "field.json"
+    found = results(file)["rows"]
+    columns = list(dict.fromkeys((row["system"], row["nominal_kbps"]) for row in found))
+    rows = []
+    for room in dict.fromkeys(row["room"] for row in found):
+        cells = {(row["system"], row["nominal_kbps"]): row["scores"] for row in found if row["room"] == room}
+        shown = [
+            " / ".join(number(cells[c][name]["mean"]) for name in ("pesq", "visqol", "distill_mos")) for c in columns
+        ]
+        rows.append([room, *shown])
+    return file, ["", *(f"{FIELD_NAMES.get(name, name)} {kbps:g}" for name, kbps in columns)], rows
+
+
+@table
+def field_other_clips() -> Table:
+    file = "field_other_clips.json"
+    found = results(file)
+    rows = [
+        [row["room"], *(f"{number(a)} / {number(b)}" for a, b in zip(row["pesq"], row["visqol"], strict=True))]
+        for row in found["rows"]
+    ]
+    return file, ["", *found["columns"]], rows
+
+
 WIRE_SLACK_KBPS = 0.5
 WIRE_SCORES = {
     "pesq": "PESQ",

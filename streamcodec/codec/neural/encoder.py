@@ -17,7 +17,7 @@ from native_dsp.filters.low_cut import LowCutState, cut_lows, make_low_cut
 from native_dsp.filters.mixdown import MixdownState, make_mixdown
 from native_dsp.jit import shared
 from streamcodec.codec.audio_format import as_mono, check_sample_rate
-from streamcodec.codec.neural.activity import ActivityDetector
+from streamcodec.codec.neural.activity import ActivityDetector, level_dbfs
 from streamcodec.codec.neural.analysis import AnalysisState, LatentAnalysis
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.packet_coder import PacketCoder
@@ -42,6 +42,8 @@ MET_SHARE = 0.9
 """A rate is met where the coarsest quality takes at most a tenth more."""
 RECENT_PACKETS = 9
 """How many packets back :meth:`NeuralEncoder.encode_redundant` reaches."""
+SILENT_DBFS = -110.0
+"""Below this nothing is to be heard, nor to be described: a muted microphone, the zeros between two recordings."""
 ENDING_BITS = 4.0
 """What the range coder's ending may cost over the predicted bits."""
 RECEIVER_LAG_MS = 8.0
@@ -65,6 +67,8 @@ class ForeseenBlock:
     flags: PacketFlags
     voiced: float
     shift: int
+    nothing: bool
+    """Silence after silence: coded as coarsely as can be."""
 
 
 @shared
@@ -87,6 +91,7 @@ class NeuralEncoderState:
     voicing: VoicingDetector
     lift: LiftState
     shift: int
+    was_silent: bool
     since_key: int
     recent: tuple[tuple[Float32Array, int], ...]
     frames: int
@@ -225,6 +230,7 @@ class NeuralEncoder:
         self._voicing = VoicingDetector.of(config.sample_rate_hz, config.frame_samples)
         self._lift = make_lift()
         self._shift = 0
+        self._was_silent = False
         self._since_key = 0
         self._recent: deque[tuple[Float32Array, int]] = deque(maxlen=RECENT_PACKETS)
 
@@ -241,6 +247,7 @@ class NeuralEncoder:
             self._voicing.copy(),
             self._lift.copy(),
             self._shift,
+            self._was_silent,
             self._since_key,
             tuple(self._recent),
             self._frames,
@@ -261,6 +268,7 @@ class NeuralEncoder:
         self._voicing = state.voicing.copy()
         self._lift = state.lift.copy()
         self._shift = state.shift
+        self._was_silent = state.was_silent
         self._since_key = state.since_key
         self._recent = deque(state.recent, maxlen=RECENT_PACKETS)
 
@@ -320,7 +328,7 @@ class NeuralEncoder:
             self._rate.spent(0.0)
             return None
         self.begin(flags)
-        silent = PacketFlags.SILENCE in flags
+        silent = self.is_nothing() or PacketFlags.SILENCE in flags
         if silent:
             quality_index = 0
         elif self._constrained:
@@ -347,6 +355,11 @@ class NeuralEncoder:
             payload = self._coder.code(latents, quality_index, self._context, self._shift)
         self._recent.append((latents.copy(), self._shift))
         return payload
+
+    def is_nothing(self) -> bool:
+        """Whether the block collected and the one before it are silence: what the networks still hear is, too."""
+        before, self._was_silent = self._was_silent, level_dbfs(self._sound.reshape(-1)) < SILENT_DBFS
+        return before and self._was_silent
 
     def voiced_share(self) -> float:
         """Of the block collected."""
@@ -387,7 +400,9 @@ class NeuralEncoder:
             self.take_in(block)
             flags = self.next_flags()
             if flags is not None:
-                foreseen.append(ForeseenBlock(self._latents.copy(), flags, self.voiced_share(), self._shift))
+                foreseen.append(
+                    ForeseenBlock(self._latents.copy(), flags, self.voiced_share(), self._shift, self.is_nothing())
+                )
         self.restore(before)
         return foreseen
 
@@ -407,7 +422,8 @@ class NeuralEncoder:
         context = self.new_context()
         total = 0
         for block in blocks:
-            quality_index = 0 if PacketFlags.SILENCE in block.flags else rate.choose_quality_index(block.voiced)
+            silent = block.nothing or PacketFlags.SILENCE in block.flags
+            quality_index = 0 if silent else rate.choose_quality_index(block.voiced)
             total += self.foreseen_bytes(block, quality_index, context)
         return 8.0 * total
 

@@ -121,13 +121,16 @@ class StereoEncoder:
         flags = found[0] or PacketFlags.NONE
         for side in self._sides:
             side.begin(flags)
-        if self._constrained:
+        nothing = [side.is_nothing() for side in self._sides]
+        if all(nothing):
+            quality_index = 0
+        elif self._constrained:
             quality_index = min(side.highest_quality_within_budget() for side in self._sides)
         else:
             voiced = sum(side.voiced_share() for side in self._sides) / CHANNELS
             quality_index = self._rate.choose_quality_index(voiced)
         payload = joined([side.coded(quality_index) for side in self._sides])
-        self._rate.spent(8.0 * len(payload), None if self._constrained else quality_index)
+        self._rate.spent(8.0 * len(payload), None if all(nothing) or self._constrained else quality_index)
         return EncodedBlock(quality_index, flags, payload)
 
     def plan_constant_quality(self, blocks: Sequence[Samples], budget_s: float) -> float:
@@ -151,7 +154,8 @@ class StereoEncoder:
         contexts = [side.new_context() for side in self._sides]
         total = 0
         for pair in pairs:
-            quality_index = rate.choose_quality_index(sum(block.voiced for block in pair) / CHANNELS)
+            voiced = sum(block.voiced for block in pair) / CHANNELS
+            quality_index = 0 if all(block.nothing for block in pair) else rate.choose_quality_index(voiced)
             sizes = [
                 side.foreseen_bytes(block, quality_index, context)
                 for side, block, context in zip(self._sides, pair, contexts, strict=True)
