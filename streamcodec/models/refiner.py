@@ -221,12 +221,12 @@ class RefinedCodec(NeuralCodec):
 
     def _low(self, spectra: Tensor) -> Tensor:
         bins = self.decoder.refiner.bins
-        return spectra.unflatten(-1, (2, -1))[..., :bins].flatten(-2)
+        return torch.unflatten(spectra, -1, (2, -1))[..., :bins].flatten(-2)
 
     def _with_low(self, whole: Tensor, low: Tensor) -> Tensor:
         bins = self.decoder.refiner.bins
-        high = whole.unflatten(-1, (2, -1))[..., bins:]
-        return torch.cat([low.unflatten(-1, (2, -1)), high], dim=-1).flatten(-2)
+        high = torch.unflatten(whole, -1, (2, -1))[..., bins:]
+        return torch.cat([torch.unflatten(low, -1, (2, -1)), high], dim=-1).flatten(-2)
 
 
 def carried_places(lags: Tensor, hop_samples: int, overlap_samples: int, fft_samples: int) -> Tensor:

@@ -188,11 +188,10 @@ def _hold(file: io.FileIO) -> None:
 
 
 def _is_held(part: Path) -> bool:
-    if fcntl is None:
-        return False
     try:
         with open(part, "rb") as file:
-            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            if fcntl is not None:
+                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:
