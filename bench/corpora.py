@@ -38,7 +38,7 @@ from streamcodec.evaluation.words import SAMPLE_RATE_HZ, word_errors
 Samples = NDArray[np.float32]
 Coder = Callable[[Samples, int], tuple[int, Samples]]
 """A sound and its rate to coded bytes and the decoded sound at the same rate."""
-KBPS = (6.0, 9.0, 12.0, 24.0)
+KBPS = (6.0, 12.0)
 OPUS_KBPS = (16.0, 24.0)
 PACKED_FILES, PACKED_S, PACKED_KBPS = 24, 5.0, 6.0
 

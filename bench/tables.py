@@ -217,6 +217,16 @@ def peers_dnsmos() -> Table:
     return file, ["codec and kbps", "DNSMOS", "PESQ-WB"], rows
 
 
+@table
+def corpora() -> Table:
+    file = "corpora_dev.json"
+    rows = [
+        [row["coder"], number(row["MB per hour"], 1), number(row["word errors %"], 1)]
+        for row in results(file)["quality"]
+    ]
+    return file, ["packed speech", "MB an hour", "word errors, %"], rows
+
+
 # Waveform tiers
 
 WAVEFORM = "waveform_dev.json"
