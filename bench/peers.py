@@ -13,7 +13,7 @@ import json
 import os
 import time
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -83,7 +83,7 @@ def measure(model: str, rounds: int) -> dict[str, Any]:
             {"kind": kind, "name": peer.name, "note": peer.note, "calls": len(found), **figures, "times_first": times}
         )
     return {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "unit": "milliseconds of one core per 10 ms of sound",
         "runtime": describe_runtime(),
         "load_average": list(os.getloadavg()) if hasattr(os, "getloadavg") else None,

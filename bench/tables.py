@@ -135,13 +135,59 @@ def naturalness() -> Table:
     return file, ["codec", "kbps", "Distill-MOS", "PESQ-WB", "ViSQOL"], rows
 
 
+FIELD_NAMES = {"streamcodec": "streamcodec", "Opus WB+LACE": "Opus + LACE", "Opus WB+NoLACE": "Opus + NoLACE"}
+
+
+@table
+def field() -> Table:
+    """Rooms by codecs, a cell of PESQ-WB, ViSQOL and Distill-MOS."""
+    file = "field.json"
+    found = results(file)["rows"]
+    columns = list(dict.fromkeys((row["system"], row["nominal_kbps"]) for row in found))
+    rows = []
+    for room in dict.fromkeys(row["room"] for row in found):
+        cells = {(row["system"], row["nominal_kbps"]): row["scores"] for row in found if row["room"] == room}
+        shown = [
+            " / ".join(number(cells[c][name]["mean"]) for name in ("pesq", "visqol", "distill_mos")) for c in columns
+        ]
+        rows.append([room, *shown])
+    return file, ["", *(f"{FIELD_NAMES.get(name, name)} {kbps:g}" for name, kbps in columns)], rows
+
+
+@table
+def field_other_clips() -> Table:
+    file = "field_other_clips.json"
+    found = results(file)
+    rows = [
+        [row["room"], *(f"{number(a)} / {number(b)}" for a, b in zip(row["pesq"], row["visqol"], strict=True))]
+        for row in found["rows"]
+    ]
+    return file, ["", *found["columns"]], rows
+
+
 WIRE_SLACK_KBPS = 0.5
+WIRE_SCORES = {
+    "pesq": "PESQ",
+    "plcmos": "PLCMOS",
+    "visqol": "ViSQOL",
+    "distill_mos": "Distill-MOS",
+    "words": "word errors, %",
+}
+LOWER_IS_BETTER = ("words",)
 
 
 @table
 def loss() -> Table:
+    return _over_wire("loss_dev.json", ("pesq", "plcmos"))
+
+
+@table
+def loss_free() -> Table:
+    return _over_wire("wire_quality_dev.json", ("pesq", "visqol", "distill_mos", "words"))
+
+
+def _over_wire(file: str, scores: Sequence[str]) -> Table:
     """Ours, and in brackets the best Opus that takes no more of the wire."""
-    file = "loss_dev.json"
     rows = results(file)["rows"]
     rates = sorted({row["loss"] for row in rows})
     names = list(dict.fromkeys(row["system"] for row in rows if row["system"].startswith("streamcodec")))
@@ -150,20 +196,18 @@ def loss() -> Table:
         own = {row["loss"]: row for row in rows if row["system"] == name}
         cells = [name.split()[1]]
         for rate in rates:
-            row = own[rate]
-            within = [
-                other
-                for other in rows
-                if other["system"].startswith("Opus")
-                and other["loss"] == rate
-                and other["wire_kbps"] <= row["wire_kbps"] + WIRE_SLACK_KBPS
-            ]
-            for score in ("pesq", "plcmos"):
-                best = max((other[score]["mean"] for other in within), default=None)
-                cells.append(f"{row[score]['mean']:.2f} ({number(best)})")
+            opus = [row for row in rows if row["system"].startswith("Opus") and row["loss"] == rate]
+            within = [row for row in opus if row["wire_kbps"] <= own[rate]["wire_kbps"] + WIRE_SLACK_KBPS]
+            for score in scores:
+                best = (min if score in LOWER_IS_BETTER else max)(
+                    (other[score]["mean"] for other in within), default=None
+                )
+                cells.append(f"{own[rate][score]['mean']:.2f} ({number(best)})")
         lines.append(cells)
-    columns = [f"{score}, {rate:.0%}".replace("%", " %") for rate in rates for score in ("PESQ", "PLCMOS")]
-    return file, ["kbps on the wire", *columns], lines
+    titles = [WIRE_SCORES[score] for score in scores]
+    if len(rates) > 1:
+        titles = [f"{title}, {rate:.0%}".replace("%", " %") for rate in rates for title in titles]
+    return file, ["kbps on the wire", *titles], lines
 
 
 @table

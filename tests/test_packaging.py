@@ -2,14 +2,27 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
+import os
 import re
+import shutil
+import subprocess
+import sys
+import sysconfig
+import tomllib
 from pathlib import Path
 
-from streamcodec.cli import build_parser
+import pytest
+import yaml
+from packaging.requirements import Requirement
+from packaging.specifiers import SpecifierSet
+
+from streamcodec.cli import COMMANDS, build_parser
 
 ROOT = Path(__file__).parents[1]
 DOCKERFILE = (ROOT / "packaging" / "Dockerfile").read_text(encoding="utf-8")
+WITH_BASH = pytest.mark.skipif(sys.platform == "win32", reason="releases are made with bash and coreutils")
 
 
 def test_the_image_starts_a_relay_for_everybody_as_nobody() -> None:
@@ -25,6 +38,51 @@ def test_the_image_copies_what_is_there() -> None:
     for line in re.findall(r"^COPY (?!--from)(.*)$", DOCKERFILE, re.MULTILINE):
         for name in line.split()[:-1]:
             assert (ROOT / name).exists(), name
+
+
+@WITH_BASH
+def test_the_man_page_knows_every_command(tmp_path: Path) -> None:
+    order = ["bash", ROOT / ".ci" / "man", tmp_path / "streamcodec.1"]
+    made = subprocess.run(order, capture_output=True, text=True, env=_with_scripts())
+    assert made.returncode == 0, made.stderr
+    page = (tmp_path / "streamcodec.1").read_text(encoding="utf-8")
+    assert all(f"streamcodec {name}" in page for name in COMMANDS)
+    # A line that begins with a dot is an order to the formatter: no sentence may.
+    orders = set(re.findall(r"^\.(\S*)", page, re.MULTILINE))
+    assert orders <= {"TH", "SH", "SS", "TP", "B", "br", "PP", "nf", "fi", "RS", "RE", "IP"}, orders
+
+
+def _with_scripts() -> dict[str, str]:
+    return {**os.environ, "PATH": f"{sysconfig.get_path('scripts')}{os.pathsep}{os.environ['PATH']}"}
+
+
+def test_the_recipe_asks_for_what_the_package_asks_for() -> None:
+    recipe = yaml.safe_load((ROOT / "packaging" / "conda" / "recipe.yaml").read_text(encoding="utf-8"))
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    names = {"soundfile": "pysoundfile", "soxr": "soxr-python"}
+    wanted = {"python": project["requires-python"]}
+    for text in project["dependencies"]:
+        requirement = Requirement(text)
+        wanted[names.get(requirement.name, requirement.name)] = str(requirement.specifier)
+    found = dict(line.split(" ", 1) for line in recipe["requirements"]["run"])
+    assert {name: SpecifierSet(spec) for name, spec in found.items()} == {
+        name: SpecifierSet(spec) for name, spec in wanted.items()
+    }
+    assert recipe["build"]["python"]["entry_points"] == [f"streamcodec = {project['scripts']['streamcodec']}"]
+    assert recipe["context"]["version"] == project["version"]
+
+
+@WITH_BASH
+def test_a_release_fills_the_recipe_in(tmp_path: Path) -> None:
+    for name in (".ci/recipe", "packaging/conda/recipe.yaml"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    (tmp_path / "dist").mkdir()
+    (tmp_path / "dist" / "streamcodec-1.2.3.tar.gz").write_bytes(b"source")
+    subprocess.run(["bash", tmp_path / ".ci" / "recipe", "owner/name"], check=True)
+    recipe = yaml.safe_load((tmp_path / "dist" / "recipe.yaml").read_text())
+    assert recipe["context"] == {"version": "1.2.3", "repository": "owner/name"}
+    assert recipe["source"]["sha256"] == hashlib.sha256(b"source").hexdigest()
 
 
 def test_a_file_begins_as_the_magic_says() -> None:

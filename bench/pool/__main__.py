@@ -11,7 +11,7 @@ import argparse
 import json
 import os
 from collections.abc import Callable
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def main() -> None:
 
     rows, largest = curve(measure, options.most, LIMITS[options.clock])
     report = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "unit": "milliseconds per 10 ms of sound; a step (20 ms) takes twice that, against twice the deadline",
         "clock": options.clock,
         "runtime": describe_runtime(options.backend),

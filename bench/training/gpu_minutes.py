@@ -120,7 +120,7 @@ def train(options: argparse.Namespace, out: Path, minutes: float) -> None:
             continue_from=state,
             adversarial_from=0.0,
             decoder_only=True,
-            harmonic=True,
+            decoder="refined",
             judges="voice",
             head_start_steps=options.head_start,
         )

@@ -221,7 +221,7 @@ def certificate(folder: Path, host: str) -> tuple[ssl.SSLContext, Path]:
     """A server's context, and the authority that clients are to trust."""
     key = ec.generate_private_key(ec.SECP256R1())
     name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "bench")])
-    now = datetime.datetime.now(datetime.timezone.utc)
+    now = datetime.datetime.now(datetime.UTC)
     made = (
         x509.CertificateBuilder()
         .subject_name(name)

@@ -92,6 +92,17 @@ def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
     add_mode_argument(parser)
 
 
+def add_file_coding_arguments(parser: argparse.ArgumentParser) -> None:
+    """The same, with what only files keep; :func:`file_coding_options` turns them into ``encode_file``'s."""
+    add_coding_arguments(parser)
+    parser.add_argument(
+        "--channels",
+        type=int,
+        choices=(1, 2),
+        help="neural: 2 codes both channels of stereo sound within the rate (default: mixed down to 1)",
+    )
+
+
 def add_mode_argument(parser: argparse.ArgumentParser, default: str | None = None) -> None:
     """``--mode``."""
     parser.add_argument(
@@ -129,6 +140,12 @@ def redundancy(text: str) -> int | str:
 def redundancy_of(choice: int | str) -> int | None:
     """Copies in each packet; None where reports decide."""
     return choice if isinstance(choice, int) else {"auto": None, "off": 0}[choice]
+
+
+def file_coding_options(options: argparse.Namespace) -> dict[str, Any]:
+    """Keyword arguments of ``encode_file`` from :func:`add_file_coding_arguments`."""
+    channels = {} if options.channels is None else {"channels": options.channels}
+    return coding_options(options) | channels
 
 
 def coding_options(options: argparse.Namespace) -> dict[str, Any]:

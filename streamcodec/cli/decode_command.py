@@ -18,7 +18,7 @@ HELP = ("decode a .sc file to a sound file", "streamcodec decode talk.sc talk.wa
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("input", help=".sc file, or - for standard input")
+    parser.add_argument("input", help="coded file (.sc), or - for standard input")
     parser.add_argument("output", help="sound file (.wav, .flac, .ogg), or - for WAV on standard output")
     parser.add_argument("--rate", type=int, default=None, help="samples per second (neural; default: as encoded)")
     parser.add_argument("--float", action="store_true", help="write 32-bit floating point, which nothing clips")

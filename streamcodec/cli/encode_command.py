@@ -5,8 +5,8 @@ from __future__ import annotations
 import argparse
 
 from streamcodec.cli.common import (
-    add_coding_arguments,
-    coding_options,
+    add_file_coding_arguments,
+    file_coding_options,
     input_file,
     output_file,
     print_json,
@@ -19,8 +19,8 @@ HELP = ("encode a sound file to a .sc file", "streamcodec encode talk.wav talk.s
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("input", help="sound file (WAV, FLAC, Ogg, MP3), or - for standard input")
-    parser.add_argument("output", help=".sc file, or - for standard output")
-    add_coding_arguments(parser)
+    parser.add_argument("output", help="coded file (.sc), or - for standard output")
+    add_file_coding_arguments(parser)
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
 
@@ -34,7 +34,7 @@ def run(options: argparse.Namespace) -> None:
     figures = None
     source = input_file(options.input)
     with output_file(options.output, options.input) as target, progress_bar("encoding") as progress:
-        encode_file(source, target, progress=progress, **coding_options(options))
+        encode_file(source, target, progress=progress, **file_coding_options(options))
         if not isinstance(target, Path) or target.is_file():
             figures = describe(target, options.model)
     if options.output == "-" or figures is None:

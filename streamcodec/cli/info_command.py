@@ -18,7 +18,7 @@ HELP = (
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("input", nargs="?", help=".sc file, or - for standard input")
+    parser.add_argument("input", nargs="?", help="coded file (.sc), or - for standard input")
     instead = parser.add_mutually_exclusive_group()
     instead.add_argument(
         "--models", action="store_true", help="the shipped models instead: rates, delay, size, scores"
@@ -49,6 +49,7 @@ def describe(source: Path | IO[bytes], model: str | None = None) -> dict[str, An
             payload_bytes += record.end - record.start
             end_time = record.time + record.frames
             longest_frames = max(longest_frames, record.frames)
+        pictures = [{"type": picture.mime, "bytes": len(picture.data)} for picture in reader.pictures()]
         total_samples = reader.trusted_samples(header.sample_rate_hz)
     delay_ms = None
     with contextlib.suppress(FileFormatError):
@@ -77,6 +78,7 @@ def describe(source: Path | IO[bytes], model: str | None = None) -> dict[str, An
         "ratio": round(raw_bytes / reader.file_bytes, 3),
         "complete": reader.total_samples is not None,
         "metadata": header.metadata,
+        "pictures": pictures,
     }
 
 

@@ -189,7 +189,7 @@ def run_network(main: Coroutine[Any, Any, None], reached: str) -> None:
     )
     try:
         asyncio.run(main)
-    except (TimeoutError, asyncio.TimeoutError) as error:
+    except TimeoutError as error:
         raise StreamcodecError(f"{reached} does not answer{through}") from error
     except ssl.SSLCertVerificationError as error:
         raise StreamcodecError(

@@ -8,8 +8,8 @@ from pathlib import Path
 
 from streamcodec.cli.common import (
     add_backend_argument,
-    add_coding_arguments,
-    coding_options,
+    add_file_coding_arguments,
+    file_coding_options,
     print_json,
     progress_bar,
 )
@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("folder", type=Path, help="sound files, in folders as deep as you like")
     parser.add_argument("output", type=Path, help="folder for .sc files and manifest.jsonl; asked again, it goes on")
-    add_coding_arguments(parser)
+    add_file_coding_arguments(parser)
     add_backend_argument(parser)
     add_engine_arguments(parser)
     parser.add_argument(
@@ -66,7 +66,7 @@ def run(options: argparse.Namespace) -> None:
     from streamcodec.corpora.pack import pack_folder
 
     began = time.monotonic()
-    coding = {key: value for key, value in coding_options(options).items() if value not in (None, False)}
+    coding = {key: value for key, value in file_coding_options(options).items() if value not in (None, False)}
     if options.backend != "auto":
         coding["backend"] = options.backend
     with progress_bar("packing") as progress:

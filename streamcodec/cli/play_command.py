@@ -11,7 +11,7 @@ HELP = ("play a .sc file, or any sound file", "streamcodec play talk.sc")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("input", nargs="+", help=".sc or sound files, one after the other, or - for standard input")
+    parser.add_argument("input", nargs="+", help="coded (.sc) or sound files, or - for standard input")
     parser.add_argument("--output-device", type=device, metavar="DEVICE", help="number, or a part of the name")
     add_file_model_argument(parser)
 

@@ -142,7 +142,7 @@ async def _serve(options: argparse.Namespace) -> None:
     try:
         # The library of the backbone would try for ever.
         await asyncio.wait_for(relay.start(), START_TIMEOUT_S)
-    except (OSError, asyncio.TimeoutError):
+    except (TimeoutError, OSError):
         raise
     except Exception as error:
         # The library of the backbone has errors of its own; its address may hold a password, so it is not repeated.

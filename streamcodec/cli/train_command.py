@@ -47,9 +47,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="at the end, write the state a later run goes on from",
     )
     parser.add_argument(
+        "--decoder",
+        choices=("plain", "harmonic", "refined"),
+        default="plain",
+        help="kind of decoder: as shipped (default), shaping a pulse train at the voice's pitch beside noise, or "
+        "with a small network after its noise",
+    )
+    parser.add_argument(
         "--harmonic",
-        action="store_true",
-        help="a decoder that shapes a pulse train at the voice's pitch beside noise",
+        action="store_const",
+        const="harmonic",
+        dest="decoder",
+        help="the same as --decoder harmonic",
     )
     parser.add_argument(
         "--judges",
@@ -114,7 +123,7 @@ def run(options: argparse.Namespace) -> None:
         start_from=options.start_from,
         adversarial_from=options.adversarial,
         decoder_only=options.decoder_only,
-        harmonic=options.harmonic,
+        decoder=options.decoder,
         judges=options.judges,
         continue_from=options.continue_from,
     )

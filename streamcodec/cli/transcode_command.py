@@ -5,9 +5,9 @@ from __future__ import annotations
 import argparse
 
 from streamcodec.cli.common import (
-    add_coding_arguments,
+    add_file_coding_arguments,
     add_max_duration_argument,
-    coding_options,
+    file_coding_options,
     input_file,
     print_json,
     progress_bar,
@@ -23,7 +23,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
     parser.add_argument("input", help="sound file or .sc file")
     parser.add_argument("output", help="file to write; the suffix says what: .sc, or a sound file's")
-    add_coding_arguments(parser)
+    add_file_coding_arguments(parser)
     parser.add_argument(
         "--source-model",
         metavar="MODEL",
@@ -47,7 +47,7 @@ def run(options: argparse.Namespace) -> None:
             source_model=options.source_model,
             max_duration_s=options.max_duration,
             progress=progress,
-            **coding_options(options),
+            **file_coding_options(options),
         )
     size = target.stat().st_size
     if options.json:

@@ -15,7 +15,7 @@ FORMATS = ("wav", "flac", "ogg", "opus", "mp3")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("folder", type=Path, help=".sc files or tars of them, in folders as deep as you like")
+    parser.add_argument("folder", type=Path, help="coded files (.sc) or tars of them, in folders as deep as you like")
     parser.add_argument(
         "output", type=Path, help="folder for sound files and manifest.jsonl; asked again, it goes on"
     )

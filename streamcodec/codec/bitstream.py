@@ -15,11 +15,18 @@ from streamcodec.models.shipped import DEFAULT_MODEL, load_model
 CODING_VERSIONS = {Tier.NEURAL: 1, Tier.NEAR_LOSSLESS: 2, Tier.LOSSLESS: 1}
 """Raised by changes after which payloads from before no longer decode; the tests' golden packets change then, too."""
 
+STEREO = "-stereo"
 
-def bitstream_of(tier: Tier, model: str = DEFAULT_MODEL) -> str:
-    """The word for what an encoder of this tier makes, such as ``lossless-1``; raises ModelError."""
+
+def bitstream_of(tier: Tier, model: str = DEFAULT_MODEL, channels: int = 1) -> str:
+    """The word for what an encoder of this tier makes, such as ``lossless-1``; raises ModelError.
+
+    ``channels`` counts in the neural tier alone: the others' payloads tell theirs.
+    """
     word = f"{tier_name(tier)}-{CODING_VERSIONS[tier]}"
-    return f"{word}-{load_model(model).fingerprint}" if tier is Tier.NEURAL else word
+    if tier is not Tier.NEURAL:
+        return word
+    return f"{word}-{load_model(model).fingerprint}{STEREO if channels == 2 else ''}"
 
 
 def bitstreams_read(model: str = DEFAULT_MODEL) -> frozenset[str]:
@@ -27,9 +34,9 @@ def bitstreams_read(model: str = DEFAULT_MODEL) -> frozenset[str]:
     return frozenset(bitstream_of(tier, model) for tier in Tier)
 
 
-def check_bitstream(word: str, tier: Tier, model: str = DEFAULT_MODEL) -> None:
+def check_bitstream(word: str, tier: Tier, model: str = DEFAULT_MODEL, channels: int = 1) -> None:
     """Raise FileFormatError if decoders of this tier with this model do not read what ``word`` stands for."""
-    read = bitstream_of(tier, model)
+    read = bitstream_of(tier, model, channels)
     if word != read:
         raise FileFormatError(
             f"the file is coded as {word or 'something older than any name'} and this build reads {read}: decode it "

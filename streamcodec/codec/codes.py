@@ -22,7 +22,7 @@ from streamcodec.codec.neural.decoder import NeuralDecoder
 from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND, RECEIVER_LAG_MS
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.packet_coder import PacketCoder
-from streamcodec.codec.neural.tier import Decoder, ready_runtime
+from streamcodec.codec.neural.tier import MonoDecoder, ready_runtime
 from streamcodec.codec.options import DecoderOptions, NeuralOptions, PacketMode, check_whole
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.errors import AudioFormatError
@@ -312,8 +312,8 @@ class _Decoders:
     def __init__(self, options: NeuralOptions, runtime: NeuralModel, rows: int) -> None:
         self._streams = runtime.decoder.new_streams(rows)
         receives = DecoderOptions(Tier.NEURAL, options.sample_rate_hz, model=options.model, backend=options.backend)
-        self.members: Sequence[Decoder] = [
-            Decoder(receives, runtime, StepRow(self._streams, row)) for row in range(rows)
+        self.members: Sequence[MonoDecoder] = [
+            MonoDecoder(receives, runtime, StepRow(self._streams, row)) for row in range(rows)
         ]
 
     def reset(self) -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
-from streamcodec.codec.stream_format import StreamFormat, format_of
+from streamcodec.codec.stream_format import StreamFormat, check_live, format_of
 from streamcodec.codec.stream_resampler import StreamResampler
 from streamcodec.models.shipped import DEFAULT_MODEL
 
@@ -20,9 +20,13 @@ UNKNOWN_PACKET_MS = 20.0
 
 
 class FloatEncoder:
-    """A :class:`StreamEncoder` that takes float32, full scale 1.0, in every tier."""
+    """A :class:`StreamEncoder` that takes float32, full scale 1.0, in every tier.
+
+    Errors: AudioFormatError for a stream that calls do not carry (more than two channels, 24 bits, 96 kHz).
+    """
 
     def __init__(self, encoder: StreamEncoder) -> None:
+        check_live(encoder.settings)
         self.encoder = encoder
         bits = encoder.settings.bits_per_sample
         self._full_scale = np.float32(1 << (bits - 1)) if encoder.tier is Tier.LOSSLESS else None

@@ -50,6 +50,15 @@ def check_model(name: object) -> None:
         raise ModelError(f"model must be the name or the folder of a model, got {name!r}")
 
 
+def check_neural_channels(channels: int) -> None:
+    """Raise AudioFormatError for a number of channels that the neural tier does not code."""
+    if channels not in (1, 2):
+        raise AudioFormatError(
+            f"the neural tier codes one channel, or two, got channels={channels}: sound of several is mixed down to "
+            "one when pushed"
+        )
+
+
 def tier_of(name: str | Tier) -> Tier:
     """The tier of this name; raises AudioFormatError."""
     if isinstance(name, Tier):
@@ -79,8 +88,8 @@ class NeuralOptions:
     key_period_s: float = DEFAULT_KEY_PERIOD_S
     packet_ms: int | None = None
     backend: Backend = "auto"
+    channels: int = 1
 
-    channels: ClassVar[Literal[1]] = 1
     bits_per_sample: ClassVar[Literal[16]] = 16
     ratio: ClassVar[None] = None
 
@@ -88,6 +97,8 @@ class NeuralOptions:
         _check_stream(self.sample_rate_hz, self.mode, self.key_period_s)
         check_number("bitrate_bps", self.bitrate_bps, BitrateError, none=True)
         check_model(self.model)
+        check_whole("channels", self.channels)
+        check_neural_channels(self.channels)
         if self.packet_ms is not None and self.packet_ms not in PACKET_MS_CHOICES:
             raise AudioFormatError(
                 f"packet_ms must be one of {', '.join(map(str, PACKET_MS_CHOICES))}, got {self.packet_ms!r}"
@@ -115,6 +126,8 @@ class NearLosslessOptions:
     mode: PacketMode | None = None
     key_period_s: float = DEFAULT_KEY_PERIOD_S
     bits_per_sample: int = 16
+    finer_blocks: int = 0
+    """Blocks from the start of the stream that are coded one step index finer than ``step_index``."""
 
     frames: ClassVar[Literal[1]] = 1
     packet_ms: ClassVar[None] = None
@@ -214,13 +227,8 @@ def encoder_options(
             raise BitrateError(f"the neural tier goes by bitrate_bps: {given[-1]} is for the near-lossless tier")
         check_whole("channels", channels)
         check_whole("bits_per_sample", bits_per_sample)
-        if channels != 1:
-            raise AudioFormatError(
-                f"the neural tier codes one channel, got channels={channels}: sound of several is mixed down when "
-                "pushed"
-            )
         return NeuralOptions(
-            sample_rate_hz, bitrate_bps, mode, constrained, dtx, model, key_period_s, packet_ms, backend
+            sample_rate_hz, bitrate_bps, mode, constrained, dtx, model, key_period_s, packet_ms, backend, channels
         )
     if constrained or dtx:
         raise BitrateError("constrained and dtx are for the neural tier")

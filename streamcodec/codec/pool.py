@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamcodec.codec.neural.encoder import NeuralEncoder
-from streamcodec.codec.neural.tier import Decoder, ready_runtime
+from streamcodec.codec.neural.tier import MonoDecoder, ready_runtime
 from streamcodec.codec.options import DecoderOptions, NeuralOptions, PacketMode, Samples
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder, frames_of
@@ -31,7 +31,7 @@ class _Member:
     encoder: StreamEncoder
     decoder: StreamDecoder
     sending: NeuralEncoder
-    receiving: Decoder
+    receiving: MonoDecoder
 
 
 class StreamPool:
@@ -102,7 +102,7 @@ class StreamPool:
         receives = DecoderOptions(Tier.NEURAL, sample_rate_hz, model=self._model, backend=self._backend)
         slot = self._free[0]
         sending = NeuralEncoder(sends, self._runtime, StepRow(self._sending, slot))
-        receiving = Decoder(receives, self._runtime, StepRow(self._receiving, slot))
+        receiving = MonoDecoder(receives, self._runtime, StepRow(self._receiving, slot))
         heapq.heappop(self._free)
         self._members[slot] = _Member(
             StreamEncoder.of(sends, sending), StreamDecoder.of(receives, receiving), sending, receiving

@@ -107,8 +107,10 @@ def _check_state(state: object, kind: type[EncoderState | DecoderState], setting
 class StreamEncoder:
     """Turns live sound into packets, one for each block of 10 to 20 ms.
 
-    ``tier`` says how: ``"neural"`` (8 to 48 kHz, mixed down to mono, 1 to 24 kbps), ``"near-lossless"`` (8 to 96 kHz,
-    1 or 2 ``channels``) or ``"lossless"`` (the same, and integers of ``bits_per_sample``, 8 to 24).
+    ``tier`` says how: ``"neural"`` (8 to 48 kHz, 1 to 24 kbps a channel, mixed down
+    to one unless ``channels`` is 2), ``"near-lossless"`` (8 to 96 kHz,
+    1 or 2 ``channels``) or ``"lossless"`` (integers of ``bits_per_sample``, 8 to 32, 8 to 384 kHz, up to 8
+    ``channels``).
 
     Rate: ``bitrate_bps`` on average (6,000 where the neural tier is told nothing; it codes voiced packets finer than
     others); the near-lossless tier takes one of ``bitrate_bps``, ``ratio`` (of 16-bit sound, 8 where it is told
@@ -270,8 +272,9 @@ class StreamEncoder:
     def push(self, samples: object) -> list[Packet]:
         """Take any number of samples, return the packets they complete.
 
-        Shape: neural ``[n]`` or ``[n, channels]`` (downmixed), waveform tiers ``[n, channels]`` (``[n]`` for one
-        channel), n >= 0. float32, float64 (full scale 1.0) or int16; lossless: integers within ``bits_per_sample``.
+        Shape: neural ``[n]`` or ``[n, channels]`` (downmixed; where two are coded ``[n, 2]``), waveform tiers
+        ``[n, channels]`` (``[n]`` for one channel), n >= 0. float32, float64 (full scale 1.0) or int16; lossless:
+        integers within ``bits_per_sample``.
         """
         blocks, rest = self._cut(samples)
         packets = self._encode(blocks)
@@ -417,8 +420,8 @@ class StreamDecoder:
     def push(self, packet: Packet | bytes | None) -> Samples:
         """Sound of the packet's frames; ``None`` says that the next frame is lost.
 
-        Shape: output neural float32 ``[frames * block_samples]``, within full scale; near-lossless float32
-        ``[block_samples, channels]``; lossless int16 (up to 16 bits) or int32 ``[block_samples, channels]``.
+        Shape: output neural float32 ``[frames * block_samples]`` (of two channels ``[..., 2]``), within full scale;
+        near-lossless float32 ``[block_samples, channels]``; lossless the same in int16 (up to 16 bits) or int32.
         """
         frames = frames_of(packet)
         if len(frames) == 1:

@@ -83,7 +83,7 @@ class PackJob:
         shar = self.shard_format == "shar"
         path = self.target_folder / shard
         path.parent.mkdir(parents=True, exist_ok=True)
-        with whole_file(path) as out, tarfile.open(fileobj=out, mode="w") as tar:  # type: ignore[call-overload]
+        with whole_file(path) as out, tarfile.open(fileobj=out, mode="w") as tar:
             for source, key in self.pairs:
                 entry, data = self._code(source, f"{shard}/{key}.sc")
                 entries.append(entry)

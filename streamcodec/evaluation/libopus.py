@@ -157,6 +157,13 @@ class LibOpus:
         return self._decoder_complexity_matters(6, lost=False)
 
     @functools.cached_property
+    def has_stronger_enhancement(self) -> bool:
+        """Whether decoder complexity 7 is another enhancement than 6, i.e. NoLACE is in the build."""
+        if not self.has_speech_enhancement:
+            return False
+        return not np.array_equal(self._probe(6, lost=False), self._probe(7, lost=False))
+
+    @functools.cached_property
     def has_neural_concealment(self) -> bool:
         """Whether decoder complexity 5 changes what is played for a lost packet."""
         return self._decoder_complexity_matters(5, lost=True)
@@ -174,6 +181,7 @@ class LibOpus:
             name
             for name, present in (
                 ("LACE", self.has_speech_enhancement),
+                ("NoLACE", self.has_stronger_enhancement),
                 ("neural concealment", self.has_neural_concealment),
                 ("DRED", self.has_deep_redundancy),
             )

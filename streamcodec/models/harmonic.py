@@ -6,14 +6,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from native_dsp.filters.excitation import excite_all, make_excitation
 from streamcodec.models.codec import CodecOutput, NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.neural import Decoder
-from streamcodec.models.rows import for_each_row
+from streamcodec.models.pitch_follower import PitchFollower
 
-LOW_BAND_HZ = (1_100.0, 1_400.0)
-"""Decoded sound up to here says where the pulses of a voice are; nothing above the second."""
 MIX_START = ((0.0, -4.0), (1_000.0, -3.0), (2_000.0, 0.5), (4_500.0, 0.0), (7_000.0, -2.0), (12_000.0, -4.0))
 """Logits that the mix begins with, by frequency in Hz."""
 
@@ -68,9 +65,7 @@ class HarmonicCodec(NeuralCodec):
     def __init__(self, config: NeuralConfig) -> None:
         super().__init__(config)
         self.decoder = HarmonicDecoder(config)
-        bins_hz = torch.arange(config.bins) * (config.sample_rate_hz / config.fft_samples)
-        start, end = LOW_BAND_HZ
-        self.register_buffer("low", ((end - bins_hz) / (end - start)).clamp(0.0, 1.0), persistent=False)
+        self.follower = PitchFollower(config)
 
     def forward(
         self, samples: Tensor, quality_index: Tensor, available: Tensor, lost: Tensor, gains: Tensor | None = None
@@ -99,23 +94,5 @@ class HarmonicCodec(NeuralCodec):
     @torch.no_grad()
     def excite_spectra(self, spectra: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """The same from a complex spectrum ``[batch, hops, bins]``."""
-        c = self.config
-        low = self.spectrum.synthesise(spectra * self.get_buffer("low")).float()
-        batch, hops = spectra.shape[:2]
-        sound = low.cpu().numpy().reshape(batch, hops, c.hop_samples)
-        pulses = np.zeros((batch, hops, 2 * c.bins), np.float32)
-        voicing = np.zeros((batch, hops), np.float32)
-        lags = np.zeros((batch, hops), np.float32)
-        window = self.spectrum.get_buffer("analysis_window").cpu().numpy()
-
-        def excite_row(row: int) -> None:
-            state = make_excitation(window, c.sample_rate_hz, c.hop_samples)
-            excite_all(state, sound[row], pulses[row], voicing[row], lags[row])
-
-        for_each_row(excite_row, batch)
-        device = spectra.device
-        return (
-            torch.from_numpy(pulses).to(device),
-            torch.from_numpy(voicing).to(device)[..., None],
-            torch.from_numpy(lags).to(device),
-        )
+        found: tuple[Tensor, Tensor, Tensor] = self.follower(self.spectrum, spectra)
+        return found

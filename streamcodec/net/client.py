@@ -140,7 +140,7 @@ class RelayClient:
             try:
                 self._connection = await self._enter()
                 break
-            except (OSError, TimeoutError, asyncio.TimeoutError, WebSocketException):
+            except (OSError, TimeoutError, WebSocketException):
                 if last:
                     raise
         self._task = asyncio.create_task(self._run())
@@ -273,7 +273,7 @@ class RelayClient:
                 if error.code in PERMANENT:
                     logger.warning("gave up room %s: %s", self.config.room, error)
                     raise
-            except (OSError, TimeoutError, asyncio.TimeoutError, WebSocketException, SignallingError) as error:
+            except (OSError, TimeoutError, WebSocketException, SignallingError) as error:
                 logger.info("relay not reached yet: %s", type(error).__name__)
             await asyncio.sleep(pause_s * random.uniform(0.75, 1.0))
             pause_s = min(2 * pause_s, longest_s)
@@ -319,7 +319,7 @@ class RelayClient:
                 asked_s = now_s
                 try:
                     pong = await asyncio.wait_for(connection.ping(), config.ping_timeout_s)
-                except (TimeoutError, asyncio.TimeoutError):
+                except TimeoutError:
                     connection.transport.abort()
                     return
                 asyncio.ensure_future(pong).add_done_callback(self._ponged)

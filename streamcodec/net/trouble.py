@@ -8,13 +8,13 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from dataclasses import fields as dataclass_fields
-from enum import Enum
+from enum import StrEnum
 from typing import Any
 
 from streamcodec.net.e2e.states import SealState
 
 
-class Trouble(str, Enum):
+class Trouble(StrEnum):
     """What is wrong with one other person's sound, or with ours there."""
 
     WRONG_KEY = "wrong-key"

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 
 from streamcodec.models.config import NeuralConfig
+from streamcodec.models.decoder_kinds import DecoderKind
 from streamcodec.models.discriminator import DiscriminatorConfig
 from streamcodec.models.voice_judges import VoiceJudgesConfig
 from streamcodec.training.adversarial_task import AdversarialConfig, AdversarialTask
@@ -20,13 +21,15 @@ from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.data import build_cache
 from streamcodec.training.distributed import DistributedGroup, join_group
 from streamcodec.training.harmonic_task import HarmonicTask
-from streamcodec.training.kept_state import read_kept_state
+from streamcodec.training.kept_state import KeptState, read_kept_state
 from streamcodec.training.loop import CHECKPOINT, TrainingLoop
+from streamcodec.training.refined_task import RefinedTask
 from streamcodec.training.schedule import DECODER_STAGE, FINE_TUNING, TrainingConfig
 from streamcodec.training.task import TrainingError
 from streamcodec.training.throughput import Option, benchmark, bfloat16_is_faster, codec_task_of, options_here
 
 Switch = Literal["auto", "on", "off"]
+TASKS: dict[DecoderKind, type[CodecTask]] = {"plain": CodecTask, "harmonic": HarmonicTask, "refined": RefinedTask}
 
 
 @dataclass(frozen=True)
@@ -35,10 +38,10 @@ class CodecRunOptions:
 
     ``start_from`` is a checkpoint, or the name or folder of an exported model. ``adversarial_from`` is the progress
     at which the adversarial stage begins, None for never. ``decoder_only`` leaves encoder and packets as they are.
-    ``harmonic`` gives the decoder a harmonic excitation to shape. ``judges`` are those of the adversarial stage:
-    ``low`` looks below 3 kHz, ``voice`` at fine spectra in bands and at the waveform. ``continue_from`` is a folder
-    of kept state; what kind of decoder and judges there are is then its to say, and the judges need no head start,
-    which otherwise is ``head_start_steps``.
+    ``decoder`` is the kind to train: plain, with a harmonic excitation to shape, or refined. ``judges`` are those of
+    the adversarial stage: ``low`` looks below 3 kHz, ``voice`` at fine spectra in bands and at the waveform.
+    ``continue_from`` is a folder of kept state; what kind of decoder and judges there are, their shares and the
+    repulsion are then its to say, and the judges need no head start, which otherwise is ``head_start_steps``.
     """
 
     data: Sequence[Path]
@@ -53,7 +56,7 @@ class CodecRunOptions:
     start_from: Path | str | None = None
     adversarial_from: float | None = None
     decoder_only: bool = False
-    harmonic: bool = False
+    decoder: DecoderKind = "plain"
     judges: Literal["low", "voice"] = "low"
     continue_from: Path | None = None
     head_start_steps: int = 1_000
@@ -85,7 +88,7 @@ def choose_device(name: str) -> str:
     return name
 
 
-def settings_of(options: CodecRunOptions) -> TrainingConfig:
+def settings_of(options: CodecRunOptions, kept: KeptState | None = None) -> TrainingConfig:
     """Settings from nothing, from trained weights, or for an adversarial stage on trained weights."""
     if options.decoder_only:
         settings = DECODER_STAGE
@@ -96,6 +99,8 @@ def settings_of(options: CodecRunOptions) -> TrainingConfig:
     else:
         settings = TrainingConfig()
     settings = dataclasses.replace(settings, batch_segments=options.batch_segments, seed=options.seed)
+    if kept is not None and kept.repulsion is not None:
+        settings = dataclasses.replace(settings, repulsion=kept.repulsion)
     if options.learning_rate is not None:
         final = options.learning_rate * settings.final_learning_rate / settings.learning_rate
         settings = dataclasses.replace(settings, learning_rate=options.learning_rate, final_learning_rate=final)
@@ -107,10 +112,9 @@ def make_task(
 ) -> CodecTask | AdversarialTask[CodecTask]:
     """The task of the stage that is asked for."""
     kept = None if options.continue_from is None else read_kept_state(options.continue_from)
-    harmonic = options.harmonic if kept is None else kept.harmonic
-    codec_task = (HarmonicTask if harmonic else CodecTask)(
+    codec_task = TASKS[options.decoder if kept is None else kept.decoder](
         options.model,
-        settings_of(options),
+        settings_of(options, kept),
         cache,
         device=device,
         start_from=options.continue_from or options.start_from,
@@ -125,6 +129,8 @@ def make_task(
     config = AdversarialConfig(
         discriminator=judges, from_progress=options.adversarial_from, head_start_steps=options.head_start_steps
     )
+    if kept is not None:
+        config = dataclasses.replace(config, **kept.adversarial_settings)
     task = AdversarialTask(codec_task, config)
     if kept is not None and kept.judges_weights:
         kept.fill_judges(task.discriminator)

@@ -21,8 +21,8 @@ from torch import Tensor, nn
 from native_dsp.filters.post_filter import PostFilterParameters
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
+from streamcodec.models.decoder_kinds import CODECS, DecoderKind, decoder_kind
 from streamcodec.models.discriminator import DiscriminatorConfig
-from streamcodec.models.harmonic import HarmonicCodec
 from streamcodec.models.shipped import load_model
 from streamcodec.models.voice_judges import VoiceJudgesConfig
 from streamcodec.training.adversarial_task import DISCRIMINATOR
@@ -32,7 +32,14 @@ from streamcodec.training.initialise import grow_from
 from streamcodec.training.task import TrainingError
 
 STATE, CODEC_WEIGHTS, JUDGES_WEIGHTS = "state.json", "codec.safetensors", "judges.safetensors"
-FORMAT = 1
+FORMAT = 2
+CONTINUED = (
+    "discriminator_learning_rate",
+    "adversarial_share",
+    "features_share",
+    "judged_draws",
+    "crop_samples",
+)
 
 
 @dataclass(frozen=True)
@@ -41,14 +48,25 @@ class KeptState:
 
     base: str
     """Name of the exported model that holds what is not kept."""
-    harmonic: bool
-    """Whether the decoder shapes harmonics."""
+    decoder: DecoderKind
     weights: dict[str, Tensor]
     """Of the codec, by name, in float32."""
     judges: DiscriminatorConfig | VoiceJudgesConfig | None
     judges_weights: dict[str, Tensor]
     facts: dict[str, Any]
     """``steps`` and ``minutes`` in all, and the settings of the last run."""
+
+    @property
+    def repulsion(self) -> float | None:
+        """That of the last run."""
+        value = self.facts["settings"].get("repulsion")
+        return float(value) if isinstance(value, int | float) else None
+
+    @property
+    def adversarial_settings(self) -> dict[str, Any]:
+        """Settings of the last run's adversarial stage that the next one goes on with, by their names there."""
+        found = self.facts["settings"].get("adversarial", {})
+        return {name: found[name] for name in CONTINUED if name in found}
 
     def fill(self, codec: NeuralCodec) -> PostFilterParameters:
         """Put the weights of base and state into ``codec``; returns the base's post-filter.
@@ -87,9 +105,9 @@ def keep_state(checkpoint: Path, base: str, folder: Path) -> int:
     stored = read_checkpoint(checkpoint)
     module = stored["players"][CODEC]
     weights: dict[str, Tensor] = module["average"] or module["weights"]
-    harmonic = any(name.startswith("decoder.mix") for name in weights)
+    decoder = decoder_kind(weights)
     config = NeuralConfig.from_json(stored["identity"]["model_config"])
-    before = _start(config, harmonic, base)
+    before = _start(config, decoder, base)
     if before.keys() != weights.keys():
         raise TrainingError(f"{checkpoint} is not of the networks of {base}")
     changed = {
@@ -105,16 +123,16 @@ def keep_state(checkpoint: Path, base: str, folder: Path) -> int:
         save_file({name: values.half().contiguous() for name, values in judging.items()}, folder / JUDGES_WEIGHTS)
     facts = {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), "settings": stored["settings"]}
     text = json.dumps(
-        {"format": FORMAT, "base": base, "harmonic": harmonic, "judges": judges, "facts": facts}, indent=1
+        {"format": FORMAT, "base": base, "decoder": decoder, "judges": judges, "facts": facts}, indent=1
     )
     (folder / STATE).write_text(text + "\n")
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
-def _start(config: NeuralConfig, harmonic: bool, base: str) -> dict[str, Tensor]:
+def _start(config: NeuralConfig, decoder: DecoderKind, base: str) -> dict[str, Tensor]:
     """Weights of the base in the networks of a run."""
     torch.manual_seed(0)
-    codec = (HarmonicCodec if harmonic else NeuralCodec)(config)
+    codec = CODECS[decoder](config)
     shipped = codec_of(load_model(base))
     try:
         grow_from(codec, shipped.state_dict())
@@ -134,7 +152,7 @@ def read_kept_state(folder: Path) -> KeptState:
         judges = _judges_config(stored["judges"])
         return KeptState(
             base=stored["base"],
-            harmonic=bool(stored["harmonic"]),
+            decoder=_decoder(stored["decoder"]),
             weights=_floats(folder / CODEC_WEIGHTS),
             judges=judges,
             judges_weights={} if judges is None else _floats(folder / JUDGES_WEIGHTS),
@@ -144,6 +162,13 @@ def read_kept_state(folder: Path) -> KeptState:
         raise TrainingError(
             f"{folder} holds no kept state ({error}); give a folder that --keep has written"
         ) from error
+
+
+def _decoder(name: str) -> DecoderKind:
+    found: DecoderKind | None = next((kind for kind in CODECS if kind == name), None)
+    if found is None:
+        raise TrainingError(f"kept state is of a decoder of kind {name!r:.80}; there are {', '.join(CODECS)}")
+    return found
 
 
 def _floats(path: Path) -> dict[str, Tensor]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
-import sys
+import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,11 +12,6 @@ from typing import Any, TypeVar
 
 from streamcodec.training.schedule import QualityCurve
 from streamcodec.training.task import TrainingError
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
 
 Part = TypeVar("Part")
 Reader = Callable[[Any, Path], Any]

@@ -13,7 +13,7 @@ import time
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from streamcodec.codec.options import DEFAULT_MODEL
 from streamcodec.errors import StreamcodecError
@@ -21,19 +21,24 @@ from streamcodec.web.files import COMPILED
 from streamcodec.web.image import fingerprint, plan_image
 from streamcodec.web.memory_image import make_view
 from streamcodec.web.tools import NUMBA, check_numba, find_linker, link
+from streamcodec.web.waveform_image import waveform_fingerprint
 
-Direction = Literal["decoder", "encoder"]
+Part = Literal["decoder", "encoder", "waveform"]
 
 
-def compile_direction(model: str, direction: Direction) -> tuple[list[str], bytes]:
-    """Names and object code of the functions of one direction; the process can run no kernels afterwards."""
+def compile_part(model: str, part: Part) -> tuple[list[str], bytes]:
+    """Names and object code of the functions of one part; the process can run no kernels afterwards."""
     # What is imported here takes hold of numba's compiler.
     from streamcodec.web import cross_compile
     from streamcodec.web.entry_points import decoder_exports, encoder_exports, sound_exports
+    from streamcodec.web.waveform_entry_points import lossless_exports, spectrum_exports, transform_exports
 
     image = plan_image(model)
     cross_compile.target_wasm()
-    if direction == "decoder":
+    exports: dict[str, Any]
+    if part == "waveform":
+        exports = {**lossless_exports(), **spectrum_exports(), **transform_exports()}
+    elif part == "decoder":
         view = make_view(image.constants, image.decoder_region, image.decoder)
         exports = {**decoder_exports(view), **sound_exports()}
     else:
@@ -42,7 +47,7 @@ def compile_direction(model: str, direction: Direction) -> tuple[list[str], byte
 
 
 def compile_codec(out: Path, model: str = DEFAULT_MODEL) -> None:
-    """Write ``codec.wasm`` and what it takes for granted, both directions compiled in processes of their own.
+    """Write ``codec.wasm``, ``waveform.wasm`` and what they take for granted, each part compiled in its own process.
 
     Errors: WebBuildError, ModelError.
     """
@@ -50,12 +55,13 @@ def compile_codec(out: Path, model: str = DEFAULT_MODEL) -> None:
     linker = find_linker()
     image = plan_image(model)
     with ProcessPoolExecutor(2, get_context("spawn")) as pool:
-        compiled = list(pool.map(compile_direction, (model, model), ("decoder", "encoder")))
+        *neural, waveform = pool.map(compile_part, (model,) * 3, ("decoder", "encoder", "waveform"))
     out.mkdir(parents=True, exist_ok=True)
-    names = [name for names, _ in compiled for name in names]
-    link(linker, [code for _, code in compiled], names, out / "codec.wasm")
-    forget_folder(out / "codec.wasm")
-    facts = {"image": fingerprint(image), "numba": NUMBA}
+    for module, compiled in (("codec.wasm", neural), ("waveform.wasm", [waveform])):
+        names = [name for names, _ in compiled for name in names]
+        link(linker, [code for _, code in compiled], names, out / module)
+        forget_folder(out / module)
+    facts = {"image": fingerprint(image), "waveform": waveform_fingerprint(), "numba": NUMBA}
     (out / "codec.json").write_text(json.dumps(facts, indent=1) + "\n")
 
 
@@ -76,8 +82,8 @@ def main(arguments: list[str] | None = None) -> int:
     except StreamcodecError as error:
         print(f"streamcodec.web.compile: {error}", file=sys.stderr)
         return 2
-    size = (options.folder / "codec.wasm").stat().st_size
-    print(f"codec.wasm, {size:,} bytes, in {options.folder}, after {time.perf_counter() - start:.0f} s")
+    sizes = [f"{path.name}, {path.stat().st_size:,} bytes" for path in sorted(options.folder.glob("*.wasm"))]
+    print(f"{'; '.join(sizes)}, in {options.folder}, after {time.perf_counter() - start:.0f} s")
     return 0
 
 

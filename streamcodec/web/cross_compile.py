@@ -16,6 +16,7 @@ import llvmlite.binding as llvm  # type: ignore[import-untyped]
 import numba
 from llvmlite import ir
 from numba.core import cgutils, codegen, cpu, types
+from numba.core.callconv import CPUCallConv
 from numba.core.compiler_lock import global_compiler_lock
 from numba.core.registry import cpu_target
 from numba.core.runtime.nrt import rtsys
@@ -79,9 +80,24 @@ def target_wasm() -> None:
     context.create_cpython_wrapper = context.create_cfunc_wrapper = _nothing
     # Numba keys tables by what it gets here: something new each time that is never called.
     context.get_executable = lambda self, library, function, environment: [].append
+    _name_no_files()
     runtime: Any = type(rtsys)
     runtime.initialize = _initialise_runtime
     cpu_target.target_context._internal_codegen = WasmCodegen("wasm")  # type: ignore[no-untyped-call]
+
+
+def _name_no_files() -> None:
+    """What kernels would raise is noted without the place in the sources: it would tell the folder, and change with
+    it."""
+    convention: Any = CPUCallConv
+    return_user_exc = convention.return_user_exc
+
+    def without_place(
+        self: Any, builder: Any, exc: Any, exc_args: Any = None, loc: Any = None, func_name: Any = None
+    ) -> None:
+        return_user_exc(self, builder, exc, exc_args)
+
+    convention.return_user_exc = without_place
 
 
 def _nothing(*arguments: Any, **named: Any) -> None:

@@ -57,7 +57,7 @@ def mean_square_dbfs(mean_square: float) -> float:
 
 @kernel
 def next_flags(control: Any, packets_per_second: float, samples: int) -> int:
-    """Flags of the packet collected, -1 where it is not sent; as ``NeuralEncoder._next_flags``."""
+    """Flags of the packet collected, -1 where it is not sent; as ``NeuralEncoder.next_flags``."""
     if control.dtx[0]:
         dbfs = mean_square_dbfs(control.power[0] / samples)
         control.floor_dbfs[0], active = noise_floor(dbfs, control.floor_dbfs[0], packets_per_second)

@@ -17,6 +17,7 @@ from streamcodec.codec.options import DEFAULT_MODEL
 from streamcodec.codec.stream_resampler import StreamResampler
 from streamcodec.web.image import Image, fingerprint, layout_of, plan_image
 from streamcodec.web.tools import WebBuildError
+from streamcodec.web.waveform_image import waveform_files, waveform_fingerprint
 
 PACKAGE = Path(__file__).parent / "package"
 COMPILED = Path(__file__).parent / "compiled"
@@ -31,6 +32,9 @@ def web_files(model: str = DEFAULT_MODEL, compiled: Path = COMPILED) -> dict[str
     _check(image, model, compiled)
     content, split = image.constants.content(), image.needed_to_decode
     resamplers, filters = _resamplers(image.runtime.model.config.sample_rate_hz)
+    waveform, tables = waveform_files()
+    exact = {"waveform.wasm": (compiled / "waveform.wasm").read_bytes(), "waveform.bin": tables}
+    waveform["files"] = _checksums(exact)
     binary = {
         "codec.wasm": (compiled / "codec.wasm").read_bytes(),
         "decoder.bin": content[:split] + image.decoder_region.content(),
@@ -38,12 +42,19 @@ def web_files(model: str = DEFAULT_MODEL, compiled: Path = COMPILED) -> dict[str
         "resampler.bin": filters,
     }
     layout = layout_of(image, model)
+    layout["waveformBitstreams"] = sorted(waveform["bitstreams"].values())
     layout["resamplers"] = resamplers
-    layout["files"] = {
-        name: {"bytes": len(each), "sha256": hashlib.sha256(each).hexdigest()} for name, each in binary.items()
-    }
+    layout["files"] = _checksums(binary)
     pages = {path.name: path.read_bytes() for path in sorted(PACKAGE.iterdir()) if path.suffix in PAGE_FILES}
-    return {**pages, **binary, "codec.json": (json.dumps(layout, indent=1) + "\n").encode()}
+    described = {
+        "codec.json": (json.dumps(layout, indent=1) + "\n").encode(),
+        "waveform.json": (json.dumps(waveform, separators=(",", ":")) + "\n").encode(),
+    }
+    return {**pages, **binary, **exact, **described}
+
+
+def _checksums(files: dict[str, bytes]) -> dict[str, Any]:
+    return {name: {"bytes": len(each), "sha256": hashlib.sha256(each).hexdigest()} for name, each in files.items()}
 
 
 def _check(image: Image, model: str, compiled: Path) -> None:
@@ -53,6 +64,10 @@ def _check(image: Image, model: str, compiled: Path) -> None:
         raise WebBuildError(
             f"there are no compiled kernels in {compiled}: python -m streamcodec.web.compile makes them"
         ) from error
+    if facts.get("waveform") != waveform_fingerprint() or not (compiled / "waveform.wasm").exists():
+        raise WebBuildError(
+            "waveform.wasm was compiled for another build: compile it anew (python -m streamcodec.web.compile)"
+        )
     if facts.get("image") != fingerprint(image):
         raise WebBuildError(
             f"codec.wasm was compiled for other networks than those of {model}: compile it anew "

@@ -107,6 +107,7 @@ def layout_of(image: Image, model: str) -> dict[str, Any]:
             "block": encoder_region.offset(encoder.block),
             "qualityIndex": encoder_region.offset(encoder.control.quality_index),
             "flags": encoder_region.offset(encoder.control.flags),
+            "dtx": encoder_region.offset(encoder.control.dtx),
             "copyQualityIndex": encoder_region.offset(encoder.control.copy_quality_index),
         },
     }

@@ -31,6 +31,8 @@ from streamcodec import (
     transcode_file,
 )
 from streamcodec.codec.files.container import FileHeader, FileReader
+from streamcodec.codec.float_stream import FloatEncoder
+from streamcodec.codec.stream_format import format_of
 
 Samples = NDArray[np.generic]
 EXACT = ("lossless", "near-lossless")
@@ -247,16 +249,16 @@ def test_one_process_encodes_and_another_decodes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(soundfile.read(io.BytesIO(data), dtype="int32")[0], sound)
 
 
-@pytest.mark.parametrize("ratio", [8, 20])
+@pytest.mark.parametrize("ratio", [8, 30])
 def test_a_ratio_of_files_is_met_in_bytes_of_the_file(tmp_path: Path, fixtures: Path, ratio: float) -> None:
     source = fixtures / "environment_48k.flac"
     encode_file(source, tmp_path / "a.sc", tier="near-lossless", ratio=ratio, optimise="mse")
     sound, _ = soundfile.read(source, dtype="float32")
-    assert 0.93 < (tmp_path / "a.sc").stat().st_size * ratio / (2 * sound.size) <= 1.0
+    assert 0.99 < (tmp_path / "a.sc").stat().st_size * ratio / (2 * sound.size) <= 1.0
     decode_file(tmp_path / "a.sc", tmp_path / "a.wav")
     decoded, _ = soundfile.read(tmp_path / "a.wav", dtype="float32")
     assert decoded.shape == sound.shape
-    assert snr_db(sound, decoded) > (33 if ratio == 8 else 20)
+    assert snr_db(sound, decoded) > (33 if ratio == 8 else 18)
 
 
 @pytest.mark.parametrize("tier", EXACT)
@@ -296,8 +298,8 @@ def test_headers_of_older_files_are_read() -> None:
     [
         ({"tier": "other"}, AudioFormatError, "'near-lossless'"),
         ({"tier": "lossless", "bitrate_bps": 6_000}, BitrateError, "bitrate_bps does not apply"),
-        ({"tier": "lossless", "channels": 3}, AudioFormatError, "1 or 2 channels"),
-        ({"tier": "lossless", "bits_per_sample": 32}, AudioFormatError, "bits per sample"),
+        ({"tier": "lossless", "channels": 9}, AudioFormatError, "1 to 8 channels"),
+        ({"tier": "lossless", "bits_per_sample": 33}, AudioFormatError, "bits per sample"),
         ({"tier": "lossless", "dtx": True}, BitrateError, "neural tier"),
         ({"tier": "lossless", "key_period_s": 0}, AudioFormatError, "key_period_s"),
         ({"tier": "near-lossless", "ratio": 8, "snr_db": 30}, BitrateError, "one rate target"),
@@ -307,7 +309,7 @@ def test_headers_of_older_files_are_read() -> None:
         ({"tier": "near-lossless", "optimise": "other"}, BitrateError, "perceptual"),
         ({"tier": "near-lossless", "mode": "other"}, AudioFormatError, "mode"),
         ({"tier": "neural", "ratio": 8}, BitrateError, "near-lossless tier"),
-        ({"tier": "neural", "channels": 2}, AudioFormatError, "one channel"),
+        ({"tier": "neural", "channels": 3}, AudioFormatError, "one channel, or two"),
     ],
 )
 def test_settings_that_do_not_fit_are_named(options: dict[str, object], error: type[Exception], says: str) -> None:
@@ -338,12 +340,37 @@ def test_samples_that_do_not_fit_are_named_and_change_nothing() -> None:
 
 def test_float_files_are_refused_by_the_lossless_tier(tmp_path: Path) -> None:
     soundfile.write(tmp_path / "a.wav", floats(100), 44_100, subtype="FLOAT")
-    with pytest.raises(AudioFormatError, match="16- and 24-bit PCM"):
+    with pytest.raises(AudioFormatError, match="24- and 32-bit PCM"):
         encode_file(tmp_path / "a.wav", tmp_path / "a.sc", tier="lossless")
     assert not (tmp_path / "a.sc").exists()
     encode_file(tmp_path / "a.wav", tmp_path / "a.sc", tier="near-lossless")
     with (tmp_path / "a.sc").open("rb") as file:
         assert FileReader(file).header.bits_per_sample == 24
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "subtype"), [(192_000, 6, "PCM_32"), (96_000, 8, "PCM_24"), (11_025, 3, "PCM_U8")]
+)
+def test_files_of_every_kind_of_integers_come_back(rate_hz: int, channels: int, subtype: str, tmp_path: Path) -> None:
+    rng = np.random.default_rng(channels)
+    samples = (np.cumsum(rng.normal(0, 3e6, (rate_hz // 20, channels)), axis=0)).astype(np.int32)
+    soundfile.write(tmp_path / "a.wav", samples, rate_hz, subtype=subtype)
+    transcode_file(tmp_path / "a.wav", tmp_path / "a.sc", tier="lossless")
+    transcode_file(tmp_path / "a.sc", tmp_path / "b.wav")
+    transcode_file(tmp_path / "a.wav", tmp_path / "c.wav")
+    wanted = soundfile.read(tmp_path / "a.wav", dtype="int32")[0]
+    for name in ("b.wav", "c.wav"):
+        with soundfile.SoundFile(tmp_path / name) as file:
+            assert (file.subtype, file.samplerate) == (subtype, rate_hz)
+            np.testing.assert_array_equal(file.read(dtype="int32"), wanted)
+
+
+def test_calls_take_no_more_than_two_channels_of_24_bits() -> None:
+    surround = StreamEncoder(48_000, tier="lossless", channels=6)
+    with pytest.raises(AudioFormatError, match="calls carry up to 2 channels"):
+        FloatEncoder(surround)
+    (packet,) = surround.push(np.ones((960, 6), np.int16))
+    assert format_of(packet) is None
 
 
 def test_tiers_are_loaded_when_asked_for() -> None:

@@ -69,6 +69,12 @@ def test_no_link_is_broken(site: Path) -> None:
     assert broken == []
 
 
+def test_the_try_it_page_comes_with_its_codec(site: Path) -> None:
+    names = {path.name for path in (site / "try").iterdir()}
+    assert {"try.html", "try.js", "codec.wasm", "codec.json", "decoder.bin", "encoder.bin"} <= names
+    assert 'href="../try/try.html"' in (site / "listening" / "index.html").read_text(encoding="utf-8")
+
+
 def test_api_pages_show_signatures_and_no_markup(site: Path) -> None:
     text = (site / "api" / "codec" / "index.html").read_text(encoding="utf-8")
     plain = re.sub(r"<[^>]+>", "", text)

@@ -126,7 +126,21 @@ def test_systems_follow_what_the_build_can_do() -> None:
     assert systems["Opus"].rates_kbps == (9.2, 24.0)
     assert systems["Opus WB"].rates_kbps == (9.2,)
     assert ("Opus WB+LACE" in systems) == load_libopus().has_speech_enhancement
+    assert ("Opus WB+NoLACE" in systems) == load_libopus().has_stronger_enhancement
     assert [system.name for system in opus_systems([24.0])] == ["Opus"]
+
+
+def test_lace_and_nolace_decode_the_same_packets_to_other_sounds(voice_16k: Samples) -> None:
+    systems = {system.name: system.codec for system in opus_systems([9.2])}
+    if "Opus WB+NoLACE" not in systems:
+        assert not load_libopus().has_stronger_enhancement
+        return
+    sound = voice_16k.astype(np.float32)
+    coded = [systems[name](sound, 16_000, 9.2) for name in ("Opus WB", "Opus WB+LACE", "Opus WB+NoLACE")]
+    assert len({each.payload_bytes for each in coded}) == 1
+    plain, lace, nolace = (each.samples for each in coded)
+    assert not np.array_equal(plain, lace)
+    assert not np.array_equal(lace, nolace)
 
 
 def test_forced_wideband_carries_more_than_narrowband_at_a_low_rate(voice_16k: Samples) -> None:

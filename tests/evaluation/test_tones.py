@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 import streamcodec
 from streamcodec import decode_array, encode_array
+from streamcodec.evaluation.dtmf import KEY_RATE_HZ, KEYS, key_tones, keys_read, read_keys
 from streamcodec.evaluation.errors import UnscorableError
 from streamcodec.evaluation.systems import Coded
 from streamcodec.evaluation.tones import TONES_HZ, added_lines_db, tone_levels_db
@@ -64,3 +65,23 @@ def test_the_codec_adds_no_tone_to_speech() -> None:
     lines = added_lines_db(speech, decoded.astype(np.float64), rate_hz)
     # Of five seconds each lower bin has its chance highs; the tone that was there had its place.
     assert max((height for where, height in lines.items() if where > 11_440.0), default=0.0) < 6.0
+
+
+def test_every_key_is_read_as_it_is_and_in_order() -> None:
+    assert read_keys(key_tones(), KEY_RATE_HZ) == KEYS
+    assert keys_read(softer, 6.0) == len(KEYS)
+
+
+def test_noise_speech_and_single_tones_are_no_keys() -> None:
+    assert keys_read(hiss, 6.0) == 0
+    seconds = np.arange(KEY_RATE_HZ) / KEY_RATE_HZ
+    assert read_keys(0.2 * np.sin(2 * np.pi * 941 * seconds), KEY_RATE_HZ) == ""
+    speech, rate_hz = soundfile.read(Path(streamcodec.__file__).parent / "demo_data" / "speech.flac")
+    assert read_keys(speech if speech.ndim == 1 else speech[:, 0], rate_hz) == ""
+
+
+def test_keys_with_half_their_power_in_hiss_are_read_and_with_most_of_it_are_not() -> None:
+    tones = key_tones()
+    noise = np.random.default_rng(2).standard_normal(len(tones))
+    assert read_keys(tones + 0.02 * noise, KEY_RATE_HZ) == KEYS
+    assert read_keys(tones + 0.6 * noise, KEY_RATE_HZ) != KEYS

@@ -36,6 +36,7 @@ def container(data: bytes) -> None:
         reader = FileReader(io.BytesIO(data))
     except FileFormatError:
         return
+    assert sum(len(picture.data) for picture in reader.pictures()) <= len(data)
     last, frames = -1, 0
     for timed in reader.packets():
         assert timed.time > last

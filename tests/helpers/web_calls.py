@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from streamcodec import StreamDecoder, StreamEncoder
 from streamcodec.codec.bitstream import bitstream_of
-from streamcodec.codec.options import DEFAULT_MODEL
-from streamcodec.codec.packet import Tier
+from streamcodec.codec.float_stream import FloatEncoder
+from streamcodec.codec.options import DEFAULT_MODEL, TierName, tier_of
 from streamcodec.net.call import Call, CallConfig
 from streamcodec.net.client import ClientConfig
 from streamcodec.net.congestion import CongestionConfig
@@ -42,13 +42,20 @@ class PythonPeer(threading.Thread):
     """A Python peer that speaks, and keeps what it hears; loses a share of what it sends and receives."""
 
     def __init__(
-        self, url: str, room: str, speech: NDArray[np.float32], loss: float = 0.0, **room_config: Any
+        self,
+        url: str,
+        room: str,
+        speech: NDArray[np.float32],
+        loss: float = 0.0,
+        tier: TierName = "neural",
+        **room_config: Any,
     ) -> None:
         super().__init__(daemon=True)
         self._loss, self._random = loss, random.Random(5)
         self._speech = speech
-        client = ClientConfig(url, room, name="Py", bitstream=bitstream_of(Tier.NEURAL, DEFAULT_MODEL))
-        congestion = CongestionConfig(start_bps=6_000, maximum_bps=6_000)
+        self._tier = tier
+        client = ClientConfig(url, room, name="Py", bitstream=bitstream_of(tier_of(tier), DEFAULT_MODEL))
+        congestion = CongestionConfig(start_bps=6_000, maximum_bps=6_000) if tier == "neural" else None
         self._config = CallConfig(RoomConfig(client, **room_config), MediaConfig(RATE_HZ, congestion=congestion))
         self._ending = threading.Event()
         self.heard: list[NDArray[np.float32]] = []
@@ -68,12 +75,15 @@ class PythonPeer(threading.Thread):
         return self._random.random() < self._loss
 
     async def _talk(self) -> None:
-        encoder = StreamEncoder(RATE_HZ, 6_000, backend="compiled")
+        if self._tier == "neural":
+            encoder: Any = StreamEncoder(RATE_HZ, 6_000, backend="compiled")
+        else:
+            encoder = FloatEncoder(StreamEncoder(RATE_HZ, tier=self._tier, key_period_s=0.5))
 
         def make_decoder() -> StreamDecoder:
             return StreamDecoder(RATE_HZ, backend="compiled")
 
-        call = Call(self._config, encoder, make_decoder, encoder.encode_redundant)
+        call = Call(self._config, encoder, make_decoder, encoder.encode_redundant if self._tier == "neural" else None)
         send, receive = call._send, call._receive
         call._send = lambda all_: send([each for each in all_ if not self._lost()])  # type: ignore[method-assign]
         # Room was given the method itself.

@@ -15,10 +15,10 @@ from streamcodec.models.voice_judges import VoiceJudges, VoiceJudgesConfig
 from streamcodec.training.adversarial_task import AdversarialConfig, AdversarialTask
 from streamcodec.training.codec_run import CodecRunOptions, make_task
 from streamcodec.training.codec_task import CodecTask
-from streamcodec.training.harmonic_task import HarmonicTask
 from streamcodec.training.harmonicity import HarmonicityDistance
 from streamcodec.training.kept_state import keep_state, read_kept_state
 from streamcodec.training.loop import TrainingLoop
+from streamcodec.training.refined_task import RefinedTask
 from streamcodec.training.task import TrainingError
 from tests.helpers.tiny_model import SETTINGS, TINY
 
@@ -26,15 +26,17 @@ JUDGES = VoiceJudgesConfig(bands=((512, 0.0, 4_000.0),), channels=4, layers=2, p
 CROP = 2_048
 
 
-def adversarial(cache: Path, exported: Path) -> AdversarialTask[HarmonicTask]:
-    task = HarmonicTask(TINY, SETTINGS, cache, start_from=exported, decoder_only=True)
-    return AdversarialTask(task, AdversarialConfig(discriminator=JUDGES, head_start_steps=0, crop_samples=CROP))
+def adversarial(cache: Path, exported: Path) -> AdversarialTask[RefinedTask]:
+    task = RefinedTask(TINY, SETTINGS, cache, start_from=exported, decoder_only=True)
+    return AdversarialTask(
+        task, AdversarialConfig(discriminator=JUDGES, head_start_steps=0, crop_samples=CROP, features_share=1.5)
+    )
 
 
 @pytest.fixture(scope="module")
 def run(cache: Path, exported: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of three steps."""
-    folder = tmp_path_factory.mktemp("harmonic") / "run"
+    folder = tmp_path_factory.mktemp("refined") / "run"
     loop = TrainingLoop(adversarial(cache, exported), folder)
     for _ in range(3):
         loop.train_step(0.5)
@@ -118,7 +120,7 @@ def test_kept_state_is_small_and_brings_everything_back(
     size = keep_state(run / "checkpoint.pt", str(exported), tmp_path / "state")
     assert size < (run / "checkpoint.pt").stat().st_size / 4
     kept = read_kept_state(tmp_path / "state")
-    assert kept.harmonic
+    assert kept.decoder == "refined"
     assert kept.judges == JUDGES
     assert kept.facts["steps"] == 3
     # The encoder stood still, so the base has it.
@@ -141,6 +143,8 @@ def test_kept_state_is_small_and_brings_everything_back(
     for name, values in task.discriminator.state_dict().items():
         torch.testing.assert_close(values, trained["discriminator"]["weights"][name], atol=2e-3, rtol=2e-3)
     assert task.judged.gains is not None
+    assert (task.config.features_share, task.config.crop_samples) == (1.5, CROP)
+    assert task.judged.config.repulsion == SETTINGS.repulsion
     figures = loop.train_step(0.1)
     assert "adversarial" in figures
     assert np.isfinite(float(figures["loss"]))  # type: ignore[arg-type]
@@ -152,7 +156,7 @@ def test_kept_state_of_a_plain_run_without_judges(cache: Path, exported: Path, t
     loop.save()
     keep_state(tmp_path / "run" / "checkpoint.pt", str(exported), tmp_path / "state")
     kept = read_kept_state(tmp_path / "state")
-    assert not kept.harmonic
+    assert kept.decoder == "plain"
     assert kept.judges is None
     assert kept.weights
     with pytest.raises(TrainingError, match="other networks"):
@@ -166,7 +170,7 @@ def test_what_is_no_kept_state_is_one_sentence(exported: Path, run: Path, tmp_pa
         keep_state(run / "checkpoint.pt", "speech-24k", tmp_path / "state")
     keep_state(run / "checkpoint.pt", str(exported), tmp_path / "state")
     text = (tmp_path / "state" / "state.json").read_text()
-    (tmp_path / "state" / "state.json").write_text(text.replace('"format": 1', '"format": 9'))
+    (tmp_path / "state" / "state.json").write_text(text.replace('"format": 2', '"format": 9'))
     with pytest.raises(TrainingError, match="another version"):
         read_kept_state(tmp_path / "state")
     (tmp_path / "state" / "state.json").write_text(text)

@@ -11,13 +11,16 @@ globalThis.crypto ??= webcrypto;
 
 const { BUILT, MADE } = process.env;
 const load = (name) => import(pathToFileURL(join(BUILT, name)).href);
-const { Codec, Encoder, FileError, JitterBuffer, Packet, Resampler, SoundFile } = await load('index.js');
+const { Codec, Encoder, FileError, JitterBuffer, Packet, PacketError, Resampler, SoundFile } = await load('index.js');
+const { Reassembler, piecesOf } = await load('fragments.js');
 const { Deframer, Framer, frameOfReport } = await load('framing.js');
 const { framesOf } = await load('jitter_buffer.js');
 const { ReceptionMonitor, reportFromBytes, reportToBytes } = await load('report.js');
 const { CongestionController } = await load('congestion.js');
 const { Line } = await load('line.js');
 const { Room } = await load('room.js');
+const { Sender } = await load('sender.js');
+const { WireRateController } = await load('wire_rate.js');
 const { RingBuffer } = await load('ring_buffer.js');
 
 const json = (name) => JSON.parse(readFileSync(join(MADE, name), 'utf8'));
@@ -35,8 +38,11 @@ test('golden frames are made, and read', () => {
     const framer = new Framer({ numbered: line.time_stamps });
     const deframer = new Deframer();
     for (const { at_ms: atMs, datagram, frame, report, unit } of line.steps) {
-      // Pieces of long packets are of tiers that browsers do not decode.
-      if (datagram.startsWith('1b')) continue;
+      if (datagram.startsWith('1b')) {
+        // Pieces of long packets, which browsers read and never send.
+        assert.equal(hex(deframer.take(bytes(frame), atMs, line.time_stamps ? unit : null).piece), datagram);
+        continue;
+      }
       const isReport = datagram.length === 72 && datagram.startsWith('1a');
       const own = isReport
         ? frameOfReport(bytes(datagram))
@@ -69,10 +75,10 @@ test('damaged frames are counted and never thrown', () => {
   assert.ok(damaged > 0);
 });
 
-for (const [name, { events, stats }] of Object.entries(json('traces.json'))) {
+for (const [name, { packetMs, events, stats }] of Object.entries(json('traces.json'))) {
   test(`jitter buffer, reports and rate decide as Python's: ${name}`, () => {
-    const buffer = new JitterBuffer();
-    const monitor = new ReceptionMonitor();
+    const buffer = new JitterBuffer(packetMs);
+    const monitor = new ReceptionMonitor(packetMs);
     const congestion = new CongestionController(6_000, 20);
     let reports = 0;
     let sameAges = 0;
@@ -114,6 +120,45 @@ for (const [name, { events, stats }] of Object.entries(json('traces.json'))) {
     for (const [key, value] of Object.entries(stats)) assert.equal(found[key], value, key);
   });
 }
+
+for (const { wireBps, events } of json('wire.json')) {
+  test(`a rate on the wire is spent as Python spends it: ${wireBps} bps`, () => {
+    const controller = new WireRateController(wireBps);
+    for (const event of events) {
+      const { at, paths, sent, who, forget } = event;
+      if (paths) controller.onPaths(...paths, at);
+      else if (sent) controller.onWire(sent, at);
+      else if (forget) controller.forget(forget);
+      else if (who) controller.onReport(who, reportFromBytes(bytes(event.report)), event.trip, at);
+      else controller.onTick(at);
+      const { bitrate, packetMs, ages, copyShare, wireBps: planned } = controller.plan;
+      assert.deepEqual([bitrate, packetMs, [...ages], copyShare, planned], event.plan, `at ${at}`);
+    }
+  });
+}
+
+test('a rate on the wire decides packets and rate of a sender, and lets go again', () => {
+  assert.throws(() => new WireRateController(3_000), /7 to 200 kbps/);
+  const speech = floats('speech.f32');
+  const sender = new Sender(codec, { bitrate: 6_000, packetMs: 20, congestion: true, wireBps: 12_000 });
+  const first = sender.push(speech);
+  assert.ok(first.at(-1).frames > 1, 'a thin wire gets long packets');
+  const bits = first.reduce((all, packet) => all + 8 * (51 + packet.toBytes().length - 10), 0);
+  assert.ok(bits / (speech.length / 24_000) < 13_500, `${bits}`);
+  sender.setWireBps(0, 1_000);
+  sender.push(speech.subarray(0, 4_800));
+  assert.equal(sender.push(speech).at(-1).frames, 1);
+});
+
+test('discontinuous transmission is switched in mid-stream', () => {
+  const encoder = new Encoder(codec, { bitrate: 6_000 });
+  const quiet = Float32Array.from({ length: 48_000 }, (_, k) => 1e-5 * Math.sin(k * k));
+  assert.equal(encoder.push(quiet).length, 100);
+  encoder.setDtx(true);
+  assert.ok(encoder.push(quiet).length < 60);
+  encoder.setDtx(false);
+  assert.equal(encoder.push(quiet).length, 100);
+});
 
 test("redundant copies are Python's", () => {
   const speech = floats('speech.f32');
@@ -191,7 +236,7 @@ test('what is damaged in a file is concealed, and what is none says so', () => {
       assert.ok(error instanceof FileError, String(error));
     }
   }
-  assert.throws(() => new SoundFile(file('lossless.sc'), codec), /lossless tier/);
+  assert.throws(() => new SoundFile(file('lossless.sc'), codec), /lossless tier, which a WaveformCodec decodes/);
   assert.throws(() => new SoundFile(Uint8Array.of(1, 2, 3), codec), FileError);
 });
 
@@ -216,6 +261,27 @@ class FakeSocket {
 
 const packetAt = (k, more = {}) =>
   new Packet({ sequence: k, timestamp: k, qualityIndex: 3, flags: 1, payload: Uint8Array.of(1, 2, 3), ...more });
+
+test('packets in pieces are put together in any order, and what is missing or nonsense is dropped', () => {
+  const pieces = (number, content, count) =>
+    Array.from({ length: count }, (_, k) => Uint8Array.of(0x1b, k, count, number >> 8, number & 255, ...content.subarray(k * 1_000, k * 1_000 + 1_000)));
+  const content = Uint8Array.from({ length: 2_500 }, (_, k) => k % 251);
+  const reassembler = new Reassembler();
+  const [first, second, third] = pieces(7, content, 3);
+  for (const piece of [third, first, first]) assert.equal(reassembler.add(piece, 0), null);
+  assert.deepEqual(reassembler.add(second, 5), content);
+  assert.equal(reassembler.add(second, 6), null, 'a duplicate');
+  assert.throws(() => reassembler.add(pieces(7, content, 2)[0], 7), PacketError);
+  for (const bad of [[], [0x1b, 0, 1, 0, 0, 1], [0x1b, 3, 3, 0, 0, 1], [0x1a, 0, 2, 0, 0, 1], [0x1b, 0, 65, 0, 0, 1]]) {
+    assert.throws(() => reassembler.add(Uint8Array.from(bad), 8), PacketError);
+  }
+  for (let number = 100; number < 200; number++) reassembler.add(pieces(number, content, 3)[0], 10);
+  assert.ok(reassembler._wholes.size <= 16);
+  reassembler.add(pieces(300, content, 3)[0], 5_000);
+  assert.equal(reassembler._wholes.size, 1);
+  assert.equal(reassembler.incomplete, 100);
+  assert.deepEqual([0, 1_070, 1_071, 5_000].map(piecesOf), [1, 1, 2, 5]);
+});
 
 test('a flood of one person is bounded, and another is heard as before', () => {
   globalThis.WebSocket = FakeSocket;
@@ -270,7 +336,7 @@ class ReceptionMonitorWithOne extends ReceptionMonitor {
 test('a line says in full where packets belong when the time stamps of either side have jumped', () => {
   const heard = [];
   const make = (onPacket) =>
-    new Line({ onPacket, onReport: () => undefined, sendOnChannel: () => undefined, takeReport: () => null });
+    new Line({ onPacket, onReport: () => undefined, onPiece: () => undefined, sendOnChannel: () => undefined, takeReport: () => null });
   const sender = make(() => undefined);
   const receiver = make((packet) => heard.push(packet));
   sender.mediaReady = true;
@@ -297,7 +363,7 @@ test('a line says in full where packets belong when the time stamps of either si
 test('a line whose audio frames come too slowly lets the rest take the channel', () => {
   const channel = [];
   const line = new Line({
-    onPacket: () => undefined, onReport: () => undefined, sendOnChannel: (data) => channel.push(data),
+    onPacket: () => undefined, onReport: () => undefined, onPiece: () => undefined, sendOnChannel: (data) => channel.push(data),
     takeReport: () => null,
   });
   line.mediaReady = line.channelOpen = true;

@@ -8,6 +8,7 @@ import threading
 from collections.abc import Iterator
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,10 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
+from streamcodec import StreamDecoder, StreamEncoder, Tier, decode_file, encode_file
+from streamcodec.codec.bitstream import bitstream_of
+from streamcodec.codec.files.container import FileHeader, FileWriter
+from streamcodec.codec.options import TierName
 from tests.helpers.golden_in_browsers import DECODE, RATE_HZ, as_hex, check, packets_of, with_losses
 
 sync_api = pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
@@ -49,6 +54,36 @@ async ({ golden, stream, sound }) => {
 }
 """
 )
+
+PLAY = """
+async (name) => {
+  const { playFile } = await import('/index.js');
+  const given = [];
+  const start = AudioBufferSourceNode.prototype.start;
+  AudioBufferSourceNode.prototype.start = function (at) {
+    const { numberOfChannels: channels, sampleRate, length } = this.buffer;
+    const late = this.context.currentTime > at;
+    const planes = Array.from({ length: channels }, (_, channel) => this.buffer.getChannelData(channel).slice());
+    given.push({ at, late, sampleRate, length, planes });
+    return start.call(this, at);
+  };
+  const begin = performance.now();
+  const { ended } = await playFile(`/${name}`);
+  await ended;
+  AudioBufferSourceNode.prototype.start = start;
+  const letters = (plane) => Array.from(new Uint8Array(plane.buffer), (one) => String.fromCharCode(one)).join('');
+  for (const piece of given) piece.planes = piece.planes.map((plane) => btoa(letters(plane)));
+  return { given, tookS: (performance.now() - begin) / 1000 };
+}
+"""
+
+PAINTED = """
+() => ['original', 'decoded', 'opus'].map((name) => {
+  const canvas = document.getElementById(`${name}-seen`);
+  const { data } = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height);
+  return new Set(data).size > 50;
+})
+"""
 
 UNTIL_LOADED = """
 async () => {
@@ -113,6 +148,17 @@ def test_the_try_it_page_plays_what_it_coded(page: Any, speech: NDArray[np.float
     assert 4.0 < float(facts.split(" ")[0]) < 8.0, facts
     assert ", 0 of " in facts
     page.evaluate(UNTIL_LOADED)
+    sync_api.expect(page.locator("#opus-facts")).to_contain_text("kbps of payload; nothing lost")
+    assert page.evaluate(PAINTED) == [True, True, True]
+    with page.expect_download() as download:
+        page.click("#download")
+    download.value.save_as(tmp_path / "page.sc")
+    decode_file(tmp_path / "page.sc", tmp_path / "page.wav")
+    decoded, rate_hz = soundfile.read(tmp_path / "page.wav")
+    assert (rate_hz, len(decoded)) == (RATE_HZ, len(speech))
+    blocks = len(speech) // 480
+    loudness = [np.sqrt((each[: blocks * 480].reshape(blocks, 480) ** 2).mean(axis=1)) for each in (decoded, speech)]
+    assert np.corrcoef(loudness)[0, 1] > 0.9
     page.fill("#loss", "30")
     sync_api.expect(page.locator("#facts")).not_to_contain_text(", 0 of ")
 
@@ -121,3 +167,49 @@ def test_a_file_that_is_no_sound_is_told_in_a_sentence(page: Any, tmp_path: Path
     (tmp_path / "no.wav").write_text("no sound")
     page.set_input_files("#file", tmp_path / "no.wav")
     sync_api.expect(page.locator("#status")).to_contain_text("cannot be read as sound")
+
+
+@pytest.mark.parametrize("tier", ["neural", "near-lossless", "lossless"])
+def test_a_file_is_played_gapless_as_python_decodes_it(
+    page: Any, built: Path, speech: NDArray[np.float32], tmp_path: Path, tier: TierName
+) -> None:
+    coded, channels = built / f"played-{tier}.sc", 1 if tier == "neural" else 2
+    sound = np.repeat(speech[: RATE_HZ * 6 // 5, None], channels, axis=1) * [1.0, 0.5][:channels]
+    soundfile.write(tmp_path / "speech.wav", sound, RATE_HZ, subtype="PCM_16")
+    if tier == "neural":
+        # By the backend whose sums are the browser's.
+        encoder, decoder = StreamEncoder(RATE_HZ, backend="compiled"), StreamDecoder(RATE_HZ, backend="compiled")
+        packets = [*encoder.push(sound[:, 0].astype(np.float32)), *encoder.flush()]
+        with coded.open("wb") as file:
+            form = FileHeader(
+                Tier.NEURAL, RATE_HZ, 1, 50.0, encoder.delay_samples, bitstream=bitstream_of(Tier.NEURAL)
+            )
+            writer = FileWriter(file, form)
+            for packet in packets:
+                writer.write(packet.timestamp, packet)
+            writer.close(len(sound))
+        heard = np.concatenate([decoder.push(packet) for packet in packets])
+        lag = decoder.delay_samples + encoder.delay_samples
+        expected = heard[lag : lag + len(sound), None]
+    else:
+        encode_file(tmp_path / "speech.wav", coded, tier=tier)
+        decode_file(coded, tmp_path / "decoded.wav", floats=tier == "near-lossless")
+        expected, _ = soundfile.read(tmp_path / "decoded.wav", dtype="float32", always_2d=True)
+    page.click("h1")
+    found = page.evaluate(PLAY, coded.name)
+    given = found["given"]
+    assert not any(piece["late"] for piece in given)
+    for before, after in pairwise(given):
+        assert after["at"] == pytest.approx(before["at"] + before["length"] / RATE_HZ, abs=1e-6)
+    assert {piece["sampleRate"] for piece in given} == {RATE_HZ}
+    assert found["tookS"] >= len(sound) / RATE_HZ
+    planes = [
+        np.concatenate([np.frombuffer(base64.b64decode(piece["planes"][channel]), np.float32) for piece in given])
+        for channel in range(channels)
+    ]
+    played = np.stack(planes, axis=1).astype(np.float64)
+    assert played.shape == expected.shape
+    noise = float(np.sum((played - expected) ** 2))
+    if tier == "lossless":
+        assert noise == 0.0
+    assert 10 * np.log10(np.sum(expected.astype(np.float64) ** 2) / max(noise, 1e-20)) >= 80.0

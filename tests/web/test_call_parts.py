@@ -18,8 +18,9 @@ from numpy.typing import NDArray
 from streamcodec import Packet, PacketFlags, RedundantCopy, StreamEncoder, Tier, decode_file, encode_file
 from streamcodec.codec.stream_resampler import StreamResampler
 from streamcodec.net.congestion import CongestionConfig, CongestionController
-from streamcodec.net.jitter_buffer import JitterBuffer, Play
+from streamcodec.net.jitter_buffer import JitterBuffer, JitterConfig, Play
 from streamcodec.net.report import ReceiverReport, ReceptionMonitor
+from streamcodec.net.wire_rate import WireRateConfig, WireRateController
 from streamcodec.web.files import DEVICE_RATES_HZ
 
 # Kernels may have to be compiled first.
@@ -29,7 +30,7 @@ RATE_HZ = 24_000
 FRAMES = 1_500
 
 
-def _sent(rng: random.Random, frames: int, pauses: bool) -> Iterator[tuple[float, Packet]]:
+def _sent(rng: random.Random, frames: int, pauses: bool, packet_ms: float) -> Iterator[tuple[float, Packet]]:
     """(when sent in ms, packet): with copies, and pauses of the sender if wanted."""
     sequence = timestamp = 65_000
     for _ in range(FRAMES // frames):
@@ -38,7 +39,7 @@ def _sent(rng: random.Random, frames: int, pauses: bool) -> Iterator[tuple[float
         copies = tuple(RedundantCopy(age * frames, 2, PacketFlags.KEY, b"copy") for age in rng.sample(range(1, 4), 2))
         kept = copies if rng.random() < 0.5 else ()
         yield (
-            20.0 * timestamp,
+            packet_ms * timestamp,
             Packet(Tier.NEURAL, sequence % 65_536, timestamp % 65_536, 5, flags, b"x", kept, frames=frames),
         )
         sequence += frames
@@ -47,11 +48,13 @@ def _sent(rng: random.Random, frames: int, pauses: bool) -> Iterator[tuple[float
             timestamp += rng.randrange(1, 80)
 
 
-def _arrivals(rng: random.Random, frames: int, *, pauses: bool, drift: float, jitter_ms: float) -> list[Any]:
+def _arrivals(
+    rng: random.Random, frames: int, *, pauses: bool, drift: float, jitter_ms: float, packet_ms: float
+) -> list[Any]:
     """A bad line: jitter, reordering, bursts, stalls, duplicates, a clock that is off, a sender that restarts."""
     found: list[tuple[float, Packet]] = []
     bad, stall_until_ms = False, 0.0
-    for sent_ms, packet in _sent(rng, frames, pauses):
+    for sent_ms, packet in _sent(rng, frames, pauses, packet_ms):
         bad = rng.random() < (0.6 if bad else 0.04)
         if rng.random() < 0.003:
             stall_until_ms = sent_ms + rng.uniform(50, 900)
@@ -65,17 +68,18 @@ def _arrivals(rng: random.Random, frames: int, *, pauses: bool, drift: float, ji
     afresh = [
         Packet(Tier.NEURAL, k * frames, 7 + k * frames, 3, PacketFlags.KEY, b"y", frames=frames) for k in range(50)
     ]
-    found += [(again_ms + 20.0 * frames * k, packet) for k, packet in enumerate(afresh)]
+    found += [(again_ms + packet_ms * frames * k, packet) for k, packet in enumerate(afresh)]
     return sorted(found, key=lambda entry: entry[0])
 
 
 def _trace(seed: int, **line: Any) -> dict[str, Any]:
     """What Python's jitter buffer, monitor and congestion control make of a line."""
     rng = random.Random(seed)
-    arrivals = _arrivals(rng, line.pop("frames"), **line)
+    packet_ms = line.pop("packet_ms", 20.0)
+    arrivals = _arrivals(rng, line.pop("frames"), packet_ms=packet_ms, **line)
     buffer, monitor, congestion = (
-        JitterBuffer(),
-        ReceptionMonitor(),
+        JitterBuffer(JitterConfig(packet_ms=packet_ms)),
+        ReceptionMonitor(packet_ms),
         CongestionController(CongestionConfig(maximum_bps=6_000)),
     )
     events: list[Any] = []
@@ -115,7 +119,7 @@ def _trace(seed: int, **line: Any) -> dict[str, Any]:
             events.append(
                 {"report": report.to_bytes().hex(), "at": now_ms, "bps": rate.bitrate_bps, "ages": list(rate.ages)}
             )
-        now_ms += 20.0 + rng.choice((0.0, 0.0, 0.0, 0.5, -0.5))
+        now_ms += packet_ms + rng.choice((0.0, 0.0, 0.0, 0.5, -0.5))
     stats = buffer.stats
     names = (
         "received",
@@ -133,15 +137,55 @@ def _trace(seed: int, **line: Any) -> dict[str, Any]:
     )
     assert stats.played > 100
     assert stats.concealed > 10
-    return {"events": events, "stats": {name: getattr(stats, name) for name in names}}
+    return {"packetMs": packet_ms, "events": events, "stats": {name: getattr(stats, name) for name in names}}
 
 
 TRACES = {
     "jittery": {"frames": 1, "pauses": False, "drift": 0.0, "jitter_ms": 8.0},
     "pauses": {"frames": 1, "pauses": True, "drift": 0.0, "jitter_ms": 15.0},
     "drifting": {"frames": 1, "pauses": False, "drift": 0.02, "jitter_ms": 4.0},
+    "near-lossless": {"frames": 1, "pauses": False, "drift": 0.001, "jitter_ms": 6.0, "packet_ms": 32.0 / 3.0},
     "long": {"frames": 3, "pauses": True, "drift": -0.004, "jitter_ms": 20.0},
 }
+
+
+def _wire_trace(seed: int, wire_bps: int) -> dict[str, Any]:
+    """What Python's controller of a rate on the wire plans through paths that change and reports of losses."""
+    rng = random.Random(seed)
+    controller = WireRateController(WireRateConfig(wire_bps))
+    events: list[Any] = []
+    now_ms = loss = queue_ms = 0.0
+    for step in range(240):
+        now_ms += rng.uniform(80.0, 160.0)
+        if rng.random() < 0.03:
+            loss, queue_ms = rng.choice(((0.0, 0.0), (0.05, 0.0), (0.2, 5.0), (0.02, 90.0)))
+        event: dict[str, Any] = {"at": now_ms}
+        if step % 60 == 20:
+            ways = (rng.randrange(3), rng.randrange(2), rng.choice((0, 10)))
+            event["paths"] = ways
+            controller.on_paths(*ways, now_ms)
+        elif step % 10 == 5:
+            sent_bps = controller.plan.wire_bps * rng.uniform(0.8, 1.3)
+            event["sent"] = sent_bps
+            controller.on_wire(sent_bps, now_ms)
+        elif step == 200:
+            event["forget"] = "bob"
+            controller.forget("bob")
+        elif step % 2 and step < 180:
+            burst = rng.choice((0.0, 1.0, 2.5))
+            report = ReceiverReport(loss, 0.0, burst, 0, rng.uniform(0, 9), queue_ms, 12.0, 40.0, 6e3, 0, 0, 0)
+            trip_ms = rng.choice((None, rng.uniform(10.0, 300.0)))
+            who = rng.choice(("ann", "bob"))
+            event |= {"who": who, "report": report.to_bytes().hex(), "trip": trip_ms}
+            controller.on_report(who, ReceiverReport.from_bytes(report.to_bytes()), trip_ms, now_ms)
+        else:
+            event["tick"] = True
+            controller.on_tick(now_ms)
+        plan = controller.plan
+        event["plan"] = [plan.bitrate_bps, plan.packet_ms, list(plan.ages), plan.copy_share, plan.wire_bps]
+        events.append(event)
+    assert len({json.dumps(event["plan"][1:3]) for event in events}) > 1
+    return {"wireBps": wire_bps, "events": events}
 
 
 def _copies(speech: NDArray[np.float32]) -> list[Any]:
@@ -192,6 +236,7 @@ def test_the_parts_of_a_call_decide_as_python_does(
     made = {
         "frames.json": json.loads((fixtures / "golden_frames.json").read_text()),
         "traces.json": {name: _trace(seed, **line) for seed, (name, line) in enumerate(TRACES.items())},
+        "wire.json": [_wire_trace(seed, wire_bps) for seed, wire_bps in enumerate((12_000, 20_000, 34_000, 60_000))],
         "copies.json": _copies(speech),
         "resampled.json": _resampled(speech, tmp_path),
     }

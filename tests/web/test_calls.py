@@ -14,6 +14,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamcodec.codec.options import TierName, tier_of
+from streamcodec.net.e2e import SealState, room_key_from_passphrase
 from tests.helpers.web_calls import BLOCK, PythonPeer, serve
 
 pytest.importorskip("playwright.sync_api", reason="there is no playwright: pip install playwright")
@@ -153,6 +155,11 @@ def test_a_tab_and_python_talk_over_srtp_with_losses(relay: str, tabs: Tabs, spe
         _until(lambda: _state(page)["copies"] > 0 and peer.redundancy > 0, page)
         _until(lambda: [p for p in peer.peers.values() if p.stream.jitter.recovered > 0], page)
         _until(lambda: _likeness(peer.heard, speech) > 0.7, page)
+        page.click("summary")
+        page.select_option("#wire", "16")
+        _until(lambda: _state(page)["plan"] and _state(page)["plan"]["packetMs"] > 20, page)
+        assert page.is_disabled("#packet")
+        _until(lambda: "% lost" in (page.get_attribute("canvas.trend >> nth=1", "title") or ""), page)
     finally:
         peer.end()
     (theirs,) = peer.peers.values()
@@ -183,14 +190,57 @@ def test_a_page_without_shared_memory_talks_over_the_other_paths(
         server.shutdown()
 
 
-def test_whoever_uses_a_passphrase_is_told_of_in_a_sentence(
+def test_a_tab_hears_python_in_the_waveform_tiers(relay: str, tabs: Tabs, speech: NDArray[np.float32]) -> None:
+    tiers: tuple[TierName, ...] = ("near-lossless", "lossless")
+    peers = [PythonPeer(relay, "exact", speech, tier=tier) for tier in tiers]
+    try:
+        page = tabs.join(relay, "exact", "Tab")
+
+        def heard() -> dict[int, Any] | None:
+            found = [peer for peer in _state(page)["peers"] if peer["stats"] and peer["stats"]["played"] > 150]
+            return {peer["stats"]["tier"]: peer for peer in found} if len(found) == len(tiers) else None
+
+        found = _until(heard, page)
+        assert set(found) == {tier_of(tier) for tier in tiers}
+        for peer in found.values():
+            assert peer["path"] == "direct"
+            assert peer["stats"]["foreign"] == 0
+            assert peer["stats"]["levelRms"] > 0.001
+            assert peer["stats"]["concealed"] < 0.2 * peer["stats"]["played"]
+        trips = [each.round_trip_ms for each in peers[0].peers.values() if each.name == "Tab"]
+        assert trips[0] is not None
+    finally:
+        for python in peers:
+            python.end()
+
+
+def test_with_a_passphrase_a_tab_and_python_hear_each_other_and_nobody_else(
     relay: str, tabs: Tabs, speech: NDArray[np.float32]
 ) -> None:
-    peer = PythonPeer(relay, "sealed", speech, room_key=bytes(32), webrtc=None)
+    peer = PythonPeer(relay, "sealed", speech, room_key=room_key_from_passphrase("a room of their own", "sealed"))
     try:
-        page = tabs.join(relay, "sealed", "Tab", transport="relay")
-        _until(lambda: "needs the Python client" in page.inner_text("#trouble"), page)
-        _until(lambda: [p for p in peer.peers.values() if p.seal.silent], page)
+        page = tabs.join(relay, "sealed", "Tab", transport="relay", passphrase="a%20room%20of%20their%20own")
+        found = _until(_hears(page, "Py", "relay"), page)
+        _until(lambda: _likeness(peer.heard, speech) > 0.7, page)
+        theirs = next(each for each in peer.peers.values() if each.name == "Tab")
+        assert found["seal"] == "sealed"
+        assert theirs.seal is SealState.SEALED
+        assert found["verification"] == theirs.verification
+        assert found["verification"] in page.inner_text("#people")
+        assert "encrypted from end to end" in page.inner_text("#status")
+        assert found["roundTripMs"] is not None, "no report has been opened"
+        assert _state(page)["unopened"] == 0
+
+        wrong = tabs.join(relay, "sealed", "Wrong", passphrase="another")
+        none = tabs.join(relay, "sealed", "None")
+        _until(lambda: "Py has another passphrase" in wrong.inner_text("#trouble"), wrong)
+        _until(lambda: "None came without a passphrase" in wrong.inner_text("#trouble"), wrong)
+        _until(lambda: "Py speaks encrypted and you have no passphrase" in none.inner_text("#trouble"), none)
+        states = {SealState.SEALED, SealState.WRONG_PASSPHRASE, SealState.THEY_HAVE_NONE}
+        _until(lambda: {each.seal for each in peer.peers.values()} == states, wrong)
+        for each in (wrong, none):
+            assert not [other for other in _state(each)["peers"] if (other["stats"] or {}).get("played")]
+        assert "Wrong has another passphrase" in page.inner_text("#trouble")
     finally:
         peer.end()
 

@@ -20,5 +20,5 @@ def test_the_compiled_kernels_are_those_of_the_sources(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "streamcodec.web.compile", str(tmp_path)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
-    for name in ("codec.wasm", "codec.json"):
+    for name in ("codec.wasm", "waveform.wasm", "codec.json"):
         assert (tmp_path / name).read_bytes() == (COMPILED / name).read_bytes(), name

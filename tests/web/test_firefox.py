@@ -1,4 +1,4 @@
-"""The codec in Firefox, where there is one: golden packets and sound as in Python."""
+"""The codec in Firefox, where there is one: golden packets and sound as in Python, and a sealed call with it."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from streamcodec.net.e2e import room_key_from_passphrase
 from tests.helpers.golden_in_browsers import DECODE, as_hex, check, packets_of, with_losses
 from tests.helpers.pulse import pulse_room, what_is_missing
 from tests.helpers.web_calls import PythonPeer, serve
@@ -32,7 +33,7 @@ try {
 """
     + DECODE
     + """
-  const call = new Call({ url: relay, room: 'fox', name: 'Fox' });
+  const call = new Call({ url: relay, room: 'fox', name: 'Fox', passphrase: 'fox and geese' });
   await call.join();
   let peer;
   for (let tick = 0; tick < 300; tick++) {
@@ -74,7 +75,7 @@ def test_firefox_decodes_as_python_does_and_talks_to_it(
     if missing:
         pytest.skip(missing)
     process, relay = serve()
-    peer = PythonPeer(relay, "fox", speech)
+    peer = PythonPeer(relay, "fox", speech, room_key=room_key_from_passphrase("fox and geese", "fox"))
     given = {"relay": relay, "golden": golden, "stream": as_hex(stream)}
     (folder / "given.json").write_text(json.dumps(given))
     found: dict[str, Any] = {}
@@ -115,6 +116,8 @@ def test_firefox_decodes_as_python_does_and_talks_to_it(
             server.shutdown()
     assert not found["trouble"]
     assert found["peer"]["carries"] == "srtp"
+    assert found["peer"]["seal"] == "sealed"
+    assert found["peer"]["verification"] == theirs.verification
     assert found["peer"]["stats"]["levelRms"] > 0.001
     assert theirs.path == "direct"
     assert theirs.stream.jitter.played > 50

@@ -3,6 +3,8 @@
 Layout, big-endian::
 
     "SCF1", u32 header length (at most 64 KiB), header (JSON), u32 CRC-32 of the header
+    pictures, where there are any: pictures mark (4 bytes), u32 body length, body, u32 CRC-32 of the body
+        body: u32 length of a list (JSON: type, kind, description and bytes of each), list, the pictures
     cluster, repeated: sync mark (4 bytes), u32 body length, body, u32 CRC-32 of the body
         body: u64 media time of the first packet, varint packets, then for each packet:
               varint frame durations skipped since the end of the one before, flags and quality index (1 byte; the
@@ -24,7 +26,8 @@ import io
 import json
 import struct
 import tempfile
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import IO, NamedTuple, Protocol
 
@@ -32,6 +35,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.codec.files.output_file import copy_stream
+from streamcodec.codec.files.tags import MAX_PICTURES, Picture
 from streamcodec.codec.options import tier_name, tier_of
 from streamcodec.codec.packet import (
     MAX_FRAMES,
@@ -42,15 +46,17 @@ from streamcodec.codec.packet import (
     PacketFlags,
     Tier,
 )
-from streamcodec.errors import FileFormatError
+from streamcodec.errors import FileFormatError, StreamcodecWarning
 
 MAGIC = b"SCF1"
 CLUSTER_MARK = b"\xc5SC\x0a"
+PICTURES_MARK = b"\xc5SP\x0a"
 INDEX_MARK = b"\xc5SX\x0a"
 END_MAGIC = b"SCFE"
 MAX_HEADER_BYTES = 1 << 16
 MAX_BITSTREAM_CHARACTERS = 64
 MAX_MODEL_CHARACTERS = 255
+MOST_CHANNELS = {Tier.NEURAL: 2, Tier.NEAR_LOSSLESS: 2, Tier.LOSSLESS: 8}
 MAX_BODY_BYTES = 1 << 24
 CLUSTER_PACKETS = 50
 MAX_CLUSTER_PACKETS = 1 << 14
@@ -111,11 +117,10 @@ class FileHeader:
             raise FileFormatError(f"the file's header cannot be read ({repr(error)[:80]})") from error
         plausible = (
             1_000 <= header.sample_rate_hz <= 1_000_000
-            and 1 <= header.channels <= 64
             and 1.0 <= header.packets_per_second <= 1_000.0
             and 0 <= header.delay_samples <= header.sample_rate_hz
-            and 8 <= header.bits_per_sample <= 24
-            and (header.channels <= 2 or header.tier is Tier.NEURAL)
+            and 8 <= header.bits_per_sample <= (32 if header.tier is Tier.LOSSLESS else 24)
+            and 1 <= header.channels <= MOST_CHANNELS[header.tier]
         )
         if not plausible:
             raise FileFormatError("the file's header holds values out of range")
@@ -130,10 +135,25 @@ class TimedPacket:
     packet: Packet
 
 
-def overhead_bytes(header: FileHeader, packets: int) -> int:
-    """The most that a file of so many packets takes besides their payloads of up to 16 KiB."""
-    clusters = packets // CLUSTER_PACKETS + 1
-    return 12 + len(header.to_json().encode()) + 4 * packets + 38 * clusters + 36
+def overhead_bytes(header: FileHeader, packets: int, key_period_packets: int) -> int:
+    """What a file takes besides :func:`record_bytes` of its packets, of one frame each, none left out.
+
+    Every ``key_period_packets``-th packet is a key packet.
+    """
+    in_cluster = key_period_packets * -(-CLUSTER_PACKETS // key_period_packets)
+    whole, rest = divmod(packets, in_cluster)
+    counts = [in_cluster] * whole + [rest] * bool(rest)
+    clusters = sum(12 + 8 + _varint_bytes(count) + 16 for count in counts)
+    return 12 + len(header.to_json().encode()) + clusters + 36
+
+
+def record_bytes(payload_bytes: int) -> int:
+    """What a packet of one frame takes in a cluster, where none before it is left out."""
+    return 2 + _varint_bytes(payload_bytes) + payload_bytes
+
+
+def _varint_bytes(value: int) -> int:
+    return max(1, -(-value.bit_length() // 7))
 
 
 class BinaryTarget(Protocol):
@@ -147,7 +167,7 @@ class BinaryTarget(Protocol):
 class FileWriter:
     """Writes packets as they come; everything but the current cluster is on disk at any moment."""
 
-    def __init__(self, file: BinaryTarget, header: FileHeader) -> None:
+    def __init__(self, file: BinaryTarget, header: FileHeader, pictures: Sequence[Picture] = ()) -> None:
         self._file = file
         self._cluster: list[TimedPacket] = []
         self._index: list[tuple[int, int]] = []
@@ -156,6 +176,8 @@ class FileWriter:
             raise FileFormatError(f"header and metadata take {len(text)} bytes, at most {MAX_HEADER_BYTES} fit")
         self._offset = 0
         self._write(MAGIC + struct.pack(">I", len(text)) + text + struct.pack(">I", binascii.crc32(text)))
+        if pictures:
+            self._write(_block(PICTURES_MARK, _pictures_body(pictures)))
 
     def _write(self, data: bytes) -> None:
         self._file.write(data)
@@ -232,7 +254,10 @@ class FileReader:
         if self._file.read(4) != struct.pack(">I", binascii.crc32(text)):
             raise FileFormatError("the file's header is damaged or cut short: its checksum does not match")
         self.header = FileHeader.from_json(text.decode("utf-8", "replace"))
-        self._first_cluster = self._file.tell()
+        self._pictures_at = self._first_cluster = self._file.tell()
+        pictures = self._read_block(self._pictures_at, PICTURES_MARK)
+        if pictures is not None:
+            self._first_cluster += 12 + len(pictures)
         self._window = b""
         self._window_at = 0
         self.total_samples: int | None = None
@@ -245,6 +270,11 @@ class FileReader:
         """Frame durations of silence that the file claims and its bytes do not account for, left out."""
         self.packets_seen = 0
         self._read_index()
+
+    def pictures(self) -> tuple[Picture, ...]:
+        """Pictures of the file, none where they are damaged."""
+        body = self._read_block(self._pictures_at, PICTURES_MARK)
+        return () if body is None else _parse_pictures(body)
 
     @property
     def index(self) -> list[tuple[int, int]]:
@@ -438,6 +468,45 @@ def _parse_cluster(body: bytes) -> Iterator[PacketRecord]:
         yield PacketRecord(time, frames, mark, body, position, end)
         position = end
         due = time + frames
+
+
+def fitting_pictures(pictures: Sequence[Picture]) -> tuple[Picture, ...]:
+    """The first pictures that fit into a file; the others are left out with a warning."""
+    kept: list[Picture] = []
+    for picture in pictures[:MAX_PICTURES]:
+        if len(_pictures_body([*kept, picture])) <= MAX_BODY_BYTES:
+            kept.append(picture)
+    if len(kept) < len(pictures):
+        warnings.warn(
+            f"{len(pictures) - len(kept)} picture(s) do not fit into a .sc file: left out",
+            StreamcodecWarning,
+            stacklevel=3,
+        )
+    return tuple(kept)
+
+
+def _pictures_body(pictures: Sequence[Picture]) -> bytes:
+    told = [
+        {"type": p.mime[:256], "kind": p.kind, "description": p.description[:1_024], "bytes": len(p.data)}
+        for p in pictures
+    ]
+    text = json.dumps(told).encode()
+    return struct.pack(">I", len(text)) + text + b"".join(p.data for p in pictures)
+
+
+def _parse_pictures(body: bytes) -> tuple[Picture, ...]:
+    start = 4 + int.from_bytes(body[:4], "big")
+    found = []
+    try:
+        for told in json.loads(body[4:start])[:MAX_PICTURES]:
+            end = start + int(told["bytes"])
+            if not start <= end <= len(body):
+                break
+            found.append(Picture(body[start:end], str(told["type"]), int(told["kind"]), str(told["description"])))
+            start = end
+    except (ValueError, KeyError, TypeError, RecursionError, OverflowError):
+        return ()
+    return tuple(found)
 
 
 def _block(mark: bytes, body: bytes) -> bytes:

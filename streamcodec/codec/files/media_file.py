@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import tempfile
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -11,8 +12,8 @@ import soundfile
 
 from streamcodec.errors import AudioFormatError
 
-SUBTYPES = {"s16": "PCM_16", "s32": "PCM_24", "flt": "FLOAT", "dbl": "FLOAT", "u8": "PCM_16"}
-"""What a sample format of FFmpeg is kept as, packed or planar; PCM of 32 bits is 24 wide in what is met (ALAC)."""
+SUBTYPES = {"s16": "PCM_16", "s32": "PCM_32", "flt": "FLOAT", "dbl": "FLOAT", "u8": "PCM_16"}
+"""What a sample format of FFmpeg is kept as, packed or planar."""
 TAG_NAMES = {"track": "tracknumber"}
 
 
@@ -21,8 +22,20 @@ def can_read() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
-def as_wav(file: IO[bytes], name: str) -> tuple[IO[bytes], dict[str, str]]:
-    """The first sound of a file as a WAV in a temporary file, and its tags.
+@dataclass(frozen=True)
+class DecodedMedia:
+    """The first sound of a file."""
+
+    wav: IO[bytes]
+    """In a temporary file."""
+    tags: dict[str, str]
+    bits_per_sample: int | None
+    """24 where integers of 32 bits have nothing in their last 8, as FFmpeg gives those of 24; None where the WAV's
+    depth is the sound's."""
+
+
+def decoded(file: IO[bytes], name: str) -> DecodedMedia:
+    """The first sound of a file as a WAV, and its tags.
 
     What an encoder put before and after the sound (priming, padding) is left out, as the container says.
     Errors: AudioFormatError for what FFmpeg cannot read, and where there is no sound.
@@ -32,21 +45,26 @@ def as_wav(file: IO[bytes], name: str) -> tuple[IO[bytes], dict[str, str]]:
     file.seek(0)
     wav = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     try:
-        with av.open(file) as container:
+        with av.open(file, "r") as container:
             if not container.streams.audio:
                 raise AudioFormatError(f"cannot read {name} as sound: it holds none")
             stream = container.streams.audio[0]
             found = {key.lower(): str(value) for key, value in {**stream.metadata, **container.metadata}.items()}
             tags = {TAG_NAMES.get(key, key): value for key, value in found.items()}
             out: soundfile.SoundFile | None = None
+            last_bits = 0
             for frame in container.decode(stream):
                 if out is None:
                     subtype = SUBTYPES.get(frame.format.name.rstrip("p"), "FLOAT")
                     channels = len(frame.layout.channels)
                     out = soundfile.SoundFile(wav, "w", frame.sample_rate, channels, subtype, format="RF64")
-                out.write(_plane(frame, out.channels))
+                plane = _plane(frame, out.channels)
+                if plane.dtype == np.int32:
+                    last_bits |= int(np.bitwise_or.reduce(plane, axis=None)) & 0xFF
+                out.write(plane)
             if out is None:
                 raise AudioFormatError(f"cannot read {name} as sound: it holds none")
+            wide = out.subtype == "PCM_32"
             out.close()
     except (av.error.FFmpegError, soundfile.LibsndfileError, OSError, ValueError) as error:
         wav.close()
@@ -54,7 +72,7 @@ def as_wav(file: IO[bytes], name: str) -> tuple[IO[bytes], dict[str, str]]:
             raise
         raise AudioFormatError(f"cannot read {name} as sound: {error}") from error
     wav.seek(0)
-    return wav, tags
+    return DecodedMedia(wav, tags, 24 if wide and not last_bits else None)
 
 
 def _plane(frame: Any, channels: int) -> np.ndarray[Any, Any]:

@@ -20,12 +20,21 @@ from streamcodec.codec.files.container import (
     FileReader,
     FileWriter,
     TimedPacket,
+    fitting_pictures,
     overhead_bytes,
+    record_bytes,
 )
 from streamcodec.codec.files.look_ahead import encode_running, encode_steadily
 from streamcodec.codec.files.output_file import whole_file
 from streamcodec.codec.files.sound_file import SoundReader, SoundSource, SoundWriter, name_of, open_binary
-from streamcodec.codec.options import NearLosslessOptions, Samples, TierName, tier_name, tier_of
+from streamcodec.codec.options import (
+    NearLosslessOptions,
+    Samples,
+    TierName,
+    check_neural_channels,
+    tier_name,
+    tier_of,
+)
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecWarning
@@ -106,9 +115,8 @@ def encode_array(
 
     The packets are those of a live stream, unless ``look_ahead`` spreads the neural tier's rate as files have it.
 
-    For the waveform tiers ``channels`` is the array's, and lossless ``bits_per_sample`` is 16 for int16 and 24 for
-    wider integers, unless said otherwise. A ``ratio`` is met by one step size for the whole sound, the finest that
-    fits.
+    For the waveform tiers ``channels`` is the array's, and lossless ``bits_per_sample`` is 16 for int16 and, for
+    wider integers, 24 where that holds them, else 32, unless said otherwise.
 
     Shape: ``[n]`` or ``[n, channels]``.
     """
@@ -116,10 +124,10 @@ def encode_array(
     kind = tier_of(tier)
     if kind is not Tier.NEURAL:
         options.setdefault("channels", array.shape[1] if array.ndim == 2 else 1)
-        options.setdefault("bits_per_sample", 16 if array.dtype.itemsize <= 2 else 24)
+        options.setdefault("bits_per_sample", _depth_of(array, kind))
     encoder = StreamEncoder(sample_rate_hz, bitrate_bps, tier=kind, **options)
     if encoder.settings.ratio is not None:
-        encoder = _with_one_step(encoder, encoder.accept(array), 0)
+        encoder = _with_one_step(encoder, encoder.accept(array))
     clock = _Clock()
     spread = encode_steadily if look_ahead else encode_running
     packets = [TimedPacket(clock.time_of(p), p) for p in spread(encoder, [array])]
@@ -132,9 +140,19 @@ def encode_array(
         encoder.settings.channels,
         encoder.settings.bits_per_sample,
         encoder.settings.model if kind is Tier.NEURAL else "",
-        bitstream_of(kind, encoder.settings.model),
+        bitstream_of(kind, encoder.settings.model, encoder.settings.channels),
         array.ndim == 1,
     )
+
+
+def _depth_of(array: Samples, tier: Tier) -> int:
+    """Depth of an array's integers, of 16, 24 and 32 the narrowest that its type and values ask for."""
+    if array.dtype.itemsize <= 2:
+        return 16
+    if tier is not Tier.LOSSLESS or not array.size or array.dtype.kind != "i":
+        return 24
+    limit = 1 << 23
+    return 24 if -limit <= min(int(array.min()), ~int(array.max())) else 32
 
 
 def decode_array(
@@ -148,14 +166,14 @@ def decode_array(
     The neural tier decodes to any rate, the waveform tiers to the one they were encoded at (AudioFormatError);
     ``model`` is the encoder's where it is None, and must be one that reads its packets (FileFormatError);
 
-    Shape: output of the neural tier ``[n]``, of the waveform tiers as encoded, ``[n]`` or ``[n, channels]`` (integers
-    where lossless); ``n`` as encoded, times the ratio of the rates.
+    Shape: output of the neural tier ``[n]`` (of two channels ``[n, 2]``), of the waveform tiers as encoded, ``[n]``
+    or ``[n, channels]`` (integers where lossless); ``n`` as encoded, times the ratio of the rates.
     """
     if not isinstance(encoded, EncodedAudio):
         raise AudioFormatError(f"decode_array takes what encode_array gives, got {type(encoded).__name__}")
     model = model or encoded.model or DEFAULT_MODEL
     if encoded.bitstream:
-        check_bitstream(encoded.bitstream, encoded.tier, model)
+        check_bitstream(encoded.bitstream, encoded.tier, model, encoded.channels)
     rate_hz = sample_rate_hz or encoded.sample_rate_hz
     _check_output_rate(encoded.tier, encoded.sample_rate_hz, rate_hz)
     decoder = StreamDecoder(
@@ -180,6 +198,7 @@ def encode_file(
     tier: TierName | Tier = "neural",
     progress: Progress | None = None,
     model: str = DEFAULT_MODEL,
+    channels: int | None = None,
     **options: Any,
 ) -> FileHeader:
     """Encode a sound file (any format libsndfile reads) to a ``.sc`` file, block by block.
@@ -187,9 +206,10 @@ def encode_file(
     ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` and ``packet_ms`` 60 unless said otherwise,
     since a file is a reliable link and in no hurry. For the same reason the neural tier keeps one fractional quality
     index for each minute, that at which the rate is met, unless ``constrained`` or ``dtx`` say otherwise. It mixes
-    channels down and resamples to the next of its rates, which is told (StreamcodecWarning). The waveform tiers keep
-    channels and rate, the lossless tier takes 16- and 24-bit PCM alone. A ``ratio`` is met by one step size for the
-    whole file, headers counted: the file is read whole and coded ten times.
+    channels down (of two it keeps both with ``channels=2``) and resamples to the next of its rates, which is told
+    (StreamcodecWarning). The waveform tiers keep channels and rate, the lossless tier takes integer PCM alone (8 to
+    32 bits, up to 8 channels, up to 384 kHz). For a ``ratio``, headers counted, the file is read whole and coded
+    about ten times.
     Raises AudioFormatError, BitrateError or FileFormatError.
     """
     options.setdefault("mode", "stream")
@@ -200,9 +220,16 @@ def encode_file(
         rate_hz = sound.sample_rate_hz
         if kind is Tier.NEURAL:
             rate_hz = neural_rate_for(rate_hz)
-            if rate_hz != sound.sample_rate_hz or sound.channels > 1:
-                _say_what_is_changed(sound, rate_hz)
+            options["channels"] = _neural_channels(sound, channels)
+            mixed = sound.channels > options["channels"]
+            if rate_hz != sound.sample_rate_hz or mixed:
+                _say_what_is_changed(sound, rate_hz, mixed)
         else:
+            if channels not in (None, sound.channels):
+                raise AudioFormatError(
+                    f"{sound.name} has {sound.channels} channels, and the {tier_name(kind)} tier keeps them: "
+                    f"channels={channels} is for the neural tier"
+                )
             options |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
         encoder = StreamEncoder(rate_hz, bitrate_bps, tier=kind, model=model, **options)
         if isinstance(encoder.settings, NearLosslessOptions) and not encoder.settings.has_target:
@@ -213,11 +240,10 @@ def encode_file(
             blocks = _resampled(blocks, sound.sample_rate_hz, rate_hz, sound.channels)
         if encoder.settings.ratio is not None:
             whole = encoder.accept(sound.read())
-            packets = -(-len(whole) // encoder.block_samples) + 1
-            encoder = _with_one_step(encoder, whole, overhead_bytes(header, packets))
+            encoder = _with_one_step(encoder, whole, header)
             blocks = (whole[start : start + rate_hz] for start in range(0, len(whole), rate_hz))
         with _output(target, source) as out:
-            writer = FileWriter(out, header)
+            writer = FileWriter(out, header, fitting_pictures(sound.pictures))
             clock = _Clock()
             counted = _Counted(blocks, sound.samples * rate_hz // sound.sample_rate_hz, progress)
             for packet in encode_steadily(encoder, counted):
@@ -251,7 +277,7 @@ def _header_of(encoder: StreamEncoder, metadata: dict[str, str]) -> FileHeader:
         load_model(settings.model).name if settings.tier is Tier.NEURAL else "",
         _fitting(metadata),
         settings.bits_per_sample,
-        bitstream_of(settings.tier, settings.model),
+        bitstream_of(settings.tier, settings.model, settings.channels),
     )
 
 
@@ -275,10 +301,25 @@ def neural_rate_for(rate_hz: int) -> int:
     return next((taken for taken in SAMPLE_RATES_HZ if taken >= rate_hz), SAMPLE_RATES_HZ[-1])
 
 
-def _say_what_is_changed(sound: SoundReader, rate_hz: int) -> None:
+def _neural_channels(sound: SoundReader, wanted: int | None) -> int:
+    """Channels of a file to code: two where they are asked for and there, else one. Raises AudioFormatError."""
+    if wanted not in (None, 1, 2):
+        check_neural_channels(wanted)
+    if wanted != 2 or sound.channels == 1:
+        return 1
+    if sound.channels > 2:
+        raise AudioFormatError(
+            f"{sound.name} has {sound.channels} channels and the neural tier codes two at most: leave channels out "
+            "to mix them down to one, or make two of them first"
+        )
+    return 2
+
+
+def _say_what_is_changed(sound: SoundReader, rate_hz: int, mixed: bool) -> None:
     done = [] if rate_hz == sound.sample_rate_hz else [f"resampled from {sound.sample_rate_hz} Hz to {rate_hz}"]
-    if sound.channels > 1:
-        done.append(f"mixed down from {sound.channels} channels to one")
+    if mixed:
+        two = " (--channels 2 keeps both)" if sound.channels == 2 else ""
+        done.append(f"mixed down from {sound.channels} channels to one{two}")
     warnings.warn(
         f"{sound.name} is {' and '.join(done)} for the neural tier; the other tiers keep it as it is",
         StreamcodecWarning,
@@ -304,13 +345,20 @@ def _check_output_rate(tier: Tier, coded_hz: int, wanted_hz: int) -> None:
         )
 
 
-def _with_one_step(encoder: StreamEncoder, samples: Samples, overhead: int) -> StreamEncoder:
-    """A near-lossless encoder like this one, of the finest step with which samples and overhead meet the ratio."""
+def _with_one_step(encoder: StreamEncoder, samples: Samples, header: FileHeader | None = None) -> StreamEncoder:
+    """A near-lossless encoder like this one, of the finest step with which samples meet the ratio.
+
+    With a header, they and all else that a file of them holds.
+    """
     from streamcodec.codec.near_lossless.tier import step_for_ratio
 
     options = encoder.settings
     assert isinstance(options, NearLosslessOptions)
-    return StreamEncoder.of(step_for_ratio(options, samples, overhead))
+    if header is None:
+        return StreamEncoder.of(step_for_ratio(options, samples))
+    packets = -(-len(samples) // encoder.block_samples) + 1
+    overhead = overhead_bytes(header, packets, options.key_period_blocks(encoder.block_samples))
+    return StreamEncoder.of(step_for_ratio(options, samples, overhead, record_bytes))
 
 
 def model_of(header: FileHeader, model: str | None = None) -> str:
@@ -354,15 +402,15 @@ def decode_file(
     """Decode a ``.sc`` file to a sound file (the suffix says the format, WAV for a stream).
 
     ``model``, a name or folder, is needed where the file was made with a
-    model that is not shipped. Written with 16 bits, or 8 or 24 where a waveform tier was given those, or in 32-bit
-    floating point. Sound of more than ``max_duration_s`` is refused. The target appears when it is whole.
+    model that is not shipped. Written with 16 bits, or 8, 24 or 32 where a waveform tier was given those, or
+    in 32-bit floating point. Sound of more than ``max_duration_s`` is refused. The target appears when it is whole.
     Returns the number of samples written (of each channel). Damage is concealed. Raises AudioFormatError,
     FileFormatError or ModelError.
     """
     with open_binary(source) as file:
         reader = FileReader(file)
         header = reader.header
-        check_bitstream(header.bitstream, header.tier, model_of(header, model))
+        check_bitstream(header.bitstream, header.tier, model_of(header, model), header.channels)
         decoder = decoder_for(header, sample_rate_hz, model)
         rate_hz = decoder.sample_rate_hz
         total = _samples_at(reader.total_samples, header, rate_hz)
@@ -373,6 +421,7 @@ def decode_file(
             header.channels,
             header.bits_per_sample,
             header.metadata,
+            pictures=reader.pictures(),
             sources=(source,),
             floats=floats,
         ) as out:

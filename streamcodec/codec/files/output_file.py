@@ -67,6 +67,20 @@ class OutputStream:
         self._file = file
         self._name = name
 
+    def read(self, count: int = -1) -> bytes:
+        """What was written, from the position on."""
+        with self._named():
+            return self._file.read(count) or b""
+
+    def truncate(self, size: int | None = None) -> int:
+        """Cut what lies behind."""
+        with self._named():
+            return self._file.truncate(size)
+
+    def readable(self) -> bool:
+        """Whether what was written can be read again."""
+        return self._file.readable()
+
     def write(self, data: bytes) -> int:
         """Append or overwrite at the position."""
         left = memoryview(data)
@@ -131,7 +145,7 @@ def whole_file(target: str | Path, *sources: FileSource | None, recording: bool 
         return
     part = path.with_name(_unfinished_name(path) if recording else _part_name(path.name))
     try:
-        file = open(part, "xb", buffering=0)  # noqa: SIM115 - closed below, where errors of closing are told apart
+        file = open(part, "x+b", buffering=0)  # noqa: SIM115 - closed below, where errors of closing are told apart
     except (OSError, ValueError) as error:
         raise FileFormatError(f"cannot write {name}: {_why(error)}") from error
     try:

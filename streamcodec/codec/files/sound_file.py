@@ -14,7 +14,7 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
-from streamcodec.codec.files import media_file
+from streamcodec.codec.files import media_file, tags
 from streamcodec.codec.files.ogg_parts import PartOfFile, ogg_parts
 from streamcodec.codec.files.output_file import (
     copy_stream,
@@ -24,6 +24,7 @@ from streamcodec.codec.files.output_file import (
     whole_file,
 )
 from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
+from streamcodec.codec.files.tags import Picture
 from streamcodec.codec.options import Samples
 from streamcodec.codec.packet import Tier
 from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecError, StreamcodecWarning
@@ -31,9 +32,12 @@ from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecErr
 METADATA_FIELDS = ("title", "artist", "album", "date", "comment", "genre", "tracknumber", "copyright", "license")
 FORMATS_WITH_LENGTHS = frozenset({"WAV", "AIFF", "CAF", "W64", "AU"})
 _UPDATE_HEADER_AUTO = 0x1061
-INTEGER_SUBTYPES = frozenset({"PCM_U8", "PCM_S8", "PCM_16", "PCM_24"})
-BITS_OF_SUBTYPES = {"PCM_U8": 8, "PCM_S8": 8, "PCM_24": 24, "PCM_32": 24, "FLOAT": 24, "DOUBLE": 24}
-SUBTYPES_OF_BITS = {8: ("PCM_U8", "PCM_S8", "PCM_16"), 16: ("PCM_16",), 24: ("PCM_24",)}
+INTEGER_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
+INTEGER_BITS |= {f"ALAC_{bits}": bits for bits in (16, 20, 24, 32)}
+"""What the lossless tier takes, and its depth."""
+WIDE_SUBTYPES = frozenset({"FLOAT", "DOUBLE"})
+WRITTEN_BITS = (8, 16, 24, 32)
+SUBTYPES_OF_BITS = {8: ("PCM_U8", "PCM_S8", "PCM_16"), 16: ("PCM_16",), 24: ("PCM_24",), 32: ("PCM_32",)}
 SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 READABLE = "WAV, FLAC, Ogg and MP3 files work"
 READABLE_WITH_MEDIA = f'{READABLE}; m4a, WebM, Matroska and video too with: pip install "streamcodec[media]"'
@@ -135,13 +139,15 @@ class _GuardedTarget:
 class SoundReader:
     """A sound file open for one tier: its rate, depth and samples, block by block.
 
+    Where no tier is named, samples are integers where the file holds such, else floats.
+
     What its header says about its length is checked against what is there: a recording that was cut off is read to
     its end, and sound that is missing is told in a warning (StreamcodecWarning).
     Errors: FileFormatError for a file that cannot be opened, AudioFormatError for what libsndfile cannot read, or the
     lossless tier cannot represent.
     """
 
-    def __init__(self, source: SoundSource, tier: Tier) -> None:
+    def __init__(self, source: SoundSource, tier: Tier | None = None) -> None:
         self.name = name_of(source)
         with contextlib.ExitStack() as opened:
             file = open_source(source)
@@ -154,6 +160,7 @@ class SoundReader:
 
     def _open(self, file: IO[bytes]) -> None:
         try:
+            self._kept = tags.read_tags(file)
             repair = repair_of(file)
             self._promised_s = None if repair is None else repair.promised_s
             parts = ogg_parts(file)
@@ -162,6 +169,7 @@ class SoundReader:
             self._source = _GuardedSource(whole if repair is None else RepairedFile(file, repair))
             self._source.seek(0)
             self._tags: dict[str, str] = {}
+            self._media_bits: int | None = None
             try:
                 self._file = soundfile.SoundFile(self._source)
             except soundfile.LibsndfileError:
@@ -177,30 +185,34 @@ class SoundReader:
 
     def _open_media(self, file: IO[bytes]) -> None:
         """What libsndfile does not read, through PyAV; raises AudioFormatError where that does not either."""
-        wav, self._tags = media_file.as_wav(file, self.name)
-        self._source = _GuardedSource(wav)
+        media = media_file.decoded(file, self.name)
+        self._tags, self._media_bits = media.tags, media.bits_per_sample
+        self._source = _GuardedSource(media.wav)
         self._file = soundfile.SoundFile(self._source)
 
-    def _check(self, tier: Tier) -> None:
+    def _check(self, tier: Tier | None) -> None:
         self.tier = tier
-        self._integers = tier is Tier.LOSSLESS
         subtype = self._file.subtype
-        if self._integers and subtype not in INTEGER_SUBTYPES:
+        self._integers = tier is Tier.LOSSLESS or (tier is None and subtype in INTEGER_BITS)
+        if self._integers and subtype not in INTEGER_BITS:
             raise AudioFormatError(
-                f"{self.name} holds {subtype} samples; the lossless tier takes 8-, 16- and 24-bit PCM: convert it "
-                "first, or use the near-lossless tier"
+                f"{self.name} holds {subtype} samples; the lossless tier takes 8-, 16-, 24- and 32-bit PCM: convert "
+                "it first, or use the near-lossless tier"
             )
-        self.bits_per_sample = BITS_OF_SUBTYPES.get(subtype, 16)
+        usual_bits = 24 if subtype in WIDE_SUBTYPES else 16
+        self.bits_per_sample = self._media_bits or INTEGER_BITS.get(subtype, usual_bits)
         if not self._integers:
-            self.bits_per_sample = max(self.bits_per_sample, 16)
+            self.bits_per_sample = min(max(self.bits_per_sample, 16), 24)
         self.sample_rate_hz = int(self._file.samplerate)
         self.channels = int(self._file.channels)
         frames = int(self._file.frames)
         self.samples = frames if frames < 1 << 48 and not self._later_parts else 0
         """What the header says; 0 where it says nothing."""
-        self.metadata = {k: v for k, v in self._tags.items() if k in METADATA_FIELDS} or {
+        found = {k: v for k, v in self._tags.items() if k in METADATA_FIELDS} or {
             k: str(getattr(self._file, k)) for k in METADATA_FIELDS if getattr(self._file, k, "")
         }
+        self.metadata = {**self._kept.fields, **found}
+        self.pictures = self._kept.pictures
 
     def __enter__(self) -> SoundReader:
         return self
@@ -211,7 +223,7 @@ class SoundReader:
     def blocks(self) -> Iterator[Samples]:
         """All samples, a second at a time, to the real end of the file.
 
-        Shape: ``[n, channels]``, float32, or for the lossless tier int32 of the file's depth.
+        Shape: ``[n, channels]``, float32, or for the lossless tier (and for none) int32 of the file's depth.
         Errors: AudioFormatError where the file is damaged.
         """
         kind: Any = np.int32 if self._integers else np.float32
@@ -307,7 +319,7 @@ def warn_of_unfinished(target: str | Path) -> None:
 class SoundWriter:
     """A sound file being written; the suffix says the format, WAV where there is none.
 
-    ``bits_per_sample`` of 8, 16 or 24 (others take the next wider), or with ``floats`` 32-bit floating point.
+    ``bits_per_sample`` of 8, 16, 24 or 32 (others take the next wider), or with ``floats`` 32-bit floating point.
     A file of that name is replaced when all is written, and not before; ``sources`` are files that must not be
     written over; ``like`` is a name whose suffix says the format of a file object. What cannot be kept (tags that the
     format has no place for, floats above full scale) is told in a warning (StreamcodecWarning). Of a ``recording``
@@ -323,6 +335,7 @@ class SoundWriter:
         bits_per_sample: int,
         metadata: dict[str, str],
         *,
+        pictures: tuple[Picture, ...] = (),
         sources: tuple[SoundSource, ...] = (),
         floats: bool = False,
         like: str | Path = "",
@@ -339,10 +352,13 @@ class SoundWriter:
                 out = target
             if not out.seekable():
                 out = self._through_disk(opened, out)
+            self._out = out
             self._target = _GuardedTarget(out)
             self._file = self._created(like or target, sample_rate_hz, channels)
             if recording:
                 _keep_header_true(self._file)
+            self._fields: dict[str, str] = {}
+            self._pictures = pictures
             self._write_tags(metadata)
             self._opened = opened.pop_all()
 
@@ -363,7 +379,7 @@ class SoundWriter:
     def _created(self, target: SoundSource, sample_rate_hz: int, channels: int) -> Any:
         suffix = Path(os.fsdecode(target)).suffix[1:].upper() if isinstance(target, str | Path) else ""
         form = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}.get(suffix, suffix) or "WAV"
-        bits = 8 if self._bits_per_sample <= 8 else 16 if self._bits_per_sample <= 16 else 24
+        bits = next(wide for wide in WRITTEN_BITS if wide >= self._bits_per_sample)
         choices = ("FLOAT", "DOUBLE") if self._floats else SUBTYPES_OF_BITS[bits]
         try:
             possible = soundfile.available_subtypes(form)
@@ -380,14 +396,31 @@ class SoundWriter:
             raise FileFormatError(f"cannot write {self.name}: {why}; use a .wav or .flac name") from error
 
     def _write_tags(self, metadata: dict[str, str]) -> None:
-        left_out = []
-        for key, value in metadata.items():
-            if key in METADATA_FIELDS and not self._tagged(key, value):
-                left_out.append(key)
-        if left_out:
-            warnings.warn(
-                f"{self.name} has no place for {', '.join(left_out)}: left out", StreamcodecWarning, stacklevel=4
-            )
+        """Those that libsndfile writes; others are kept for :meth:`_write_rest`."""
+        left = {k: v for k, v in metadata.items() if k not in METADATA_FIELDS or not self._tagged(k, v)}
+        if self._file.format in tags.TAGGED and tags.can_read():
+            self._fields = left
+        else:
+            self._say_left_out(list(left), 5)
+
+    def _write_rest(self) -> None:
+        """What libsndfile has no place for, once the sound is whole."""
+        if not self._fields and not self._pictures:
+            return
+        readable = getattr(self._out, "readable", None)
+        if readable is None or not readable():
+            left = [*self._fields, *(["pictures"] if self._pictures else [])]
+        else:
+            left = tags.write_tags(self._out, self._file.format, self._file.subtype, self._fields, self._pictures)
+        self._say_left_out(left, 5)
+
+    def _say_left_out(self, names: list[str], level: int) -> None:
+        if not names:
+            return
+        how = "" if tags.can_read() else f"; more is kept with: {tags.HINT}"
+        warnings.warn(
+            f"{self.name} has no place for {', '.join(names)}: left out{how}", StreamcodecWarning, stacklevel=level
+        )
 
     def _tagged(self, key: str, value: str) -> bool:
         try:
@@ -411,6 +444,7 @@ class SoundWriter:
             self._file.close()
             if not as_far_as_it_goes:
                 self._raise_system_error()
+                self._write_rest()
         except (soundfile.LibsndfileError, FileFormatError) as failure:
             if not as_far_as_it_goes:
                 self.discard(failure)

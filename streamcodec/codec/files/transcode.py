@@ -70,10 +70,11 @@ def _from_sound(
 
 
 def _copy_sound(source: SoundSource, target: SoundSource) -> None:
-    """Sound file to sound file: the same samples, with 16 or 24 bits."""
-    with SoundReader(source, Tier.NEAR_LOSSLESS) as sound:
-        # 16- and 24-bit integers pass through float32 unchanged.
+    """Sound file to sound file: the same samples, integers of their depth, floats with 24 bits."""
+    with SoundReader(source) as sound:
         depth = sound.bits_per_sample
-        with SoundWriter(target, sound.sample_rate_hz, sound.channels, depth, sound.metadata) as out:
+        with SoundWriter(
+            target, sound.sample_rate_hz, sound.channels, depth, sound.metadata, pictures=sound.pictures
+        ) as out:
             for block in sound.blocks():
                 out.write(block)

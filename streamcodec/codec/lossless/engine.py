@@ -2,14 +2,20 @@
 
 Payload, big-endian::
 
-    byte 0      bits 0-1 kind (0 coded, 1 constant, 2 raw), bit 2 key, bit 3 length follows, bit 4 shift follows
+    byte 0      bits 0-1 kind (0 coded, 1 constant, 2 raw), bit 2 key, bit 3 length follows, bit 4 shift follows,
+                bit 5 low bits follow
     byte 1      block counter, modulo 256
     key only    bits per sample (1), channels (1), sample rate in Hz (3), nominal block length in samples (2)
     length      2 bytes, where the block is not of nominal length
-    shift       1 byte, where it changes: zero bits below every sample; the adaptive state starts anew
+    shift       1 byte, where it changes: bits below what is predicted; the adaptive state starts anew
+    low bits    1 byte, where the bits below are not all zero: how many of them, from the top, are kept as they are
     CRC-32      4 bytes, of the samples as little-endian int32, interleaved
-    body        coded: range-coded residuals; constant: 3 bytes per channel, or nothing for silence;
-                raw: 2 or 3 bytes per sample, interleaved
+    body        coded: the low bits, interleaved, filled up to a byte; then range-coded residuals;
+                constant: 3 or 4 bytes per channel, or nothing for silence; raw: 1 to 4 bytes per sample, interleaved
+
+Channels are coded in pairs as they come, one left over alone. Where there are more than two, each pair's residuals
+follow their length (2 bytes; all ones: the pair's shifted samples raw, 1 to 3 bytes each).
+Prediction takes 24 bits: of wider samples the low bits, which are noise, travel as they are.
 
 A key block carries the format and starts from fresh adaptive state, so that it decodes without what came before.
 The predictors adapt from decoded samples alone, in integers: nothing but residuals travels.
@@ -31,15 +37,30 @@ from streamcodec.errors import AudioFormatError, DamagedPayload
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 
-MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 96_000
-MIN_BITS, MAX_BITS = 8, 24
-MAX_CHANNELS = 2
-# Keeps a raw stereo block of 24 bits below the packet format's 60,000 bytes.
+MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 384_000
+MIN_BITS, MAX_BITS = 8, 32
+PREDICTED_BITS = 24
+"""Width of the widest samples that are predicted whole."""
+MAX_CHANNELS = 8
 MAX_BLOCK_SAMPLES = 8_192
+MAX_RAW_BYTES = 59_000
+"""Of a block's samples, so that a payload of them fits into a packet whatever the sound."""
 DEFAULT_BLOCK_MS = 20
 
 _CODED, _CONSTANT, _RAW = 0, 1, 2
-_KIND, _KEY, _LENGTH, _SHIFT, _UNKNOWN = 3, 4, 8, 16, 224
+_KIND, _KEY, _LENGTH, _SHIFT, _LOW, _UNKNOWN = 3, 4, 8, 16, 32, 192
+_RAW_PAIR = 0xFFFF
+
+
+def sample_bytes(bits_per_sample: int) -> int:
+    """Bytes of one raw sample."""
+    return (bits_per_sample + 7) // 8
+
+
+def default_block_samples(sample_rate_hz: int, channels: int, bits_per_sample: int) -> int:
+    """20 ms, or less where so many samples of so many channels would not fit into a packet."""
+    most = MAX_RAW_BYTES // max(channels * sample_bytes(bits_per_sample), 1)
+    return min(sample_rate_hz * DEFAULT_BLOCK_MS // 1000, most)
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,18 +78,27 @@ class LosslessFormat:
                 f"lossless coding takes {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz, got {self.sample_rate_hz}"
             )
         if not 1 <= self.channels <= MAX_CHANNELS:
-            raise AudioFormatError(f"lossless coding takes 1 or 2 channels, got {self.channels}")
+            raise AudioFormatError(f"lossless coding takes 1 to {MAX_CHANNELS} channels, got {self.channels}")
         if not MIN_BITS <= self.bits_per_sample <= MAX_BITS:
             raise AudioFormatError(
                 f"lossless coding takes {MIN_BITS} to {MAX_BITS} bits per sample, got {self.bits_per_sample}"
             )
         if not 1 <= self.block_samples <= MAX_BLOCK_SAMPLES:
             raise AudioFormatError(f"a block has 1 to {MAX_BLOCK_SAMPLES} samples, got {self.block_samples}")
+        if self.raw_bytes(self.block_samples) > MAX_RAW_BYTES:
+            raise AudioFormatError(
+                f"a block of {self.block_samples} samples has {self.raw_bytes(self.block_samples)} bytes, at most "
+                f"{MAX_RAW_BYTES} fit: take shorter blocks"
+            )
 
     @property
     def sample_bytes(self) -> int:
         """Bytes of one raw sample."""
-        return (self.bits_per_sample + 7) // 8
+        return sample_bytes(self.bits_per_sample)
+
+    def coded_bits(self, shift: int) -> int:
+        """Width of the samples that are predicted, at a shift."""
+        return min(max(self.bits_per_sample - shift, MIN_BITS), PREDICTED_BITS)
 
     def raw_bytes(self, samples: int) -> int:
         """Bytes of so many samples of every channel, uncompressed."""
@@ -98,19 +128,39 @@ def is_key_payload(payload: bytes) -> bool:
 
 @dataclass(slots=True)
 class _Adaptation:
-    """What encoder and decoder keep in step: the kernels' state, the shift it belongs to, the next block counter."""
+    """What encoder and decoder keep in step: each pair's state, the shift it belongs to, the next block counter."""
 
-    state: LosslessState
+    states: list[LosslessState]
     shift: int = 0
     counter: int = 0
     coder: Int64Array = field(default_factory=make_state)
 
+    @classmethod
+    def fresh(cls, channels: int, counter: int = 0) -> _Adaptation:
+        pairs = [min(2, channels - first) for first in range(0, channels, 2)]
+        return cls([make_lossless_state(pair) for pair in pairs], counter=counter)
+
     def copy(self) -> _Adaptation:
-        return replace(self, state=copy_state(self.state), coder=self.coder.copy())
+        return replace(self, states=[copy_state(state) for state in self.states], coder=self.coder.copy())
 
     def restart(self, shift: int) -> None:
-        self.state = make_lossless_state(self.state.channels)
+        self.states = [make_lossless_state(state.channels) for state in self.states]
         self.shift = shift
+
+    def encode(self, samples: Int32Array, bits: int, room: int) -> list[bytes | None]:
+        """Residuals of each pair's shifted samples; None where they take more than ``room`` bytes."""
+        bodies: list[bytes | None] = []
+        for number, state in enumerate(self.states):
+            pair = _pair(samples, number)
+            buffer = np.zeros(max(room, 1), np.uint8)
+            length = encode_samples(self.coder, buffer, state, pair, bits)
+            bodies.append(buffer[:length].tobytes() if length >= 0 else None)
+        return bodies
+
+
+def _pair(samples: Int32Array, number: int) -> Int32Array:
+    """Shape: ``[n, channels]`` -> ``[n, 1 or 2]``, contiguous."""
+    return np.ascontiguousarray(samples[:, 2 * number : 2 * number + 2])
 
 
 class LosslessEncoder:
@@ -122,9 +172,9 @@ class LosslessEncoder:
     def __init__(
         self, sample_rate_hz: int, channels: int = 1, bits_per_sample: int = 16, block_samples: int = 0
     ) -> None:
-        block_samples = block_samples or sample_rate_hz * DEFAULT_BLOCK_MS // 1000
+        block_samples = block_samples or default_block_samples(sample_rate_hz, channels, bits_per_sample)
         self.format = LosslessFormat(sample_rate_hz, channels, bits_per_sample, block_samples)
-        self._adaptation = _Adaptation(make_lossless_state(channels))
+        self._adaptation = _Adaptation.fresh(channels)
         self._started = False
 
     def copy(self) -> LosslessEncoder:
@@ -156,10 +206,7 @@ class LosslessEncoder:
             header += len(samples).to_bytes(2, "big")
 
         constant = bool((samples == samples[0]).all())
-        needed = adaptation.shift if constant else _common_zero_bits(samples)
-        if key and constant:
-            needed = 0
-        shift = needed if key else min(adaptation.shift, needed)
+        shift = self._shift_for(samples, key, constant)
         if key or shift != adaptation.shift:
             adaptation.restart(shift)
             if shift or not key:
@@ -167,21 +214,48 @@ class LosslessEncoder:
                 header += bytes((shift,))
         if constant:
             flags |= _CONSTANT
-            body = _pack(samples[:1], 3) if samples[0].any() else b""
+            body = _pack(samples[:1], max(self.format.sample_bytes, 3)) if samples[0].any() else b""
         else:
-            kind, body = self._body(samples)
+            low = max(0, shift - _common_zero_bits(samples))
+            kind, body = self._body(samples, low)
             flags |= kind
+            if low and kind == _CODED:
+                flags |= _LOW
+                header += bytes((low,))
         return bytes((flags,)) + header + _checksum(samples) + body
 
-    def _body(self, samples: Int32Array) -> tuple[int, bytes]:
-        adaptation = self._adaptation
-        buffer = np.zeros(self.format.raw_bytes(len(samples)), np.uint8)
-        shifted = samples >> adaptation.shift
-        bits = self.format.bits_per_sample - adaptation.shift
-        length = encode_samples(adaptation.coder, buffer, adaptation.state, shifted, max(bits, MIN_BITS))
-        if 0 <= length < len(buffer):
-            return _CODED, buffer[:length].tobytes()
-        return _RAW, _pack(samples, self.format.sample_bytes)
+    def _shift_for(self, samples: Int32Array, key: bool, constant: bool) -> int:
+        """How many bits to leave below what is predicted; another than before costs all that was learnt."""
+        kept = self._adaptation.shift
+        if constant:
+            return 0 if key else kept
+        zeros = _common_zero_bits(samples)
+        spare = self.format.bits_per_sample - PREDICTED_BITS
+        if spare <= 0:
+            return zeros if key else min(kept, zeros)
+        needed = max(0, _width(samples) - PREDICTED_BITS)
+        if key:
+            return max(zeros, needed)
+        if needed > kept:
+            # All that it may come to, so that a sound that swells starts anew once.
+            return spare
+        return kept if kept <= max(zeros, spare) else max(zeros, needed)
+
+    def _body(self, samples: Int32Array, low: int) -> tuple[int, bytes]:
+        adaptation, form = self._adaptation, self.format
+        raw_bytes = form.raw_bytes(len(samples))
+        front = _pack_low(samples, adaptation.shift, low)
+        shifted, bits = samples >> adaptation.shift, form.coded_bits(adaptation.shift)
+        coded = adaptation.encode(shifted, bits, raw_bytes)
+        if len(coded) == 1:
+            body = coded[0]
+        else:
+            body = b"".join(
+                _with_length(part, _pair(shifted, number), sample_bytes(bits)) for number, part in enumerate(coded)
+            )
+        if body is not None and len(front) + len(body) < raw_bytes:
+            return _CODED, front + body
+        return _RAW, _pack(samples, form.sample_bytes)
 
     def _checked(self, block: NDArray[np.integer]) -> Int32Array:
         form = self.format
@@ -237,7 +311,7 @@ class LosslessDecoder:
                 form = LosslessFormat.from_bytes(reader.take(FORMAT_BYTES, "its format"))
             except AudioFormatError as error:
                 raise DamagedPayload(f"lossless payload has a damaged format: {error}") from error
-            adaptation = _Adaptation(make_lossless_state(form.channels), counter=counter)
+            adaptation = _Adaptation.fresh(form.channels, counter)
         elif adaptation is None or self.format is None:
             raise DamagedPayload("lossless payload depends on blocks that are missing: wait for the next key block")
         else:
@@ -255,8 +329,11 @@ class LosslessDecoder:
             if shift >= form.bits_per_sample:
                 raise DamagedPayload(f"lossless payload has a shift of {shift} for {form.bits_per_sample} bits")
             adaptation.restart(shift)
+        low = reader.take(1, "its low bits")[0] if flags & _LOW else 0
+        if low > adaptation.shift:
+            raise DamagedPayload(f"lossless payload claims {low} low bits of {adaptation.shift}")
         checksum = reader.take(4, "its checksum")
-        samples = _decoded(form, adaptation, flags & _KIND, samples_count, reader.rest())
+        samples = _decoded(form, adaptation, flags & _KIND, samples_count, low, reader)
         if _checksum(samples) != checksum:
             raise DamagedPayload("lossless payload does not match its checksum: it is damaged")
         adaptation.counter = (counter + 1) & 255
@@ -270,20 +347,38 @@ def warm_up() -> None:
     LosslessDecoder().decode(LosslessEncoder(MIN_RATE_HZ).encode(np.arange(100, dtype=np.int32)[:, None]))
 
 
-def _decoded(form: LosslessFormat, adaptation: _Adaptation, kind: int, count: int, body: bytes) -> Int32Array:
+def _decoded(
+    form: LosslessFormat, adaptation: _Adaptation, kind: int, count: int, low: int, reader: _Reader
+) -> Int32Array:
     samples = np.zeros((count, form.channels), np.int32)
     if kind == _CONSTANT:
+        body = reader.rest()
         if body:
-            samples[:] = _unpack(body, 3, 1, form.channels)
+            samples[:] = _unpack(body, max(form.sample_bytes, 3), 1, form.channels)
         return samples
-    bits = max(form.bits_per_sample - adaptation.shift, MIN_BITS)
+    bits, shift = form.coded_bits(adaptation.shift), adaptation.shift
     if kind == _RAW:
-        samples[:] = _unpack(body, form.sample_bytes, count, form.channels)
-        scratch = np.zeros(1, np.uint8)
-        encode_samples(adaptation.coder, scratch, adaptation.state, samples >> adaptation.shift, bits)
+        samples[:] = _unpack(reader.rest(), form.sample_bytes, count, form.channels)
+        adaptation.encode(_within(samples >> shift, bits), bits, 1)
         return samples
-    decode_samples(adaptation.coder, np.frombuffer(body, np.uint8).copy(), adaptation.state, samples, bits)
-    return samples << adaptation.shift
+    front = reader.take((count * form.channels * low + 7) // 8, "its low bits")
+    for number, state in enumerate(adaptation.states):
+        pair = np.zeros((count, state.channels), np.int32)
+        if len(adaptation.states) == 1:
+            body = reader.rest()
+        else:
+            length = int.from_bytes(reader.take(2, "the length of a pair"), "big")
+            if length == _RAW_PAIR:
+                width = sample_bytes(bits)
+                pair[:] = _unpack(reader.take(pair.size * width, "a raw pair"), width, count, state.channels)
+                _within(pair, bits)
+                encode_samples(adaptation.coder, np.zeros(1, np.uint8), state, pair, bits)
+                samples[:, 2 * number : 2 * number + 2] = pair
+                continue
+            body = reader.take(length, "a pair of channels")
+        decode_samples(adaptation.coder, np.frombuffer(body, np.uint8).copy(), state, pair, bits)
+        samples[:, 2 * number : 2 * number + 2] = pair
+    return (samples << shift) | _unpack_low(front, samples.shape, shift, low)
 
 
 class _Reader:
@@ -307,6 +402,44 @@ def _common_zero_bits(samples: Int32Array) -> int:
     """Zero bits below every sample."""
     union = int(np.bitwise_or.reduce(samples, axis=None))
     return (union & -union).bit_length() - 1 if union else 0
+
+
+def _width(samples: Int32Array) -> int:
+    """Bits of the widest sample, its sign counted."""
+    return max(int(samples.max()), ~int(samples.min()), 0).bit_length() + 1
+
+
+def _within(samples: Int32Array, bits: int) -> Int32Array:
+    """The samples, if they are as narrow as the kernels take them; raises DamagedPayload."""
+    if _width(samples) > bits:
+        raise DamagedPayload(f"lossless payload has raw samples of more than {bits} bits")
+    return samples
+
+
+def _with_length(body: bytes | None, pair: Int32Array, width: int) -> bytes:
+    """A pair's residuals behind their length, or its samples where those are shorter."""
+    if body is None or len(body) >= min(pair.size * width, _RAW_PAIR):
+        return _RAW_PAIR.to_bytes(2, "big") + _pack(pair, width)
+    return len(body).to_bytes(2, "big") + body
+
+
+def _pack_low(samples: Int32Array, shift: int, low: int) -> bytes:
+    """The upper ``low`` of the ``shift`` bits below every sample, interleaved, filled up to a byte."""
+    if not low:
+        return b""
+    places = np.arange(shift - 1, shift - low - 1, -1)
+    return np.packbits(((samples.reshape(-1, 1) >> places) & 1).astype(np.uint8)).tobytes()
+
+
+def _unpack_low(front: bytes, shape: tuple[int, ...], shift: int, low: int) -> Int32Array:
+    """Inverse of :func:`_pack_low`. Shape: output ``shape``."""
+    if not low:
+        return np.zeros(shape, np.int32)
+    count = int(np.prod(shape))
+    bits = np.unpackbits(np.frombuffer(front, np.uint8), count=count * low).reshape(count, low).astype(np.int32)
+    places = np.arange(shift - 1, shift - low - 1, -1, dtype=np.int32)
+    values: Int32Array = (bits << places).sum(axis=1, dtype=np.int32).reshape(shape)
+    return values
 
 
 def _checksum(samples: Int32Array) -> bytes:

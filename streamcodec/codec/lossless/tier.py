@@ -11,10 +11,10 @@ from numpy.typing import NDArray
 from streamcodec.codec.audio_format import as_array
 from streamcodec.codec.lossless import engine as lossless
 from streamcodec.codec.lossless.engine import (
-    DEFAULT_BLOCK_MS,
     LosslessDecoder,
     LosslessEncoder,
     LosslessFormat,
+    default_block_samples,
     is_key_payload,
 )
 from streamcodec.codec.options import DecoderOptions, LosslessOptions, Samples
@@ -39,7 +39,7 @@ class EncoderState:
 
 
 class Encoder:
-    """See :class:`~streamcodec.codec.registry.TierEncoder`; blocks are int32 ``[n, channels]``, 20 ms."""
+    """See :class:`~streamcodec.codec.registry.TierEncoder`; blocks are int32 ``[n, channels]``, 20 ms at most."""
 
     delay_samples = 0
 
@@ -131,7 +131,7 @@ class Decoder:
             settings.sample_rate_hz,
             settings.channels,
             settings.bits_per_sample,
-            settings.sample_rate_hz * DEFAULT_BLOCK_MS // 1000,
+            default_block_samples(settings.sample_rate_hz, settings.channels, settings.bits_per_sample),
         )
         self._type = np.int16 if settings.bits_per_sample <= 16 else np.int32
         self._last: Samples | None = None

@@ -19,6 +19,7 @@ the next key block, all concealed; with ``key=True`` for every block it costs it
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -43,7 +44,10 @@ from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
 
 Float32Array = NDArray[np.float32]
+Int64Array = NDArray[np.int64]
 
+FINER_TRIES = 3
+"""Passes that look for how many blocks may be finer; what the blocks take depends a little on those before."""
 # A concealed block is the one before at this share of its amplitude.
 CONCEALMENT_FADE = 0.7
 
@@ -290,28 +294,47 @@ def step_for_bytes(
     optimise: Optimise = "mse",
     block_samples: int = 0,
     key_period_blocks: int = 0,
+    carried_bytes: Callable[[int], int] = int,
 ) -> FixedStep:
-    """The finest fixed step with which a whole signal takes at most ``payload_bytes``, by bisection (nine passes).
+    """The finest fixed step with which a whole signal takes at most ``payload_bytes``.
 
-    Key blocks are counted as :func:`encode_signal` makes them.
+    Found by bisection (nine passes); what is left over then goes into a finer step for the first blocks (one to
+    three more). Key blocks are counted as :func:`encode_signal` makes them, and of each payload ``carried_bytes`` of
+    its length.
 
     Shape: ``samples [n, channels]``, full scale 1.
     Errors: BitrateError where even the coarsest step takes more.
     """
 
-    def fits(index: int) -> bool:
-        encoder = NearLosslessEncoder(sample_rate_hz, samples.shape[1], FixedStep(index), optimise, block_samples)
-        return sum(map(len, encode_signal(encoder, samples, key_period_blocks))) <= payload_bytes
+    def sizes(step: FixedStep) -> Int64Array:
+        encoder = NearLosslessEncoder(sample_rate_hz, samples.shape[1], step, optimise, block_samples)
+        payloads = encode_signal(encoder, samples, key_period_blocks)
+        return np.array([carried_bytes(len(payload)) for payload in payloads], np.int64)
 
+    found: dict[int, Int64Array] = {}
     finest, coarsest = -1, STEP_INDEXES
     while coarsest - finest > 1:
         middle = (finest + coarsest) // 2
-        if fits(middle):
+        found[middle] = sizes(FixedStep(middle))
+        if found[middle].sum() <= payload_bytes:
             coarsest = middle
         else:
             finest = middle
     if coarsest == STEP_INDEXES:
         raise BitrateError(f"{max(payload_bytes, 0)} bytes are too few for {len(samples)} samples at any step")
+    if finest < 0:
+        return FixedStep(coarsest)
+    # Bytes by how many blocks are finer, but for what the change from one step to the other costs.
+    expected = np.maximum.accumulate(found[coarsest].sum() + np.cumsum(found[finest] - found[coarsest]))
+    allowed = payload_bytes
+    for _ in range(FINER_TRIES):
+        finer = int(np.count_nonzero(expected <= allowed))
+        if not finer:
+            break
+        over = int(sizes(FixedStep(coarsest, finer)).sum()) - payload_bytes
+        if over <= 0:
+            return FixedStep(coarsest, finer)
+        allowed = int(expected[finer - 1]) - over
     return FixedStep(coarsest)
 
 

@@ -18,7 +18,7 @@ from native_dsp.coding.coefficient_coder import make_coefficient_mixer
 LEARNT_PATH = Path(__file__).with_name("learnt_coefficients.npz")
 # Counters that have seen more than this are stored as if they had not, so that they still follow the sound at hand.
 MOST_SEEN = 24
-_STORED_BITS = 16
+STORED_BITS = 16
 
 
 class LearntModels(NamedTuple):
@@ -40,7 +40,7 @@ def save_learnt(models: LearntModels, path: Path = LEARNT_PATH) -> None:
     for name, mixer in models._asdict().items():
         counters = mixer.counters.astype(np.int64)
         seen = np.minimum(counters & ((1 << COUNT_BITS) - 1), MOST_SEEN).astype(np.uint8)
-        arrays[f"{name}_probability"] = (counters >> (COUNT_BITS + PROBABILITY_BITS - _STORED_BITS)).astype(np.uint16)
+        arrays[f"{name}_probability"] = (counters >> (COUNT_BITS + PROBABILITY_BITS - STORED_BITS)).astype(np.uint16)
         arrays[f"{name}_seen"] = seen
         arrays[f"{name}_weights"] = mixer.weights
     np.savez_compressed(path, **arrays)
@@ -52,7 +52,7 @@ def learnt_models() -> LearntModels:
     models = fresh_models()
     with np.load(LEARNT_PATH, allow_pickle=False) as stored:
         for name, mixer in models._asdict().items():
-            probability = stored[f"{name}_probability"].astype(np.int64) << (PROBABILITY_BITS - _STORED_BITS)
+            probability = stored[f"{name}_probability"].astype(np.int64) << (PROBABILITY_BITS - STORED_BITS)
             mixer.counters[:] = probability << COUNT_BITS | stored[f"{name}_seen"]
             mixer.weights[:] = stored[f"{name}_weights"]
     return models

@@ -26,9 +26,13 @@ FIRST_INDEX = 150
 
 @dataclass(frozen=True, slots=True)
 class FixedStep:
-    """The same step for every block: least mean squared error for the bytes of a whole stream."""
+    """The same step for every block: least mean squared error for the bytes of a whole stream.
+
+    The first ``finer_blocks`` are coded one step index finer, which uses up bytes that lie between two steps.
+    """
 
     index: int
+    finer_blocks: int = 0
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < STEP_INDEXES:
@@ -104,7 +108,8 @@ class NearLosslessRateControl:
     def next_index(self, counts: Float64Array, block_power: float) -> int:
         """Step index for a block of this mean power, whose magnitudes are counted in ``counts [BINS]``."""
         if isinstance(self.target, FixedStep):
-            self.index = self.target.index
+            self.index = max(self.target.index - (self.blocks < self.target.finer_blocks), 0)
+            self.blocks += 1
         elif isinstance(self.target, TargetSnr):
             share = self.form.block_samples / self.form.sample_rate_hz
             self.signal_power += max(share, 0.02) * (block_power - self.signal_power)

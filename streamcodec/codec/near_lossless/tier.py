@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -35,7 +36,7 @@ def _warm_up_once(sample_rate_hz: int) -> None:
 def rate_target(settings: NearLosslessOptions) -> RateTarget:
     """What the settings aim at; an eighth of the 16-bit rate where they say nothing. Raises BitrateError."""
     if settings.step_index is not None:
-        return FixedStep(settings.step_index)
+        return FixedStep(settings.step_index, settings.finer_blocks)
     if settings.snr_db is not None:
         return TargetSnr(settings.snr_db)
     if settings.bitrate_bps is not None:
@@ -44,10 +45,18 @@ def rate_target(settings: NearLosslessOptions) -> RateTarget:
     return TargetBitrate.from_ratio(ratio, settings.sample_rate_hz, settings.channels)
 
 
-def step_for_ratio(settings: NearLosslessOptions, samples: Samples, overhead_bytes: int) -> NearLosslessOptions:
-    """The settings with the finest fixed step that meets their ratio, ``overhead_bytes`` beside payloads counted.
+def step_for_ratio(
+    settings: NearLosslessOptions,
+    samples: Samples,
+    overhead_bytes: int = 0,
+    carried_bytes: Callable[[int], int] = int,
+) -> NearLosslessOptions:
+    """The settings with the finest fixed step that meets their ratio.
 
-    The ratio is to the bytes of 16-bit samples. Shape: ``samples [n, channels]``.
+    ``overhead_bytes`` are counted, and ``carried_bytes`` of each payload's length. The ratio is to the bytes of
+    16-bit samples.
+
+    Shape: ``samples [n, channels]``.
     Errors: BitrateError where no step does.
     """
     ratio = settings.ratio
@@ -62,8 +71,9 @@ def step_for_ratio(settings: NearLosslessOptions, samples: Samples, overhead_byt
         settings.optimise or "perceptual",
         block_samples,
         settings.key_period_blocks(block_samples),
+        carried_bytes,
     )
-    return replace(settings, ratio=None, step_index=step.index)
+    return replace(settings, ratio=None, step_index=step.index, finer_blocks=step.finer_blocks)
 
 
 @dataclass

@@ -17,7 +17,7 @@ from native_dsp.filters.low_cut import LowCutState, cut_lows, make_low_cut
 from native_dsp.filters.mixdown import MixdownState, make_mixdown
 from native_dsp.jit import shared
 from streamcodec.codec.audio_format import as_mono, check_sample_rate
-from streamcodec.codec.neural.activity import ActivityDetector
+from streamcodec.codec.neural.activity import ActivityDetector, level_dbfs
 from streamcodec.codec.neural.analysis import AnalysisState, LatentAnalysis
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.packet_coder import PacketCoder
@@ -42,6 +42,8 @@ MET_SHARE = 0.9
 """A rate is met where the coarsest quality takes at most a tenth more."""
 RECENT_PACKETS = 9
 """How many packets back :meth:`NeuralEncoder.encode_redundant` reaches."""
+SILENT_DBFS = -110.0
+"""Below this nothing is to be heard, nor to be described: a muted microphone, the zeros between two recordings."""
 ENDING_BITS = 4.0
 """What the range coder's ending may cost over the predicted bits."""
 RECEIVER_LAG_MS = 8.0
@@ -65,6 +67,8 @@ class ForeseenBlock:
     flags: PacketFlags
     voiced: float
     shift: int
+    nothing: bool
+    """Silence after silence: coded as coarsely as can be."""
 
 
 @shared
@@ -87,6 +91,7 @@ class NeuralEncoderState:
     voicing: VoicingDetector
     lift: LiftState
     shift: int
+    was_silent: bool
     since_key: int
     recent: tuple[tuple[Float32Array, int], ...]
     frames: int
@@ -225,6 +230,7 @@ class NeuralEncoder:
         self._voicing = VoicingDetector.of(config.sample_rate_hz, config.frame_samples)
         self._lift = make_lift()
         self._shift = 0
+        self._was_silent = False
         self._since_key = 0
         self._recent: deque[tuple[Float32Array, int]] = deque(maxlen=RECENT_PACKETS)
 
@@ -241,6 +247,7 @@ class NeuralEncoder:
             self._voicing.copy(),
             self._lift.copy(),
             self._shift,
+            self._was_silent,
             self._since_key,
             tuple(self._recent),
             self._frames,
@@ -261,6 +268,7 @@ class NeuralEncoder:
         self._voicing = state.voicing.copy()
         self._lift = state.lift.copy()
         self._shift = state.shift
+        self._was_silent = state.was_silent
         self._since_key = state.since_key
         self._recent = deque(state.recent, maxlen=RECENT_PACKETS)
 
@@ -274,7 +282,7 @@ class NeuralEncoder:
 
         Shape: ``[block_samples]``.
         """
-        self._take_in(block)
+        self.take_in(block)
         return self.finish()
 
     def latents_collected(self) -> Float32Array:
@@ -284,7 +292,11 @@ class NeuralEncoder:
         """
         return np.array(self._latents, np.float32)
 
-    def _take_in(self, block: Samples) -> None:
+    def take_in(self, block: Samples) -> None:
+        """Collect a block: its latents, and what else is known of it.
+
+        Shape: ``[block_samples]``.
+        """
         for k in range(self._frames):
             self.prepare(k, block)
             self._stages.step(self._stream)
@@ -311,30 +323,49 @@ class NeuralEncoder:
 
     def finish(self) -> EncodedBlock | None:
         """What comes after the network: the block collected, coded."""
-        flags = self._next_flags()
+        flags = self.next_flags()
         if flags is None:
             self._rate.spent(0.0)
             return None
+        self.begin(flags)
+        silent = self.is_nothing() or PacketFlags.SILENCE in flags
+        if silent:
+            quality_index = 0
+        elif self._constrained:
+            quality_index = self.highest_quality_within_budget()
+        else:
+            quality_index = self._rate.choose_quality_index(self.voiced_share())
+        payload = self.coded(quality_index)
+        self._rate.spent(8.0 * len(payload), None if silent or self._constrained else quality_index)
+        return EncodedBlock(quality_index, flags, payload)
+
+    def begin(self, flags: PacketFlags) -> None:
+        """A key block knows nothing of those before it."""
         if PacketFlags.KEY in flags:
             self._context.forget()
-        latents, silent = self._latents, PacketFlags.SILENCE in flags
+
+    def coded(self, quality_index: int) -> bytes:
+        """Payload of the block collected; the context becomes that of the block after."""
+        latents = self._latents
         if self._constrained:
-            quality_index = 0 if silent else self._highest_quality_within_budget(latents)
             payload = self._coder.code_within(
                 latents, quality_index, self._context, self._shift, self._budget_bytes()
             )
         else:
-            quality_index = 0 if silent else self._rate.choose_quality_index(self._voiced_share())
             payload = self._coder.code(latents, quality_index, self._context, self._shift)
-        self._rate.spent(8.0 * len(payload), None if silent or self._constrained else quality_index)
         self._recent.append((latents.copy(), self._shift))
-        return EncodedBlock(quality_index, flags, payload)
+        return payload
 
-    def _voiced_share(self) -> float:
+    def is_nothing(self) -> bool:
+        """Whether the block collected and the one before it are silence: what the networks still hear is, too."""
+        before, self._was_silent = self._was_silent, level_dbfs(self._sound.reshape(-1)) < SILENT_DBFS
+        return before and self._was_silent
+
+    def voiced_share(self) -> float:
         """Of the block collected."""
         return sum(self._voiced) / self._frames
 
-    def _next_flags(self) -> PacketFlags | None:
+    def next_flags(self) -> PacketFlags | None:
         """Flags of the block collected, which counts as sent; None where discontinuous transmission leaves it out."""
         silent_packets = self._activity.silent_for(self._sound.reshape(-1)) if self._dtx else 0
         if silent_packets:
@@ -352,29 +383,48 @@ class NeuralEncoder:
 
         Shape: each block ``[block_samples]``.
         """
-        before = self.state()
-        foreseen = []
-        for block in blocks:
-            self._take_in(block)
-            flags = self._next_flags()
-            if flags is not None:
-                foreseen.append(ForeseenBlock(self._latents.copy(), flags, self._voiced_share(), self._shift))
-        self.restore(before)
+        foreseen = self.foresee(blocks)
         budget_bits = budget_s * self._bitrate_bps
         held, bits = highest_position_within(budget_bits, self._qualities, partial(self._bits_at, foreseen))
         self._rate.held = held
         return (budget_bits - bits) / self._bitrate_bps
 
+    def foresee(self, blocks: Sequence[Samples]) -> list[ForeseenBlock]:
+        """What will be known of blocks to come when they come; blocks that are not sent are left out.
+
+        Shape: each block ``[block_samples]``.
+        """
+        before = self.state()
+        foreseen = []
+        for block in blocks:
+            self.take_in(block)
+            flags = self.next_flags()
+            if flags is not None:
+                foreseen.append(
+                    ForeseenBlock(self._latents.copy(), flags, self.voiced_share(), self._shift, self.is_nothing())
+                )
+        self.restore(before)
+        return foreseen
+
+    def new_context(self) -> LatentContext:
+        """A copy of the context of the next block, for :meth:`foreseen_bytes`."""
+        return self._context.copy()
+
+    def foreseen_bytes(self, block: ForeseenBlock, quality_index: int, context: LatentContext) -> int:
+        """Bytes that a block will take; ``context`` becomes that of the block after."""
+        if PacketFlags.KEY in block.flags:
+            context.forget()
+        return len(self._coder.code(block.latents, quality_index, context, block.shift))
+
     def _bits_at(self, blocks: Sequence[ForeseenBlock], position: float) -> float:
         rate = copy.copy(self._rate)
         rate.held = position
-        context = self._context.copy()
+        context = self.new_context()
         total = 0
         for block in blocks:
-            if PacketFlags.KEY in block.flags:
-                context.forget()
-            quality_index = 0 if PacketFlags.SILENCE in block.flags else rate.choose_quality_index(block.voiced)
-            total += len(self._coder.code(block.latents, quality_index, context, block.shift))
+            silent = block.nothing or PacketFlags.SILENCE in block.flags
+            quality_index = 0 if silent else rate.choose_quality_index(block.voiced)
+            total += self.foreseen_bytes(block, quality_index, context)
         return 8.0 * total
 
     def encode_redundant(self, age: int, quality_index: int, share: float) -> tuple[int, bytes] | None:
@@ -394,8 +444,9 @@ class NeuralEncoder:
     def _budget_bytes(self) -> int:
         return int(self._rate.bitrate_bps / self._rate.packets_per_second / 8.0)
 
-    def _highest_quality_within_budget(self, latents: Float32Array) -> int:
+    def highest_quality_within_budget(self) -> int:
+        """Finest quality index at which the block collected takes no more than a packet's share of the rate."""
         budget_bits = 8.0 * self._budget_bytes() - ENDING_BITS - (SHIFT_BITS if self._shift else 0)
-        cost = partial(self._coder.cost_bits, latents, context=self._context)
+        cost = partial(self._coder.cost_bits, self._latents, context=self._context)
         quality_index = highest_quality_within(budget_bits, self._qualities, cost)
         return 0 if quality_index is None else quality_index

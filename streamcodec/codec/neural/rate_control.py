@@ -67,6 +67,8 @@ class RateControl:
     """What packets at their quality indices usually cost, likewise."""
     dither: float = 0.0
     elapsed_s: float = 0.0
+    channels: int = 1
+    """Channels that share the rate."""
     held: float | None = None
     """The fractional quality index to keep, whatever the reservoir says."""
     voiced_quality_offset: float = field(init=False)
@@ -75,12 +77,12 @@ class RateControl:
     def __post_init__(self) -> None:
         self.reservoir_bits = CREDIT_S * self.bitrate_bps
         self.coded_bits = self.usual_bits = PRIOR_S * self.bitrate_bps
-        self.voiced_quality_offset = voiced_quality_offset(self.bitrate_bps)
+        self.voiced_quality_offset = voiced_quality_offset(self.bitrate_bps / self.channels)
 
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Aim at another rate from the next packet on; raises BitrateError."""
-        self.bitrate_bps = check_bitrate(bitrate_bps)
-        self.voiced_quality_offset = voiced_quality_offset(self.bitrate_bps)
+        self.bitrate_bps = check_bitrate(bitrate_bps, self.channels)
+        self.voiced_quality_offset = voiced_quality_offset(self.bitrate_bps / self.channels)
         self.held = None
 
     def choose_quality_index(self, voiced: float = USUALLY_VOICED) -> int:
@@ -139,11 +141,13 @@ def reservoir_after(reservoir_bits: float, bits: float, bitrate_bps: float, pack
     return min(max(reservoir_bits + (bitrate_bps / packets_per_second - bits), -limit), limit)
 
 
-def check_bitrate(bitrate_bps: float) -> float:
-    """Return the rate, or raise BitrateError."""
-    if not MIN_BITRATE_BPS <= bitrate_bps <= MAX_BITRATE_BPS:
+def check_bitrate(bitrate_bps: float, channels: int = 1) -> float:
+    """Return the rate of so many channels together, or raise BitrateError."""
+    least, most = channels * MIN_BITRATE_BPS, channels * MAX_BITRATE_BPS
+    if not least <= bitrate_bps <= most:
+        several = f" of {channels} channels" if channels > 1 else ""
         raise BitrateError(
-            f"the neural tier codes at {MIN_BITRATE_BPS} to {MAX_BITRATE_BPS} bits per second, got {bitrate_bps!r}"
+            f"the neural tier codes sound{several} at {least} to {most} bits per second, got {bitrate_bps!r}"
         )
     return float(bitrate_bps)
 

@@ -16,6 +16,7 @@ from native_dsp.filters.lift import scale_along
 from native_dsp.filters.noise import COSINES, SINES, add_noise, make_noise_state
 from native_dsp.filters.post_filter import PostFilterParameters, PostFilterState, filter_frame, scale_spectrum
 from native_dsp.jit import kernel
+from native_dsp.state import copy_state
 from native_dsp.transforms.companding import expand
 from native_dsp.transforms.stft import StftState, synthesise
 
@@ -50,7 +51,7 @@ class Background(NamedTuple):
 
     def copy(self) -> Background:
         """An independent copy."""
-        return Background(*(array.copy() for array in self))
+        return copy_state(self)
 
 
 def make_background(bins: int) -> Background:

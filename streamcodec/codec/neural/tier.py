@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 
 import numpy as np
@@ -14,9 +14,10 @@ from streamcodec.codec.neural.decoder import NeuralDecoder, NeuralDecoderState
 from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND, NeuralEncoder
 from streamcodec.codec.neural.model import NeuralModel, load_runtime
 from streamcodec.codec.neural.resample import BlockResampler
-from streamcodec.codec.options import DecoderOptions, NeuralOptions
+from streamcodec.codec.neural.stereo import StereoEncoder, apart
+from streamcodec.codec.options import DecoderOptions, NeuralOptions, check_neural_channels
 from streamcodec.codec.packet import Packet, Tier
-from streamcodec.errors import AudioFormatError
+from streamcodec.codec.registry import TierDecoder, TierEncoder
 from streamcodec.runtime.backend import Backend
 from streamcodec.runtime.step import THREADS_PER_STREAM, StepRow
 
@@ -52,18 +53,25 @@ def _run_once(runtime: NeuralModel) -> None:
 
 @dataclass
 class DecoderState:
-    """Snapshot of a :class:`Decoder`."""
+    """Snapshot of a :class:`MonoDecoder`."""
 
     engine: NeuralDecoderState
     resampler: BlockResampler
 
 
-def Encoder(options: NeuralOptions) -> NeuralEncoder:  # noqa: N802  (what a tier's module is asked for)
+def Encoder(options: NeuralOptions) -> TierEncoder:  # noqa: N802  (what a tier's module is asked for)
     """The tier's encoder on networks of its own, compiled and ready."""
-    return NeuralEncoder(options, ready_runtime(options.model, options.backend))
+    runtime = ready_runtime(options.model, options.backend)
+    return NeuralEncoder(options, runtime) if options.channels == 1 else StereoEncoder(options, runtime)
 
 
-class Decoder:
+def Decoder(options: DecoderOptions) -> TierDecoder:  # noqa: N802
+    """The tier's decoder on networks of its own, compiled and ready."""
+    check_neural_channels(options.channels)
+    return MonoDecoder(options) if options.channels == 1 else StereoDecoder(options)
+
+
+class MonoDecoder:
     """See :class:`~streamcodec.codec.registry.TierDecoder`; gives mono float32 within full scale.
 
     With a ``row`` of a network that many share, and its ``runtime``, :meth:`prepare`, a step of the network and
@@ -74,8 +82,6 @@ class Decoder:
         self, options: DecoderOptions, runtime: NeuralModel | None = None, row: StepRow | None = None
     ) -> None:
         rate_hz = check_sample_rate(options.sample_rate_hz)
-        if options.channels != 1:
-            raise AudioFormatError(f"the neural tier gives one channel, got channels={options.channels}")
         runtime = runtime or ready_runtime(options.model, options.backend)
         config = runtime.model.config
         self.block_samples = rate_hz // FRAMES_PER_SECOND
@@ -148,3 +154,54 @@ class Decoder:
         """Continue from a copied state."""
         self._engine.restore(state.engine)
         self._resampler = state.resampler.copy()
+
+
+class StereoDecoder:
+    """See :class:`~streamcodec.codec.registry.TierDecoder`; gives float32 ``[n, 2]`` within full scale."""
+
+    def __init__(self, options: DecoderOptions) -> None:
+        self._sides = tuple(MonoDecoder(replace(options, channels=1)) for _ in range(options.channels))
+        self.block_samples = self._sides[0].block_samples
+
+    @property
+    def delay_samples(self) -> int:
+        """Lag of the resampler and of the synthesis overlap."""
+        return self._sides[0].delay_samples
+
+    def decode(self, packet: Packet | None) -> tuple[Float32Array, bool]:
+        """Sound of the next 20 ms, and whether the packet was of use.
+
+        Shape: output ``[block_samples, 2]``.
+        """
+        parts = None if packet is None else apart(packet)
+        packets = [None] * len(self._sides) if parts is None else parts
+        found = [side.decode(part) for side, part in zip(self._sides, packets, strict=True)]
+        return np.stack([sound for sound, _ in found], axis=1), all(usable for _, usable in found)
+
+    def drain(self) -> Float32Array:
+        """The tail of the last overlap and of the resampler.
+
+        Shape: output ``[delay_samples, 2]``.
+        """
+        return np.stack([side.drain() for side in self._sides], axis=1)
+
+    def silence(self, samples: int) -> Float32Array:
+        """Silence.
+
+        Shape: output ``[samples, 2]``.
+        """
+        return np.zeros((samples, len(self._sides)), np.float32)
+
+    def reset(self) -> None:
+        """Back to the start of a stream."""
+        for side in self._sides:
+            side.reset()
+
+    def state(self) -> tuple[DecoderState, ...]:
+        """A copy of everything remembered."""
+        return tuple(side.state() for side in self._sides)
+
+    def restore(self, state: tuple[DecoderState, ...]) -> None:
+        """Continue from a copied state."""
+        for side, kept in zip(self._sides, state, strict=True):
+            side.restore(kept)

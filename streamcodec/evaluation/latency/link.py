@@ -12,7 +12,7 @@ import soxr
 from numpy.typing import NDArray
 
 from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND, NeuralEncoder
-from streamcodec.codec.neural.tier import Decoder, ready_runtime
+from streamcodec.codec.neural.tier import MonoDecoder, ready_runtime
 from streamcodec.codec.options import DecoderOptions, NeuralOptions, PacketMode
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
@@ -62,7 +62,7 @@ class Link:
             runtime = clock.trace(runtime)
         self.clock = clock
         self.encoder = StreamEncoder.of(sends, NeuralEncoder(sends, runtime))
-        self.decoder = StreamDecoder.of(receives, Decoder(receives, runtime))
+        self.decoder = StreamDecoder.of(receives, MonoDecoder(receives, runtime))
         self.blocks = blocks_of(bundled_speech(rate_hz), self.encoder.block_samples)
 
 

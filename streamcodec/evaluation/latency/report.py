@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from datetime import datetime, timezone
+from datetime import UTC, datetime
 from typing import Any
 
 from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND
@@ -71,7 +71,7 @@ def measure(options: BenchOptions, progress: Callable[[float], None]) -> tuple[d
     staged = run_by_stage(by_stage, options.packets)
     progress(0.6)
     report: dict[str, Any] = {
-        "date": datetime.now(timezone.utc).isoformat(timespec="seconds"),
+        "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "runtime": describe_runtime(options.backend),
         "scheduling": {"priority": options.scheduling.priority, "cores": list(options.scheduling.cores)},
         "frames": options.packets * FRAMES_PER_PACKET,

@@ -13,7 +13,7 @@ from streamcodec.evaluation.alignment import resample
 from streamcodec.evaluation.libopus import OpusDecoder, OpusEncoder, OpusSettings, load_libopus
 from streamcodec.evaluation.systems import SRTP_OVERHEAD_BYTES, Coded, System
 
-LACE_COMPLEXITY = 6
+LACE_COMPLEXITY, NOLACE_COMPLEXITY = 6, 7
 WIDEBAND_LIMIT_KBPS = 20.0
 """Above about this rate Opus chooses wideband or more by itself, and forcing wideband only takes bandwidth away."""
 
@@ -57,7 +57,7 @@ def _fit(samples: NDArray[np.float64], length: int) -> NDArray[np.float32]:
 def opus_systems(
     rates_kbps: Sequence[float], library: Path | None = None, base: OpusSettings | None = None
 ) -> list[System]:
-    """Opus as it comes, Opus forced to wideband, and the same with LACE where the build has it.
+    """Opus as it comes, Opus forced to wideband, and the same with LACE and NoLACE where the build has them.
 
     Forced wideband is what low rates are heard at in practice: left alone, Opus falls back to narrowband below about
     10 kbps and scores badly on wideband metrics. It stops at ``WIDEBAND_LIMIT_KBPS``.
@@ -75,14 +75,12 @@ def opus_systems(
     low = tuple(rate for rate in rates if rate < WIDEBAND_LIMIT_KBPS)
     if low:
         systems.append(System("Opus WB", OpusPeer(wide, library), low, f"{found.description}, wideband forced"))
-    if low and found.has_speech_enhancement:
-        enhanced = replace(wide, decoder_complexity=LACE_COMPLEXITY)
-        systems.append(
-            System(
-                "Opus WB+LACE",
-                OpusPeer(enhanced, library),
-                low,
-                f"{found.description}, wideband forced, decoder complexity {LACE_COMPLEXITY}",
-            )
-        )
+    for name, complexity, present in (
+        ("Opus WB+LACE", LACE_COMPLEXITY, found.has_speech_enhancement),
+        ("Opus WB+NoLACE", NOLACE_COMPLEXITY, found.has_stronger_enhancement),
+    ):
+        if low and present:
+            peer = OpusPeer(replace(wide, decoder_complexity=complexity), library)
+            described = f"{found.description}, wideband forced, decoder complexity {complexity}"
+            systems.append(System(name, peer, low, described))
     return systems

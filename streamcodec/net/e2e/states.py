@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 
 
-class SealState(str, Enum):
+class SealState(StrEnum):
     """Stands in ``--json`` by its value."""
 
     NONE = "none"
@@ -35,7 +35,7 @@ _SENTENCES = {
     SealState.WRONG_PASSPHRASE: "{name} has another passphrase, so neither of you hears the other: compare the "
     "passphrases and the room's name",
     SealState.THEY_HAVE_NONE: "{name} came without a passphrase, so neither of you hears the other: {name} needs "
-    "--key-file with the passphrase of this call",
+    "the passphrase of this call (--key-file, or its field on the page)",
     SealState.WE_HAVE_NONE: "{name} speaks encrypted and we have no passphrase, so neither of you hears the other: "
     "start again with --key-file and the passphrase of this call",
     SealState.OTHER_VERSION: "{name} encrypts in another version, so neither of you hears the other: use the same "

@@ -17,8 +17,12 @@ const SOUND_MS = 4_000;
  * @property {string} room
  * @property {string} [name]
  * @property {string} [token]
+ * @property {string} [passphrase] Known to the people of the room and not to the relay: what passes it is sealed.
  * @property {number} [bitrate] The payload's highest rate, in bits a second; 6,000 unless given.
  * @property {number} [packetMs] 20, 40, … 120; 20 unless given.
+ * @property {number} [wireKbps] Keep what is sent within this rate on the wire, headers included, 7 to 200: packet length,
+ *   payload rate and redundancy are then chosen together, in place of `bitrate` and `packetMs`.
+ * @property {boolean} [dtx] Send next to nothing while there is only background.
  * @property {boolean} [congestion] Whether rate and redundancy follow the receivers' reports; true unless given.
  * @property {'auto' | 'data-channel' | 'relay'} [transport] What media travel on at best; `auto` is SRTP.
  * @property {RTCIceServer[]} [iceServers] None unless given: nothing outside is asked.
@@ -77,8 +81,8 @@ export class Call extends EventTarget {
    * Throws CallError where the codec cannot be started or the relay refuses.
    */
   async join() {
-    const { url, room, name = '', token = '', bitrate = 6_000, packetMs = 20, congestion = true } = this._settings;
-    const { transport = 'auto', listen = false, files = new URL('./', import.meta.url) } = this._settings;
+    const { url, room, name = '', token = '', passphrase = '', bitrate = 6_000, packetMs = 20, congestion = true } = this._settings;
+    const { transport = 'auto', listen = false, dtx = false, wireKbps = 0, files = new URL('./', import.meta.url) } = this._settings;
     this._context = new AudioContext({ latencyHint: 'interactive' });
     const ready = this._until('loaded');
     const joined = this._until('joined');
@@ -87,6 +91,7 @@ export class Call extends EventTarget {
     this._worker.postMessage({
       type: 'join', files: String(files), fields: { url, room, name, token }, bitrate, packetMs, congestion,
       direct: transport !== 'relay' && typeof RTCPeerConnection !== 'undefined', listens: this._microphone === null,
+      passphrase, dtx, wireKbps,
     });
     const { rates } = await ready;
     if (!rates.includes(this._context.sampleRate)) {
@@ -110,7 +115,7 @@ export class Call extends EventTarget {
     return this._muted;
   }
 
-  /** @param {{bitrate?: number, packetMs?: number}} settings */
+  /** @param {{bitrate?: number, packetMs?: number, dtx?: boolean, wireKbps?: number}} settings `wireKbps` 0: none */
   change(settings) {
     this._worker.postMessage({ type: 'change', ...settings });
   }

@@ -1,11 +1,14 @@
 // The relay's own page: one button to join, then who is here and how the line is.
 
 import { Call } from './call.js';
+import { newPassphrase } from './passphrase.js';
 import { trouble } from './trouble.js';
 
 const GRAPH_POINTS = 120;
 const GRAPH_EVERY_MS = 500;
 const LEAST_DBFS = -60;
+const TREND_DELAY_MS = 500;
+const TREND_LOSS = 0.2;
 /** Loss and concealment are those of so many seconds. */
 const COUNTED_S = 10;
 
@@ -25,6 +28,7 @@ const status = find('status', HTMLParagraphElement);
 const entry = find('entry', HTMLFormElement);
 const room = find('room', HTMLInputElement);
 const person = find('name', HTMLInputElement);
+const passphrase = find('passphrase', HTMLInputElement);
 const joinButton = find('join', HTMLButtonElement);
 const section = find('call', HTMLElement);
 const people = find('people', HTMLUListElement);
@@ -35,11 +39,16 @@ const microphone = find('microphone', HTMLSelectElement);
 const loudspeaker = find('loudspeaker', HTMLSelectElement);
 const quality = find('quality', HTMLSelectElement);
 const packet = find('packet', HTMLSelectElement);
+const wire = find('wire', HTMLSelectElement);
+const dtx = find('dtx', HTMLInputElement);
+const trendHint = find('trend-hint', HTMLParagraphElement);
 const figures = find('figures', HTMLElement);
 const troubles = find('trouble', HTMLUListElement);
 const graph = find('graph', HTMLCanvasElement);
 
-/** What the link says, behind `#`, which no browser sends to a server: `room=…&token=…`, or the room alone. */
+/**
+ * What the link says, behind `#`, which no browser sends to a server: `room=…&token=…&passphrase=…`, or the room alone.
+ */
 const link = location.hash.includes('=')
   ? new URLSearchParams(location.hash.slice(1))
   : new URLSearchParams({ room: decodeURIComponent(location.hash.slice(1)) });
@@ -49,6 +58,11 @@ let call = null;
 /** @type {{up: number, down: number}[]} */
 const history = [];
 let drawnMs = 0;
+/**
+ * Of each person, by identity: delay and loss every half second, and the counts that the next ones are against.
+ * @type {Map<string, {points: {delayMs: number, loss: number}[], lost: number, frames: number}>}
+ */
+const trends = new Map();
 /** @type {{lost: number, recovered: number, concealed: number, played: number}[]} once a second */
 const counted = [];
 let countedMs = 0;
@@ -67,8 +81,11 @@ async function join() {
     room: room.value,
     name: person.value,
     token: link.get('token') ?? '',
+    passphrase: passphrase.value,
     bitrate: Number(quality.value),
     packetMs: Number(packet.value),
+    wireKbps: Number(wire.value),
+    dtx: dtx.checked,
     transport: /** @type {any} */ (link.get('transport') ?? 'auto'),
     listen: link.get('listen') === '1',
     iceServers: link.getAll('stun').map((server) => ({ urls: `stun:${server}` })),
@@ -103,6 +120,7 @@ async function end(sentence) {
   const ending = call;
   call = null;
   history.length = counted.length = 0;
+  trends.clear();
   drawnMs = countedMs = 0;
   await ending?.leave();
   entry.hidden = false;
@@ -125,11 +143,14 @@ function remember() {
 /** @param {Record<string, any>} state */
 function show(state) {
   if (!call) return;
-  const others = state.peers.length;
+  const others = state.peers.length + state.strangers.length;
   if (!state.connected) say('The line to the relay is down: trying again.');
   else if (call.microphoneTrouble) say(`You hear the others and they do not hear you. ${call.microphoneTrouble}`);
   else if (others === 0) say('You are in the room, and nobody else is yet: send them the address of this page.');
-  else say(`You are in the room with ${others} ${others === 1 ? 'other' : 'others'}.`);
+  else {
+    const sealed = state.sealed ? ' Sound is encrypted from end to end.' : '';
+    say(`You are in the room with ${others} ${others === 1 ? 'other' : 'others'}.${sealed}`);
+  }
   showPeople(state);
   showFigures(state);
   const lines = trouble(state, { muted: call.muted, microphone: call.microphoneTrouble });
@@ -139,6 +160,7 @@ function show(state) {
     history.push({ up: state.sentKbps, down: state.receivedKbps });
     if (history.length > GRAPH_POINTS) history.shift();
     draw();
+    noteTrends(state.peers);
   }
 }
 
@@ -165,18 +187,28 @@ function showPeople(state) {
   };
   const them = state.peers.map((/** @type {any} */ peer) => ({
     name: peer.name || 'somebody', level: peer.stats?.levelRms ?? 0, talking: peer.stats?.talking ?? false,
-    note: noteOf(peer),
+    note: noteOf(peer), identity: peer.identity,
   }));
-  fill(people, [us, ...them], (item, { name, level, talking, note }) => {
+  trendHint.hidden = them.length === 0;
+  const strangers = state.strangers.map((/** @type {any} */ { name, seal }) => ({
+    name: name || 'somebody', level: 0, talking: false,
+    note: seal === 'agreeing' ? 'agreeing on keys' : 'not heard: see below',
+  }));
+  fill(people, [us, ...them, ...strangers], (item, { name, level, talking, note, identity = '' }) => {
     if (item.childElementCount === 0) {
       const spans = ['name', 'level', 'path'].map((kind) => {
         const made = document.createElement(kind === 'level' ? 'meter' : 'span');
         made.className = kind;
         return made;
       });
-      item.append(...spans);
+      const trend = document.createElement('canvas');
+      trend.className = 'trend';
+      trend.setAttribute('role', 'img');
+      item.append(...spans, trend);
     }
-    const [label, bar, path] = /** @type {any} */ (item.children);
+    const [label, bar, path, trend] = /** @type {any} */ (item.children);
+    trend.hidden = !identity;
+    trend.dataset.identity = identity;
     label.textContent = name;
     bar.setAttribute('aria-label', `Level of ${name}`);
     bar.min = 0;
@@ -196,7 +228,8 @@ function noteOf(peer) {
   const ways = { direct: 'direct line', relay: 'by way of the relay', none: 'out of reach' };
   const trip = peer.roundTripMs === null ? '' : `, round trip ${Math.round(peer.roundTripMs)} ms`;
   const muted = peer.status.muted ? 'muted, ' : '';
-  return `${muted}${ways[/** @type {'direct' | 'relay' | 'none'} */ (peer.path)]}${trip}`;
+  const digits = peer.verification ? `, digits ${peer.verification}` : '';
+  return `${muted}${ways[/** @type {'direct' | 'relay' | 'none'} */ (peer.path)]}${trip}${digits}`;
 }
 
 /** @param {Record<string, any>} state */
@@ -221,6 +254,7 @@ function showFigures(state) {
     ['Lost', share('lost')],
     ['Recovered', share('recovered')],
     ['Concealed', share('concealed')],
+    ['Packets', state.plan ? `${state.plan.packetMs} ms` : `${packet.value} ms`],
     ['Processor', `${(100 * state.cpuShare).toFixed(0)} %`],
   ];
   if (figures.childElementCount === 0) {
@@ -233,17 +267,77 @@ function showFigures(state) {
   rows.forEach(([, value], k) => (figures.children[k].children[1].textContent = value));
 }
 
-function draw() {
-  const context = graph.getContext('2d');
-  if (!context) return;
+/** @param {any[]} peers */
+function noteTrends(peers) {
+  for (const identity of trends.keys()) if (!peers.some((peer) => peer.identity === identity)) trends.delete(identity);
+  for (const { identity, stats, roundTripMs } of peers) {
+    if (!stats) continue;
+    const frames = stats.received + stats.lost;
+    /** @type {{points: {delayMs: number, loss: number}[], lost: number, frames: number}} */
+    const trend = trends.get(identity) ?? { points: [], lost: stats.lost, frames };
+    const lost = Math.max(0, stats.lost - trend.lost);
+    const loss = lost / Math.max(1, frames - trend.frames);
+    // From their encoder to our loudspeaker: half the way there and back, and what the jitter buffer holds.
+    trend.points.push({ delayMs: stats.depthMs + (roundTripMs ?? 0) / 2, loss: Math.min(1, loss) });
+    if (trend.points.length > GRAPH_POINTS) trend.points.shift();
+    trends.set(identity, { points: trend.points, lost: stats.lost, frames });
+  }
+  for (const canvas of /** @type {NodeListOf<HTMLCanvasElement>} */ (people.querySelectorAll('canvas.trend'))) {
+    const points = trends.get(canvas.dataset.identity ?? '')?.points;
+    if (points) drawTrend(canvas, points);
+  }
+}
+
+/**
+ * @param {HTMLCanvasElement} canvas
+ * @param {{delayMs: number, loss: number}[]} points
+ */
+function drawTrend(canvas, points) {
+  const surface = prepared(canvas);
+  if (!surface) return;
+  const { context, width, height, style } = surface;
+  const step = width / (GRAPH_POINTS - 1);
+  const at = (/** @type {number} */ k) => (GRAPH_POINTS - points.length + k) * step;
+  context.fillStyle = style.getPropertyValue('--warn');
+  points.forEach(({ loss }, k) => {
+    const size = (Math.min(loss, TREND_LOSS) / TREND_LOSS) * height;
+    context.fillRect(at(k) - step / 2, height - size, Math.max(1, step - 1), size);
+  });
+  context.strokeStyle = style.getPropertyValue('--accent');
+  context.lineWidth = 2;
+  context.beginPath();
+  points.forEach(({ delayMs }, k) => {
+    context.lineTo(at(k), height - 1 - (Math.min(delayMs, TREND_DELAY_MS) / TREND_DELAY_MS) * (height - 2));
+  });
+  context.stroke();
+  const last = points[points.length - 1];
+  const recent = points.slice(-10);
+  const loss = recent.reduce((sum, point) => sum + point.loss, 0) / recent.length;
+  const words = `Delay ${Math.round(last.delayMs)} ms, ${(100 * loss).toFixed(1)} % lost in the last seconds`;
+  canvas.setAttribute('aria-label', words);
+  canvas.title = words;
+}
+
+/**
+ * A canvas as sharp as the screen, emptied.
+ * @param {HTMLCanvasElement} canvas
+ */
+function prepared(canvas) {
+  const context = canvas.getContext('2d');
+  if (!context) return null;
   const scale = devicePixelRatio;
-  graph.width = graph.clientWidth * scale;
-  graph.height = graph.clientHeight * scale;
+  const { clientWidth: width, clientHeight: height } = canvas;
+  canvas.width = width * scale;
+  canvas.height = height * scale;
   context.scale(scale, scale);
-  const { clientWidth: width, clientHeight: height } = graph;
-  const style = getComputedStyle(document.documentElement);
+  return { context, width, height, style: getComputedStyle(document.documentElement) };
+}
+
+function draw() {
+  const surface = prepared(graph);
+  if (!surface) return;
+  const { context, width, height, style } = surface;
   const most = Math.max(40, ...history.map(({ up, down }) => Math.max(up, down)));
-  context.clearRect(0, 0, width, height);
   context.font = '14px system-ui, sans-serif';
   const curves = /** @type {const} */ ([['up', '--accent', []], ['down', '--text', [6, 4]]]);
   curves.forEach(([key, colour, dash], which) => {
@@ -301,6 +395,11 @@ entry.onsubmit = (event) => {
   event.preventDefault();
   void join();
 };
+find('draw', HTMLButtonElement).onclick = () => {
+  passphrase.type = 'text';
+  passphrase.value = newPassphrase();
+  passphrase.select();
+};
 mute.onclick = () => setMuted(!call?.muted);
 find('leave', HTMLButtonElement).onclick = () => void end('You have left the room.');
 push.onchange = followPush;
@@ -318,6 +417,12 @@ document.onkeyup = (event) => {
 microphone.onchange = () => void call?.setMicrophone(microphone.value);
 loudspeaker.onchange = () => void call?.setLoudspeaker(loudspeaker.value);
 quality.onchange = () => call?.change({ bitrate: Number(quality.value) });
+wire.onchange = () => {
+  // What is chosen for the rate on the wire cannot be chosen by hand as well.
+  quality.disabled = packet.disabled = wire.value !== '0';
+  call?.change({ wireKbps: Number(wire.value) });
+};
+dtx.onchange = () => call?.change({ dtx: dtx.checked });
 packet.onchange = () => call?.change({ packetMs: Number(packet.value) });
 if (navigator.mediaDevices) navigator.mediaDevices.ondevicechange = () => void listDevices();
 addEventListener('pagehide', () => {
@@ -325,6 +430,11 @@ addEventListener('pagehide', () => {
 });
 
 room.value = link.get('room') ?? '';
+passphrase.value = link.get('passphrase') ?? '';
+const wanted = link.get('wire') ?? '';
+if ([...wire.options].some(({ value }) => value === wanted)) wire.value = wanted;
+quality.disabled = packet.disabled = wire.value !== '0';
+dtx.checked = link.get('dtx') === '1';
 try {
   person.value = link.get('name') ?? localStorage.getItem('name') ?? '';
 } catch {

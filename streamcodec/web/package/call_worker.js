@@ -2,8 +2,10 @@
 // may be as busy, or as asleep in a hidden tab, as it likes.
 
 import { Codec, readFrom } from './codec.js';
-import { LoadError } from './errors.js';
+import { AudioFormatError, CallError, LoadError } from './errors.js';
 import { Mixer } from './mixer.js';
+import { hasCurve } from './cpace.js';
+import { roomKeyFromPassphrase } from './passphrase.js';
 import { Receiver } from './receiver.js';
 import { reportFromBytes } from './report.js';
 import { Resampler } from './resampler.js';
@@ -11,8 +13,11 @@ import { RingBuffer } from './ring_buffer.js';
 import { Room } from './room.js';
 import { Sender } from './sender.js';
 import { VoiceActivity } from './voice_activity.js';
+import { WaveformCodec } from './waveform.js';
 
 const TICK_MS = 100;
+/** What goes out is told to the sender once a second. */
+const TICKS_PER_NOTE = 10;
 const BLOCK_MS = 10;
 /** Sound kept ready for the sound card, and how it changes when that was too little, or enough for long. */
 const LEAST_READY_MS = 20;
@@ -34,6 +39,9 @@ const RATE_WINDOW_MS = 3_000;
  * @property {boolean} congestion
  * @property {boolean} direct
  * @property {boolean} listens no microphone
+ * @property {string} passphrase empty for none
+ * @property {boolean} dtx
+ * @property {number} wireKbps 0 for none
  */
 
 /** @type {any} */
@@ -52,16 +60,24 @@ class Conversation {
   /**
    * @param {Codec} codec
    * @param {JoinMessage} settings
+   * @param {import('./octets.js').Bytes | null} roomKey
    */
-  constructor(codec, settings) {
+  constructor(codec, settings, roomKey) {
     this._codec = codec;
     this._settings = settings;
     this._rateHz = codec.layout.sampleRate;
-    this._sender = new Sender(codec, settings);
+    this._sender = new Sender(codec, { ...settings, wireBps: 1_000 * settings.wireKbps });
+    this._ticks = 0;
     /** @type {Map<string, Receiver>} */
     this._receivers = new Map();
     this._mixer = new Mixer(this._rateHz);
+    /** Of what comes at the sound card's own rate. */
+    this._cardMixer = new Mixer(this._rateHz);
+    /** @type {WaveformCodec | null} Loaded when somebody comes who sends what it decodes. */
+    this._waveform = null;
+    this._loadingWaveform = false;
     this._activity = new VoiceActivity(this._rateHz);
+    this._sealed = roomKey !== null;
     this.muted = false;
     this._listens = settings.listens;
     this._soundAliveMs = performance.now();
@@ -101,6 +117,7 @@ class Conversation {
       },
       () => performance.now(),
       settings.direct,
+      roomKey,
     );
     this._room.start();
     this._timer = setInterval(() => this._tick(), TICK_MS);
@@ -120,6 +137,7 @@ class Conversation {
     this._played = played ? new RingBuffer(played) : null;
     this._fromCard = new Resampler(this._codec, cardHz, this._rateHz);
     this._toCard = new Resampler(this._codec, this._rateHz, cardHz);
+    this._cardMixer = new Mixer(cardHz);
     this._missed = this._given = 0;
     port.onmessage = ({ data }) => this._wake(data);
   }
@@ -130,10 +148,12 @@ class Conversation {
     this._soundAliveMs = performance.now();
   }
 
-  /** @param {{bitrate?: number, packetMs?: number}} settings */
-  change({ bitrate, packetMs }) {
+  /** @param {{bitrate?: number, packetMs?: number, dtx?: boolean, wireKbps?: number}} settings */
+  change({ bitrate, packetMs, dtx, wireKbps }) {
     if (bitrate) this._sender.setBitrate(bitrate);
     if (packetMs) this._sender.setPacketMs(packetMs);
+    if (dtx !== undefined) this._sender.setDtx(dtx);
+    if (wireKbps !== undefined) this._sender.setWireBps(1_000 * wireKbps, performance.now());
   }
 
   leave() {
@@ -189,9 +209,18 @@ class Conversation {
     const wanted = (this._readyMs * this._cardHz) / 1_000;
     const count = (this._rateHz * BLOCK_MS) / 1_000;
     while (held < wanted) {
-      const blocks = [...this._receivers.values()].map((receiver) => receiver.pull(nowMs, count));
-      const block = /** @type {Resampler} */ (this._toCard).process(this._mixer.mix(blocks, count));
+      const receivers = [...this._receivers.values()];
+      const usual = receivers.filter(({ rateHz }) => rateHz === this._rateHz);
+      const blocks = usual.map((receiver) => receiver.pull(nowMs, count));
+      let block = /** @type {Resampler} */ (this._toCard).process(this._mixer.mix(blocks, count));
       if (block.length === 0) continue;
+      if (usual.length < receivers.length) {
+        // What is sampled as the sound card is goes past the codec's rate.
+        const others = receivers.filter((each) => !usual.includes(each));
+        const { length } = block;
+        const exact = others.map((receiver) => receiver.pull(nowMs, length));
+        block = this._cardMixer.mix(usual.length ? [block, ...exact] : exact, length);
+      }
       held += block.length;
       this._given += block.length;
       if (this._played) this._played.write(block);
@@ -229,14 +258,32 @@ class Conversation {
       this._receivers.delete(identity);
       this._sender.forget(identity);
     } else if (this._understands(info)) {
-      this._receivers.set(identity, new Receiver(this._codec));
+      const waveform = () => this._waveform;
+      this._receivers.set(identity, new Receiver(this._codec, { cardHz: this._cardHz, waveform }));
+      if (this._isWaveform(info)) void this._loadWaveform();
     }
     tell({ type: 'peer', info, present });
   }
 
   /** @param {import('./relay_client.js').PeerInfo} info */
   _understands({ bitstream }) {
-    return bitstream === '' || bitstream === this._codec.layout.bitstream;
+    return bitstream === '' || bitstream === this._codec.layout.bitstream || this._isWaveform({ bitstream });
+  }
+
+  /** @param {{bitstream: string}} info */
+  _isWaveform({ bitstream }) {
+    return this._codec.layout.waveformBitstreams.includes(bitstream);
+  }
+
+  async _loadWaveform() {
+    if (this._loadingWaveform) return;
+    this._loadingWaveform = true;
+    try {
+      this._waveform = await WaveformCodec.load(readFrom(this._settings.files));
+    } catch (error) {
+      this._loadingWaveform = false;
+      console.error(error);
+    }
   }
 
   /**
@@ -252,6 +299,8 @@ class Conversation {
   _tick() {
     const nowMs = performance.now();
     const silent = !this._listens && nowMs - this._soundAliveMs > SILENT_MICROPHONE_MS;
+    const { direct, relayed, sealBytes } = this._room.ways;
+    this._sender.notePaths(direct, relayed, sealBytes, nowMs);
     this._sender.tick(nowMs);
     for (const [identity, receiver] of this._receivers) {
       const report = receiver.report(nowMs);
@@ -262,7 +311,9 @@ class Conversation {
       silent_microphone: silent,
       foreign: !this._understands(info),
     }));
-    tell({ type: 'state', state: this._state(nowMs, silent) });
+    const state = this._state(nowMs, silent);
+    if (++this._ticks % TICKS_PER_NOTE === 0) this._sender.noteWire(1_000 * state.sentKbps, nowMs);
+    tell({ type: 'state', state });
   }
 
   /**
@@ -277,21 +328,26 @@ class Conversation {
     while (this._noted.length > 2 && nowMs - this._noted[1].atMs >= RATE_WINDOW_MS) this._noted.shift();
     const [before] = this._noted;
     const elapsedMs = Math.max(1, nowMs - before.atMs);
-    const peers = this._room.peers.map(({ info, path, carries, status, encrypted }) => {
+    const peers = this._room.peers.map(({ info, ...rest }) => {
       const stats = this._receivers.get(info.identity)?.stats ?? null;
       const roundTripMs = this._sender.roundTripsMs.get(info.identity) ?? null;
-      return { ...info, path, carries, status, encrypted, understood: this._understands(info), stats, roundTripMs };
+      return { ...info, ...rest, understood: this._understands(info), stats, roundTripMs };
     });
+    const strangers = this._room.strangers.map(({ info, seal }) => ({ ...info, seal }));
     return {
       connected: relay.connected,
       joinedMs: this._joinedMs,
       nowMs,
       peers,
+      strangers,
+      sealed: this._sealed,
+      unopened: this._room.unopened,
       talking: this._activity.talking && !this.muted,
       levelRms: this._activity.levelRms,
       silentMicrophone: silent,
       bitrate: this._sender.bitrate,
       copies: this._sender.ages.length,
+      plan: this._sender.plan,
       payloadBytes: this._sender.payloadBytes,
       packets: this._sender.packets,
       sentBytes: sent,
@@ -309,13 +365,27 @@ class Conversation {
 async function join(message) {
   try {
     loading ??= Codec.load(readFrom(message.files), { resample: true });
-    conversation = new Conversation(await loading, message);
+    const roomKey = message.passphrase ? await keyOf(message) : null;
+    conversation = new Conversation(await loading, message, roomKey);
     tell({ type: 'loaded', rates: (await loading).deviceRates });
   } catch (error) {
     loading = undefined;
-    const known = error instanceof LoadError;
-    tell({ type: 'failed', sentence: known ? `${error.message}.` : `The codec cannot be started here: ${error}.` });
+    const sentence =
+      error instanceof CallError ? error.message
+      : error instanceof LoadError || error instanceof AudioFormatError ? `${error.message}.`
+      : `The codec cannot be started here: ${error}.`;
+    tell({ type: 'failed', sentence });
   }
+}
+
+/** @param {JoinMessage} message */
+async function keyOf({ passphrase, fields }) {
+  if (!(await hasCurve())) {
+    throw new CallError(
+      'This browser cannot agree on keys (it has no X25519): Chrome 133, Firefox 130 or Safari 17 and newer can, or join without a passphrase.',
+    );
+  }
+  return roomKeyFromPassphrase(passphrase, fields.room);
 }
 
 /** @param {MessageEvent} event */

@@ -15,6 +15,7 @@ const SIMD_PROBE = Uint8Array.of(
  * @property {number} format
  * @property {string} model
  * @property {string} bitstream What packets are in, as Python's ends tell each other.
+ * @property {string[]} waveformBitstreams What packets of the waveform tiers are in, which `WaveformCodec` decodes.
  * @property {number} sampleRate
  * @property {number} frameSamples
  * @property {number} delaySamples
@@ -24,7 +25,7 @@ const SIMD_PROBE = Uint8Array.of(
  * @property {{decoder: number, encoder: number}} constants
  * @property {{size: number, payload: number, payloadBytes: number, indices: number, out: number}} decoder
  * @property {{size: number, payload: number, block: number, qualityIndex: number, flags: number,
- *   copyQualityIndex: number}} encoder
+ *   dtx: number, copyQualityIndex: number}} encoder
  * @property {{from: number, to: number, at: number, up: number, count: number, down: number, chunk: number}[]}
  *   resamplers
  * @property {Record<string, {bytes: number, sha256: string}>} files
@@ -55,23 +56,13 @@ export class Codec {
    * @returns {Promise<Codec>}
    */
   static async load(read, { encode = true, resample = false } = {}) {
-    if (typeof WebAssembly === 'undefined') throw new LoadError('this browser has no WebAssembly, or it is turned off');
-    if (!WebAssembly.validate(SIMD_PROBE)) {
-      throw new LoadError('this browser has no WebAssembly SIMD: Chrome 91, Firefox 89, Safari 16.4 or newer do');
-    }
+    checkBrowser();
     /** @type {Layout} */
     const layout = JSON.parse(new TextDecoder().decode(await read('codec.json')));
     if (layout.format !== FORMAT) {
       throw new LoadError(`codec.json is of format ${layout.format}, this code reads ${FORMAT}: build both together`);
     }
-    /** @param {string} name */
-    const checked = async (name) => {
-      const bytes = await read(name);
-      if ((await sha256(bytes)) !== layout.files[name].sha256) {
-        throw new LoadError(`${name} is damaged or of another build: its SHA-256 is not what codec.json says`);
-      }
-      return bytes;
-    };
+    const checked = (/** @type {string} */ name) => readChecked(read, name, layout.files);
     const [code, decoding, encoding, filters] = await Promise.all([
       checked('codec.wasm'),
       checked('decoder.bin'),
@@ -167,6 +158,14 @@ export class Codec {
     return Number(new DataView(this.memory.buffer).getBigInt64(address, true));
   }
 
+  /**
+   * @param {number} address
+   * @param {number} value
+   */
+  setInt64(address, value) {
+    new DataView(this.memory.buffer).setBigInt64(address, BigInt(value), true);
+  }
+
   /** Sound cards' rates that there are filters for. */
   get deviceRates() {
     const { resamplers, sampleRate } = this.layout;
@@ -204,6 +203,28 @@ export class Codec {
 /** @param {number} address */
 function align(address) {
   return Math.ceil(address / ALIGNMENT) * ALIGNMENT;
+}
+
+/** Throws LoadError where a browser cannot run the kernels. */
+export function checkBrowser() {
+  if (typeof WebAssembly === 'undefined') throw new LoadError('this browser has no WebAssembly, or it is turned off');
+  if (!WebAssembly.validate(SIMD_PROBE)) {
+    throw new LoadError('this browser has no WebAssembly SIMD: Chrome 91, Firefox 89, Safari 16.4 or newer do');
+  }
+}
+
+/**
+ * A file whose SHA-256 is what its build says. Throws LoadError.
+ * @param {ReadFile} read
+ * @param {string} name
+ * @param {Record<string, {sha256: string}>} files
+ */
+export async function readChecked(read, name, files) {
+  const bytes = await read(name);
+  if ((await sha256(bytes)) !== files[name].sha256) {
+    throw new LoadError(`${name} is damaged or of another build: its SHA-256 is not what its list says`);
+  }
+  return bytes;
 }
 
 /** @param {Uint8Array} bytes */

@@ -17,7 +17,8 @@ const ADVANCE_PER_S = 0.08;
 const HOLD_MS = 1_000;
 const FEEDBACK_TIMEOUT_MS = 2_500;
 const LESS_REDUNDANCY_AFTER_MS = 5_000;
-const USUAL_BURST_PACKETS = 2;
+export const USUAL_BURST_PACKETS = 2;
+const USUAL_LOSS = 0.1;
 const LONGEST_WAIT_MS = 100;
 const PRICE_PER_MS = 0.00005;
 const FRAME_MS = 20;
@@ -30,8 +31,11 @@ export class CongestionController {
   /**
    * @param {number} maximumBps
    * @param {number} packetMs
+   * @param {{minimumBps?: number, mostRedundancy?: number}} [bounds]
    */
-  constructor(maximumBps, packetMs) {
+  constructor(maximumBps, packetMs, { minimumBps = MINIMUM_BPS, mostRedundancy = MOST_REDUNDANCY } = {}) {
+    this._minimumBps = minimumBps;
+    this._mostRedundancy = mostRedundancy;
     this.maximumBps = maximumBps;
     this.packetMs = packetMs;
     this._loss = EXPECTED_LOSS;
@@ -50,9 +54,9 @@ export class CongestionController {
   /** @returns {SendRate} */
   get rate() {
     let ages = this._ages;
-    while (ages.length && this._budgetBps / share(ages.length) < MINIMUM_BPS) ages = ages.slice(0, -1);
+    while (ages.length && this._budgetBps / share(ages.length) < this._minimumBps) ages = ages.slice(0, -1);
     const bps = this._budgetBps / share(ages.length);
-    return { bitrate: roundHalfEven(Math.min(Math.max(bps, MINIMUM_BPS), this.maximumBps)), ages };
+    return { bitrate: roundHalfEven(Math.min(Math.max(bps, this._minimumBps), this.maximumBps)), ages };
   }
 
   /**
@@ -82,7 +86,7 @@ export class CongestionController {
       this._budgetBps *= 1 + (ADVANCE_PER_S * elapsedMs) / 1_000;
     }
     const highestBps = this.maximumBps * share(this._ages.length);
-    this._budgetBps = Math.min(Math.max(this._budgetBps, MINIMUM_BPS), highestBps);
+    this._budgetBps = Math.min(Math.max(this._budgetBps, this._minimumBps), highestBps);
   }
 
   /**
@@ -93,7 +97,7 @@ export class CongestionController {
     const lastMs = this._lastReportMs;
     if (lastMs !== null && !this._starved && nowMs - lastMs > FEEDBACK_TIMEOUT_MS) {
       this._starved = true;
-      this._budgetBps = MINIMUM_BPS;
+      this._budgetBps = this._minimumBps;
       this._ages = [];
     }
   }
@@ -109,7 +113,7 @@ export class CongestionController {
   }
 
   _wanted() {
-    return plan(this._loss, this._burstPackets, this.packetMs);
+    return plan(this._loss, this._burstPackets, this.packetMs, this._mostRedundancy);
   }
 
   /** @param {number} nowMs More copies at once, fewer only after a while. */
@@ -170,7 +174,7 @@ function congested({ queueMs, queueGrowthMsPerS }) {
  * @param {number} burstPackets
  * @param {readonly number[]} ages
  */
-function leftOver(loss, burstPackets, ages) {
+export function leftOver(loss, burstPackets, ages) {
   const leave = 1 / Math.max(burstPackets, 1);
   const memory = 1 - leave - (loss * leave) / Math.max(1 - loss, 1e-6);
   let left = loss;
@@ -190,13 +194,14 @@ const planned = new Map();
  * @param {number} loss
  * @param {number} burstPackets
  * @param {number} packetMs
+ * @param {number} [most]
  */
-export function plan(loss, burstPackets, packetMs) {
+export function plan(loss, burstPackets, packetMs, most = MOST_REDUNDANCY) {
   const rounded = [roundHalfEven(Math.min(loss, 0.9) * 1_000) / 1_000, roundHalfEven(burstPackets * 10) / 10];
-  const key = [...rounded, packetMs].join();
+  const key = [...rounded, packetMs, most].join();
   let best = planned.get(key);
   if (!best) {
-    best = choose(rounded[0], rounded[1], packetMs);
+    best = choose(rounded[0], rounded[1], packetMs, most);
     planned.set(key, best);
   }
   return best;
@@ -206,20 +211,50 @@ export function plan(loss, burstPackets, packetMs) {
  * @param {number} loss
  * @param {number} burstPackets
  * @param {number} packetMs
+ * @param {number} most
  */
-function choose(loss, burstPackets, packetMs) {
-  const reach = Math.max(1, Math.floor(LONGEST_WAIT_MS / packetMs));
+function choose(loss, burstPackets, packetMs, most) {
   /** @type {readonly number[]} */
   let best = [];
   let bestPrice = leftOver(loss, burstPackets, best);
-  for (let count = 1; count <= Math.min(MOST_REDUNDANCY, reach); count++) {
-    const price = (/** @type {number[]} */ ages) =>
-      leftOver(loss, burstPackets, ages) + PRICE_PER_MS * /** @type {number} */ (ages.at(-1)) * packetMs;
-    const ages = combinations(reach, count).reduce((one, other) => (price(other) < price(one) ? other : one));
+  for (let count = 1; count <= Math.min(most, reach(packetMs)); count++) {
+    const ages = bestOf(loss, burstPackets, packetMs, count);
     const total = leftOver(loss, burstPackets, ages) + COPY_WORTH * count;
     if (total < bestPrice) [best, bestPrice] = [ages, total];
   }
   return best;
+}
+
+/**
+ * @param {number} loss
+ * @param {number} burstPackets
+ * @param {number} packetMs
+ * @param {number} count
+ */
+function bestOf(loss, burstPackets, packetMs, count) {
+  const price = (/** @type {number[]} */ ages) =>
+    leftOver(loss, burstPackets, ages) + PRICE_PER_MS * /** @type {number} */ (ages.at(-1)) * packetMs;
+  return combinations(reach(packetMs), count).reduce((one, other) => (price(other) < price(one) ? other : one));
+}
+
+/**
+ * The latest packet that a copy may ride on; the next one always may.
+ * @param {number} packetMs
+ */
+export function reach(packetMs) {
+  return Math.max(1, Math.floor(LONGEST_WAIT_MS / packetMs));
+}
+
+/**
+ * Ages of so many copies where nothing is known of the line; more than fit the longest wait follow each other.
+ * @param {number} redundancy
+ * @param {number} packetMs
+ * @returns {readonly number[]}
+ */
+export function spread(redundancy, packetMs) {
+  if (redundancy === 0) return [];
+  if (redundancy > reach(packetMs)) return Array.from({ length: redundancy }, (_, k) => k + 1);
+  return bestOf(USUAL_LOSS, USUAL_BURST_PACKETS, packetMs, redundancy);
 }
 
 /**

@@ -122,6 +122,16 @@ export class Encoder {
   }
 
   /**
+   * Whether next to nothing is sent while there is only background, from the next packet on.
+   * @param {boolean} dtx
+   */
+  setDtx(dtx) {
+    const codec = this._open();
+    this._settings.dtx = dtx;
+    codec.setInt64(this._stream + codec.layout.encoder.dtx, Number(dtx));
+  }
+
+  /**
    * Packets of another length; one that has begun is finished first.
    * @param {number} packetMs 20, 40, ... 120
    */

@@ -22,3 +22,13 @@ export class CallError extends Error {
 export class FileError extends Error {
   name = 'FileError';
 }
+
+/** Something sealed that cannot be opened: a foreign key, damage, a replay, another version. */
+export class SealError extends Error {
+  name = 'SealError';
+}
+
+/** A payload of a waveform tier that cannot be decoded: damaged, out of its order, or waiting for a key block. */
+export class DamagedPayload extends Error {
+  name = 'DamagedPayload';
+}

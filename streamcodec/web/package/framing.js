@@ -1,6 +1,7 @@
 // Packets and reports as they travel on a line, by `streamcodec/net/framing.py` and docs/wire-format.md.
 
 import { PacketError } from './errors.js';
+import { isFragment } from './fragments.js';
 import { extend, mod } from './numbers.js';
 import { Flags, MAX_FRAMES, MAX_REDUNDANT, MODULUS, Packet } from './packet.js';
 import { FIRST_BYTE, REPORT_BYTES, withChecksum } from './report.js';
@@ -119,7 +120,8 @@ export function frameOfReport(report) {
   return Uint8Array.from(reportBlock(report));
 }
 
-/** @typedef {{packet: Packet | null, report: Uint8Array | null}} Found */
+/** `piece`: of a packet that is too long for a datagram.
+ * @typedef {{packet: Packet | null, report: Uint8Array | null, piece: Uint8Array | null}} Found */
 
 /** The receiver's side, for one sender on one path. Never throws: what is damaged is counted and left out. */
 export class Deframer {
@@ -145,7 +147,7 @@ export class Deframer {
    */
   take(frame, nowMs, unit = null) {
     /** @type {Found} */
-    const found = { packet: null, report: null };
+    const found = { packet: null, report: null, piece: null };
     try {
       this._parse(frame, nowMs, unit, found);
     } catch (error) {
@@ -169,7 +171,9 @@ export class Deframer {
       const kind = first >> 4;
       if (first === HEARTBEAT) continue;
       if (first === RAW) {
-        found.packet = Packet.fromBytes(reader.rest());
+        const whole = reader.rest();
+        if (isFragment(whole)) found.piece = whole;
+        else found.packet = Packet.fromBytes(whole);
         return;
       }
       if (kind === SYNC) {

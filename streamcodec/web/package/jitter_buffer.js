@@ -86,7 +86,9 @@ export class JitterBuffer {
   _lateRun = 0;
   _ended = false;
 
-  constructor() {
+  /** @param {number} [packetMs] Duration of a frame, which is the unit of time stamps. */
+  constructor(packetMs = PACKET_MS) {
+    this._packetMs = packetMs;
     this.counts = {
       received: 0, played: 0, late: 0, duplicate: 0, suspect: 0, discarded: 0, recovered: 0, concealed: 0,
       underruns: 0, silent: 0, restarts: 0,
@@ -124,7 +126,7 @@ export class JitterBuffer {
     const expected = this._expectedUnit(arrivalMs);
     const unit = extend(frame.timestamp, expected);
     const sequence = extend(frame.sequence, this._highestSequence);
-    if (Math.abs(unit - expected) * PACKET_MS > RESYNC_MS) return this._doubt(frame, arrivalMs);
+    if (Math.abs(unit - expected) * this._packetMs > RESYNC_MS) return this._doubt(frame, arrivalMs);
     this._suspect = null;
     const arrival = this._file(frame, unit, sequence, arrivalMs);
     if (arrival === 'held') {
@@ -148,7 +150,7 @@ export class JitterBuffer {
    * @returns {Decision}
    */
   get(nowMs, blockMs = 10, queuedMs = 0) {
-    this.targetMs = this._delay.targetMs(nowMs, PACKET_MS);
+    this.targetMs = this._delay.targetMs(nowMs, this._packetMs);
     if ((this._state === 'priming' || this._state === 'silent') && !this._resume(nowMs)) {
       if (this._state === 'priming') return { kind: 'wait' };
       this.counts.silent += 1;
@@ -195,14 +197,14 @@ export class JitterBuffer {
     // One modulus up, so that neither a reordered first frame nor an old copy makes a negative unit.
     const unit = frame.timestamp + MODULUS;
     this._firstSequence = this._highestSequence = frame.sequence + MODULUS;
-    this._originMs = arrivalMs - unit * PACKET_MS;
+    this._originMs = arrivalMs - unit * this._packetMs;
     this._firstUnit = this._next = unit;
     this._state = 'priming';
   }
 
   /** @param {number} arrivalMs */
   _expectedUnit(arrivalMs) {
-    return roundHalfEven((arrivalMs - this._originMs - this._delay.baseMs(arrivalMs)) / PACKET_MS);
+    return roundHalfEven((arrivalMs - this._originMs - this._delay.baseMs(arrivalMs)) / this._packetMs);
   }
 
   /**
@@ -223,7 +225,7 @@ export class JitterBuffer {
     this._unique += 1;
     this._highestSequence = Math.max(this._highestSequence, sequence);
     if (sequence < this._firstSequence && this._state === 'priming') this._firstSequence = sequence;
-    this._delay.observe(arrivalMs - this._originMs - unit * PACKET_MS, arrivalMs);
+    this._delay.observe(arrivalMs - this._originMs - unit * this._packetMs, arrivalMs);
     if (this._firstHeard(unit)) this._delay.recovery.observe(0);
     this._makeRoom(unit);
     if (this._state === 'priming' && unit < this._next && !this._ended) this._next = unit;
@@ -302,7 +304,7 @@ export class JitterBuffer {
    */
   _doubt(frame, arrivalMs) {
     const suspect = this._suspect;
-    if (suspect && agrees(frame, arrivalMs, suspect.frame, suspect.atMs)) {
+    if (suspect && agrees(frame, arrivalMs, suspect.frame, suspect.atMs, this._packetMs)) {
       this.counts.suspect -= 1;
       return this._restart([suspect.frame, frame], arrivalMs);
     }
@@ -368,7 +370,7 @@ export class JitterBuffer {
    * @param {number} nowMs
    */
   _delayMs(unit, nowMs) {
-    return nowMs - this._originMs - this._delay.baseMs(nowMs) - unit * PACKET_MS;
+    return nowMs - this._originMs - this._delay.baseMs(nowMs) - unit * this._packetMs;
   }
 
   /** @param {number} nowMs */
@@ -387,7 +389,7 @@ export class JitterBuffer {
     const limitMs = DELAY.maximumMs + URGENT_BELOW_MS;
     if (this._slots.size === 0 || this._delayMs(this._next, nowMs) <= limitMs) return;
     const last = Math.max(...this._slots.keys());
-    while (this._delayMs(this._next, nowMs) > limitMs && (last - this._next) * PACKET_MS > limitMs) {
+    while (this._delayMs(this._next, nowMs) > limitMs && (last - this._next) * this._packetMs > limitMs) {
       if (this._slots.has(this._next)) this._discard(this._next);
       this._next += 1;
     }
@@ -404,7 +406,7 @@ export class JitterBuffer {
       this._waited += 1;
       counts.concealed += 1;
       counts.underruns += 1;
-      if (this._waited * PACKET_MS >= STALL_MS) this._state = 'silent';
+      if (this._waited * this._packetMs >= STALL_MS) this._state = 'silent';
       return { kind: 'lost', underrun: true };
     }
     const head = this._head();
@@ -417,7 +419,7 @@ export class JitterBuffer {
       return { kind: 'silence' };
     }
     // Playing earlier than wanted: waiting costs nothing that expanding would not, and the packet may still come.
-    if (this._delayMs(this._next, nowMs) < this.targetMs - PACKET_MS) {
+    if (this._delayMs(this._next, nowMs) < this.targetMs - this._packetMs) {
       this._waited += 1;
       counts.concealed += 1;
       return { kind: 'lost', underrun: false };
@@ -464,7 +466,7 @@ export class JitterBuffer {
    */
   _excessMs(beyondMs, blockMs, queuedMs) {
     // Nothing to hurry for where what comes next should be there and is not.
-    if (!this._slots.has(this._next + 1) && beyondMs + this.targetMs > PACKET_MS) return 0;
+    if (!this._slots.has(this._next + 1) && beyondMs + this.targetMs > this._packetMs) return 0;
     const steps = Math.floor((beyondMs + SLACK_BELOW_MS - STEADY_MS) / blockMs);
     return Math.max(0, queuedMs + steps * blockMs);
   }
@@ -499,9 +501,10 @@ export class JitterBuffer {
  * @param {number} arrivalMs
  * @param {Frame} earlier
  * @param {number} earlierMs
+ * @param {number} packetMs
  */
-function agrees(frame, arrivalMs, earlier, earlierMs) {
+function agrees(frame, arrivalMs, earlier, earlierMs, packetMs) {
   const skipped = mod(frame.sequence - earlier.sequence, MODULUS);
-  const laterMs = mod(frame.timestamp - earlier.timestamp, MODULUS) * PACKET_MS;
+  const laterMs = mod(frame.timestamp - earlier.timestamp, MODULUS) * packetMs;
   return skipped >= 1 && skipped <= LONGEST_LOSS_PACKETS && laterMs <= arrivalMs - earlierMs + STALL_MS;
 }

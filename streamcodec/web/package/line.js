@@ -18,6 +18,7 @@ const WRAP = 2 ** 32;
  * @typedef {object} LineEvents
  * @property {(packet: Packet) => void} onPacket
  * @property {(report: Uint8Array) => void} onReport
+ * @property {(piece: Uint8Array) => void} onPiece
  * @property {(data: Uint8Array<ArrayBuffer>) => void} sendOnChannel
  * @property {() => Uint8Array | null} takeReport One that waits for a packet to ride with.
  */
@@ -169,8 +170,9 @@ export class Line {
     this._heardMs = nowMs;
     this.receivedFrames += 1;
     const before = deframer.damaged;
-    const { packet, report } = deframer.take(frame, nowMs, unit);
+    const { packet, report, piece } = deframer.take(frame, nowMs, unit);
     this.damaged += deframer.damaged - before;
+    if (piece) this._events.onPiece(piece);
     if (report) this._events.onReport(report);
     if (packet) this._events.onPacket(packet);
   }

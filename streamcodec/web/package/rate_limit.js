@@ -13,14 +13,15 @@ export class RateLimit {
   }
 
   /**
-   * Whether one more is within the rate.
+   * Whether one more is within the rate; a cost below zero gives one back.
    * @param {number} nowMs
+   * @param {number} [cost]
    */
-  allow(nowMs) {
+  allow(nowMs, cost = 1) {
     this._left = Math.min(this._burst, this._left + ((nowMs - this._atMs) / 1_000) * this._perS);
     this._atMs = nowMs;
-    if (this._left < 1) return false;
-    this._left -= 1;
+    if (this._left < cost) return false;
+    this._left -= cost;
     return true;
   }
 }

@@ -4,20 +4,32 @@ import { CongestionController, agreedRate } from './congestion.js';
 import { Encoder } from './encoder.js';
 import { Flags, MAX_REDUNDANT, MODULUS, Packet } from './packet.js';
 import { reportFromBytes, roundTripMs } from './report.js';
+import { LATER_COPIES, WireRateController } from './wire_rate.js';
 
 const FIRST_SHARE = 0.5;
-const LATER_SHARE = 0.4;
 
-/** @typedef {{bitrate: number, packetMs: number, congestion: boolean}} SenderSettings */
+/**
+ * @typedef {object} SenderSettings
+ * @property {number} bitrate
+ * @property {number} packetMs
+ * @property {boolean} congestion
+ * @property {boolean} [dtx] Send next to nothing while there is only background.
+ * @property {number} [wireBps] A rate on the wire to keep to, in place of bitrate, packet length and redundancy; 0: none.
+ */
 
-/** As Python's `MediaSender` and `Redundancy`. */
+/** As Python's `MediaSender`, `WireRateSender` and `Redundancy`. */
 export class Sender {
   /**
    * @param {import('./codec.js').Codec} codec
    * @param {SenderSettings} settings
    */
-  constructor(codec, { bitrate, packetMs, congestion }) {
-    this._encoder = new Encoder(codec, { bitrate, packetMs });
+  constructor(codec, { bitrate, packetMs, congestion, dtx = false, wireBps = 0 }) {
+    this._encoder = new Encoder(codec, { bitrate, packetMs, dtx });
+    this._encoderPacketMs = packetMs;
+    this._share = FIRST_SHARE;
+    /** @type {WireRateController | null} */
+    this._wire = wireBps ? new WireRateController(wireBps) : null;
+    this._paths = { direct: 1, relayed: 0, sealBytes: 0 };
     this._packetMs = packetMs;
     this._highestBps = bitrate;
     this._congestion = congestion;
@@ -54,7 +66,6 @@ export class Sender {
   /** @param {number} packetMs */
   setPacketMs(packetMs) {
     this._packetMs = packetMs;
-    this._encoder.setPacketMs(packetMs);
     for (const controller of this._controllers.values()) controller.packetMs = packetMs;
     this._follow();
   }
@@ -66,6 +77,58 @@ export class Sender {
     this._follow();
   }
 
+  /** @param {boolean} dtx */
+  setDtx(dtx) {
+    this._encoder.setDtx(dtx);
+  }
+
+  /**
+   * Keep to a rate on the wire from now on, or with 0 to bitrate and packet length again.
+   * @param {number} wireBps
+   * @param {number} nowMs
+   */
+  setWireBps(wireBps, nowMs) {
+    this._wire = wireBps ? new WireRateController(wireBps) : null;
+    this._share = FIRST_SHARE;
+    this._onPaths(nowMs);
+    this._follow();
+  }
+
+  /** @returns {import('./wire_rate.js').SendPlan | null} How the rate on the wire is spent, where one is kept to. */
+  get plan() {
+    return this._wire?.plan ?? null;
+  }
+
+  /**
+   * Over how many lines and relayed messages everybody is reached, and what sealing adds to the latter.
+   * @param {number} direct
+   * @param {number} relayed
+   * @param {number} sealBytes
+   * @param {number} nowMs
+   */
+  notePaths(direct, relayed, sealBytes, nowMs) {
+    const now = { direct, relayed, sealBytes };
+    if (JSON.stringify(now) === JSON.stringify(this._paths)) return;
+    this._paths = now;
+    this._onPaths(nowMs);
+    this._follow();
+  }
+
+  /**
+   * About once a second: what was measured to go out in the last few.
+   * @param {number} sentBps
+   * @param {number} nowMs
+   */
+  noteWire(sentBps, nowMs) {
+    this._wire?.onWire(sentBps, nowMs);
+  }
+
+  /** @param {number} nowMs */
+  _onPaths(nowMs) {
+    const { direct, relayed, sealBytes } = this._paths;
+    this._wire?.onPaths(direct, relayed, sealBytes, nowMs);
+  }
+
   /**
    * @param {string} receiver
    * @param {Uint8Array} bytes
@@ -75,6 +138,10 @@ export class Sender {
     const report = reportFromBytes(bytes);
     const tripMs = roundTripMs(report, nowMs);
     if (tripMs !== null) this.roundTripsMs.set(receiver, tripMs);
+    if (this._wire) {
+      this._wire.onReport(receiver, report, this.roundTripsMs.get(receiver) ?? null, nowMs);
+      this._follow();
+    }
     if (!this._congestion) return;
     let controller = this._controllers.get(receiver);
     if (!controller) {
@@ -87,20 +154,38 @@ export class Sender {
 
   /** @param {number} nowMs */
   tick(nowMs) {
+    this._wire?.onTick(nowMs);
     for (const controller of this._controllers.values()) controller.onTick(nowMs);
     this._follow();
   }
 
   /** @param {string} receiver */
   forget(receiver) {
+    this._wire?.forget(receiver);
     this._controllers.delete(receiver);
     this.roundTripsMs.delete(receiver);
     this._follow();
   }
 
   _follow() {
-    if (!this._congestion) return;
-    const { bitrate, ages } = agreedRate([...this._controllers.values()], this._highestBps, this._packetMs);
+    const { plan } = this;
+    const packetMs = plan?.packetMs ?? this._packetMs;
+    if (packetMs !== this._encoderPacketMs) this._encoder.setPacketMs(packetMs);
+    this._encoderPacketMs = packetMs;
+    if (!plan && !this._congestion) {
+      this._aim(this._highestBps, []);
+      return;
+    }
+    const agreed = plan ?? agreedRate([...this._controllers.values()], this._highestBps, this._packetMs);
+    this._share = plan?.copyShare || FIRST_SHARE;
+    this._aim(agreed.bitrate, agreed.ages);
+  }
+
+  /**
+   * @param {number} bitrate
+   * @param {readonly number[]} ages
+   */
+  _aim(bitrate, ages) {
     this.ages = ages;
     if (bitrate !== this.bitrate) this._encoder.setBitrate(bitrate);
     this.bitrate = bitrate;
@@ -123,7 +208,7 @@ export class Sender {
       if (back > this._recent.length || !earlier || earlier.frames !== packet.frames) continue;
       const age = (packet.timestamp - earlier.timestamp + MODULUS) % MODULUS;
       if (age === 0 || age > /** @type {number} */ (this.ages.at(-1)) * packet.frames) continue;
-      const coarse = this._encoder.encodeRedundant(earlier, back === this.ages[0] ? FIRST_SHARE : LATER_SHARE);
+      const coarse = this._encoder.encodeRedundant(earlier, back === this.ages[0] ? this._share : LATER_COPIES * this._share);
       if (coarse) chosen.push({ age, flags: earlier.flags, ...coarse });
     }
     const oldest = (this.ages.at(-1) ?? 0) * packet.frames;

@@ -1,9 +1,13 @@
-// `.sc` files of the neural tier: read, decode, play. The layout: docs/file-format.md.
+// `.sc` files of every tier: read, decode, play. The layout: docs/file-format.md.
 
 import { Codec, readFrom } from './codec.js';
+import { crc32 } from './crc32.js';
 import { Decoder } from './decoder.js';
 import { FileError } from './errors.js';
+import { LosslessDecoder } from './lossless.js';
+import { NearLosslessDecoder } from './near_lossless.js';
 import { MAX_FRAMES, MAX_PAYLOAD_BYTES, MODULUS, Packet, Tier } from './packet.js';
+import { WaveformCodec } from './waveform.js';
 
 const CLUSTER_MARK = [0xc5, 0x53, 0x43, 0x0a];
 const INDEX_MARK = [0xc5, 0x53, 0x58, 0x0a];
@@ -11,47 +15,48 @@ const MOST_HEADER_BYTES = 1 << 16;
 const FRAMES_FOLLOW = 0x80;
 /** Frames without a packet that one packet may stand before: a claim beyond is cut to this. */
 const MOST_SILENT_FRAMES = 1_500;
-const AHEAD_S = 0.5;
-const PIECE_FRAMES = 25;
+const AHEAD_S = 1;
+/** Between decoding and the moment from which that is heard, where nothing is under way. */
+const LEAD_S = 0.05;
+const PIECE_MS = 500;
+const TIERS = { neural: Tier.NEURAL, 'near-lossless': Tier.NEAR_LOSSLESS, lossless: Tier.LOSSLESS };
 
 /** @typedef {{time: number, packet: Packet}} TimedPacket */
 
 export class SoundFile {
   /**
-   * Throws FileError for what is no such file, or of a tier or model that is not decoded here; a damaged cluster is
-   * left out and what it held concealed.
+   * Throws FileError for what is no such file, or is not decoded by this codec; a damaged cluster is left out and what it
+   * held concealed.
    * @param {Uint8Array} bytes
-   * @param {Codec} codec
+   * @param {Codec | WaveformCodec} codec Of the neural tier, or of the waveform tiers: see {@link fileHeader}.
    */
   constructor(bytes, codec) {
     this._codec = codec;
     this._bytes = bytes;
     this._view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    if (bytes.length < 12 || text(bytes.subarray(0, 4)) !== 'SCF1') {
-      throw new FileError("this is no .sc file: it does not begin with 'SCF1'");
-    }
-    const length = this._view.getUint32(4);
-    if (length > Math.min(MOST_HEADER_BYTES, bytes.length - 12)) {
-      throw new FileError(`the file claims a header of ${length} bytes, more than it can hold`);
-    }
-    const head = bytes.subarray(8, 8 + length);
-    if (crc32(head) !== this._view.getUint32(8 + length)) {
-      throw new FileError("the file's header is damaged or cut short: its checksum does not match");
-    }
-    /** @type {Record<string, any>} As Python wrote it: metadata are in `header.metadata`. */
-    this.header = parse(head);
+    const { header, length } = readHeader(bytes);
+    /** As Python wrote it: metadata are in `header.metadata`. */
+    this.header = header;
     this._start = 12 + length;
-    const { tier, bitstream, sample_rate_hz: rateHz } = this.header;
-    if (tier !== 'neural') {
-      throw new FileError(`the file is of the ${tier} tier: browsers decode the neural one (streamcodec decode takes all)`);
+    const { tier, bitstream, sample_rate_hz: rateHz } = header;
+    /** @type {number} */
+    this.tier = TIERS[/** @type {keyof typeof TIERS} */ (tier)];
+    const neural = this.tier === Tier.NEURAL;
+    if (neural !== codec instanceof Codec) {
+      throw new FileError(`the file is of the ${tier} tier, which ${neural ? 'a Codec' : 'a WaveformCodec'} decodes`);
     }
-    if (bitstream !== codec.layout.bitstream) {
-      throw new FileError(`the file holds ${bitstream || 'another bitstream'}, this codec decodes ${codec.layout.bitstream}`);
+    const decodes = codec instanceof Codec ? codec.layout.bitstream : codec.layout.bitstreams[/** @type {'lossless'} */ (tier)];
+    if (bitstream !== decodes) {
+      throw new FileError(`the file holds ${bitstream || 'another bitstream'}, this codec decodes ${decodes}`);
     }
-    if (!(rateHz >= 1_000 && rateHz <= 1_000_000)) throw new FileError("the file's header holds values out of range");
-    this.sampleRate = codec.layout.sampleRate;
+    this.channels = neural ? 1 : header.channels;
+    this.sampleRate = codec instanceof Codec ? codec.layout.sampleRate : rateHz;
+    const tables = codec instanceof WaveformCodec && this.tier === Tier.NEAR_LOSSLESS ? codec.layout.rates : null;
+    if (tables && !tables.includes(rateHz)) {
+      throw new FileError(`the file is sampled at ${rateHz} Hz, browsers decode near-lossless ones of ${tables.join(', ')}`);
+    }
     const ratio = this.sampleRate / rateHz;
-    this._lag = codec.layout.delaySamples + Math.round((Number(this.header.delay_samples) || 0) * ratio);
+    this._ownLag = Math.round(header.delay_samples * ratio);
     const total = this._totalSamples();
     /** Samples of the whole sound at `sampleRate`; null where the file's writer did not come to its end. */
     this.samples = total === null ? null : Math.round(total * ratio);
@@ -66,7 +71,7 @@ export class SoundFile {
         at = this._find(at + 1);
         continue;
       }
-      for (const timed of packetsOf(body)) {
+      for (const timed of packetsOf(body, this.tier)) {
         if (timed.time <= last) continue;
         last = timed.time + timed.packet.frames - 1;
         yield timed;
@@ -75,16 +80,25 @@ export class SoundFile {
     }
   }
 
-  /** @returns {Generator<Float32Array>} The sound, mono, piece by piece, as long as the source was. */
+  /** @returns {Generator<Float32Array>} The sound, mixed down to mono, piece by piece, as long as the source was. */
   *decode() {
-    const decoder = new Decoder(this._codec);
-    let skip = this._lag;
+    for (const planes of this.decodeChannels()) {
+      const [first, second] = planes;
+      yield second ? first.map((sample, k) => (sample + second[k]) / 2) : first;
+    }
+  }
+
+  /** @returns {Generator<Float32Array[]>} The same, a plane for each channel. */
+  *decodeChannels() {
+    const decoder = this._decoder();
+    let skip = decoder.delaySamples + this._ownLag;
     let left = this.samples ?? Infinity;
-    /** @param {Float32Array} block */
+    /** @param {Float32Array[]} block */
     const trim = (block) => {
-      const part = block.subarray(Math.min(skip, block.length)).subarray(0, left);
-      skip -= Math.min(skip, block.length);
-      left -= part.length;
+      const passed = Math.min(skip, block[0].length);
+      const part = block.map((plane) => plane.subarray(passed).subarray(0, left));
+      skip -= passed;
+      left -= part[0].length;
       return part;
     };
     let due = 0;
@@ -94,13 +108,30 @@ export class SoundFile {
         due = time + packet.frames;
         if (left > 0) yield trim(decoder.push(packet));
       }
-      if (left > 0) yield trim(decoder.flush());
+      if (left > 0 && decoder.flush) yield trim(decoder.flush());
       // An index may count more than the packets hold, but not without end.
-      const most = MOST_SILENT_FRAMES * decoder.frameSamples;
-      if (Number.isFinite(left) && left > 0) yield new Float32Array(Math.min(left, most));
+      const most = MOST_SILENT_FRAMES * decoder.blockSamples;
+      if (Number.isFinite(left) && left > 0) yield trim(silence(this.channels, Math.min(left, most)));
     } finally {
       decoder.close();
     }
+  }
+
+  /**
+   * @returns {{push(packet: Packet | null): Float32Array[], flush?(): Float32Array[], close(): void, delaySamples: number,
+   *   blockSamples: number}}
+   */
+  _decoder() {
+    const codec = this._codec;
+    if (codec instanceof Codec) {
+      const decoder = new Decoder(codec);
+      return {
+        push: (packet) => [decoder.push(packet)], flush: () => [decoder.flush()], close: () => decoder.close(),
+        delaySamples: decoder.delaySamples, blockSamples: decoder.frameSamples,
+      };
+    }
+    const form = { rateHz: this.sampleRate, channels: this.channels, bits: this.header.bits_per_sample ?? 16 };
+    return this.tier === Tier.LOSSLESS ? new LosslessDecoder(codec, form) : new NearLosslessDecoder(codec, form);
   }
 
   _totalSamples() {
@@ -139,27 +170,41 @@ export class SoundFile {
 }
 
 /**
+ * What a file says of itself: its tier, among others. Throws FileError.
+ * @param {Uint8Array} bytes
+ * @returns {Record<string, any>}
+ */
+export function fileHeader(bytes) {
+  return readHeader(bytes).header;
+}
+
+/**
  * Fetch a file and play it, decoding just ahead of what is heard.
  * @param {string | URL} url
- * @param {{codec?: Codec, context?: AudioContext}} [options] The codec's files lie beside this script unless given.
+ * @param {{codec?: Codec | WaveformCodec, context?: AudioContext}} [options] The codec's files lie beside this script
+ *   unless given, and are fetched as the file's tier needs them.
  * @returns {Promise<{file: SoundFile, ended: Promise<void>, stop: () => void}>}
  */
 export async function playFile(url, { codec, context } = {}) {
   const response = await fetch(url);
   if (!response.ok) throw new FileError(`${url} cannot be fetched: ${response.status}`);
-  codec ??= await Codec.load(readFrom(new URL('./', import.meta.url)), { encode: false });
-  const file = new SoundFile(new Uint8Array(await response.arrayBuffer()), codec);
+  const bytes = new Uint8Array(await response.arrayBuffer());
+  const read = readFrom(new URL('./', import.meta.url));
+  codec ??= fileHeader(bytes).tier === 'neural' ? await Codec.load(read, { encode: false }) : await WaveformCodec.load(read);
+  const file = new SoundFile(bytes, codec);
   const player = context ?? new AudioContext();
   await player.resume();
   let stopped = false;
   /** @type {AudioBufferSourceNode | null} */
   let last = null;
   const ended = (async () => {
-    let at = player.currentTime + 0.05;
-    for (const sound of pieces(file.decode())) {
+    let at = 0;
+    for (const planes of pieces(file.decodeChannels(), file.sampleRate)) {
       if (stopped) break;
-      const buffer = player.createBuffer(1, sound.length, file.sampleRate);
-      buffer.copyToChannel(sound, 0);
+      // At the start, and where decoding did not keep up: what was due in the past would be heard with what follows.
+      if (at < player.currentTime) at = player.currentTime + LEAD_S;
+      const buffer = player.createBuffer(planes.length, planes[0].length, file.sampleRate);
+      planes.forEach((plane, channel) => buffer.copyToChannel(plane, channel));
       last = new AudioBufferSourceNode(player, { buffer });
       last.connect(player.destination);
       last.start(at);
@@ -183,30 +228,43 @@ export async function playFile(url, { codec, context } = {}) {
 
 /**
  * Half seconds, so that seams are few.
- * @param {Iterable<Float32Array>} blocks
- * @returns {Generator<Float32Array<ArrayBuffer>>}
+ * @param {Iterable<Float32Array[]>} blocks
+ * @param {number} rateHz
+ * @returns {Generator<Float32Array<ArrayBuffer>[]>}
  */
-function* pieces(blocks) {
-  /** @type {Float32Array[]} */
+function* pieces(blocks, rateHz) {
+  /** @type {Float32Array[][]} */
   let held = [];
+  let length = 0;
   const joined = () => {
-    const out = new Float32Array(held.reduce((length, block) => length + block.length, 0));
-    held.reduce((at, block) => (out.set(block, at), at + block.length), 0);
+    const out = silence(held[0].length, length);
+    held.reduce((at, block) => (block.forEach((plane, channel) => out[channel].set(plane, at)), at + block[0].length), 0);
     held = [];
+    length = 0;
     return out;
   };
   for (const block of blocks) {
-    if (block.length) held.push(block);
-    if (held.length >= PIECE_FRAMES) yield joined();
+    if (block[0].length) held.push(block);
+    length += block[0].length;
+    if (1_000 * length >= PIECE_MS * rateHz) yield joined();
   }
   if (held.length) yield joined();
 }
 
 /**
+ * @param {number} channels
+ * @param {number} samples
+ */
+function silence(channels, samples) {
+  return Array.from({ length: channels }, () => new Float32Array(samples));
+}
+
+/**
  * @param {Uint8Array} body of a cluster whose checksum was right
+ * @param {number} tier
  * @returns {Generator<TimedPacket>}
  */
-function* packetsOf(body) {
+function* packetsOf(body, tier) {
   if (body.length < 9) return;
   let due = Number(new DataView(body.buffer, body.byteOffset).getBigUint64(0));
   let at = 8;
@@ -233,7 +291,7 @@ function* packetsOf(body) {
     at += length;
     due = time + frames;
     const packet = new Packet({
-      tier: Tier.NEURAL, sequence: wrapped, timestamp: wrapped, qualityIndex: mark & 15,
+      tier, sequence: wrapped, timestamp: wrapped, qualityIndex: mark & 15,
       flags: (mark & ~FRAMES_FOLLOW) >> 4, payload, frames,
     });
     yield { time, packet };
@@ -243,6 +301,37 @@ function* packetsOf(body) {
 /** @param {Uint8Array} bytes */
 function text(bytes) {
   return String.fromCharCode(...bytes);
+}
+
+/** @param {Uint8Array} bytes */
+function readHeader(bytes) {
+  if (bytes.length < 12 || text(bytes.subarray(0, 4)) !== 'SCF1') {
+    throw new FileError("this is no .sc file: it does not begin with 'SCF1'");
+  }
+  const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+  const length = view.getUint32(4);
+  if (length > Math.min(MOST_HEADER_BYTES, bytes.length - 12)) {
+    throw new FileError(`the file claims a header of ${length} bytes, more than it can hold`);
+  }
+  const head = bytes.subarray(8, 8 + length);
+  if (crc32(head) !== view.getUint32(8 + length)) {
+    throw new FileError("the file's header is damaged or cut short: its checksum does not match");
+  }
+  return { header: checked(parse(head)), length };
+}
+
+/** @param {Record<string, any>} header */
+function checked(header) {
+  const { tier, sample_rate_hz: rateHz, channels, delay_samples: delay, bits_per_sample: bits = 16 } = header;
+  if (!Object.hasOwn(TIERS, tier)) throw new FileError(`the file is of the ${tier} tier, which this build does not know`);
+  const waveform = tier !== 'neural';
+  const rates = waveform ? [8_000, 96_000] : [1_000, 1_000_000];
+  const inRange =
+    rateHz >= rates[0] && rateHz <= rates[1] && Number.isInteger(channels) && channels >= 1 &&
+    channels <= (waveform ? 2 : 64) && Number.isInteger(delay) && delay >= 0 && delay <= rateHz &&
+    Number.isInteger(bits) && bits >= 8 && bits <= 24;
+  if (!inRange) throw new FileError("the file's header holds values out of range");
+  return header;
 }
 
 /**
@@ -257,17 +346,4 @@ function parse(head) {
     // Said below.
   }
   throw new FileError("the file's header cannot be read");
-}
-
-const CRC_TABLE = Uint32Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >>> 1) ^ 0xedb88320 : crc >>> 1;
-  return crc;
-});
-
-/** @param {Uint8Array} bytes */
-function crc32(bytes) {
-  let crc = 0xffffffff;
-  for (const byte of bytes) crc = (crc >>> 8) ^ CRC_TABLE[(crc ^ byte) & 255];
-  return (crc ^ 0xffffffff) >>> 0;
 }

@@ -1,6 +1,9 @@
 // The try-it page: a file or five seconds from the microphone, coded and decoded in this tab.
 
+import { throughOpus } from './browser_opus.js';
+import { soundFileOf } from './file_writer.js';
 import { Codec, Decoder, Encoder, LoadError, readFrom } from './index.js';
+import { drawSpectrogram } from './spectrogram.js';
 
 const RECORD_MS = 5_000;
 const LONGEST_S = 60;
@@ -28,6 +31,9 @@ const file = find('file', HTMLInputElement);
 let codec;
 /** @type {Float32Array | undefined} */
 let sound;
+
+/** Of the sound heard last: what a later change has overtaken is not shown. */
+let round = 0;
 
 /** @param {string} sentence */
 function say(sentence) {
@@ -121,15 +127,42 @@ function update() {
   const tookMs = performance.now() - start;
   const seconds = sound.length / codec.layout.sampleRate;
   const bits = 8 * packets.reduce((total, each) => total + each.payload.length, 0);
+  const decoded = out.subarray(decoder.delaySamples, decoder.delaySamples + sound.length);
   play(find('original', HTMLAudioElement), sound);
-  play(find('decoded', HTMLAudioElement), out.subarray(decoder.delaySamples, decoder.delaySamples + sound.length));
+  play(find('decoded', HTMLAudioElement), decoded);
   find('facts', HTMLParagraphElement).textContent =
     `${(bits / seconds / 1_000).toFixed(2)} kbps of payload, ${decoder.concealed} of ` +
     `${packets.length * framesEach} frames concealed; coded and decoded ${(1_000 * seconds / tookMs).toFixed(0)} ` +
     'times as fast as it plays.';
   find('players', HTMLElement).hidden = false;
+  drawSpectrogram(find('original-seen', HTMLCanvasElement), sound);
+  drawSpectrogram(find('decoded-seen', HTMLCanvasElement), decoded);
+  const link = find('download', HTMLAnchorElement);
+  URL.revokeObjectURL(link.href);
+  link.href = URL.createObjectURL(new Blob([soundFileOf(codec, packets, sound.length)]));
+  void compare(sound, 1_000 * rate.valueAsNumber, ++round);
   encoder.close();
   decoder.close();
+}
+
+/**
+ * @param {Float32Array} original
+ * @param {number} bitrate
+ * @param {number} own
+ */
+async function compare(original, bitrate, own) {
+  const facts = find('opus-facts', HTMLParagraphElement);
+  const rateHz = /** @type {Codec} */ (codec).layout.sampleRate;
+  const found = await throughOpus(original, rateHz, bitrate).catch(() => null);
+  if (own !== round) return;
+  if (!found) {
+    facts.textContent = 'This browser does not code Opus for pages.';
+    return;
+  }
+  play(find('opus', HTMLAudioElement), found.sound);
+  drawSpectrogram(find('opus-seen', HTMLCanvasElement), found.sound);
+  const least = bitrate < 6_000 ? ', the least that Opus takes' : '';
+  facts.textContent = `${found.kbps.toFixed(1)} kbps of payload${least}; nothing lost.`;
 }
 
 /**

@@ -1,0 +1,105 @@
+"""The waveform tiers in WebAssembly: lossless to the bit, near-lossless as Python's, with losses and in files."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import soundfile
+from numpy.typing import NDArray
+
+from streamcodec import Packet, StreamDecoder, StreamEncoder, decode_file, encode_file
+
+# Kernels may have to be compiled first.
+pytestmark = pytest.mark.timeout(600)
+
+LOST = {5, 6}
+STREAMS: dict[str, dict[str, Any]] = {
+    "lossless-mono": {"tier": "lossless", "rate": 16_000},
+    "lossless-stereo": {"tier": "lossless", "rate": 44_100, "channels": 2, "bits_per_sample": 24},
+    "perceptual-mono": {"tier": "near-lossless", "rate": 24_000},
+    "perceptual-stereo": {"tier": "near-lossless", "rate": 48_000, "channels": 2},
+    "squares-mono": {"tier": "near-lossless", "rate": 11_025, "optimise": "mse", "ratio": 4},
+    "squares-stereo": {"tier": "near-lossless", "rate": 96_000, "channels": 2, "snr_db": 60.0, "optimise": "mse"},
+}
+
+
+def _sound(speech: NDArray[np.float32], channels: int) -> NDArray[np.float64]:
+    """Speech, a stop, a click and a burst that fills the scale, a little different in every channel."""
+    rng = np.random.default_rng(3)
+    wide = speech[:14_000].astype(np.float64)
+    wide[4_000:5_200] = 0.0
+    wide[6_000] = 0.9
+    wide[8_000:9_200] = rng.uniform(-0.99, 0.99, 1_200)
+    wide[9_200:9_700] = 0.25
+    return np.stack([np.roll(wide, 3 * channel) * (1.0 - 0.3 * channel) for channel in range(channels)], axis=1)
+
+
+def _stream(made: Path, name: str, speech: NDArray[np.float32], settings: dict[str, Any]) -> dict[str, Any]:
+    """Packets of a stream, some lost, and what Python makes of them, interleaved."""
+    options = dict(settings)
+    rate_hz = options.pop("rate")
+    channels, bits = options.get("channels", 1), options.get("bits_per_sample", 16)
+    encoder = StreamEncoder(rate_hz, key_period_s=0.1, **options)
+    sound = _sound(speech, channels)
+    if options["tier"] == "lossless":
+        whole = np.rint(sound * (2 ** (bits - 1) - 1)).astype(np.int32)
+        whole[2_000:3_000] &= ~7  # bits that are not used
+        packets = encoder.push(whole) + encoder.flush()
+    else:
+        packets = encoder.push(sound.astype(np.float32)) + encoder.flush()
+    decoder = StreamDecoder(
+        rate_hz, tier=options["tier"], channels=channels, bits_per_sample=bits if "bits_per_sample" in options else 16
+    )
+    sent: list[Packet | None] = [None if k in LOST else packet for k, packet in enumerate(packets)]
+    heard, concealed = [], []
+    for packet in sent:
+        before = decoder.concealed
+        heard.append(decoder.push(packet))
+        concealed.append(decoder.concealed > before)
+    assert 2 <= sum(concealed) < len(sent) // 2
+    scale = 2.0 ** (bits - 1) if options["tier"] == "lossless" else 1.0
+    samples = np.concatenate([np.atleast_2d(block.T).T for block in heard]) / scale
+    samples.astype(np.float32).tofile(made / f"{name}.f32")
+    return {
+        "tier": options["tier"],
+        "rateHz": rate_hz,
+        "channels": channels,
+        "bits": bits,
+        "packets": [None if packet is None else packet.to_bytes().hex() for packet in sent],
+        "concealed": concealed,
+        "lengths": [len(block) for block in heard],
+    }
+
+
+def _file(made: Path, name: str, sound: NDArray[np.float64], rate_hz: int, **options: Any) -> dict[str, Any]:
+    wave, coded, decoded = made / f"{name}.wav", made / f"{name}.sc", made / f"{name}-decoded.wav"
+    soundfile.write(wave, sound, rate_hz, subtype="PCM_24" if name == "deep" else "PCM_16")
+    encode_file(wave, coded, **options)
+    decode_file(coded, decoded, floats=options["tier"] == "near-lossless")
+    samples, rate = soundfile.read(decoded, dtype="float32", always_2d=True)
+    samples.tofile(made / f"{name}.f32")
+    return {"name": name, "rateHz": rate, "channels": samples.shape[1], "samples": len(samples)}
+
+
+def test_the_waveform_tiers_are_decoded_as_in_python(
+    node: str, built: Path, speech: NDArray[np.float32], tmp_path: Path
+) -> None:
+    made = {
+        "streams": {name: _stream(tmp_path, name, speech, settings) for name, settings in STREAMS.items()},
+        "files": [
+            _file(tmp_path, "deep", _sound(speech, 2), 48_000, tier="lossless"),
+            _file(tmp_path, "near", _sound(speech, 2), 44_100, tier="near-lossless", ratio=8),
+        ],
+    }
+    (tmp_path / "made.json").write_text(json.dumps(made))
+    command = [node, "--test", str(Path(__file__).parent / "waveform_tiers.test.mjs")]
+    environment = {**os.environ, "BUILT": str(built), "MADE": str(tmp_path)}
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+    print(done.stdout)
+    assert done.returncode == 0, done.stdout
