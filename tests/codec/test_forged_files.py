@@ -173,6 +173,11 @@ def test_a_file_does_not_choose_what_is_loaded(model: str, tmp_path: Path, monke
     assert decode_file(io.BytesIO(data), io.BytesIO(), model="speech-24k") > 0
 
 
+def test_a_name_of_a_model_without_end_is_cut() -> None:
+    reader = FileReader(io.BytesIO(neural_header(model="x" * 60_000) + cluster(1)))
+    assert len(reader.header.model) < 300
+
+
 def test_a_file_of_a_model_of_ones_own_names_no_path(speech_file: Path, tmp_path: Path) -> None:
     from streamcodec.models.shipped import load_model
 

@@ -55,6 +55,7 @@ INDEX_MARK = b"\xc5SX\x0a"
 END_MAGIC = b"SCFE"
 MAX_HEADER_BYTES = 1 << 16
 MAX_BITSTREAM_CHARACTERS = 64
+MAX_MODEL_CHARACTERS = 255
 MOST_CHANNELS = {Tier.NEURAL: 2, Tier.NEAR_LOSSLESS: 2, Tier.LOSSLESS: 8}
 MAX_BODY_BYTES = 1 << 24
 CLUSTER_PACKETS = 50
@@ -107,7 +108,7 @@ class FileHeader:
                 channels=int(fields["channels"]),
                 packets_per_second=float(fields["packets_per_second"]),
                 delay_samples=int(fields["delay_samples"]),
-                model=str(fields.get("model", "")),
+                model=str(fields.get("model", ""))[:MAX_MODEL_CHARACTERS],
                 metadata={str(k): str(v) for k, v in dict(fields.get("metadata", {})).items()},
                 bits_per_sample=int(fields.get("bits_per_sample", 16)),
                 bitstream=str(fields.get("bitstream", ""))[:MAX_BITSTREAM_CHARACTERS],

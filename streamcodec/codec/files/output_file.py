@@ -7,6 +7,7 @@ import io
 import os
 import secrets
 import stat
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,10 +15,8 @@ from typing import IO, Any
 
 from streamcodec.errors import FileFormatError
 
-try:
+if sys.platform != "win32":
     import fcntl
-except ImportError:  # not POSIX
-    fcntl = None  # type: ignore[assignment]
 
 FileSource = str | Path | IO[bytes]
 
@@ -182,16 +181,17 @@ def unfinished_recordings(target: str | Path) -> list[Path]:
 
 def _hold(file: io.FileIO) -> None:
     """Until it is closed, or its process has ended, others know that it is being written."""
-    if fcntl is not None:
+    if sys.platform != "win32":
         with contextlib.suppress(OSError):
             fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
 
 
 def _is_held(part: Path) -> bool:
+    if sys.platform == "win32":
+        return False
     try:
         with open(part, "rb") as file:
-            if fcntl is not None:
-                fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
+            fcntl.flock(file, fcntl.LOCK_SH | fcntl.LOCK_NB)
     except BlockingIOError:
         return True
     except OSError:

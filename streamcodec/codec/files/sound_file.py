@@ -30,6 +30,8 @@ from streamcodec.codec.packet import Tier
 from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecError, StreamcodecWarning
 
 METADATA_FIELDS = ("title", "artist", "album", "date", "comment", "genre", "tracknumber", "copyright", "license")
+FORMATS_WITH_LENGTHS = frozenset({"WAV", "AIFF", "CAF", "W64", "AU"})
+_UPDATE_HEADER_AUTO = 0x1061
 INTEGER_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 INTEGER_BITS |= {f"ALAC_{bits}": bits for bits in (16, 20, 24, 32)}
 """What the lossless tier takes, and its depth."""
@@ -297,6 +299,12 @@ class SoundReader:
         return np.concatenate([nothing, *self.blocks()])
 
 
+def _keep_header_true(file: Any) -> None:
+    """Lengths in the header with every write and not only at the end, where libsndfile can: for all players."""
+    if file.format in FORMATS_WITH_LENGTHS:
+        soundfile._snd.sf_command(file._file, _UPDATE_HEADER_AUTO, soundfile._ffi.NULL, 1)
+
+
 def warn_of_unfinished(target: str | Path) -> None:
     """Tell (StreamcodecWarning) of recordings to this name whose process was killed."""
     for part in unfinished_recordings(target):
@@ -347,6 +355,8 @@ class SoundWriter:
             self._out = out
             self._target = _GuardedTarget(out)
             self._file = self._created(like or target, sample_rate_hz, channels)
+            if recording:
+                _keep_header_true(self._file)
             self._fields: dict[str, str] = {}
             self._pictures = pictures
             self._write_tags(metadata)
