@@ -60,15 +60,8 @@ def compile_codec(out: Path, model: str = DEFAULT_MODEL) -> None:
     for module, compiled in (("codec.wasm", neural), ("waveform.wasm", [waveform])):
         names = [name for names, _ in compiled for name in names]
         link(linker, [code for _, code in compiled], names, out / module)
-        forget_folder(out / module)
     facts = {"image": fingerprint(image), "waveform": waveform_fingerprint(), "numba": NUMBA}
     (out / "codec.json").write_text(json.dumps(facts, indent=1) + "\n")
-
-
-def forget_folder(module: Path) -> None:
-    """Blank out where the kernels' sources stood, which numba notes for exceptions that no kernel raises here."""
-    here = str(Path(__file__).parents[2]).encode()
-    module.write_bytes(module.read_bytes().replace(here, b"/" * len(here)))
 
 
 def main(arguments: list[str] | None = None) -> int:
