@@ -52,6 +52,9 @@ class KernelCache(FunctionCache):  # type: ignore[misc,unused-ignore]
             super().save_overload(sig, data)  # type: ignore[no-untyped-call]
         except OSError as error:
             _say(f"compiled kernels cannot be kept ({error.strerror}); {WHY_IT_MATTERS} that has room")
+        except RuntimeError:
+            # Numba has no object code to keep of what LLVM compiled in this process before. The kernel itself works.
+            return
 
 
 def use_cache(compiled: Any) -> None:

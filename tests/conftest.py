@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 Float32Array = NDArray[np.float32]
 FIXTURES = Path(__file__).parent / "fixtures"
-REAL_TIME = ("cli", "live", "net", "web")
+REAL_TIME = ("adapters", "cli", "live", "net", "web")
 """Folders whose tests wait for sockets, devices and browsers, one after another; all others are spread by file."""
 SPEECH = Path(__file__).parents[1] / "streamcodec" / "demo_data" / "speech.flac"
 

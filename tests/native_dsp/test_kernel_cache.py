@@ -115,6 +115,21 @@ def test_a_cache_that_cannot_be_written_is_told_once(monkeypatch: pytest.MonkeyP
     assert len(said) == 1
 
 
+def test_code_that_numba_cannot_keep_runs(monkeypatch: pytest.MonkeyPatch) -> None:
+    from numba.core.caching import FunctionCache
+
+    from native_dsp.jit import kernel
+
+    def no_object(*_: object) -> None:
+        raise RuntimeError("no compiled object yet")
+
+    def plus_one(x: int) -> int:
+        return x + 1
+
+    monkeypatch.setattr(FunctionCache, "save_overload", no_object)
+    assert kernel(plus_one)(1) == 2
+
+
 def test_no_folder_to_write_is_told_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from native_dsp import kernel_cache
     from native_dsp.jit import kernel
