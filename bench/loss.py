@@ -26,12 +26,11 @@ from rich.progress import track
 from rich.table import Table
 
 from streamcodec.errors import StreamcodecError
-from streamcodec.evaluation import read_clips
+from streamcodec.evaluation import METRICS, read_clips
 from streamcodec.evaluation.errors import require
 from streamcodec.evaluation.packet_loss.measure import (
     MEAN_BURST_PACKETS,
     SCORES,
-    TITLES,
     Row,
     Task,
     mean_row,
@@ -51,13 +50,14 @@ LOSSES = (0.0, 0.05, 0.1, 0.2, 0.4)
 WIRE_KBPS = (12.0, 16.0, 20.0, 26.0, 32.0, 38.0, 44.0)
 PACKETS_MS = (20, 40, 60)
 OWN = "streamcodec"
-LOWER_IS_BETTER = ("words",)
 
 
 def table(rows: Sequence[Row]) -> Table:
     """One line per system and loss rate."""
     names = list(rows[0].scores)
-    out = Table("system", "loss", "wire kbps", "payload", "carried", *(TITLES[name] for name in names), "made up")
+    out = Table(
+        "system", "loss", "wire kbps", "payload", "carried", *(METRICS[name].title for name in names), "made up"
+    )
     for row in rows:
         scores = [f"{row.scores[name].mean:.2f} ± {row.scores[name].half_width:.2f}" for name in names]
         rates = [f"{rate:.2f}" for rate in (row.wire_kbps, row.payload_kbps, row.carried_kbps)]
@@ -91,14 +91,14 @@ def plot(rows: Sequence[Row], path: Path) -> None:
                     rates, [row.scores[score].mean for row in points], "o", color=colour, alpha=0.5, markersize=4
                 )
                 best = envelope(
-                    [(row.wire_kbps, row.scores[score].mean) for row in points], lower=score in LOWER_IS_BETTER
+                    [(row.wire_kbps, row.scores[score].mean) for row in points], lower=METRICS[score].better == "low"
                 )
                 label = OWN if own else "Opus: DRED, deep concealment, NoLACE"
                 panel.plot(*zip(*best, strict=True), color=colour, linewidth=1.8, label=label)
             panel.grid(color="#dddddd", linewidth=0.6)
             if score == names[0]:
                 panel.set_title(f"{loss:.0%} of packets lost", fontsize=9)
-        line[0].set_ylabel(TITLES[score], fontsize=9)
+        line[0].set_ylabel(METRICS[score].title, fontsize=9)
     for panel in panels[-1]:
         panel.set_xlabel("kbps on the wire", fontsize=9)
     figure.legend(*panels[0][0].get_legend_handles_labels(), loc="outside lower center", ncols=2, frameon=False)

@@ -24,6 +24,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from streamcodec.evaluation import METRICS
+
 ROOT = Path(__file__).parents[1]
 RESULTS = ROOT / "bench" / "results"
 STAMPS = RESULTS / "stamps.json"
@@ -166,14 +168,6 @@ def field_other_clips() -> Table:
 
 
 WIRE_SLACK_KBPS = 0.5
-WIRE_SCORES = {
-    "pesq": "PESQ",
-    "plcmos": "PLCMOS",
-    "visqol": "ViSQOL",
-    "distill_mos": "Distill-MOS",
-    "words": "word errors, %",
-}
-LOWER_IS_BETTER = ("words",)
 
 
 @table
@@ -199,12 +193,12 @@ def _over_wire(file: str, scores: Sequence[str]) -> Table:
             opus = [row for row in rows if row["system"].startswith("Opus") and row["loss"] == rate]
             within = [row for row in opus if row["wire_kbps"] <= own[rate]["wire_kbps"] + WIRE_SLACK_KBPS]
             for score in scores:
-                best = (min if score in LOWER_IS_BETTER else max)(
+                best = (min if METRICS[score].better == "low" else max)(
                     (other[score]["mean"] for other in within), default=None
                 )
                 cells.append(f"{own[rate][score]['mean']:.2f} ({number(best)})")
         lines.append(cells)
-    titles = [WIRE_SCORES[score] for score in scores]
+    titles = [METRICS[score].title for score in scores]
     if len(rates) > 1:
         titles = [f"{title}, {rate:.0%}".replace("%", " %") for rate in rates for title in titles]
     return file, ["kbps on the wire", *titles], lines

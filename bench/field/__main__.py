@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import math
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -31,6 +30,7 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation import METRICS, System, evaluate, read_clips
 from streamcodec.evaluation.own import streamcodec_systems
 from streamcodec.evaluation.peers.opus import opus_systems
+from streamcodec.evaluation.statistics import rounded
 from streamcodec.evaluation.systems import CodecUnderTest, Coded
 from streamcodec.models.shipped import DEFAULT_MODEL
 
@@ -73,7 +73,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         report = evaluate(clips, tested, options.metric or SHOWN, options.workers, progress=True)
         for summary in report.summaries("speech"):
             scores = {
-                name: {"mean": _finite(score.mean), "half_width": _finite(score.half_width)}
+                name: {"mean": rounded(score.mean), "half_width": rounded(score.half_width)}
                 for name, score in summary.scores.items()
             }
             kbps = round(summary.payload_kbps, 2)
@@ -92,10 +92,6 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
         "systems": {system.name: system.description for system in systems},
         "rows": rows,
     }
-
-
-def _finite(value: float) -> float | None:
-    return round(value, 3) if math.isfinite(value) else None
 
 
 def table(report: dict[str, Any]) -> Table:

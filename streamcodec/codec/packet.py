@@ -22,6 +22,7 @@ import binascii
 import enum
 from dataclasses import dataclass, field, replace
 
+from streamcodec.codec.varint import varint
 from streamcodec.errors import PacketError
 
 VERSION = 1
@@ -191,11 +192,7 @@ def _flags(nibble: int) -> PacketFlags:
 
 
 def _append_chunk(out: bytearray, chunk: bytes) -> None:
-    length = len(chunk)
-    while length >= 128:
-        out.append(length & 127 | 128)
-        length >>= 7
-    out.append(length)
+    out += varint(len(chunk))
     out += chunk
 
 

@@ -30,6 +30,11 @@ class Interval:
         return self.mean + self.half_width
 
 
+def rounded(value: float, digits: int = 3) -> float | None:
+    """For JSON, which has no NaN and no infinity."""
+    return round(value, digits) if math.isfinite(value) else None
+
+
 def mean_interval(values: Sequence[float], confidence: float = 0.95) -> Interval:
     """Mean with Student's t interval; values that are not finite are left out and not counted.
 

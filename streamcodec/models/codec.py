@@ -69,8 +69,7 @@ class NeuralCodec(nn.Module):
             lost bool ``[batch, frames]`` (frames the decoder never sees); gains ``[qualities + 1, 3 * bins]``.
         """
         coded, seen_quality, decoded = self._send(samples, quality_index, available, lost)
-        if gains is not None:
-            decoded = decoded * gains[seen_quality].repeat_interleave(self.config.hops_per_frame, dim=1)
+        decoded = self._with_gains(decoded, seen_quality, gains)
         (samples, tails), (second, second_tails) = (self._render(decoded) for _ in range(2))
         return CodecOutput(samples, second, coded.bits, coded.bits_hard, decoded, tails, second_tails)
 
@@ -89,6 +88,15 @@ class NeuralCodec(nn.Module):
         seen_quality = torch.where(lost, self.config.qualities, quality_index)
         decoded, _ = self.decoder(received, seen_quality, self.decoder.initial_state(batch))
         return coded, seen_quality, decoded
+
+    def _with_gains(self, decoded: Tensor, seen_quality: Tensor, gains: Tensor | None) -> Tensor:
+        """What the decoder network gave out, scaled by the gains of each frame's quality index if there are any.
+
+        Shape: ``[batch, hops, 3 * bins]``, ``[batch, frames]``, ``[qualities + 1, 3 * bins]`` -> the first.
+        """
+        if gains is None:
+            return decoded
+        return decoded * gains[seen_quality].repeat_interleave(self.config.hops_per_frame, dim=1)
 
     def code(self, latents: Tensor, quality_index: Tensor, available: Tensor) -> CodedLatents:
         """Quantize latents, and count the bits of their indices under the entropy model.

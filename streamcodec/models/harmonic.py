@@ -72,27 +72,12 @@ class HarmonicCodec(NeuralCodec):
     ) -> CodecOutput:
         """As :meth:`NeuralCodec.forward`; gains ``[qualities + 1, 3 * bins]``."""
         coded, seen_quality, decoded = self._send(samples, quality_index, available, lost)
-        decoded = decoded.float()
-        if gains is not None:
-            scale = gains[seen_quality].repeat_interleave(self.config.hops_per_frame, dim=1)
-            decoded = torch.cat([decoded[..., : scale.shape[-1]] * scale, decoded[..., scale.shape[-1] :]], dim=-1)
-        excitation, voicing, _ = self.excite(decoded[..., : 2 * self.config.bins])
+        bins = self.config.bins
+        played, mix = decoded[..., : 3 * bins].float(), decoded[..., 3 * bins :].float()
+        played = self._with_gains(played, seen_quality, gains)
+        decoded = torch.cat([played, mix], dim=-1)
+        excitation, voicing, _ = self.follower(self.spectrum, self.spectrum.expand(played[..., : 2 * bins].detach()))
         (first, tails), (second, second_tails) = (
             self._overlap_add(draw(decoded, excitation, voicing)) for _ in range(2)
         )
-        played = decoded[..., : 3 * self.config.bins]
         return CodecOutput(first, second, coded.bits, coded.bits_hard, played, tails, second_tails)
-
-    @torch.no_grad()
-    def excite(self, companded: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Pulse spectra, voicing and lags in samples from the predicted part of the spectrum, without gradient.
-
-        Shape: ``[batch, hops, 2 * bins]`` -> the same, ``[batch, hops, 1]`` and ``[batch, hops]``.
-        """
-        return self.excite_spectra(self.spectrum.expand(companded))
-
-    @torch.no_grad()
-    def excite_spectra(self, spectra: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """The same from a complex spectrum ``[batch, hops, bins]``."""
-        found: tuple[Tensor, Tensor, Tensor] = self.follower(self.spectrum, spectra)
-        return found

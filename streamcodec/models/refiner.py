@@ -150,8 +150,7 @@ class RefinedCodec(NeuralCodec):
         width = 3 * self.config.bins
         coded, seen_quality, decoded = self._send(samples, quality_index, available, lost)
         decoded, hidden = decoded[..., :width].float(), decoded[..., width:]
-        if gains is not None:
-            decoded = decoded * gains[seen_quality].repeat_interleave(self.config.hops_per_frame, dim=1)
+        decoded = self._with_gains(decoded, seen_quality, gains)
         # Both draws at once, one after the other along the batch.
         companded = self._refine(decoded.repeat(2, 1, 1), hidden.repeat(2, 1, 1))
         sound, tails = self._overlap_add(companded)

@@ -16,7 +16,7 @@ import numpy as np
 
 from streamcodec import FileFormatError, Packet, PacketError, StreamDecoder, Tier
 from streamcodec.codec.files.container import FileReader
-from streamcodec.codec.files.ogg_parts import PartOfFile, ogg_parts
+from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
 from streamcodec.codec.packet import MAX_FRAMES
 from streamcodec.codec.stream_format import format_of
@@ -140,7 +140,7 @@ def ogg_pages(data: bytes) -> None:
     """The pages of an Ogg file, or of what says that it is one: parts follow upon each other, to the end."""
     file = io.BytesIO(data)
     parts = ogg_parts(file)
-    assert b"".join(PartOfFile(file, part).read() for part in parts) == (data[parts[0].start :] if parts else b"")
+    assert b"".join(RepairedFile(file, part).read() for part in parts) == (data[parts[0].start :] if parts else b"")
 
 
 def frame(data: bytes) -> None:

@@ -75,7 +75,7 @@ def test_a_voice_is_decoded_with_pulses_and_gradients_reach_the_mix() -> None:
     codec = HarmonicCodec(TINY)
     seconds = torch.arange(24_000) / 24_000
     sound = 0.1 * sum(torch.cos(2 * torch.pi * 150 * k * seconds) / k for k in range(1, 8))
-    _, voicing, lags = codec.excite_spectra(codec.spectrum.analyse(sound[None]))
+    _, voicing, lags = codec.follower(codec.spectrum, codec.spectrum.analyse(sound[None]))
     assert float(voicing[0, 10:].mean()) > 0.95
     assert float(lags[0, 50]) == pytest.approx(160.0, rel=0.02)
     quality_index, lost = torch.full((1, 50), 3), torch.zeros(1, 50, dtype=torch.bool)

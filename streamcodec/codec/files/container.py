@@ -46,6 +46,7 @@ from streamcodec.codec.packet import (
     PacketFlags,
     Tier,
 )
+from streamcodec.codec.varint import take_varint, varint, varint_bytes
 from streamcodec.errors import FileFormatError, StreamcodecWarning
 
 MAGIC = b"SCF1"
@@ -60,6 +61,7 @@ MOST_CHANNELS = {Tier.NEURAL: 2, Tier.NEAR_LOSSLESS: 2, Tier.LOSSLESS: 8}
 MAX_BODY_BYTES = 1 << 24
 CLUSTER_PACKETS = 50
 MAX_CLUSTER_PACKETS = 1 << 14
+MAX_VARINT_BYTES = 9
 FRAMES_FOLLOW = 0x80
 OVERHEAD_BYTES_PER_PACKET = 4 + 38 / CLUSTER_PACKETS
 """About what a packet takes besides its payload: its place in a cluster, and a share of the cluster's."""
@@ -143,17 +145,13 @@ def overhead_bytes(header: FileHeader, packets: int, key_period_packets: int) ->
     in_cluster = key_period_packets * -(-CLUSTER_PACKETS // key_period_packets)
     whole, rest = divmod(packets, in_cluster)
     counts = [in_cluster] * whole + [rest] * bool(rest)
-    clusters = sum(12 + 8 + _varint_bytes(count) + 16 for count in counts)
+    clusters = sum(12 + 8 + varint_bytes(count) + 16 for count in counts)
     return 12 + len(header.to_json().encode()) + clusters + 36
 
 
 def record_bytes(payload_bytes: int) -> int:
     """What a packet of one frame takes in a cluster, where none before it is left out."""
-    return 2 + _varint_bytes(payload_bytes) + payload_bytes
-
-
-def _varint_bytes(value: int) -> int:
-    return max(1, -(-value.bit_length() // 7))
+    return 2 + varint_bytes(payload_bytes) + payload_bytes
 
 
 class BinaryTarget(Protocol):
@@ -202,17 +200,17 @@ class FileWriter:
             return
         self._index.append((self._offset, self._cluster[0].time))
         body = bytearray(struct.pack(">Q", self._cluster[0].time))
-        _append_varint(body, len(self._cluster))
+        body += varint(len(self._cluster))
         due = self._cluster[0].time
         frames = 1
         for timed in self._cluster:
             packet = timed.packet
-            _append_varint(body, timed.time - due)
+            body += varint(timed.time - due)
             changed = FRAMES_FOLLOW if packet.frames != frames else 0
             body.append(changed | int(packet.flags) << 4 | packet.quality_index)
             if changed:
                 body.append(packet.frames)
-            _append_varint(body, len(packet.payload))
+            body += varint(len(packet.payload))
             body += packet.payload
             frames = packet.frames
             due = timed.time + frames
@@ -513,22 +511,6 @@ def _block(mark: bytes, body: bytes) -> bytes:
     return mark + struct.pack(">I", len(body)) + body + struct.pack(">I", binascii.crc32(body))
 
 
-def _append_varint(out: bytearray, value: int) -> None:
-    while value >= 128:
-        out.append(value & 127 | 128)
-        value >>= 7
-    out.append(value)
-
-
 def _take_varint(data: bytes, position: int) -> tuple[int, int]:
     """Value and the position behind it; runs to the end of ``data`` where there is no end to the number."""
-    value = 0
-    for shift in range(0, 63, 7):
-        if position >= len(data):
-            return 0, len(data)
-        byte = data[position]
-        position += 1
-        value |= (byte & 127) << shift
-        if byte < 128:
-            return value, position
-    return 0, len(data)
+    return take_varint(data, position, MAX_VARINT_BYTES) or (0, len(data))

@@ -7,52 +7,18 @@ from __future__ import annotations
 
 import io
 import struct
-from dataclasses import dataclass
+from itertools import pairwise
 from typing import IO
+
+from streamcodec.codec.files.sound_lengths import Repair
 
 _HEAD = struct.Struct("<4sBBqIIIB")
 _FIRST_PAGE = 0x02
 MAX_PARTS = 10_000
 
 
-@dataclass(frozen=True)
-class Part:
-    """Bytes of a file from ``start`` to ``end``."""
-
-    start: int
-    end: int
-
-
-class PartOfFile:
-    """A part of a binary file, seen as a file; for reading alone."""
-
-    def __init__(self, file: IO[bytes], part: Part) -> None:
-        self._file = file
-        self._part = part
-        self._position = 0
-
-    def read(self, count: int = -1) -> bytes:
-        """As of any file."""
-        left = self._part.end - self._part.start - self._position
-        self._file.seek(self._part.start + self._position)
-        out = self._file.read(max(0, left if count < 0 else min(count, left)))
-        self._position += len(out)
-        return out
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        """As of any file."""
-        size = self._part.end - self._part.start
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: size}[whence]
-        self._position = max(0, base + offset)
-        return self._position
-
-    def tell(self) -> int:
-        """As of any file."""
-        return self._position
-
-
-def ogg_parts(file: IO[bytes]) -> list[Part]:
-    """The recordings of an Ogg file; fewer than two for most files, and for those that are no Ogg.
+def ogg_parts(file: IO[bytes]) -> list[Repair]:
+    """How to see each recording of an Ogg file by itself; of most files one, none of what is no Ogg.
 
     Reads the heads of all pages, in time linear in their number. Ends where a page does not follow upon the last.
     """
@@ -70,5 +36,4 @@ def ogg_parts(file: IO[bytes]) -> list[Part]:
             starts.append(offset)
         among_first = first
         offset += _HEAD.size + segments + sum(file.read(segments))
-    ends = [*starts[1:], size]
-    return [Part(start, end) for start, end in zip(starts, ends, strict=True)] if starts else []
+    return [Repair(start=start, end=end) for start, end in pairwise([*starts, size])]

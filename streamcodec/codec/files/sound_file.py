@@ -15,7 +15,7 @@ import numpy as np
 import soundfile
 
 from streamcodec.codec.files import media_file, tags
-from streamcodec.codec.files.ogg_parts import PartOfFile, ogg_parts
+from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.output_file import (
     copy_stream,
     describe_error,
@@ -136,6 +136,14 @@ class _GuardedTarget:
         return position
 
 
+def _sound_of(source: _GuardedSource) -> Any:
+    """What libsndfile reads of it; raises LibsndfileError."""
+    file: Any = soundfile.SoundFile(source)
+    # Else soundfile seeks to where it is after every read, which a stream of unknown length cannot.
+    file.seekable = lambda: False
+    return file
+
+
 class SoundReader:
     """A sound file open for one tier: its rate, depth and samples, block by block.
 
@@ -164,20 +172,18 @@ class SoundReader:
             repair = repair_of(file)
             self._promised_s = None if repair is None else repair.promised_s
             parts = ogg_parts(file)
-            self._later_parts = [PartOfFile(file, part) for part in parts[1:]]
-            whole = PartOfFile(file, parts[0]) if self._later_parts else file
-            self._source = _GuardedSource(whole if repair is None else RepairedFile(file, repair))
+            self._later_parts = [RepairedFile(file, part) for part in parts[1:]]
+            seen = parts[0] if self._later_parts else repair
+            self._source = _GuardedSource(file if seen is None else RepairedFile(file, seen))
             self._source.seek(0)
             self._tags: dict[str, str] = {}
             self._media_bits: int | None = None
             try:
-                self._file = soundfile.SoundFile(self._source)
+                self._file = _sound_of(self._source)
             except soundfile.LibsndfileError:
                 if repair is not None or self._source.error is not None or not media_file.can_read():
                     raise
                 self._open_media(file)
-            # Else soundfile seeks to where it is after every read, which a stream of unknown length cannot.
-            self._file.seekable = lambda: False
         except (soundfile.LibsndfileError, TypeError, OSError) as error:
             why = str(error).partition("': ")[2] or str(error).replace(repr(self._source), "it") or "unknown format"
             readable = READABLE if media_file.can_read() else READABLE_WITH_MEDIA
@@ -188,7 +194,7 @@ class SoundReader:
         media = media_file.decoded(file, self.name)
         self._tags, self._media_bits = media.tags, media.bits_per_sample
         self._source = _GuardedSource(media.wav)
-        self._file = soundfile.SoundFile(self._source)
+        self._file = _sound_of(self._source)
 
     def _check(self, tier: Tier | None) -> None:
         self.tier = tier
@@ -263,7 +269,7 @@ class SoundReader:
             return False
         source = _GuardedSource(self._later_parts.pop(0))
         try:
-            part = soundfile.SoundFile(source)
+            part = _sound_of(source)
             what = f"of {part.samplerate} Hz and {part.channels} channels"
         except soundfile.LibsndfileError:
             part, what = None, "that is damaged"
@@ -279,7 +285,6 @@ class SoundReader:
             return False
         self._file.close()
         self._source, self._file = source, part
-        self._file.seekable = lambda: False
         return True
 
     def _say_what_is_missing(self, found_s: float) -> None:

@@ -39,6 +39,8 @@ class Repair:
     prefix: bytes = b""
     """Goes in front of the file from ``start`` on."""
     start: int = 0
+    end: int | None = None
+    """Where the file ends for whom it is shown to; None where it does."""
     patches: tuple[tuple[int, bytes], ...] = ()
     """Offset in the file and the bytes to see there."""
     promised_s: float | None = None
@@ -52,13 +54,14 @@ class RepairedFile:
         self._file = file
         self._repair = repair
         self._shift = len(repair.prefix) - repair.start
-        file.seek(0, io.SEEK_END)
-        self._size = file.tell() + self._shift
+        end = file.seek(0, io.SEEK_END) if repair.end is None else repair.end
+        self._size = end + self._shift
         self._position = 0
 
     def read(self, count: int = -1) -> bytes:
         """As of any file."""
-        count = max(0, self._size - self._position) if count < 0 else count
+        left = max(0, self._size - self._position)
+        count = left if count < 0 else min(count, left)
         begin = self._position
         out = bytearray(self._repair.prefix[begin : begin + count])
         if len(out) < count:

@@ -26,11 +26,13 @@ from streamcodec.codec.neural.model import NeuralModel
 from streamcodec.codec.neural.rate_control import RateControl, check_bitrate, highest_position_within
 from streamcodec.codec.options import NeuralOptions, Samples
 from streamcodec.codec.packet import Packet, PacketFlags
+from streamcodec.codec.varint import take_varint, varint, varint_bytes
 from streamcodec.codec.waveform_blocks import with_channels
 from streamcodec.errors import BitrateError
 
 Float32Array = NDArray[np.float32]
 CHANNELS = 2
+MOST_LENGTH_BYTES = 3
 
 
 @dataclass
@@ -160,7 +162,7 @@ class StereoEncoder:
                 side.foreseen_bytes(block, quality_index, context)
                 for side, block, context in zip(self._sides, pair, contexts, strict=True)
             ]
-            total += sum(sizes) + len(_length(sizes[0]))
+            total += sum(sizes) + varint_bytes(sizes[0])
         return 8.0 * total
 
     def reset(self) -> None:
@@ -184,29 +186,17 @@ class StereoEncoder:
 def joined(payloads: Sequence[bytes]) -> bytes:
     """One payload of two channels'."""
     first, second = payloads
-    return _length(len(first)) + first + second
+    return varint(len(first)) + first + second
 
 
 def apart(packet: Packet) -> tuple[Packet, ...] | None:
     """The packet of each channel, without copies; None where the payload is none of two channels."""
-    payload, position, length = packet.payload, 0, 0
-    for position, byte in enumerate(payload[:3]):
-        length |= (byte & 127) << 7 * position
-        if byte < 128:
-            break
-    else:
+    payload = packet.payload
+    found = take_varint(payload, 0, MOST_LENGTH_BYTES)
+    if found is None:
         return None
-    start = position + 1
+    length, start = found
     if start + length > len(payload):
         return None
     parts = payload[start : start + length], payload[start + length :]
     return tuple(replace(packet, payload=part, redundant=()) for part in parts)
-
-
-def _length(count_bytes: int) -> bytes:
-    out = bytearray()
-    while count_bytes >= 128:
-        out.append(count_bytes & 127 | 128)
-        count_bytes >>= 7
-    out.append(count_bytes)
-    return bytes(out)

@@ -15,17 +15,10 @@ from streamcodec.evaluation.alignment import AlignedPair
 from streamcodec.evaluation.clips import Clip
 from streamcodec.evaluation.errors import UnscorableError
 from streamcodec.evaluation.packet_loss.systems import LossySystem
-from streamcodec.evaluation.statistics import Interval, mean_interval
+from streamcodec.evaluation.statistics import Interval, mean_interval, rounded
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 
 SCORES = ("pesq", "plcmos", "visqol", "distill_mos", "words")
-TITLES = {
-    "pesq": "PESQ-WB",
-    "plcmos": "PLCMOS",
-    "visqol": "ViSQOL",
-    "distill_mos": "Distill-MOS",
-    "words": "word errors, %",
-}
 MEAN_BURST_PACKETS = 2.0
 ENGLISH = ("univnet-gt", "voicefixer-vctk")
 """Parts of the names of clips in English, the only language of the recogniser behind the word errors."""
@@ -61,16 +54,12 @@ class Row:
             **{
                 name: {
                     "mean": round(score.mean, 3),
-                    "half_width": number_or_none(score.half_width),
+                    "half_width": rounded(score.half_width),
                     "clips": score.count,
                 }
                 for name, score in self.scores.items()
             },
         }
-
-
-def number_or_none(value: float) -> float | None:
-    return None if math.isnan(value) else round(value, 3)
 
 
 def _score(name: str, pair: AlignedPair, clip: Clip) -> float:

@@ -13,6 +13,7 @@ import os
 
 from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
+from streamcodec.codec.varint import varint
 from streamcodec.net.e2e.sframe import SealError
 
 SHARE_BYTES = 32
@@ -83,16 +84,7 @@ def generator(secret: bytes, channel: bytes, session: bytes) -> bytes:
 
 def lv_cat(*parts: bytes) -> bytes:
     """Each part after its length (LEB128), so that no two lists of parts look alike."""
-    return b"".join(_leb128(len(part)) + part for part in parts)
-
-
-def _leb128(value: int) -> bytes:
-    encoded = bytearray()
-    while value > 0x7F:
-        encoded.append(value & 0x7F | 0x80)
-        value >>= 7
-    encoded.append(value)
-    return bytes(encoded)
+    return b"".join(varint(len(part)) + part for part in parts)
 
 
 def _elligator2(field: int) -> int:

@@ -1,14 +1,9 @@
 // The kernels in WebAssembly, their constants, and memory for streams. One codec holds any number of streams.
 
 import { LoadError } from './errors.js';
+import { Kernels, instantiate, readChecked, readLayout } from './kernels.js';
 
-const PAGE = 65_536;
-const ALIGNMENT = 64;
 const FORMAT = 2;
-// A function that fills a vector and counts its bits: valid only where WebAssembly has SIMD.
-const SIMD_PROBE = Uint8Array.of(
-  0, 97, 115, 109, 1, 0, 0, 0, 1, 5, 1, 96, 0, 1, 123, 3, 2, 1, 0, 10, 10, 1, 8, 0, 65, 0, 253, 15, 253, 98, 11,
-);
 
 /**
  * @typedef {object} Layout What `codec.json` says: addresses in bytes from the start of a stream.
@@ -31,7 +26,7 @@ const SIMD_PROBE = Uint8Array.of(
  * @property {Record<string, {bytes: number, sha256: string}>} files
  */
 
-/** @typedef {(name: string) => Promise<Uint8Array>} ReadFile */
+/** @typedef {import('./kernels.js').ReadFile} ReadFile */
 
 /**
  * Reads files that lie beside each other under an address; the browser's cache keeps them.
@@ -47,7 +42,7 @@ export function readFrom(folder) {
   };
 }
 
-export class Codec {
+export class Codec extends Kernels {
   /**
    * Fetch, check and start. Throws LoadError.
    * @param {ReadFile} read
@@ -56,12 +51,8 @@ export class Codec {
    * @returns {Promise<Codec>}
    */
   static async load(read, { encode = true, resample = false } = {}) {
-    checkBrowser();
     /** @type {Layout} */
-    const layout = JSON.parse(new TextDecoder().decode(await read('codec.json')));
-    if (layout.format !== FORMAT) {
-      throw new LoadError(`codec.json is of format ${layout.format}, this code reads ${FORMAT}: build both together`);
-    }
+    const layout = await readLayout(read, 'codec.json', FORMAT);
     const checked = (/** @type {string} */ name) => readChecked(read, name, layout.files);
     const [code, decoding, encoding, filters] = await Promise.all([
       checked('codec.wasm'),
@@ -69,9 +60,8 @@ export class Codec {
       encode ? checked('encoder.bin') : undefined,
       resample ? checked('resampler.bin') : undefined,
     ]);
-    const memory = new WebAssembly.Memory({ initial: 256 });
-    const { instance } = await WebAssembly.instantiate(/** @type {BufferSource} */ (code), { env: { memory } });
-    return new Codec(layout, memory, instance.exports, decoding, encoding, filters);
+    const { memory, exports } = await instantiate(code, 256);
+    return new Codec(layout, memory, exports, decoding, encoding, filters);
   }
 
   /**
@@ -83,10 +73,8 @@ export class Codec {
    * @param {Uint8Array | undefined} [filters]
    */
   constructor(layout, memory, exports, decoding, encoding, filters) {
+    super(memory, exports);
     this.layout = layout;
-    this.memory = memory;
-    this.kernels = /** @type {Record<string, (...numbers: number[]) => number>} */ (/** @type {unknown} */ (exports));
-    this._next = align(/** @type {WebAssembly.Global} */ (exports.__heap_base).value);
     /** @type {Record<'decoder' | 'encoder', number[]>} */
     this._free = { decoder: [], encoder: [] };
     const { decoder, encoder } = layout.constants;
@@ -136,23 +124,6 @@ export class Codec {
     this._free[kind].push(stream);
   }
 
-  /**
-   * Bytes at an address; of use until the next stream is opened, when memory may move.
-   * @param {number} address
-   * @param {number} length
-   */
-  bytes(address, length) {
-    return new Uint8Array(this.memory.buffer, address, length);
-  }
-
-  /**
-   * @param {number} address
-   * @param {number} length
-   */
-  floats(address, length) {
-    return new Float32Array(this.memory.buffer, address, length);
-  }
-
   /** @param {number} address */
   int64(address) {
     return Number(new DataView(this.memory.buffer).getBigInt64(address, true));
@@ -182,15 +153,6 @@ export class Codec {
     return address;
   }
 
-  /** @param {number} size */
-  _allocate(size) {
-    const start = this._next;
-    this._next = align(start + size);
-    const missing = this._next - this.memory.buffer.byteLength;
-    if (missing > 0) this.memory.grow(Math.ceil(missing / PAGE));
-    return start;
-  }
-
   /**
    * @param {number} address
    * @param {Uint8Array} content
@@ -198,40 +160,4 @@ export class Codec {
   _put(address, content) {
     this.bytes(address, content.length).set(content);
   }
-}
-
-/** @param {number} address */
-function align(address) {
-  return Math.ceil(address / ALIGNMENT) * ALIGNMENT;
-}
-
-/** Throws LoadError where a browser cannot run the kernels. */
-export function checkBrowser() {
-  if (typeof WebAssembly === 'undefined') throw new LoadError('this browser has no WebAssembly, or it is turned off');
-  if (!WebAssembly.validate(SIMD_PROBE)) {
-    throw new LoadError('this browser has no WebAssembly SIMD: Chrome 91, Firefox 89, Safari 16.4 or newer do');
-  }
-}
-
-/**
- * A file whose SHA-256 is what its build says. Throws LoadError.
- * @param {ReadFile} read
- * @param {string} name
- * @param {Record<string, {sha256: string}>} files
- */
-export async function readChecked(read, name, files) {
-  const bytes = await read(name);
-  if ((await sha256(bytes)) !== files[name].sha256) {
-    throw new LoadError(`${name} is damaged or of another build: its SHA-256 is not what its list says`);
-  }
-  return bytes;
-}
-
-/** @param {Uint8Array} bytes */
-async function sha256(bytes) {
-  if (!globalThis.crypto?.subtle) {
-    throw new LoadError('the page must come over https or from this machine: browsers check nothing elsewhere');
-  }
-  const digest = await crypto.subtle.digest('SHA-256', /** @type {BufferSource} */ (bytes));
-  return Array.from(new Uint8Array(digest), (byte) => byte.toString(16).padStart(2, '0')).join('');
 }

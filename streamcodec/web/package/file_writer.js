@@ -1,6 +1,7 @@
 // `.sc` files of the neural tier, written in one piece. The layout: docs/file-format.md.
 
 import { crc32 } from './crc32.js';
+import { varint } from './octets.js';
 import { MODULUS } from './packet.js';
 
 const CLUSTER_PACKETS = 50;
@@ -89,13 +90,6 @@ function block(mark, body) {
  */
 function append(out, bytes) {
   for (const byte of bytes) out.push(byte);
-}
-
-/** @param {number} value */
-function varint(value) {
-  const encoded = [];
-  for (; value >= 128; value = Math.floor(value / 128)) encoded.push((value % 128) | 128);
-  return [...encoded, value];
 }
 
 /**

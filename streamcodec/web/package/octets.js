@@ -31,15 +31,18 @@ export function lvCat(...parts) {
   return concat(
     ...parts.flatMap((part) => {
       const bytes = typeof part === 'string' ? utf8(part) : part;
-      return [leb128(bytes.length), bytes];
+      return [varint(bytes.length), bytes];
     }),
   );
 }
 
-/** @param {number} value */
-function leb128(value) {
+/**
+ * A number from 0 on in as few bytes as it needs (LEB128).
+ * @param {number} value
+ */
+export function varint(value) {
   const encoded = [];
-  for (; value > 127; value >>= 7) encoded.push((value & 127) | 128);
+  for (; value >= 128; value = Math.floor(value / 128)) encoded.push((value % 128) | 128);
   return [...encoded, value];
 }
 

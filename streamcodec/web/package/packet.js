@@ -1,6 +1,7 @@
 // The packet as `streamcodec/codec/packet.py` lays it out, where the bytes are explained.
 
 import { PacketError } from './errors.js';
+import { varint } from './octets.js';
 
 export const VERSION = 1;
 export const MIN_PACKET_BYTES = 10;
@@ -167,9 +168,7 @@ class Reader {
  * @param {Uint8Array} chunk
  */
 function appendChunk(out, chunk) {
-  let length = chunk.length;
-  for (; length >= 128; length >>= 7) out.push((length & 127) | 128);
-  out.push(length, ...chunk);
+  out.push(...varint(chunk.length), ...chunk);
 }
 
 /**

@@ -1,14 +1,11 @@
 // The waveform tiers' kernels, and memory for their streams; loaded only where something of theirs is to be heard.
 
-import { checkBrowser, readChecked } from './codec.js';
-import { LoadError } from './errors.js';
+import { Kernels, instantiate, readChecked, readLayout } from './kernels.js';
 
-const PAGE = 65_536;
-const ALIGNMENT = 64;
 const WORD_BYTES = 4;
 const FORMAT = 1;
 
-/** @typedef {import('./codec.js').ReadFile} ReadFile */
+/** @typedef {import('./kernels.js').ReadFile} ReadFile */
 /**
  * One array of a stream: zero at the start, unless it lies in `waveform.bin` or begins as what was learnt.
  * @typedef {{name: string, shape: number[], bytes: number, at?: number, learnt?: [LearntModels, 'counters' | 'weights']}}
@@ -47,24 +44,19 @@ export class WaveformStream {
   }
 }
 
-export class WaveformCodec {
+export class WaveformCodec extends Kernels {
   /**
    * Fetch, check and start. Throws LoadError.
    * @param {ReadFile} read
    */
   static async load(read) {
-    checkBrowser();
     /** @type {WaveformLayout} */
-    const layout = JSON.parse(new TextDecoder().decode(await read('waveform.json')));
-    if (layout.format !== FORMAT) {
-      throw new LoadError(`waveform.json is of format ${layout.format}, this code reads ${FORMAT}: build both together`);
-    }
+    const layout = await readLayout(read, 'waveform.json', FORMAT);
     const [code, tables] = await Promise.all(
       ['waveform.wasm', 'waveform.bin'].map((name) => readChecked(read, name, layout.files)),
     );
-    const memory = new WebAssembly.Memory({ initial: 64 });
-    const { instance } = await WebAssembly.instantiate(/** @type {BufferSource} */ (code), { env: { memory } });
-    return new WaveformCodec(layout, memory, instance.exports, tables);
+    const { memory, exports } = await instantiate(code, 64);
+    return new WaveformCodec(layout, memory, exports, tables);
   }
 
   /**
@@ -74,10 +66,8 @@ export class WaveformCodec {
    * @param {Uint8Array} tables
    */
   constructor(layout, memory, exports, tables) {
+    super(memory, exports);
     this.layout = layout;
-    this.memory = memory;
-    this.kernels = /** @type {Record<string, (...numbers: number[]) => number>} */ (/** @type {unknown} */ (exports));
-    this._next = align(/** @type {WebAssembly.Global} */ (exports.__heap_base).value);
     this._tables = tables;
     /** @type {Map<LearntModels, {counters: Int32Array, weights: Int32Array}>} */
     this._learnt = new Map();
@@ -154,31 +144,6 @@ export class WaveformCodec {
   }
 
   /**
-   * Views of memory, of use until the next stream is opened.
-   * @param {number} address
-   * @param {number} length
-   */
-  bytes(address, length) {
-    return new Uint8Array(this.memory.buffer, address, length);
-  }
-
-  /**
-   * @param {number} address
-   * @param {number} length
-   */
-  ints(address, length) {
-    return new Int32Array(this.memory.buffer, address, length);
-  }
-
-  /**
-   * @param {number} address
-   * @param {number} length
-   */
-  floats(address, length) {
-    return new Float32Array(this.memory.buffer, address, length);
-  }
-
-  /**
    * @param {string} kind
    * @param {Entry[]} entries
    */
@@ -190,18 +155,4 @@ export class WaveformCodec {
     this.ints(table, words).set(values);
     return new WaveformStream(kind, table, places);
   }
-
-  /** @param {number} size */
-  _allocate(size) {
-    const start = this._next;
-    this._next = align(start + size);
-    const missing = this._next - this.memory.buffer.byteLength;
-    if (missing > 0) this.memory.grow(Math.ceil(missing / PAGE));
-    return start;
-  }
-}
-
-/** @param {number} address */
-function align(address) {
-  return Math.ceil(address / ALIGNMENT) * ALIGNMENT;
 }
