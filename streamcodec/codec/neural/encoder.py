@@ -24,7 +24,7 @@ from streamcodec.codec.neural.packet_coder import PacketCoder
 from streamcodec.codec.neural.rate_control import (
     RateControl,
     check_bitrate,
-    highest_position_within,
+    highest_fractional_index_within,
     highest_quality_within,
     quality_index_for_kbps,
 )
@@ -97,7 +97,7 @@ class NeuralEncoderState:
     frames: int
 
 
-def _say_what_cannot_be_met(bitrate_bps: float, least_bps: float) -> None:
+def _warn_of_low_bitrate(bitrate_bps: float, least_bps: float) -> None:
     """Warn of a bitrate below what speech takes at the coarsest quality."""
     if bitrate_bps < MET_SHARE * least_bps:
         warnings.warn(
@@ -148,7 +148,7 @@ class NeuralEncoder:
         self._rate_hz = rate_hz
         self._since_key = 0
         self._allot(options.frames)
-        _say_what_cannot_be_met(
+        _warn_of_low_bitrate(
             self._bitrate_bps, 1_000.0 * runtime.model.kbps_of_packets(self._mode, options.frames)[0]
         )
         self._coder = PacketCoder(runtime)
@@ -385,8 +385,8 @@ class NeuralEncoder:
         """
         foreseen = self.foresee(blocks)
         budget_bits = budget_s * self._bitrate_bps
-        held, bits = highest_position_within(budget_bits, self._qualities, partial(self._bits_at, foreseen))
-        self._rate.held = held
+        index, bits = highest_fractional_index_within(budget_bits, self._qualities, partial(self._bits_at, foreseen))
+        self._rate.constant_quality_index = index
         return (budget_bits - bits) / self._bitrate_bps
 
     def foresee(self, blocks: Sequence[Samples]) -> list[ForeseenBlock]:
@@ -416,9 +416,9 @@ class NeuralEncoder:
             context.forget()
         return len(self._coder.code(block.latents, quality_index, context, block.shift))
 
-    def _bits_at(self, blocks: Sequence[ForeseenBlock], position: float) -> float:
+    def _bits_at(self, blocks: Sequence[ForeseenBlock], fractional_index: float) -> float:
         rate = copy.copy(self._rate)
-        rate.held = position
+        rate.constant_quality_index = fractional_index
         context = self.new_context()
         total = 0
         for block in blocks:

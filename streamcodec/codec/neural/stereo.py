@@ -23,7 +23,7 @@ from streamcodec.codec.neural.encoder import (
     NeuralEncoderState,
 )
 from streamcodec.codec.neural.model import NeuralModel
-from streamcodec.codec.neural.rate_control import RateControl, check_bitrate, highest_position_within
+from streamcodec.codec.neural.rate_control import RateControl, check_bitrate, highest_fractional_index_within
 from streamcodec.codec.options import NeuralOptions, Samples
 from streamcodec.codec.packet import Packet, PacketFlags
 from streamcodec.codec.varint import take_varint, varint, varint_bytes
@@ -146,13 +146,15 @@ class StereoEncoder:
         ]
         budget_bits = budget_s * self._bitrate_bps
         pairs = list(zip(*sides, strict=True))
-        held, bits = highest_position_within(budget_bits, self._model.config.qualities, partial(self._bits_at, pairs))
-        self._rate.held = held
+        index, bits = highest_fractional_index_within(
+            budget_bits, self._model.config.qualities, partial(self._bits_at, pairs)
+        )
+        self._rate.constant_quality_index = index
         return (budget_bits - bits) / self._bitrate_bps
 
-    def _bits_at(self, pairs: Sequence[tuple[ForeseenBlock, ...]], position: float) -> float:
+    def _bits_at(self, pairs: Sequence[tuple[ForeseenBlock, ...]], fractional_index: float) -> float:
         rate = copy.copy(self._rate)
-        rate.held = position
+        rate.constant_quality_index = fractional_index
         contexts = [side.new_context() for side in self._sides]
         total = 0
         for pair in pairs:
