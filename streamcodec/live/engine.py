@@ -20,14 +20,14 @@ import numpy as np
 
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.errors import StreamcodecError
-from streamcodec.live.cost_window import FRAME_MS, CostWindow, FrameCost
+from streamcodec.live.cost_window import HOP_MS, CostWindow, HopCost
 from streamcodec.live.feedback_guard import SILENCE_DBFS, FeedbackGuard, GuardState
 from streamcodec.live.ring_buffer import RingBuffer, Samples
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.net import time_scale
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.delay_estimator import DelayConfig
-from streamcodec.net.jitter_buffer import PACKET_MS, JitterConfig
+from streamcodec.net.jitter_buffer import FRAME_MS, JitterConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.report import ReceiverReport
@@ -104,7 +104,7 @@ class LoopbackStats:
     payload_bps: float
     wire_bps: float
     """With the headers of a direct line: IP, UDP and SRTP."""
-    cost: FrameCost
+    cost: HopCost
     packets: int
     lost: int
     redundancy: int
@@ -185,7 +185,7 @@ class LoopbackEngine:
         self._clock_s = clock_s
         self._costs = CostWindow()
         self._cost_s = 0.0
-        self._cost_frames = 0.0
+        self._cost_hops = 0.0
         self._captured_samples = 0
         self._gain = 1.0
         self._mic_dbfs = self._heard_dbfs = SILENCE_DBFS
@@ -288,10 +288,10 @@ class LoopbackEngine:
     def _note_cost(self, cost_s: float) -> None:
         """Encoding happens in one block of a packet, decoding too: what counts is the packet, per 10 ms of it."""
         self._cost_s += cost_s
-        self._cost_frames += self._block_ms / FRAME_MS
-        if self._cost_frames >= PACKET_MS / FRAME_MS - 0.1:
-            self._costs.add(1_000.0 * self._cost_s / self._cost_frames)
-            self._cost_s = self._cost_frames = 0.0
+        self._cost_hops += self._block_ms / HOP_MS
+        if self._cost_hops >= FRAME_MS / HOP_MS - 0.1:
+            self._costs.add(1_000.0 * self._cost_s / self._cost_hops)
+            self._cost_s = self._cost_hops = 0.0
 
     def _drained(self, block: Samples) -> Samples:
         rate_hz = self.config.sample_rate_hz
