@@ -18,7 +18,7 @@ from streamcodec.cli.common import (
     progress_bar,
     scheduling_of,
 )
-from streamcodec.codec.files.output_file import write_whole
+from streamcodec.codec.files.output_file import check_folder, write_whole
 
 HELP = ("measure what a frame costs on this machine, stage by stage", "streamcodec bench --plot cost.png")
 CONDITIONS = {
@@ -59,6 +59,9 @@ def run(options: argparse.Namespace) -> None:
 
     if options.plot is not None:
         need("matplotlib")
+        check_folder(options.plot)
+    if options.json not in (None, "-"):
+        check_folder(options.json)
     wanted = BenchOptions(
         hops=options.hops,
         rate_hz=options.rate,

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamcodec.codec.options import NeuralOptions
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.errors import StreamcodecError
 from streamcodec.live.cost_window import HOP_MS, CostWindow, HopCost
@@ -34,6 +35,7 @@ from streamcodec.net.report import ReceiverReport
 from streamcodec.net.session import MediaReceiver, MediaSender, ReceiverStats, SenderStats
 from streamcodec.net.simulate import REPORT_DELAY_MS
 from streamcodec.runtime.backend import Backend
+from streamcodec.wording import named
 
 LONGEST_CALLBACK_S = 0.1
 CAPTURE_S = 0.25
@@ -45,7 +47,9 @@ RECORD_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class LoopbackConfig:
-    """What a loopback does with the sound. Errors: StreamcodecError on times that are negative or out of order."""
+    """What a loopback does with the sound. Errors: those of ``StreamEncoder`` and of GilbertElliottConfig, and
+    StreamcodecError on a buffer that is negative or too long.
+    """
 
     sample_rate_hz: int = 48_000
     bitrate_bps: int = 6_000
@@ -71,8 +75,18 @@ class LoopbackConfig:
     def __post_init__(self) -> None:
         if not 0.0 <= self.buffer_ms <= self.longest_buffer_ms:
             raise StreamcodecError(
-                f"buffer_ms must be from 0 to longest_buffer_ms, got {self.buffer_ms} and {self.longest_buffer_ms}"
+                f"{named('buffer_ms')} must be from 0 to {self.longest_buffer_ms:g} ms, got {self.buffer_ms:g}"
             )
+        GilbertElliottConfig(self.loss, self.mean_burst_packets)
+        NeuralOptions(
+            self.sample_rate_hz,
+            self.bitrate_bps,
+            constrained=self.constrained,
+            dtx=self.dtx,
+            model=self.model,
+            packet_ms=self.packet_ms,
+            backend=self.backend,
+        )
 
 
 @dataclass(frozen=True, slots=True)

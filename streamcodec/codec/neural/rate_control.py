@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from native_dsp.jit import shared
-from streamcodec.errors import BitrateError
+from streamcodec.codec.options import check_bitrate
 
-MIN_BITRATE_BPS = 1_000
-MAX_BITRATE_BPS = 24_000
 SHORTEST_HORIZON_S, LONGEST_HORIZON_S = 1.0, 3.0
 """Time to spend unspent bits in: shorter keeps the average closer, longer the quality steadier."""
 HORIZON_GROWTH = 0.05
@@ -141,17 +139,6 @@ def reservoir_after(reservoir_bits: float, bits: float, bitrate_bps: float, pack
     """Bits in the reservoir after a packet of ``bits``."""
     limit = RESERVE_S * bitrate_bps
     return min(max(reservoir_bits + (bitrate_bps / packets_per_second - bits), -limit), limit)
-
-
-def check_bitrate(bitrate_bps: float, channels: int = 1) -> float:
-    """Return the rate of so many channels together, or raise BitrateError."""
-    least, most = channels * MIN_BITRATE_BPS, channels * MAX_BITRATE_BPS
-    if not least <= bitrate_bps <= most:
-        several = f" of {channels} channels" if channels > 1 else ""
-        raise BitrateError(
-            f"the neural tier codes sound{several} at {least} to {most} bits per second, got {bitrate_bps!r}"
-        )
-    return float(bitrate_bps)
 
 
 @shared

@@ -23,12 +23,13 @@ from streamcodec.codec.neural.encoder import (
     NeuralEncoderState,
 )
 from streamcodec.codec.neural.model import NeuralModel
-from streamcodec.codec.neural.rate_control import RateControl, check_bitrate, highest_fractional_index_within
-from streamcodec.codec.options import NeuralOptions, Samples
+from streamcodec.codec.neural.rate_control import RateControl, highest_fractional_index_within
+from streamcodec.codec.options import NeuralOptions, Samples, check_bitrate
 from streamcodec.codec.packet import Packet, PacketFlags
 from streamcodec.codec.varint import take_varint, varint, varint_bytes
 from streamcodec.codec.waveform_blocks import with_channels
 from streamcodec.errors import BitrateError
+from streamcodec.wording import named
 
 Float32Array = NDArray[np.float32]
 CHANNELS = 2
@@ -52,7 +53,7 @@ class StereoEncoder:
 
     def __init__(self, options: NeuralOptions, runtime: NeuralModel) -> None:
         if options.dtx:
-            raise BitrateError("dtx is for one channel: leave it out, or code one")
+            raise BitrateError(f"{named('dtx')} is for one channel: leave it out, or code one")
         asked = CHANNELS * DEFAULT_BITRATE_BPS if options.bitrate_bps is None else options.bitrate_bps
         self._bitrate_bps = check_bitrate(asked, CHANNELS)
         self._mode = options.mode or "independent"
