@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numba
 import numpy as np
 
-from streamcodec.evaluation.latency.link import FRAMES_PER_PACKET
+from streamcodec.evaluation.latency.link import HOPS_PER_PACKET
 from streamcodec.models.shipped import DEFAULT_MODEL, ShippedModel, load_model
 from streamcodec.models.weights import Int8Matrix
 
@@ -97,8 +97,8 @@ def main() -> None:
     gbps, rate = bandwidth_gbps(together), multiply_adds_per_ns()
     print(f"{gbps:.0f} GB/s over {1e-6 * together:.1f} MB, {rate:.0f} float32 multiply-adds per ns")
     for name, each in weights.items():
-        bytes_ms = 1e-6 * each.bytes_held / gbps / FRAMES_PER_PACKET
-        least_ms, most_ms = (1e-6 * hops * each.count / rate / FRAMES_PER_PACKET for hops in (1, FRAMES_PER_PACKET))
+        bytes_ms = 1e-6 * each.bytes_held / gbps / HOPS_PER_PACKET
+        least_ms, most_ms = (1e-6 * hops * each.count / rate / HOPS_PER_PACKET for hops in (1, HOPS_PER_PACKET))
         print(
             f"{name}: {1e-6 * each.count:.2f} M weights in {1e-6 * each.bytes_held:.2f} MB; per 10 ms of sound "
             f"{bytes_ms:.4f} ms to read them, {least_ms:.4f} to {most_ms:.4f} ms to multiply in float32"

@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from streamcodec.codec.codes import LatentCodec
-    from streamcodec.codec.files.oneshot import EncodedAudio, decode_array, decode_file, encode_array, encode_file
+    from streamcodec.codec.files.decoding import decode_file
+    from streamcodec.codec.files.oneshot import EncodedAudio, decode_array, encode_array, encode_file
     from streamcodec.codec.files.transcode import transcode_file
     from streamcodec.codec.latents import latents, latents_version
     from streamcodec.codec.packet import Packet, PacketFlags, RedundantCopy, Tier
@@ -95,7 +96,7 @@ _HOME = {
     "StreamcodecWarning": "streamcodec.errors",
     "Tier": "streamcodec.codec.packet",
     "decode_array": "streamcodec.codec.files.oneshot",
-    "decode_file": "streamcodec.codec.files.oneshot",
+    "decode_file": "streamcodec.codec.files.decoding",
     "encode_array": "streamcodec.codec.files.oneshot",
     "encode_file": "streamcodec.codec.files.oneshot",
     "latents": "streamcodec.codec.latents",

@@ -8,15 +8,15 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ERRORS = "streamcodec.errors"
-LIVE_PATH = {"native_dsp", "streamcodec.models", "streamcodec.runtime", "streamcodec.codec", ERRORS}
+ERRORS, WORDING = "streamcodec.errors", "streamcodec.wording"
+LIVE_PATH = {"native_dsp", "streamcodec.models", "streamcodec.runtime", "streamcodec.codec", ERRORS, WORDING}
 # Each room, and what it may import besides itself. Loading of shipped models and configuration is torch-free.
 ALLOWED: dict[str, set[str]] = {
     "native_dsp": set(),
     "streamcodec.models": {"native_dsp", ERRORS},
     "streamcodec.runtime": {"native_dsp", "streamcodec.models", ERRORS},
     "streamcodec.codec": LIVE_PATH,
-    "streamcodec.net": {"native_dsp", "streamcodec.codec", ERRORS},
+    "streamcodec.net": {"native_dsp", "streamcodec.codec", ERRORS, WORDING},
     "streamcodec.live": {*LIVE_PATH, "streamcodec.net"},
     "streamcodec.web": LIVE_PATH,
     "streamcodec.corpora": LIVE_PATH,

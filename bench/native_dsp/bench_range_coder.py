@@ -62,7 +62,7 @@ def decode_all_bits(state: np.ndarray, buffer: np.ndarray, length: int, models: 
 
 
 def message() -> tuple[np.ndarray, np.ndarray]:
-    """A peaked table of 33 symbols, like quantized latents, and symbols of that distribution."""
+    """A peaked table of 33 symbols, like quantised latents, and symbols of that distribution."""
     weights = np.exp(-np.abs(np.arange(-16, 17)) / 2.0)
     frequencies = 1 + np.floor(weights / weights.sum() * (65536 - 33)).astype(np.int64)
     frequencies[16] += 65536 - frequencies.sum()

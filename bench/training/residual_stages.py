@@ -1,4 +1,4 @@
-"""Residual quantizers for comparison: stages of equal rate, each coding what the ones before have left.
+"""Residual quantisers for comparison: stages of equal rate, each coding what the ones before have left.
 
 As in SoundStream and EnCodec, fewer stages are a lower rate, and indices are written plainly, without an entropy
 model, so what a packet costs is its stages times ten bits.
@@ -18,7 +18,7 @@ from streamcodec.models.neural import full_precision
 STAGE_BITS = 10
 FEWEST_STAGES, MOST_STAGES = 2, 26
 COMMITMENT = 1.0
-"""Pull of latents towards what they are quantized to, in bits per squared unit: the price of bits scales it, too."""
+"""Pull of latents towards what they are quantised to, in bits per squared unit: the price of bits scales it, too."""
 
 
 class Stage(nn.Module):

@@ -68,7 +68,7 @@ def with_random_directions(task: CodecTask) -> None:
 
 
 def with_started_stages(task: CodecTask) -> None:
-    """Let every stage of a residual quantizer begin with what the stages before leave of some sound."""
+    """Let every stage of a residual quantiser begin with what the stages before leave of some sound."""
     assert isinstance(task.codec, ResidualCodec)
     samples, _ = task.source.batch(step=2**31, size=task.config.initial_segments)
     task.codec.start_stages(torch.from_numpy(samples))
@@ -115,14 +115,14 @@ def variants() -> dict[str, Variant]:
             "GRU layers in place of the convolutional blocks at packet rate", BASE, change_networks=with_gru_trunks
         ),
         "residual_vq": Variant(
-            "residual vector quantization of whole packets, 10 bits a stage, k-means start and restarts, in place of "
+            "residual vector quantisation of whole packets, 10 bits a stage, k-means start and restarts, in place of "
             "scalars under an entropy model",
             BASE,
             make=lambda config: ResidualCodec(config, Codebook),
             change_start=with_started_stages,
         ),
         "residual_fsq": Variant(
-            "residual finite scalar quantization, five scalars of four levels a stage, in place of scalars under an "
+            "residual finite scalar quantisation, five scalars of four levels a stage, in place of scalars under an "
             "entropy model",
             BASE,
             make=lambda config: ResidualCodec(config, FiniteScalars),

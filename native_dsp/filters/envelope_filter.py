@@ -3,7 +3,7 @@
 At low bitrates the energy of single bands is off by several decibels, differently in every frame and where two frames
 meet. Half of that can be inferred from the decoded sound and from the spectrum that the decoder network gave out: a
 small network, fitted to decoded and original speech, says by how much (``native_dsp.filters.envelope_network``).
-Voiced blocks are corrected by filters of linear phase.
+Voiced subframes are corrected by filters of linear phase.
 
 It adds no delay: the frame is there as a whole, and for the 5 ms after it stands the half of them that overlap-add
 has.
@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from native_dsp.filters.envelope_network import (
     BINS,
-    BLOCKS,
     COLUMNS,
     LOWEST_BIN,
-    PAST_BLOCKS,
+    PAST_SUBFRAMES,
     REACH,
+    SUBFRAMES,
     TOP_BIN,
     EnvelopeFeatures,
     EnvelopeWeights,
@@ -37,7 +37,7 @@ from native_dsp.transforms.windows import hann_periodic
 
 Float32Array = NDArray[np.float32]
 
-BLOCK_S = 0.005
+SUBFRAME_S = 0.005
 FFT_SAMPLES = 512
 SMOOTHING_HZ = 100.0
 """Half the width of the triangle by which powers are averaged over frequency."""
@@ -50,18 +50,18 @@ POWER_FLOOR = 1e-7
 LARGEST_CHANGE = 0.92
 """Nepers, 8 dB."""
 NOT_VOICED, VOICED = 0.15, 0.35
-"""Correlations of a block with the period before below which nothing is done, and from which all is."""
+"""Correlations of a subframe with the period before below which nothing is done, and from which all is."""
 FADE_SAMPLES = 60
 
 
 class EnvelopeFilterState(NamedTuple):
     """Memory, constants and scratch of one stream; not to be shared between streams or threads.
 
-    Shape: sound ``[FFT_SAMPLES + packet + FFT_SAMPLES / 2]``; band_energy ``[PAST_BLOCKS + BLOCKS, COLUMNS]``, log
-    amplitudes of the bins from ``FIRST_BIN`` on; excess ``[BLOCKS, bins]``, the gain of each bin less one; taps ``[2,
-    half + 1]``, of the filters before and now, from the middle outwards; ahead ``[half]``, for the caller to fill;
-    window ``[FFT_SAMPLES]``; smoothing ``[2 * SPREAD + 1]``; cosines ``[bins, half + 1]``; share ``[bins]``; frame,
-    real, imaginary, power, changed: scratch.
+    Shape: sound ``[FFT_SAMPLES + frame_samples + FFT_SAMPLES / 2]``; band_energy ``[PAST_SUBFRAMES + SUBFRAMES,
+    COLUMNS]``, log amplitudes of the bins from ``FIRST_BIN`` on; excess ``[SUBFRAMES, bins]``, the gain of each bin
+    less one; taps ``[2, half + 1]``, of the filters before and now, from the middle outwards; ahead ``[half]``, for
+    the caller to fill; window ``[FFT_SAMPLES]``; smoothing ``[2 * SPREAD + 1]``; cosines ``[bins, half + 1]``; share
+    ``[bins]``; frame, real, imaginary, power, changed: scratch.
     """
 
     sound: Float32Array
@@ -88,9 +88,9 @@ class EnvelopeFilterState(NamedTuple):
 
 def make_envelope_filter(sample_rate_hz: int, frame_samples: int, features: EnvelopeFeatures) -> EnvelopeFilterState:
     """A stream that has heard silence; with a network, frames must be of 20 ms, or ValueError."""
-    half = round(BLOCK_S * sample_rate_hz)
-    if features.bin_hidden.size and frame_samples != BLOCKS * half:
-        raise ValueError(f"frames must be of {BLOCKS} blocks of {half} samples, got {frame_samples} samples")
+    half = round(SUBFRAME_S * sample_rate_hz)
+    if features.bin_hidden.size and frame_samples != SUBFRAMES * half:
+        raise ValueError(f"frames must be of {SUBFRAMES} subframes of {half} samples, got {frame_samples} samples")
     bins = np.arange(LOWEST_BIN, TOP_BIN)
     bins_hz = bins * (sample_rate_hz / FFT_SAMPLES)
     rise, fall = (bins_hz - FULL_FROM_HZ) / EDGE_HZ + 1.0, (FULL_TO_HZ - bins_hz) / EDGE_HZ + 1.0
@@ -102,8 +102,8 @@ def make_envelope_filter(sample_rate_hz: int, frame_samples: int, features: Enve
     cosines = np.cos(2.0 * np.pi * np.outer(bins, distance) / FFT_SAMPLES) * (2.0 / FFT_SAMPLES) * taper
     return EnvelopeFilterState(
         sound=np.zeros(FFT_SAMPLES + frame_samples + FFT_SAMPLES // 2, np.float32),
-        band_energy=np.full((PAST_BLOCKS + BLOCKS, COLUMNS), 0.5 * np.log(POWER_FLOOR), np.float32),
-        excess=np.zeros((BLOCKS, bins.size), np.float32),
+        band_energy=np.full((PAST_SUBFRAMES + SUBFRAMES, COLUMNS), 0.5 * np.log(POWER_FLOOR), np.float32),
+        excess=np.zeros((SUBFRAMES, bins.size), np.float32),
         taps=np.zeros((2, half + 1), np.float32),
         ahead=np.zeros(half, np.float32),
         window=window / np.float32(np.sqrt(np.sum(np.square(window, dtype=np.float64)))),
@@ -140,25 +140,25 @@ def _measure(state: EnvelopeFilterState, start: int, row: int) -> None:
 
 @unordered_kernel
 def take_in(state: EnvelopeFilterState, samples: Float32Array) -> None:
-    """Move the memory on by a frame, and measure the band energies of its blocks.
+    """Move the memory on by a frame, and measure the band energies of its subframes.
 
-    Those of the last two blocks before are measured anew, now that what follows them is known.
+    Those of the last two subframes before are measured anew, now that what follows them is known.
     """
     sound, energy, ahead = state.sound, state.band_energy, state.ahead
-    packet = len(samples)
-    block = packet // BLOCKS
+    frame_samples = len(samples)
+    subframe = frame_samples // SUBFRAMES
     for i in range(FFT_SAMPLES):
-        sound[i] = sound[i + packet]
-    for i in range(packet):
+        sound[i] = sound[i + frame_samples]
+    for i in range(frame_samples):
         sound[FFT_SAMPLES + i] = samples[i]
     for i in range(len(ahead)):
-        sound[FFT_SAMPLES + packet + i] = ahead[i]
-    for row in range(PAST_BLOCKS):
+        sound[FFT_SAMPLES + frame_samples + i] = ahead[i]
+    for row in range(PAST_SUBFRAMES):
         for k in range(energy.shape[1]):
-            energy[row, k] = energy[row + BLOCKS, k]
-    first = FFT_SAMPLES // 2 + block // 2
-    for j in range(-2, BLOCKS):
-        _measure(state, first + j * block, PAST_BLOCKS + j)
+            energy[row, k] = energy[row + SUBFRAMES, k]
+    first = FFT_SAMPLES // 2 + subframe // 2
+    for j in range(-2, SUBFRAMES):
+        _measure(state, first + j * subframe, PAST_SUBFRAMES + j)
 
 
 @unordered_kernel
@@ -178,7 +178,7 @@ def _convolve(sound: Float32Array, middle: int, taps: Float32Array, out: Float32
 
 @unordered_kernel
 def _apply(state: EnvelopeFilterState, middle: int, before: int, now: int, samples: Float32Array) -> None:
-    """Add to one block what its filter and, fading, that of the block before make of it."""
+    """Add to one subframe what its filter and, fading, that of the subframe before make of it."""
     old, new, changed = state.taps[before], state.taps[now], state.changed
     fading = changed[:FADE_SAMPLES]
     _convolve(state.sound, middle, old, fading)
@@ -207,29 +207,29 @@ def filter_envelope(
     (:func:`~native_dsp.filters.envelope_network.store_spectrum`); ``quality`` is 0 at the coarsest quality index and
     1 at the finest.
 
-    Shape: correlations and lags ``[BLOCKS]``, as the pitch filter left them; samples ``[packet]``.
+    Shape: correlations and lags ``[SUBFRAMES]``, as the pitch filter left them; samples ``[frame_samples]``.
     """
     if len(weights.bin_hidden_bias) == 0:
         return
     take_in(state, samples)
     excess, taps, cosines, features = state.excess, state.taps, state.cosines, state.features
-    size = len(samples) // BLOCKS
+    size = len(samples) // SUBFRAMES
     voiced = False
-    for j in range(BLOCKS):
+    for j in range(SUBFRAMES):
         voiced = voiced or correlations[j] > NOT_VOICED
     if voiced:
         frame_features(features)
         bin_features(state.band_energy, correlations, lags, quality, features.bin_inputs)
         infer(features, weights)
         for i in range(BINS):
-            for j in range(BLOCKS):
+            for j in range(SUBFRAMES):
                 share = min(max((correlations[j] - NOT_VOICED) / (VOICED - NOT_VOICED), 0.0), 1.0)
                 change = min(
                     max(np.float32(share) * features.log_gain[i, j], np.float32(-LARGEST_CHANGE)),
                     np.float32(LARGEST_CHANGE),
                 )
                 excess[j, i] = np.exp(state.share[i] * change) - np.float32(1)
-    for j in range(BLOCKS):
+    for j in range(SUBFRAMES):
         before, now = j % 2, (j + 1) % 2
         new = taps[now]
         for m in range(len(new)):

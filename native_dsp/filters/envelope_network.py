@@ -1,4 +1,4 @@
-"""Network of the spectral-envelope post-filter: what gain each low band of a decoded frame wants in each block.
+"""Network of the spectral-envelope post-filter: what gain each low band of a decoded frame wants in each subframe.
 
 Two parts add up. One takes the features of a single bin, the same weights for all bins: band energies around it, as
 measured in what is about to be played. The other takes the features of the whole frame: the spectrum and noise gains
@@ -18,9 +18,9 @@ from native_dsp.networks.flat import flat
 
 Float32Array = NDArray[np.float32]
 
-BLOCKS = 4
-"""Blocks of 5 ms in a frame, each with gains of its own."""
-PAST_BLOCKS = 8
+SUBFRAMES = 4
+"""Subframes of 5 ms in a frame, each with gains of its own."""
+PAST_SUBFRAMES = 8
 REACH = 4
 """Bins to either side of a bin that its features cover."""
 LOWEST_BIN, TOP_BIN = 6, 37
@@ -31,8 +31,8 @@ LARGEST_DIFFERENCE = 4.0
 """Nepers; features of band energy are clipped to it."""
 USUAL_LAG = 150.0
 LEAK = 0.1
-BIN_FEATURES = (PAST_BLOCKS + BLOCKS) * (2 * REACH + 1) + BLOCKS + 4
-"""Band energies around a bin, pitch correlation of each block, lag, frequency, quality, loudness."""
+BIN_FEATURES = (PAST_SUBFRAMES + SUBFRAMES) * (2 * REACH + 1) + SUBFRAMES + 4
+"""Band energies around a bin, pitch correlation of each subframe, lag, frequency, quality, loudness."""
 HOPS = 2
 SPECTRUM_BINS = 96
 """Bins of the decoder's spectra that are features, from 0 Hz on."""
@@ -45,9 +45,9 @@ FRAME_FEATURES = HOPS * 2 * SPECTRUM_BINS
 class EnvelopeWeights(NamedTuple):
     """The network's weights; without hidden units there is no network, and nothing is changed.
 
-    Shape: of a single bin, bin_hidden ``[BIN_FEATURES, hidden]``, bin_hidden_bias ``[hidden]``, bin_out ``[BLOCKS,
-    hidden]``, bin_out_bias ``[BLOCKS]``; of the frame, frame_hidden ``[FRAME_FEATURES, frame_hidden]``,
-    frame_hidden_bias ``[frame_hidden]``, frame_out ``[frame_hidden, BINS * BLOCKS]``.
+    Shape: of a single bin, bin_hidden ``[BIN_FEATURES, hidden]``, bin_hidden_bias ``[hidden]``, bin_out ``[SUBFRAMES,
+    hidden]``, bin_out_bias ``[SUBFRAMES]``; of the frame, frame_hidden ``[FRAME_FEATURES, frame_hidden]``,
+    frame_hidden_bias ``[frame_hidden]``, frame_out ``[frame_hidden, BINS * SUBFRAMES]``.
     """
 
     bin_hidden: Float32Array
@@ -64,7 +64,7 @@ class EnvelopeFeatures(NamedTuple):
 
     Shape: spectrum ``[HOPS, 3, SPECTRUM_BINS]``, as :func:`store_spectrum` left it; frame_inputs
     ``[FRAME_FEATURES]``, bin_inputs ``[BINS, BIN_FEATURES]``; frame_hidden, bin_hidden, scratch; log_gain ``[BINS,
-    BLOCKS]``, nepers.
+    SUBFRAMES]``, nepers.
     """
 
     spectrum: Float32Array
@@ -77,8 +77,8 @@ class EnvelopeFeatures(NamedTuple):
 
 def envelope_weight_shapes(hidden: int, frame_hidden: int) -> list[tuple[int, ...]]:
     """Shapes of the weights, in their order, for so many hidden units of each part."""
-    of_bin = [(BIN_FEATURES, hidden), (hidden,), (BLOCKS, hidden), (BLOCKS,)]
-    return [*of_bin, (FRAME_FEATURES, frame_hidden), (frame_hidden,), (frame_hidden, BINS * BLOCKS)]
+    of_bin = [(BIN_FEATURES, hidden), (hidden,), (SUBFRAMES, hidden), (SUBFRAMES,)]
+    return [*of_bin, (FRAME_FEATURES, frame_hidden), (frame_hidden,), (frame_hidden, BINS * SUBFRAMES)]
 
 
 def no_envelope_weights() -> EnvelopeWeights:
@@ -97,7 +97,7 @@ def make_envelope_features(hops: int, bins: int, weights: EnvelopeWeights) -> En
         bin_inputs=np.zeros((BINS, BIN_FEATURES), np.float32),
         frame_hidden=np.zeros(frame_hidden, np.float32),
         bin_hidden=np.zeros(hidden, np.float32),
-        log_gain=np.zeros((BINS, BLOCKS), np.float32),
+        log_gain=np.zeros((BINS, SUBFRAMES), np.float32),
     )
 
 
@@ -139,30 +139,30 @@ def bin_features(
 ) -> None:
     """Features of each bin.
 
-    Shape: band_energy ``[PAST_BLOCKS + BLOCKS, COLUMNS]``, nepers; correlations and lags ``[BLOCKS]``, as the pitch
-    filter left them -> inputs ``[BINS, BIN_FEATURES]``.
+    Shape: band_energy ``[PAST_SUBFRAMES + SUBFRAMES, COLUMNS]``, nepers; correlations and lags ``[SUBFRAMES]``, as
+    the pitch filter left them -> inputs ``[BINS, BIN_FEATURES]``.
     """
     lag = np.float32(0)
-    for j in range(BLOCKS):
-        lag += np.float32(lags[j]) * np.float32(1.0 / BLOCKS)
+    for j in range(SUBFRAMES):
+        lag += np.float32(lags[j]) * np.float32(1.0 / SUBFRAMES)
     octaves = np.log2(lag / np.float32(USUAL_LAG))
     for i in range(len(inputs)):
         row, middle = inputs[i], i + REACH
         loudness = np.float32(0)
-        for j in range(BLOCKS):
-            loudness += band_energy[PAST_BLOCKS + j, middle] * np.float32(1.0 / BLOCKS)
+        for j in range(SUBFRAMES):
+            loudness += band_energy[PAST_SUBFRAMES + j, middle] * np.float32(1.0 / SUBFRAMES)
         n = 0
-        for block in range(PAST_BLOCKS + BLOCKS):
+        for subframe in range(PAST_SUBFRAMES + SUBFRAMES):
             for k in range(middle - REACH, middle + REACH + 1):
-                difference = band_energy[block, k] - loudness
+                difference = band_energy[subframe, k] - loudness
                 row[n] = min(max(difference, np.float32(-LARGEST_DIFFERENCE)), np.float32(LARGEST_DIFFERENCE))
                 n += 1
-        for j in range(BLOCKS):
+        for j in range(SUBFRAMES):
             row[n + j] = correlations[j]
-        row[n + BLOCKS] = octaves
-        row[n + BLOCKS + 1] = np.float32(0.05) * np.float32(LOWEST_BIN + i)
-        row[n + BLOCKS + 2] = np.float32(2) * np.float32(quality)
-        row[n + BLOCKS + 3] = np.float32(0.25) * loudness
+        row[n + SUBFRAMES] = octaves
+        row[n + SUBFRAMES + 1] = np.float32(0.05) * np.float32(LOWEST_BIN + i)
+        row[n + SUBFRAMES + 2] = np.float32(2) * np.float32(quality)
+        row[n + SUBFRAMES + 3] = np.float32(0.25) * loudness
 
 
 @unordered_kernel
@@ -185,7 +185,7 @@ def _hidden_units(inputs: Float32Array, weights: Float32Array, bias: Float32Arra
 
 @unordered_kernel
 def infer(features: EnvelopeFeatures, weights: EnvelopeWeights) -> None:
-    """Gain of each block of each bin in nepers, from the features: ``features.log_gain``."""
+    """Gain of each subframe of each bin in nepers, from the features: ``features.log_gain``."""
     hidden, log_gain = features.frame_hidden, flat(features.log_gain)
     _hidden_units(features.frame_inputs, weights.frame_hidden, weights.frame_hidden_bias, hidden)
     for n in range(len(log_gain)):
@@ -197,7 +197,7 @@ def infer(features: EnvelopeFeatures, weights: EnvelopeWeights) -> None:
     hidden = features.bin_hidden
     for i in range(BINS):
         _hidden_units(features.bin_inputs[i], weights.bin_hidden, weights.bin_hidden_bias, hidden)
-        for j in range(BLOCKS):
+        for j in range(SUBFRAMES):
             total, row = weights.bin_out_bias[j] + features.log_gain[i, j], weights.bin_out[j]
             for q in range(len(hidden)):
                 total += hidden[q] * row[q]

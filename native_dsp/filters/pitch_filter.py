@@ -6,10 +6,10 @@ halves what does not. As in Valin et al., "A perceptually-motivated approach for
 of fullband speech" (2020), that is done band by band, as far as a band repeats itself, and every band keeps its
 energy. Here it works on samples, and the bands add up to the sound itself, so where nothing repeats nothing changes.
 
-Harmonics of few bits flutter, too: their phases jump from packet to packet, and where two packets meet they cancel.
-So a band keeps its energy on average, not in every block: a dip is filled by the period before. Half of what is
+Harmonics of few bits flutter, too: their phases jump from frame to frame, and where two frames meet they cancel.
+So a band keeps its energy on average, not in every subframe: a dip is filled by the period before. Half of what is
 repeated is what was played, not what was decoded, so that phases go on; and what is left of a voice's ups and downs
-from block to block is evened out a little.
+from subframe to subframe is evened out a little.
 
 It adds no delay: what bands need to know of the 1 ms to come is taken from the half of it that overlap-add has.
 """
@@ -30,7 +30,7 @@ BAND_EDGES_HZ = (500.0, 1_000.0, 1_800.0, 3_000.0, 4_500.0)
 """The lowest three bands together are what a pitch is looked for in."""
 PITCH_EDGE = 2
 LOWEST_PITCH_HZ, HIGHEST_PITCH_HZ = 58.5, 420.0
-BLOCK_S, WINDOW_S, AHEAD_S = 0.005, 0.02, 0.001
+SUBFRAME_S, WINDOW_S, AHEAD_S = 0.005, 0.02, 0.001
 COARSE_STEP = 3
 """Lags are looked for in every third sample first."""
 LONG_LAG_PENALTY = 4.8
@@ -45,9 +45,9 @@ FULL_GAIN = 0.5
 FEEDBACK = 0.5
 """Share of the period before that is taken as it was played; the rest is taken as it was decoded."""
 ENERGY_MEMORY = 0.9
-"""Share that a block's energies keep, a block later, in the averages which make a band keep its energy."""
+"""Share that a subframe's energies keep, a subframe later, in the averages which make a band keep its energy."""
 LARGEST_LEVELLING = 1.2
-"""How far a block is brought to the loudness of the period before."""
+"""How far a subframe is brought to the loudness of the period before."""
 SILENCE_POWER = 1e-8
 ENERGY_FLOOR = 1e-10
 LARGEST_CORRECTION = 2.0
@@ -56,12 +56,12 @@ LARGEST_CORRECTION = 2.0
 class PitchFilterState(NamedTuple):
     """Memory and scratch of one stream; not to be shared between streams or threads.
 
-    Shape: taps ``[edges, ahead + 1]``, from the middle outwards; sound ``[past + packet + ahead]``; low ``[past +
-    packet]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past + packet]``; repeated, like
-    bands, what a period later is added to them; lag int64 ``[1]``, gains and corrections ``[edges + 1]``, as they
-    were at the end of the last block; energies ``[edges + 1, 2]``, averages before and after the comb; mixed
-    ``[block]``; out ``[packet]``; ahead ``[ahead]``, for the caller to fill; lags int64 and correlations
-    ``[blocks]``, what was found in the frame, which tells others where there is a voice.
+    Shape, with F samples in a frame: taps ``[edges, ahead + 1]``, from the middle outwards; sound ``[past + F +
+    ahead]``; low ``[past + F]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past + F]``;
+    repeated, like bands, what a period later is added to them; lag int64 ``[1]``, gains and corrections ``[edges +
+    1]``, as they were at the end of the last subframe; energies ``[edges + 1, 2]``, averages before and after the
+    comb; mixed ``[subframe_samples]``; out ``[F]``; ahead ``[ahead]``, for the caller to fill; lags int64 and
+    correlations ``[subframes]``, what was found in the frame, which tells others where there is a voice.
     """
 
     taps: Float32Array
@@ -79,7 +79,7 @@ class PitchFilterState(NamedTuple):
     ahead: Float32Array
     lags: NDArray[np.int64]
     correlations: Float32Array
-    block_samples: int
+    subframe_samples: int
     window_samples: int
     shortest_lag: int
     longest_lag: int
@@ -90,13 +90,13 @@ class PitchFilterState(NamedTuple):
 
 
 def make_pitch_filter(sample_rate_hz: int, frame_samples: int) -> PitchFilterState:
-    """A stream that has heard silence; ``frame_samples`` must be whole blocks of 5 ms."""
-    block, window = round(BLOCK_S * sample_rate_hz), round(WINDOW_S * sample_rate_hz)
+    """A stream that has heard silence; ``frame_samples`` must be whole subframes of 5 ms."""
+    subframe, window = round(SUBFRAME_S * sample_rate_hz), round(WINDOW_S * sample_rate_hz)
     ahead = round(AHEAD_S * sample_rate_hz)
-    if frame_samples % block or block % COARSE_STEP:
-        raise ValueError(f"packets must be blocks of {block} samples, a multiple of {COARSE_STEP}")
+    if frame_samples % subframe or subframe % COARSE_STEP:
+        raise ValueError(f"frames must be whole subframes of {subframe} samples, a multiple of {COARSE_STEP}")
     shortest, longest = int(sample_rate_hz / HIGHEST_PITCH_HZ), int(sample_rate_hz / LOWEST_PITCH_HZ)
-    past = -(-(window + longest + COARSE_STEP) // block) * block
+    past = -(-(window + longest + COARSE_STEP) // subframe) * subframe
     bands = len(BAND_EDGES_HZ) + 1
     return PitchFilterState(
         taps=np.stack([low_pass_taps(edge_hz / sample_rate_hz, ahead) for edge_hz in BAND_EDGES_HZ]),
@@ -109,12 +109,12 @@ def make_pitch_filter(sample_rate_hz: int, frame_samples: int) -> PitchFilterSta
         gains=np.zeros(bands, np.float32),
         corrections=np.ones(bands, np.float32),
         energies=np.zeros((bands, 2), np.float32),
-        mixed=np.zeros(block, np.float32),
+        mixed=np.zeros(subframe, np.float32),
         out=np.zeros(frame_samples, np.float32),
         ahead=np.zeros(ahead, np.float32),
-        lags=np.full(frame_samples // block, longest, np.int64),
-        correlations=np.zeros(frame_samples // block, np.float32),
-        block_samples=block,
+        lags=np.full(frame_samples // subframe, longest, np.int64),
+        correlations=np.zeros(frame_samples // subframe, np.float32),
+        subframe_samples=subframe,
         window_samples=window,
         shortest_lag=shortest,
         longest_lag=longest,
@@ -133,46 +133,46 @@ def low_pass_taps(cycles_per_sample: float, half: int) -> Float32Array:
 
 @unordered_kernel
 def _take_in(state: PitchFilterState, samples: Float32Array, ahead: Float32Array) -> None:
-    """Move the memory on by a packet, and split that into bands."""
+    """Move the memory on by a frame, and split that into bands."""
     sound, low, coarse, bands, taps = state.sound, state.low, state.coarse, state.bands, state.taps
     repeated = state.repeated
-    packet, reach = len(samples), len(ahead)
+    frame_samples, reach = len(samples), len(ahead)
     edges, past = len(taps), len(low) - len(samples)
     for i in range(past):
-        sound[i] = sound[i + packet]
-        low[i] = low[i + packet]
+        sound[i] = sound[i + frame_samples]
+        low[i] = low[i + frame_samples]
     for i in range(past // COARSE_STEP):
-        coarse[i] = coarse[i + packet // COARSE_STEP]
-    for i in range(packet):
+        coarse[i] = coarse[i + frame_samples // COARSE_STEP]
+    for i in range(frame_samples):
         sound[past + i] = samples[i]
     for i in range(reach):
-        sound[past + packet + i] = ahead[i]
+        sound[past + frame_samples + i] = ahead[i]
     for e in range(edges + 1):
         band, played = bands[e], repeated[e]
         for i in range(past):
-            band[i] = band[i + packet]
-            played[i] = played[i + packet]
+            band[i] = band[i + frame_samples]
+            played[i] = played[i + frame_samples]
         newest = band[past:]
         if e == edges:
-            for i in range(packet):
+            for i in range(frame_samples):
                 newest[i] = samples[i]
         else:
             middle = taps[e, 0]
-            for i in range(packet):
+            for i in range(frame_samples):
                 newest[i] = middle * samples[i]
             for k in range(1, reach + 1):
                 tap, before, after = taps[e, k], sound[past - k :], sound[past + k :]
-                for i in range(packet):
+                for i in range(frame_samples):
                     newest[i] += tap * (before[i] + after[i])
     newest = low[past:]
-    for i in range(packet):
+    for i in range(frame_samples):
         newest[i] = bands[PITCH_EDGE, past + i]
-    for i in range(packet // COARSE_STEP):
+    for i in range(frame_samples // COARSE_STEP):
         coarse[past // COARSE_STEP + i] = newest[COARSE_STEP * i]
     # Each low-pass signal holds all bands below it: what is left of it is the band.
     for e in range(edges, 0, -1):
         band, below = bands[e][past:], bands[e - 1][past:]
-        for i in range(packet):
+        for i in range(frame_samples):
             band[i] -= below[i]
 
 
@@ -200,7 +200,7 @@ def _find_lag(state: PitchFilterState, end: int) -> tuple[int, float]:
     if own < SILENCE_POWER * window:
         return state.lag[0], 0.0
     shortest, longest = state.shortest_lag // COARSE_STEP, state.longest_lag // COARSE_STEP
-    penalty = LONG_LAG_PENALTY * BLOCK_S / state.block_samples
+    penalty = LONG_LAG_PENALTY * SUBFRAME_S / state.subframe_samples
     best, found = 0.0, 0
     for lag in range(shortest, longest + 1):
         correlation = correlation_at(coarse, last - window, last, lag) * (1.0 - penalty * COARSE_STEP * lag)
@@ -219,24 +219,24 @@ def _find_lag(state: PitchFilterState, end: int) -> tuple[int, float]:
 
 @unordered_kernel
 def _comb(state: PitchFilterState, start: int, b: int, lag: int, gain: np.float32, out: Float32Array) -> None:
-    """Add one band of one block to ``out``, filtered; old lag and gain fade into the new ones.
+    """Add one band of one subframe to ``out``, filtered; old lag and gain fade into the new ones.
 
-    Shape: out ``[block]``.
+    Shape: out ``[subframe]``.
     """
-    block, mixed = len(out), state.mixed
+    subframe, mixed = len(out), state.mixed
     before_gain, before_lag = state.gains[b], state.lag[0]
-    here, repeated = state.bands[b][start : start + block], state.repeated[b]
-    newest = repeated[start : start + block]
-    # A period shorter than a block has some of this block a period before: that is repeated as decoded.
-    for i in range(block):
+    here, repeated = state.bands[b][start : start + subframe], state.repeated[b]
+    newest = repeated[start : start + subframe]
+    # A period shorter than a subframe has some of this subframe a period before: that is repeated as decoded.
+    for i in range(subframe):
         newest[i] = here[i]
-    now = repeated[start - lag : start - lag + block]
-    before = repeated[start - before_lag : start - before_lag + block]
+    now = repeated[start - lag : start - lag + subframe]
+    before = repeated[start - before_lag : start - before_lag + subframe]
     now_scale, before_scale = np.float32(1) / (1 + gain), np.float32(1) / (1 + before_gain)
-    step = np.float32(1.0 / block)
-    floor = np.float32(ENERGY_FLOOR * block)
+    step = np.float32(1.0 / subframe)
+    floor = np.float32(ENERGY_FLOOR * subframe)
     was, came, a_period_ago = floor, floor, floor
-    for i in range(block):
+    for i in range(subframe):
         share = step * np.float32(i + 1)
         x = here[i]
         y = (1 - share) * before_scale * (x + before_gain * before[i]) + share * now_scale * (x + gain * now[i])
@@ -255,7 +255,7 @@ def _comb(state: PitchFilterState, start: int, b: int, lag: int, gain: np.float3
         correction = levelling * np.sqrt(energies[0] / energies[1])
         correction = min(max(correction, np.float32(1.0 / LARGEST_CORRECTION)), np.float32(LARGEST_CORRECTION))
     before_correction = state.corrections[b]
-    for i in range(block):
+    for i in range(subframe):
         share = step * np.float32(i + 1)
         y = (before_correction + share * (correction - before_correction)) * mixed[i]
         out[i] += y
@@ -265,22 +265,22 @@ def _comb(state: PitchFilterState, start: int, b: int, lag: int, gain: np.float3
 
 @kernel
 def filter_pitch(state: PitchFilterState, strength: float, samples: Float32Array) -> None:
-    """Filter one packet in place; the state goes on. A ``strength`` of 0 changes nothing, 1 is what is usual.
+    """Filter one frame in place; the state goes on. A ``strength`` of 0 changes nothing, 1 is what is usual.
 
     ``state.ahead`` has to hold the best guess at what comes next.
 
-    Shape: samples ``[packet]``.
+    Shape: samples ``[frame_samples]``.
     """
     _take_in(state, samples, state.ahead)
-    bands, gains, block = len(state.bands), state.gains, state.block_samples
+    bands, gains, subframe = len(state.bands), state.gains, state.subframe_samples
     past = len(state.low) - len(samples)
-    for start in range(past, past + len(samples), block):
-        end = start + block
+    for start in range(past, past + len(samples), subframe):
+        end = start + subframe
         lag, correlation = state.lag[0], 0.0
         if strength > 0.0:
             lag, correlation = _find_lag(state, end)
         here = state.out[start - past : end - past]
-        for i in range(block):
+        for i in range(subframe):
             here[i] = 0
         changes = False
         for b in range(bands):
@@ -293,8 +293,8 @@ def filter_pitch(state: PitchFilterState, strength: float, samples: Float32Array
             _comb(state, start, b, lag, gain, here)
             gains[b] = gain
         state.lag[0] = lag
-        state.lags[(start - past) // block] = lag
-        state.correlations[(start - past) // block] = correlation
+        state.lags[(start - past) // subframe] = lag
+        state.correlations[(start - past) // subframe] = correlation
         if changes:
-            for i in range(block):
+            for i in range(subframe):
                 samples[start - past + i] = here[i]

@@ -83,12 +83,12 @@ def scale_spectrum(parameters: PostFilterParameters, state: PostFilterState, row
     bins = parameters.band_gains.shape[1]
     for h in range(len(decoded)):
         if row >= 0:
-            bands, noise = parameters.band_gains[row], parameters.noise_gains[row]
-            real, imaginary, drawn = decoded[h], decoded[h][bins:], decoded[h][2 * bins :]
+            band_gain, scale = parameters.band_gains[row], parameters.noise_gains[row]
+            real, imaginary, noise_gain = decoded[h], decoded[h][bins:], decoded[h][2 * bins :]
             for k in range(bins):
-                real[k] *= bands[k]
-                imaginary[k] *= bands[k]
-                drawn[k] *= noise[k]
+                real[k] *= band_gain[k]
+                imaginary[k] *= band_gain[k]
+                noise_gain[k] *= scale[k]
         store_spectrum(state.envelope.features, h, decoded[h])
 
 

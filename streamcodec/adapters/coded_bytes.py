@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.codec.files.container import FileHeader, FileReader
-from streamcodec.codec.files.oneshot import decode_file
+from streamcodec.codec.files.decoding import decode_file
 from streamcodec.codec.files.sound_file import open_binary
 
 

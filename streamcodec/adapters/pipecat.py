@@ -25,7 +25,7 @@ from pipecat.frames.frames import (
 from pipecat.serializers.base_serializer import FrameSerializer
 
 from streamcodec.adapters.messages import MessageDecoder, MessageEncoder
-from streamcodec.codec.audio_format import check_sample_rate
+from streamcodec.codec.options import check_sample_rate
 from streamcodec.errors import AudioFormatError, PacketError
 
 INTERRUPTION = "interruption"

@@ -18,7 +18,7 @@ from streamcodec.cli.common import (
     progress_bar,
     scheduling_of,
 )
-from streamcodec.codec.files.output_file import write_whole
+from streamcodec.codec.files.output_file import check_folder, write_whole
 
 HELP = ("measure what a frame costs on this machine, stage by stage", "streamcodec bench --plot cost.png")
 CONDITIONS = {
@@ -31,7 +31,7 @@ COLUMNS = ("p50_ms", "p95_ms", "p99_ms", "p99_9_ms", "max_ms")
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
-    parser.add_argument("--frames", type=int, default=20_000, help="frames of 10 ms per run (default 20000)")
+    parser.add_argument("--hops", type=int, default=20_000, help="hops of 10 ms in each run (default 20000)")
     parser.add_argument("--rate", type=int, default=24_000, help="sample rate in Hz; 24000 needs no resampling")
     parser.add_argument("--kbps", type=positive, default=6.0, help="payload rate of the main run (default 6)")
     add_mode_argument(parser, "independent")
@@ -59,8 +59,11 @@ def run(options: argparse.Namespace) -> None:
 
     if options.plot is not None:
         need("matplotlib")
+        check_folder(options.plot)
+    if options.json not in (None, "-"):
+        check_folder(options.json)
     wanted = BenchOptions(
-        frames=options.frames,
+        hops=options.hops,
         rate_hz=options.rate,
         bitrate_bps=1000.0 * options.kbps,
         mode=options.mode,
@@ -92,7 +95,7 @@ def _print_tables(report: dict[str, Any]) -> None:
     console = Console()
     runtime, budget = report["runtime"], report["budget"]
     console.print(
-        f"{report['frames']:,} frames of 10 ms at {report['rate_hz']} Hz, {report['payload_bps'] / 1000:.2f} kbps; "
+        f"{report['hops']:,} hops of 10 ms at {report['rate_hz']} Hz, {report['payload_bps'] / 1000:.2f} kbps; "
         f"{runtime['backend']} {runtime['version']}, {runtime['threads_per_stream']} thread, {runtime['processor']}"
     )
     table = Table("ms per 10 ms of sound", *(name.removesuffix("_ms").replace("_", ".") for name in COLUMNS))
@@ -120,7 +123,7 @@ def _print_tables(report: dict[str, Any]) -> None:
     tenths, memory = report["p50_ms_by_tenth_of_run"], report["allocation"]
     console.print(f"p50 over the run: {min(tenths):.3f} to {max(tenths):.3f} ms by tenths")
     console.print(
-        f"memory blocks kept per frame {memory['kept_blocks_per_frame']:g}, "
+        f"memory blocks kept per hop {memory['kept_blocks_per_hop']:g}, "
         f"bytes used for a moment per packet {memory['temporary_bytes_per_packet']:.0f}"
     )
     if "start_up" in report:

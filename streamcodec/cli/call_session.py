@@ -27,6 +27,7 @@ from streamcodec.cli.common import (
 )
 from streamcodec.cli.network import add_room_arguments, room_config, run_network, stop_on_signals
 from streamcodec.cli.sound_stream import open_source
+from streamcodec.codec.files.output_file import check_folder
 from streamcodec.errors import StreamcodecError
 
 if TYPE_CHECKING:
@@ -115,6 +116,13 @@ def run_session(options: argparse.Namespace) -> None:
             file = open_source(spoken_file, all_channels=options.tier != "neural")
             opened.callback(file.close)
             source, spoken = file, file.format
+        captures, plays = speaks and not spoken_file, hears and not heard_file
+        if captures or plays:
+            from streamcodec.live.devices import check_devices
+
+            check_devices(options.input_device, options.output_device, captures=captures, plays=plays)
+        if heard_file:
+            check_folder(heard_file)
         heard = _heard_format(options, spoken, bool(spoken_file)) if heard_file else SoundFormat(DEVICE_RATE_HZ)
         # Loading and compiling come before the devices start: they would starve them.
         encoder = _encoder(options, spoken) if speaks else _no_voice(options)
@@ -122,7 +130,6 @@ def run_session(options: argparse.Namespace) -> None:
         sink = FileSink(heard_file, heard, *([spoken_file] if spoken_file else [])) if heard_file else None
         if isinstance(sink, FileSink):
             opened.callback(sink.close)
-        captures, plays = speaks and not spoken_file, hears and not heard_file
         underruns: Callable[[], int] = lambda: 0  # noqa: E731 - what a device would count
         if captures or plays:
             from streamcodec.live import SoundDevices

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from streamcodec.cli.common import input_file
 from streamcodec.codec.files.output_file import check_not_read
-from streamcodec.codec.files.sound_file import SoundReader, SoundWriter, warn_of_unfinished
+from streamcodec.codec.files.sound_file import SoundReader
+from streamcodec.codec.files.sound_writer import SoundWriter, warn_of_unfinished
 from streamcodec.codec.packet import Tier
 from streamcodec.errors import FileFormatError
 from streamcodec.live.sound_devices import Loudspeaker, Microphone

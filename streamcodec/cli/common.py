@@ -195,7 +195,7 @@ def add_file_model_argument(parser: argparse.ArgumentParser) -> None:
 
 def add_max_duration_argument(parser: argparse.ArgumentParser) -> None:
     """``--max-duration``."""
-    from streamcodec.codec.files.oneshot import MAX_DURATION_S
+    from streamcodec.codec.options import MAX_DURATION_S
 
     parser.add_argument(
         "--max-duration",
@@ -248,6 +248,14 @@ def positive(text: str) -> float:
     value = float(text)
     if not 0.0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
+    return value
+
+
+def burst(text: str) -> float:
+    """Argument type: mean length of a loss in packets, which is one at the least."""
+    value = float(text)
+    if not 1.0 <= value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be 1 packet or more, got {text}")
     return value
 
 

@@ -13,6 +13,7 @@ from streamcodec.cli.common import (
     add_rate_arguments,
     add_redundancy_argument,
     add_scheduling_arguments,
+    burst,
     device,
     milliseconds,
     positive,
@@ -43,7 +44,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_scheduling_arguments(parser)
     parser.add_argument("--seconds", type=positive, help="stop after this long (default: until Ctrl-C)")
     parser.add_argument("--loss", type=share, default=0.0, help="share of packets lost (default 0)")
-    parser.add_argument("--burst", type=positive, default=1.0, help="mean length of a loss, in packets (default 1)")
+    parser.add_argument("--burst", type=burst, default=1.0, help="mean length of a loss, in packets (default 1)")
     parser.add_argument("--jitter", type=milliseconds, default=0.0, help="delay jitter of the link, ms (default 0)")
     add_redundancy_argument(parser, "off")
     parser.add_argument("--seed", type=int, default=0, help="seed of losses and jitter (default 0)")
@@ -57,7 +58,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """List devices, or run until the time is up or Ctrl-C is pressed, and say how it went."""
+    from streamcodec.codec.files.output_file import check_folder
     from streamcodec.live import Loopback, LoopbackConfig
+    from streamcodec.live.devices import check_devices
 
     if options.list_devices:
         print_devices()
@@ -78,6 +81,10 @@ def run(options: argparse.Namespace) -> None:
         buffer_ms=options.buffer,
         allow_feedback=options.allow_feedback,
     )
+    # What is not there is told before kernels are compiled.
+    check_devices(options.input_device, options.output_device)
+    if options.record is not None:
+        check_folder(options.record)
     loopback = Loopback(
         config,
         input_device=options.input_device,

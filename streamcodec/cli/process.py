@@ -18,8 +18,24 @@ from typing import Any
 
 from native_dsp import compile_news
 from streamcodec.errors import StreamcodecError, StreamcodecWarning
+from streamcodec.wording import Spelling, spelt
 
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
+OPTIONS = {
+    name: Spelling(f"--{name.replace('_', '-')}")
+    for name in ("backend", "channels", "constrained", "dtx", "mode", "model", "optimise", "packet_ms", "ratio")
+} | {
+    "bitrate_bps": Spelling("--kbps", 0.001),
+    "wire_bps": Spelling("--wire-kbps", 0.001),
+    "key_period_s": Spelling("--key-period"),
+    "snr_db": Spelling("--snr"),
+    "max_duration_s": Spelling("--max-duration"),
+    "floats": Spelling("--float"),
+    "buffer_ms": Spelling("--buffer"),
+    "mean_burst_packets": Spelling("--burst"),
+    "sample_rate_hz": Spelling("the sample rate"),
+}
+"""What the arguments of the API are called at a prompt."""
 RETRY_S = 0.005
 SAY_AFTER_S = 1.0
 COMPILING = "compiling for this machine, once, up to half a minute ..."
@@ -33,7 +49,7 @@ _EXTENSION_LOADER = ExtensionFileLoader.create_module.__code__, ExtensionFileLoa
 def run_command(run: Callable[[], None]) -> int:
     """Run to the end; returns the exit code, 2 for what the user can mend, after one line about it."""
     try:
-        with _signals(), _plain_warnings(), _compile_news():
+        with _signals(), _plain_warnings(), _compile_news(), spelt(OPTIONS):
             run()
             _flush()
     except StreamcodecError as error:

@@ -16,11 +16,11 @@ from streamcodec.cli.common import (
     EXTRAS,
     add_coding_arguments,
     add_redundancy_argument,
+    burst,
     coding_options,
     input_file,
     milliseconds,
     output_file,
-    positive,
     print_json,
     share,
 )
@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     add_coding_arguments(parser)
     parser.add_argument("--loss", type=share, default=0.0, help="share of packets lost (default 0)")
-    parser.add_argument("--burst", type=positive, default=1.0, help="mean length of a loss, in packets (default 1)")
+    parser.add_argument("--burst", type=burst, default=1.0, help="mean length of a loss, in packets (default 1)")
     parser.add_argument(
         "--jitter", type=milliseconds, default=0.0, metavar="MS", help="extra delay, 0 to MS (default 0)"
     )
@@ -62,15 +62,18 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Do it and say what happened."""
     from streamcodec import StreamEncoder, Tier
-    from streamcodec.codec.files.output_file import check_not_read
+    from streamcodec.codec.files.output_file import check_folder, check_not_read
     from streamcodec.codec.files.sound_file import SoundReader
     from streamcodec.codec.options import tier_of
+    from streamcodec.net.loss_models import GilbertElliottConfig
 
     coding = coding_options(options)
     name = options.input or str(resources.files("streamcodec") / "demo_data" / "speech.flac")
     folder = options.folder or (FOLDER if options.output is None else None)
+    GilbertElliottConfig(options.loss, options.burst)  # says at once what cannot be
     if options.output not in (None, "-"):
         check_not_read(options.output, name)
+        check_folder(options.output)
     with SoundReader(input_file(name), tier_of(options.tier)) as sound:
         if sound.tier is not Tier.NEURAL:
             coding |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
@@ -105,7 +108,7 @@ def run(options: argparse.Namespace) -> None:
 
 
 def _write(name: str, sound: NDArray[Any], encoder: StreamEncoder, source: str) -> None:
-    from streamcodec.codec.files.sound_file import SoundWriter
+    from streamcodec.codec.files.sound_writer import SoundWriter
 
     settings = encoder.settings
     with (

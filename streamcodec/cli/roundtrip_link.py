@@ -37,7 +37,7 @@ def through_link(
         bits_per_sample=settings.bits_per_sample,
         model=settings.model,
     )
-    loss = GilbertElliott(GilbertElliottConfig(options.loss, max(options.burst, 1.0)), options.seed)
+    loss = GilbertElliott(GilbertElliottConfig(options.loss, options.burst), options.seed)
     sound = encoder.accept(samples)
     # Compile and load everything before the clock starts, as a call does before audio starts.
     decoder.push(encoder.push(np.zeros((block, *sound.shape[1:]), sound.dtype))[0])

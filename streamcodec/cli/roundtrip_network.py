@@ -75,7 +75,7 @@ def through_network(
         timed_decoder,
         LossyLink(
             LinkConfig(delay_ms=LINK_DELAY_MS, jitter_ms=options.jitter),
-            GilbertElliott(GilbertElliottConfig(options.loss, max(options.burst, 1.0)), options.seed),
+            GilbertElliott(GilbertElliottConfig(options.loss, options.burst), options.seed),
             options.seed,
         ),
         encode_redundant=encoder.encode_redundant,

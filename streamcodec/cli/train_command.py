@@ -88,7 +88,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--bf16", choices=("auto", "on", "off"), default="auto", help="networks in bfloat16; auto keeps the faster"
     )
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random (default 1)")
-    parser.add_argument("--cache", type=Path, default=None, help="folder of decoded sound (default: OUT/cache)")
+    parser.add_argument("--cache", type=Path, default=None, help="folder of decoded sound (default: OUTPUT/cache)")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
     parser.add_argument(
         "--benchmark", action="store_true", help="only print seconds of sound per second of every option here"

@@ -16,7 +16,8 @@ from numpy.typing import NDArray
 from streamcodec.codec.packet import MAX_FRAMES, Tier
 from streamcodec.errors import AudioFormatError, BackendError, BitrateError, ModelError, StreamcodecError
 from streamcodec.models.shipped import DEFAULT_MODEL as DEFAULT_MODEL
-from streamcodec.runtime.backend import Backend
+from streamcodec.runtime.backend import BACKENDS, Backend
+from streamcodec.wording import given, named, shown_value
 
 Samples = NDArray[Any]
 PacketMode = Literal["independent", "stream"]
@@ -25,37 +26,76 @@ TierName = Literal["neural", "near-lossless", "lossless"]
 DEFAULT_KEY_PERIOD_S = 1.0
 FRAME_MS = 20
 PACKET_MS_CHOICES = tuple(FRAME_MS * frames for frames in range(1, MAX_FRAMES + 1))
+SAMPLE_RATES_HZ = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
+"""Of the neural tier."""
+MAX_DURATION_S = 24 * 3600.0
+"""Longest sound that a file decodes to unless the caller allows more."""
 MIN_KEY_PERIOD_S, MAX_KEY_PERIOD_S = 0.02, 10.0
+MIN_BITRATE_BPS, MAX_BITRATE_BPS = 1_400, 24_000
+"""Of the neural tier, a channel. The least is what speech takes at the coarsest quality in packets of 120 ms that are
+inter-coded; shorter and independent ones take up to 2.0 kbps (``ShippedModel.kbps_of_packets``)."""
 
 
-def check_whole(name: str, value: object, error: type[StreamcodecError] = AudioFormatError) -> None:
-    """Raise ``error`` for what is not a whole number."""
-    if isinstance(value, bool) or not isinstance(value, int | np.integer):
-        raise error(f"{name} must be a whole number, got {value!r}")
+def check_whole(name: str, value: object, error: type[StreamcodecError] = AudioFormatError) -> int:
+    """The value as an int, 20.0 as well as 20; raises ``error`` for what is not a whole number."""
+    if isinstance(value, int | np.integer) and not isinstance(value, bool):
+        return int(value)
+    if isinstance(value, float | np.floating) and math.isfinite(value) and value == int(value):
+        return int(value)
+    raise error(f"{named(name)} must be a whole number, got {shown_value(name, value)}")
 
 
-def check_number(name: str, value: object, error: type[StreamcodecError], *, none: bool = False) -> None:
-    """Raise ``error`` for what is not a finite number (or None, where ``none`` says that this is one)."""
-    if value is None and none:
-        return
+def check_number(name: str, value: object, error: type[StreamcodecError]) -> float:
+    """The value as a float; raises ``error`` for what is not a finite number."""
     number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
     if not number or not math.isfinite(float(str(value))):
-        unit = " of bits per second" if name == "bitrate_bps" else ""
-        raise error(f"{name} must be a number{unit}, got {value!r}")
+        unit = " of bits per second" if named(name) == "bitrate_bps" else ""
+        raise error(f"{named(name)} must be a number{unit}, got {shown_value(name, value)}")
+    return float(str(value))
+
+
+def check_flag(name: str, value: object) -> bool:
+    """The value as a bool; raises AudioFormatError for what is neither True nor False."""
+    if not isinstance(value, bool | np.bool_):
+        raise AudioFormatError(f"{named(name)} must be True or False, got {value!r}")
+    return bool(value)
+
+
+def check_sample_rate(sample_rate_hz: int) -> int:
+    """Return a rate of the neural tier, or raise AudioFormatError."""
+    if sample_rate_hz not in SAMPLE_RATES_HZ:
+        raise AudioFormatError(
+            f"{named('sample_rate_hz')} must be one of {', '.join(map(str, SAMPLE_RATES_HZ))}, got "
+            f"{sample_rate_hz!r}; resample the sound first"
+        )
+    return int(sample_rate_hz)
+
+
+def check_bitrate(bitrate_bps: float, channels: int = 1) -> float:
+    """Return the neural tier's rate of so many channels together, or raise BitrateError."""
+    least, most = channels * MIN_BITRATE_BPS, channels * MAX_BITRATE_BPS
+    if not least <= bitrate_bps <= most:
+        several = f" of {channels} channels" if channels > 1 else ""
+        got = shown_value("bitrate_bps", bitrate_bps)
+        as_kbps = "" if named("bitrate_bps") != "bitrate_bps" else f" ({named('bitrate_bps')} {least} to {most})"
+        raise BitrateError(
+            f"the neural tier codes sound{several} at {least / 1000:g} to {most / 1000:g} kbps{as_kbps}, got {got}"
+        )
+    return float(bitrate_bps)
 
 
 def check_model(name: object) -> None:
     """Raise ModelError for what is no name of a model."""
     if not isinstance(name, str) or not name or "\0" in name:
-        raise ModelError(f"model must be the name or the folder of a model, got {name!r}")
+        raise ModelError(f"{named('model')} must be the name or the folder of a model, got {name!r}")
 
 
 def check_neural_channels(channels: int) -> None:
     """Raise AudioFormatError for a number of channels that the neural tier does not code."""
     if channels not in (1, 2):
         raise AudioFormatError(
-            f"the neural tier codes one channel, or two, got channels={channels}: sound of several is mixed down to "
-            "one when pushed"
+            f"the neural tier codes one channel, or two, got {given('channels', channels)}: sound of several is "
+            "mixed down to one when pushed"
         )
 
 
@@ -94,15 +134,22 @@ class NeuralOptions:
     ratio: ClassVar[None] = None
 
     def __post_init__(self) -> None:
-        _check_stream(self.sample_rate_hz, self.mode, self.key_period_s)
-        check_number("bitrate_bps", self.bitrate_bps, BitrateError, none=True)
-        check_model(self.model)
-        check_whole("channels", self.channels)
+        _check_stream(self)
+        _whole(self, "channels")
         check_neural_channels(self.channels)
-        if self.packet_ms is not None and self.packet_ms not in PACKET_MS_CHOICES:
-            raise AudioFormatError(
-                f"packet_ms must be one of {', '.join(map(str, PACKET_MS_CHOICES))}, got {self.packet_ms!r}"
-            )
+        check_sample_rate(self.sample_rate_hz)
+        if self.bitrate_bps is not None:
+            _number(self, "bitrate_bps", BitrateError)
+            check_bitrate(self.bitrate_bps, self.channels)
+        check_model(self.model)
+        for name in ("constrained", "dtx"):
+            object.__setattr__(self, name, check_flag(name, getattr(self, name)))
+        if self.packet_ms is not None:
+            _whole(self, "packet_ms")
+            if self.packet_ms not in PACKET_MS_CHOICES:
+                choices = ", ".join(map(str, PACKET_MS_CHOICES))
+                raise AudioFormatError(f"{named('packet_ms')} must be one of {choices}, got {self.packet_ms}")
+        _check_backend(self.tier, self.backend)
 
     @property
     def frames(self) -> int:
@@ -134,25 +181,26 @@ class NearLosslessOptions:
     model: ClassVar[str] = DEFAULT_MODEL
 
     def __post_init__(self) -> None:
-        _check_stream(self.sample_rate_hz, self.mode, self.key_period_s)
-        check_whole("channels", self.channels)
-        check_whole("bits_per_sample", self.bits_per_sample)
+        _check_stream(self)
+        _whole(self, "channels")
+        _whole(self, "bits_per_sample")
         for name in ("bitrate_bps", "ratio", "snr_db"):
-            check_number(name, getattr(self, name), BitrateError, none=True)
+            if getattr(self, name) is not None:
+                _number(self, name, BitrateError)
         if self.step_index is not None:
-            check_whole("step_index", self.step_index, BitrateError)
+            _whole(self, "step_index", BitrateError)
         _check_optimise(self.optimise)
         if self.snr_db is not None and self.optimise == "perceptual":
             raise BitrateError(
-                "a signal-to-noise ratio is held with optimise='mse': noise that follows the ear has none to hold; "
-                "leave optimise out, or give ratio or bitrate_bps"
+                f"a signal-to-noise ratio is held with {given('optimise', 'mse')}: noise that follows the ear has "
+                f"none to hold; leave {named('optimise')} out, or give {named('ratio')} or {named('bitrate_bps')}"
             )
         chosen = self.optimise or ("perceptual" if self.snr_db is None else "mse")
         object.__setattr__(self, "optimise", chosen)
         targets = ("bitrate_bps", "ratio", "snr_db", "step_index")
-        given = [name for name in targets if getattr(self, name) is not None]
-        if len(given) > 1:
-            raise BitrateError(f"give one rate target, not {' and '.join(given)}")
+        told = [named(name) for name in targets if getattr(self, name) is not None]
+        if len(told) > 1:
+            raise BitrateError(f"give one rate target, not {' and '.join(told)}")
 
     @property
     def has_target(self) -> bool:
@@ -182,9 +230,9 @@ class LosslessOptions:
     model: ClassVar[str] = DEFAULT_MODEL
 
     def __post_init__(self) -> None:
-        _check_stream(self.sample_rate_hz, self.mode, self.key_period_s)
-        check_whole("channels", self.channels)
-        check_whole("bits_per_sample", self.bits_per_sample)
+        _check_stream(self)
+        _whole(self, "channels")
+        _whole(self, "bits_per_sample")
 
     def key_period_blocks(self, block_samples: int) -> int:
         """How many blocks there are from one key block to the next."""
@@ -221,25 +269,27 @@ def encoder_options(
     check_model(model)
     _check_optimise(optimise)
     targets = {"bitrate_bps": bitrate_bps, "ratio": ratio, "snr_db": snr_db, "step_index": step_index}
-    given = [name for name, value in targets.items() if value is not None]
+    told = [name for name, value in targets.items() if value is not None]
     if kind is Tier.NEURAL:
-        if given not in ([], ["bitrate_bps"]):
-            raise BitrateError(f"the neural tier goes by bitrate_bps: {given[-1]} is for the near-lossless tier")
+        if told not in ([], ["bitrate_bps"]):
+            raise BitrateError(
+                f"the neural tier goes by {named('bitrate_bps')}: {named(told[-1])} is for the near-lossless tier"
+            )
         check_whole("channels", channels)
         check_whole("bits_per_sample", bits_per_sample)
         return NeuralOptions(
             sample_rate_hz, bitrate_bps, mode, constrained, dtx, model, key_period_s, packet_ms, backend, channels
         )
     if constrained or dtx:
-        raise BitrateError("constrained and dtx are for the neural tier")
+        raise BitrateError(f"{named('constrained')} and {named('dtx')} are for the neural tier")
     if packet_ms is not None:
         raise AudioFormatError(
-            "packet_ms is for the neural tier: a waveform tier's packets have a length of their own"
+            f"{named('packet_ms')} is for the neural tier: a waveform tier's packets have a length of their own"
         )
     _check_backend(kind, backend)
     if kind is Tier.LOSSLESS:
-        if given:
-            raise BitrateError(f"lossless coding takes the bits it needs: {given[0]} does not apply")
+        if told:
+            raise BitrateError(f"lossless coding takes the bits it needs: {named(told[0])} does not apply")
         return LosslessOptions(sample_rate_hz, channels, bits_per_sample, mode, key_period_s)
     return NearLosslessOptions(
         sample_rate_hz,
@@ -267,26 +317,39 @@ class DecoderOptions:
     backend: Backend = "auto"
 
     def __post_init__(self) -> None:
-        check_whole("sample_rate_hz", self.sample_rate_hz)
-        check_whole("channels", self.channels)
-        check_whole("bits_per_sample", self.bits_per_sample)
+        for name in ("sample_rate_hz", "channels", "bits_per_sample"):
+            _whole(self, name)
+        if self.tier is Tier.NEURAL:
+            check_sample_rate(self.sample_rate_hz)
+            check_neural_channels(self.channels)
         check_model(self.model)
         _check_backend(self.tier, self.backend)
 
 
 def _check_optimise(optimise: object) -> None:
     if optimise not in (None, "perceptual", "mse"):
-        raise BitrateError(f"optimise must be 'perceptual' or 'mse', got {optimise!r}")
+        raise BitrateError(f"{named('optimise')} must be 'perceptual' or 'mse', got {optimise!r}")
 
 
-def _check_stream(sample_rate_hz: object, mode: object, key_period_s: float) -> None:
-    check_whole("sample_rate_hz", sample_rate_hz)
-    check_number("key_period_s", key_period_s, AudioFormatError)
-    if mode not in (None, "independent", "stream"):
-        raise AudioFormatError(f"mode must be 'independent' or 'stream', got {mode!r}")
-    if not MIN_KEY_PERIOD_S <= key_period_s <= MAX_KEY_PERIOD_S:
+def _whole(options: object, name: str, error: type[StreamcodecError] = AudioFormatError) -> None:
+    """Keep a field of frozen options as an int."""
+    object.__setattr__(options, name, check_whole(name, getattr(options, name), error))
+
+
+def _number(options: object, name: str, error: type[StreamcodecError]) -> None:
+    """Check that a field of options is a number; ints stay ints."""
+    check_number(name, getattr(options, name), error)
+
+
+def _check_stream(options: NeuralOptions | NearLosslessOptions | LosslessOptions) -> None:
+    _whole(options, "sample_rate_hz")
+    _number(options, "key_period_s", AudioFormatError)
+    if options.mode not in (None, "independent", "stream"):
+        raise AudioFormatError(f"{named('mode')} must be 'independent' or 'stream', got {options.mode!r}")
+    if not MIN_KEY_PERIOD_S <= options.key_period_s <= MAX_KEY_PERIOD_S:
         raise AudioFormatError(
-            f"key_period_s must be {MIN_KEY_PERIOD_S:g} to {MAX_KEY_PERIOD_S:g}, got {key_period_s!r}"
+            f"{named('key_period_s')} must be {MIN_KEY_PERIOD_S:g} to {MAX_KEY_PERIOD_S:g} s, "
+            f"got {options.key_period_s!r}"
         )
 
 
@@ -298,4 +361,6 @@ def _key_period_blocks(options: NearLosslessOptions | LosslessOptions, block_sam
 
 def _check_backend(tier: Tier, backend: Backend) -> None:
     if tier is not Tier.NEURAL and backend != "auto":
-        raise BackendError(f"the {tier_name(tier)} tier has no networks to step: leave backend at 'auto'")
+        raise BackendError(f"the {tier_name(tier)} tier has no networks to step: leave {named('backend')} at 'auto'")
+    if backend not in BACKENDS:
+        raise BackendError(f"{named('backend')} must be one of {', '.join(BACKENDS)}, got {backend!r}")

@@ -37,9 +37,10 @@ from streamcodec.codec.registry import (
 from streamcodec.errors import AudioFormatError, BitrateError, PacketError
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend
+from streamcodec.wording import named
 
 RECENT_PACKETS = 9
-"""How many packets back :meth:`StreamEncoder.coarser` reaches."""
+"""How many packets back :meth:`StreamEncoder.encode_redundant` reaches."""
 
 
 @dataclass
@@ -107,7 +108,7 @@ def _check_state(state: object, kind: type[EncoderState | DecoderState], setting
 class StreamEncoder:
     """Turns live sound into packets, one for each block of 10 to 20 ms.
 
-    ``tier`` says how: ``"neural"`` (8 to 48 kHz, 1 to 24 kbps a channel, mixed down
+    ``tier`` says how: ``"neural"`` (8 to 48 kHz, 1.4 to 24 kbps a channel, mixed down
     to one unless ``channels`` is 2), ``"near-lossless"`` (8 to 96 kHz,
     1 or 2 ``channels``) or ``"lossless"`` (integers of ``bits_per_sample``, 8 to 32, 8 to 384 kHz, up to 8
     ``channels``).
@@ -249,7 +250,9 @@ class StreamEncoder:
         Errors: AudioFormatError in the waveform tiers, and for other lengths.
         """
         if not isinstance(self._coder, AdjustableEncoder) or not isinstance(self.settings, NeuralOptions):
-            raise AudioFormatError("packets of this tier are as long as its blocks: packet_ms is the neural tier's")
+            raise AudioFormatError(
+                f"packets of this tier are as long as its blocks: {named('packet_ms')} is the neural tier's"
+            )
         settings = replace(self.settings, packet_ms=packet_ms)
         self._coder.set_frames(settings.frames)
         self.settings = settings

@@ -14,7 +14,8 @@ from pathlib import Path
 from typing import Any, Literal
 
 from streamcodec.codec.files.container import FileReader
-from streamcodec.codec.files.oneshot import decode_file, encode_file
+from streamcodec.codec.files.decoding import decode_file
+from streamcodec.codec.files.oneshot import encode_file
 from streamcodec.codec.files.output_file import describe_error, whole_file
 from streamcodec.corpora.manifest import Entry
 from streamcodec.errors import FileFormatError, StreamcodecError, StreamcodecWarning

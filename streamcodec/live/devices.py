@@ -76,6 +76,17 @@ def list_devices() -> list[DeviceInfo]:
     ]
 
 
+def check_devices(
+    input_device: Device = None, output_device: Device = None, *, captures: bool = True, plays: bool = True
+) -> None:
+    """Raise DeviceError where a device that will be opened is not there, before work is done for it."""
+    sounddevice = sounddevice_module()
+    if captures:
+        _channels(sounddevice, input_device, "input")
+    if plays:
+        _channels(sounddevice, output_device, "output")
+
+
 def open_duplex(
     sample_rate_hz: int,
     block_samples: int,

@@ -18,22 +18,24 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamcodec.codec.options import NeuralOptions
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.errors import StreamcodecError
-from streamcodec.live.cost_window import FRAME_MS, CostWindow, FrameCost
+from streamcodec.live.cost_window import HOP_MS, CostWindow, HopCost
 from streamcodec.live.feedback_guard import SILENCE_DBFS, FeedbackGuard, GuardState
 from streamcodec.live.ring_buffer import RingBuffer, Samples
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.net import time_scale
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.delay_estimator import DelayConfig
-from streamcodec.net.jitter_buffer import PACKET_MS, JitterConfig
+from streamcodec.net.jitter_buffer import FRAME_MS, JitterConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.report import ReceiverReport
 from streamcodec.net.session import MediaReceiver, MediaSender, ReceiverStats, SenderStats
 from streamcodec.net.simulate import REPORT_DELAY_MS
 from streamcodec.runtime.backend import Backend
+from streamcodec.wording import named
 
 LONGEST_CALLBACK_S = 0.1
 CAPTURE_S = 0.25
@@ -45,7 +47,9 @@ RECORD_S = 2.0
 
 @dataclass(frozen=True, slots=True)
 class LoopbackConfig:
-    """What a loopback does with the sound. Errors: StreamcodecError on times that are negative or out of order."""
+    """What a loopback does with the sound. Errors: those of ``StreamEncoder`` and of GilbertElliottConfig, and
+    StreamcodecError on a buffer that is negative or too long.
+    """
 
     sample_rate_hz: int = 48_000
     bitrate_bps: int = 6_000
@@ -71,8 +75,18 @@ class LoopbackConfig:
     def __post_init__(self) -> None:
         if not 0.0 <= self.buffer_ms <= self.longest_buffer_ms:
             raise StreamcodecError(
-                f"buffer_ms must be from 0 to longest_buffer_ms, got {self.buffer_ms} and {self.longest_buffer_ms}"
+                f"{named('buffer_ms')} must be from 0 to {self.longest_buffer_ms:g} ms, got {self.buffer_ms:g}"
             )
+        GilbertElliottConfig(self.loss, self.mean_burst_packets)
+        NeuralOptions(
+            self.sample_rate_hz,
+            self.bitrate_bps,
+            constrained=self.constrained,
+            dtx=self.dtx,
+            model=self.model,
+            packet_ms=self.packet_ms,
+            backend=self.backend,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +118,7 @@ class LoopbackStats:
     payload_bps: float
     wire_bps: float
     """With the headers of a direct line: IP, UDP and SRTP."""
-    cost: FrameCost
+    cost: HopCost
     packets: int
     lost: int
     redundancy: int
@@ -185,7 +199,7 @@ class LoopbackEngine:
         self._clock_s = clock_s
         self._costs = CostWindow()
         self._cost_s = 0.0
-        self._cost_frames = 0.0
+        self._cost_hops = 0.0
         self._captured_samples = 0
         self._gain = 1.0
         self._mic_dbfs = self._heard_dbfs = SILENCE_DBFS
@@ -288,10 +302,10 @@ class LoopbackEngine:
     def _note_cost(self, cost_s: float) -> None:
         """Encoding happens in one block of a packet, decoding too: what counts is the packet, per 10 ms of it."""
         self._cost_s += cost_s
-        self._cost_frames += self._block_ms / FRAME_MS
-        if self._cost_frames >= PACKET_MS / FRAME_MS - 0.1:
-            self._costs.add(1_000.0 * self._cost_s / self._cost_frames)
-            self._cost_s = self._cost_frames = 0.0
+        self._cost_hops += self._block_ms / HOP_MS
+        if self._cost_hops >= FRAME_MS / HOP_MS - 0.1:
+            self._costs.add(1_000.0 * self._cost_s / self._cost_hops)
+            self._cost_s = self._cost_hops = 0.0
 
     def _drained(self, block: Samples) -> Samples:
         rate_hz = self.config.sample_rate_hz

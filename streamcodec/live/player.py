@@ -9,11 +9,11 @@ from typing import NamedTuple
 import numpy as np
 
 from streamcodec.codec.files.container import MAGIC, FileReader
-from streamcodec.codec.files.oneshot import decoded_blocks, decoder_for
-from streamcodec.codec.files.sound_file import SoundReader, SoundSource, open_binary
+from streamcodec.codec.files.decoding import decoded_blocks, decoder_for
+from streamcodec.codec.files.sound_file import SoundReader, SoundSource, name_of, open_binary
 from streamcodec.codec.options import Samples
 from streamcodec.codec.packet import Tier
-from streamcodec.live.devices import Device, sounddevice_module
+from streamcodec.live.devices import Device, check_devices, sounddevice_module
 from streamcodec.live.errors import DeviceError
 
 
@@ -36,7 +36,7 @@ def open_sound(source: SoundSource, model: str | None = None) -> Iterator[OpenSo
             reader = FileReader(file)
             header = reader.header
             decoder = decoder_for(header, None, model)
-            blocks = decoded_blocks(reader, decoder)
+            blocks = decoded_blocks(reader, decoder, name_of(source))
             yield OpenSound(header.sample_rate_hz, header.channels, header.bits_per_sample, blocks)
             return
         with SoundReader(file, Tier.NEAR_LOSSLESS) as sound:
@@ -49,6 +49,7 @@ def play_file(source: SoundSource, output_device: Device = None, *, model: str |
     Errors: DeviceError where it cannot be played at the file's rate, and those of :func:`open_sound`.
     """
     sounddevice = sounddevice_module()
+    check_devices(output_device=output_device, captures=False)
     played = 0
     with open_sound(source, model) as sound:
         try:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamcodec.codec.files.sound_file import SoundWriter, warn_of_unfinished
+from streamcodec.codec.files.sound_writer import SoundWriter, warn_of_unfinished
 from streamcodec.errors import FileFormatError
 from streamcodec.live.ring_buffer import RingBuffer
 

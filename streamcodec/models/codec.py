@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.entropy import CONTEXT_FRAMES, EntropyModel, bits
 from streamcodec.models.neural import Decoder, Encoder, add_noise, full_precision
-from streamcodec.models.quantizer import QualityQuantizer
+from streamcodec.models.quantiser import QualityQuantiser
 from streamcodec.models.spectrum import Spectrum
 
 
@@ -38,7 +38,7 @@ class CodecOutput:
 class CodedLatents:
     """Latents as the decoder gets them, and what they cost."""
 
-    dequantized: Tensor
+    dequantised: Tensor
     """``[batch, frames, latents]``, with a gradient."""
     bits: Tensor
     """Per frame, differentiable, ``[batch, frames]``."""
@@ -47,14 +47,14 @@ class CodedLatents:
 
 
 class NeuralCodec(nn.Module):
-    """Encoder, quantizer, entropy model and decoder."""
+    """Encoder, quantiser, entropy model and decoder."""
 
     def __init__(self, config: NeuralConfig) -> None:
         super().__init__()
         self.config = config
         self.spectrum = Spectrum(config)
         self.encoder = Encoder(config)
-        self.quantizer = QualityQuantizer(config)
+        self.quantizer = QualityQuantiser(config)
         self.entropy = EntropyModel(config)
         self.decoder = Decoder(config)
 
@@ -84,7 +84,7 @@ class NeuralCodec(nn.Module):
         companded = self.spectrum.compand(self.spectrum.analyse(samples))
         latents, _ = self.encoder(companded, self.encoder.initial_state(batch))
         coded = self.code(latents, quality_index, available)
-        received = torch.where(lost[..., None], 0.0, coded.dequantized)
+        received = torch.where(lost[..., None], 0.0, coded.dequantised)
         seen_quality = torch.where(lost, self.config.qualities, quality_index)
         decoded, _ = self.decoder(received, seen_quality, self.decoder.initial_state(batch))
         return coded, seen_quality, decoded
@@ -99,19 +99,19 @@ class NeuralCodec(nn.Module):
         return decoded * gains[seen_quality].repeat_interleave(self.config.hops_per_frame, dim=1)
 
     def code(self, latents: Tensor, quality_index: Tensor, available: Tensor) -> CodedLatents:
-        """Quantize latents, and count the bits of their indices under the entropy model.
+        """Quantise latents, and count the bits of their indices under the entropy model.
 
         Shape: latents ``[batch, frames, latents]``, quality_index and available as for the whole codec.
         """
-        dequantized, noisy, indices = self.quantizer(latents, quality_index)
+        dequantised, noisy, indices = self.quantizer(latents, quality_index)
         step = self.quantizer.steps(quality_index)
-        with full_precision(dequantized):
-            location, log2_scale = self.entropy(dequantized, quality_index, available)
+        with full_precision(dequantised):
+            location, log2_scale = self.entropy(dequantised, quality_index, available)
         log2_in_steps = log2_scale - torch.log2(step)
         soft = bits(noisy, location / step, log2_in_steps)
         with torch.no_grad():
             hard = bits(indices, location / step, log2_in_steps)
-        return CodedLatents(dequantized, soft.sum(-1), hard.sum(-1))
+        return CodedLatents(dequantised, soft.sum(-1), hard.sum(-1))
 
     def render(self, decoded: Tensor) -> Tensor:
         """Sound from what the decoder network gave out, with one draw of its noise.

@@ -32,9 +32,9 @@ class EntropyModel(nn.Module):
     """Location and scale of every latent index, given what the decoder already knows.
 
     Shape:
-        dequantized: ``[batch, frames, latents]``; quality_index: int64 ``[batch, frames]``;
+        dequantised: ``[batch, frames, latents]``; quality_index: int64 ``[batch, frames]``;
         available: bool ``[batch, frames, CONTEXT_FRAMES]``, which previous frames may be used.
-        returns location (in latent units) and log2 scale (in latent units), both like ``dequantized``.
+        returns location (in latent units) and log2 scale (in latent units), both like ``dequantised``.
     """
 
     def __init__(self, config: NeuralConfig) -> None:
@@ -58,8 +58,8 @@ class EntropyModel(nn.Module):
             nn.init.zeros_(layer.weight)
             nn.init.zeros_(layer.bias)
 
-    def forward(self, dequantized: Tensor, quality_index: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
-        limited = dequantized.clamp(-INPUT_LIMIT, INPUT_LIMIT)
+    def forward(self, dequantised: Tensor, quality_index: Tensor, available: Tensor) -> tuple[Tensor, Tensor]:
+        limited = dequantised.clamp(-INPUT_LIMIT, INPUT_LIMIT)
         history = []
         for age in range(1, CONTEXT_FRAMES + 1):
             past = nn.functional.pad(limited, (0, 0, age, 0))[:, : limited.shape[1]]
@@ -80,7 +80,7 @@ class EntropyModel(nn.Module):
 
 
 def bits(scaled: Tensor, location: Tensor, log2_scale: Tensor) -> Tensor:
-    """Bits of indices under a discretised logistic, all arguments in units of the quantizer step.
+    """Bits of indices under a discretised logistic, all arguments in units of the quantiser step.
 
     Shape: three tensors of one shape -> bits of the same shape.
     """

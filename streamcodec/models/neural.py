@@ -1,8 +1,8 @@
 """The neural tier's encoder and decoder networks.
 
 Both sides hold a linear path (initialised as a Karhunen-Loeve transform of companded spectra, and of log-mel
-envelopes) and a causal convolutional network that corrects it. Quantization and entropy coding live in
-``quantizer`` and ``entropy``.
+envelopes) and a causal convolutional network that corrects it. Quantisation and entropy coding live in
+``quantiser`` and ``entropy``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def full_precision(x: Tensor) -> contextlib.AbstractContextManager[object]:
 
 
 class Encoder(nn.Module):
-    """Companded spectra of whole frames to scalar latents, in units of the quantizer's reference step.
+    """Companded spectra of whole frames to scalar latents, in units of the quantiser's reference step.
 
     Shape:
         companded: ``[batch, hops, 2 * bins]`` (hops a multiple of ``hops_per_frame``); state: list of tensors.
@@ -86,7 +86,7 @@ class Encoder(nn.Module):
 
 
 class Decoder(nn.Module):
-    """Dequantized latents to companded spectra; ``quality_index == qualities`` means the frame was lost.
+    """Dequantised latents to companded spectra; ``quality_index == qualities`` means the frame was lost.
 
     Shape:
         latents: ``[batch, frames, latents]`` (zeros where lost); quality_index: int64 ``[batch, frames]``.

@@ -34,7 +34,7 @@ class EncoderStep(nn.Module):
 
 
 class DecoderStep(nn.Module):
-    """Dequantized latents of one frame to what is rendered.
+    """Dequantised latents of one frame to what is rendered.
 
     Shape: latents ``[batch, 1, latents]``, quality_index int64 ``[batch, 1]``, states -> ``[batch, hops, 3 * bins]``,
     next states.

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from streamcodec.codec.packet import MAX_REDUNDANT
 from streamcodec.errors import BitrateError
 from streamcodec.net import copy_plan
-from streamcodec.net.jitter_buffer import PACKET_MS
+from streamcodec.net.jitter_buffer import FRAME_MS
 from streamcodec.net.report import ReceiverReport
 
 
@@ -109,7 +109,7 @@ class CongestionController:
         self._mean_loss += 0.1 * (report.loss - self._mean_loss)
         if report.mean_burst_packets >= 1.0:
             # Reports count frames, of which a lost packet takes all.
-            lost_packets = max(1.0, report.mean_burst_packets * PACKET_MS / self.config.packet_ms)
+            lost_packets = max(1.0, report.mean_burst_packets * FRAME_MS / self.config.packet_ms)
             self._burst_packets += 0.2 * (lost_packets - self._burst_packets)
         before = len(self._ages)
         self._choose_ages(now_ms)

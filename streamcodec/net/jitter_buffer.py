@@ -1,13 +1,13 @@
-"""Adaptive jitter buffer: packets in at any time and order, one decision out per packet duration of playout.
+"""Adaptive jitter buffer: packets in at any time and order, one decision out for each frame of playout.
 
 No clock, socket or task lives here: the caller passes milliseconds of its own monotonic clock to
-:meth:`JitterBuffer.put` and :meth:`JitterBuffer.get`. A packet's *unit* is its timestamp extended over wraps: media
-time in packet durations.
+:meth:`JitterBuffer.put` and :meth:`JitterBuffer.get`. Packets of several frames come frame by frame. Timestamps here
+are *extended*: media time in frames that does not wrap, as packets' timestamps do.
 
-The playout delay of a unit is how long after the fastest packet of its age it is asked for. It is held to the target
+The playout delay of a frame is how long after the fastest packet of its age it is asked for. It is held to the target
 of :class:`~streamcodec.net.delay_estimator.DelayEstimator` by time-scale instructions, which makes growth, draining
 after a spike and clock drift one and the same thing. When the buffer runs dry it waits without giving the awaited
-unit up, so a stall of the network delays speech and does not swallow it; a gap with something behind it is a loss.
+frame up, so a stall of the network delays speech and does not swallow it; a gap with something behind it is a loss.
 """
 
 from __future__ import annotations
@@ -20,13 +20,13 @@ from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.delay_estimator import DelayConfig, DelayEstimator
 
-PACKET_MS = 20.0
+FRAME_MS = 20.0
 _STEADY_MS = 2.0
 """Playout asks, and packets come, this regularly at the best."""
 
 
 class TimeScale(enum.Enum):
-    """What playout should do to the decoded samples of one packet."""
+    """What playout should do to the decoded samples of one frame."""
 
     KEEP = "keep"
     ACCELERATE = "accelerate"
@@ -66,7 +66,7 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Conceal one packet duration; ``underrun`` when nothing has come and the unit is still awaited."""
+    """Conceal one frame; ``underrun`` when nothing has come and it is still awaited."""
 
     underrun: bool
 
@@ -89,21 +89,21 @@ class JitterConfig:
     """Behaviour of the buffer; times in milliseconds."""
 
     delay: DelayConfig = field(default_factory=DelayConfig)
-    packet_ms: float = PACKET_MS
-    """Duration of a packet: the unit of timestamps."""
+    frame_ms: float = FRAME_MS
+    """Duration of a frame, which timestamps count."""
     slack_below_ms: float = 3.0
     """Playout delay may lie this far below the target before anything is done about it."""
     least_excess_ms: float = 5.0
-    """Delay beyond what is needed that is worth shortening a packet for. Needed is up to a block more than the
+    """Delay beyond what is needed that is worth shortening a frame for. Needed is up to a block more than the
     target, since the delay moves in steps of what playout asks for at a time."""
     urgent_below_ms: float = 40.0
     urgent_above_ms: float = 100.0
-    """Beyond this difference every packet is scaled, whatever the signal. Being late is less of a harm than what
+    """Beyond this difference every frame is scaled, whatever the signal. Being late is less of a harm than what
     hurrying does to speech."""
-    patience_below_packets: int = 50
-    patience_above_packets: int = 500
+    patience_below_frames: int = 50
+    patience_above_frames: int = 500
     """For so long a correction waits for a pause of the speaker's, where it is not heard."""
-    scale_spacing_packets: int = 3
+    scale_spacing_frames: int = 3
     """Gentle corrections are at least this far apart."""
     fast_drift: float = 0.03
     """Unless a sender's clock is off by more than this."""
@@ -125,11 +125,11 @@ class JitterConfig:
 
 @dataclass(frozen=True, slots=True)
 class JitterStats:
-    """Counts since the start, in packets, and the delays of the moment.
+    """Counts since the start, in frames, and the delays of the moment.
 
     ``received`` (duplicates and suspects apart) is ``played + late + discarded + held``. ``lost`` counts sequence
     numbers that never came, as RFC 3550 does; ``recovered`` were played from redundant copies because their own
-    packet was lost or late. ``concealed`` counts packet durations made up by the decoder, for losses and underruns
+    packet was lost or late. ``concealed`` counts frames made up by the decoder, for losses and underruns
     alike.
     """
 
@@ -189,16 +189,16 @@ def extend(wrapped: int, near: int) -> int:
 class JitterBuffer:
     """One sender's packets, put in order and in time.
 
-    Memory is bounded: at most ``CAPACITY_PACKETS`` units ahead of playout are held.
+    Memory is bounded: at most ``CAPACITY_FRAMES`` frames ahead of playout are held.
     """
 
-    CAPACITY_PACKETS = 256
-    _SEEN_PACKETS = 1024
-    _LONGEST_LOSS_PACKETS = 16
+    CAPACITY_FRAMES = 256
+    _SEEN_FRAMES = 1024
+    _LONGEST_LOSS_FRAMES = 16
 
     def __init__(self, config: JitterConfig | None = None) -> None:
         self.config = config or JitterConfig()
-        self._packet_ms = self.config.packet_ms
+        self._frame_ms = self.config.frame_ms
         self._counts = _Counts()
         self._state = _State.IDLE
         self._target_ms = self.config.delay.initial_ms
@@ -230,24 +230,24 @@ class JitterBuffer:
 
     @property
     def contents(self) -> tuple[tuple[int, bool], ...]:
-        """What is held, in playout order: (unit, rebuilt from a copy)."""
-        return tuple((unit, self._slots[unit].sequence is None) for unit in sorted(self._slots))
+        """What is held, in playout order: (extended timestamp, rebuilt from a copy)."""
+        return tuple((timestamp, self._slots[timestamp].sequence is None) for timestamp in sorted(self._slots))
 
     @property
-    def next_unit(self) -> int | None:
-        """The unit playout will ask for next; None before the first packet."""
+    def next_timestamp(self) -> int | None:
+        """The extended timestamp playout will ask for next; None before the first packet."""
         return None if self._state is _State.IDLE else self._next
 
     def put(self, packet: Packet, arrival_ms: float) -> Arrival:
         """Take a packet that arrived at ``arrival_ms``, with the redundant copies it carries."""
         if self._state is _State.IDLE:
             self._begin(packet, arrival_ms)
-        unit = extend(packet.timestamp, self._expected_unit(arrival_ms))
+        timestamp = extend(packet.timestamp, self._expected_timestamp(arrival_ms))
         sequence = extend(packet.sequence, self._highest_sequence)
-        if abs(unit - self._expected_unit(arrival_ms)) * self._packet_ms > self.config.resync_ms:
+        if abs(timestamp - self._expected_timestamp(arrival_ms)) * self._frame_ms > self.config.resync_ms:
             return self._doubt(packet, arrival_ms)
         self._suspect = None
-        arrival = self._file(packet, unit, sequence, arrival_ms)
+        arrival = self._file(packet, timestamp, sequence, arrival_ms)
         if arrival is Arrival.HELD:
             self._stale_run = self._late_run = 0
             return arrival
@@ -258,11 +258,11 @@ class JitterBuffer:
         return arrival
 
     def get(self, now_ms: float, block_ms: float = 10.0, queued_ms: float = 0.0) -> Playout:
-        """Decide what to play for the next packet duration.
+        """Decide what to play for the next frame.
 
         The device takes ``block_ms`` at a time, and ``queued_ms`` of what was decoded before is still to be played.
         """
-        self._target_ms = self._delay.target_ms(now_ms, self._packet_ms)
+        self._target_ms = self._delay.target_ms(now_ms, self._frame_ms)
         if self._state in (_State.PRIMING, _State.SILENT) and not self._resume(now_ms):
             if self._state is _State.PRIMING:
                 return Wait()
@@ -284,113 +284,113 @@ class JitterBuffer:
         self._slots: dict[int, _Slot] = {}
         self._delay = DelayEstimator(self.config.delay)
         self._next = 0
-        self._first_unit = 0
+        self._first_timestamp = 0
         self._origin_ms = 0.0
         self._first_sequence = 0
         self._highest_sequence = 0
         self._unique = 0
-        self._seen_sequences = [-1] * self._SEEN_PACKETS
-        self._heard_units = [-1] * self._SEEN_PACKETS
+        self._seen_sequences = [-1] * self._SEEN_FRAMES
+        self._heard_timestamps = [-1] * self._SEEN_FRAMES
         self._last_played_sequence: int | None = None
         self._waited = 0
         self._since_scaled = 0
-        self._off_packets = 0
+        self._off_frames = 0
         self._stale_run = 0
         self._stale_sequence = -1
         self._late_run = 0
         self._ended = False
 
     def _begin(self, packet: Packet, arrival_ms: float) -> None:
-        # One modulus up, so that neither a reordered first packet nor an old copy makes a negative unit.
-        unit = packet.timestamp + SEQUENCE_MODULUS
+        # One modulus up, so that neither a reordered first packet nor an old copy makes a negative timestamp.
+        timestamp = packet.timestamp + SEQUENCE_MODULUS
         self._first_sequence = self._highest_sequence = packet.sequence + SEQUENCE_MODULUS
-        self._origin_ms = arrival_ms - unit * self._packet_ms
-        self._first_unit = self._next = unit
+        self._origin_ms = arrival_ms - timestamp * self._frame_ms
+        self._first_timestamp = self._next = timestamp
         self._state = _State.PRIMING
 
-    def _expected_unit(self, arrival_ms: float) -> int:
+    def _expected_timestamp(self, arrival_ms: float) -> int:
         base_ms = self._delay.base_ms(arrival_ms)
-        return round((arrival_ms - self._origin_ms - base_ms) / self._packet_ms)
+        return round((arrival_ms - self._origin_ms - base_ms) / self._frame_ms)
 
-    def _file(self, packet: Packet, unit: int, sequence: int, arrival_ms: float) -> Arrival:
+    def _file(self, packet: Packet, timestamp: int, sequence: int, arrival_ms: float) -> Arrival:
         counts = self._counts
-        if self._seen_sequences[sequence % self._SEEN_PACKETS] == sequence:
+        if self._seen_sequences[sequence % self._SEEN_FRAMES] == sequence:
             counts.duplicate += 1
             return Arrival.DUPLICATE
-        self._seen_sequences[sequence % self._SEEN_PACKETS] = sequence
+        self._seen_sequences[sequence % self._SEEN_FRAMES] = sequence
         counts.received += 1
         self._unique += 1
         self._highest_sequence = max(self._highest_sequence, sequence)
         if sequence < self._first_sequence and self._state is _State.PRIMING:
             self._first_sequence = sequence
-        self._time(unit, arrival_ms)
-        self._make_room(unit)
-        if self._state is _State.PRIMING and unit < self._next and not self._ended:
-            self._next = unit
-        self._store_redundancy(packet, unit, arrival_ms)
-        if unit < self._next:
+        self._time(timestamp, arrival_ms)
+        self._make_room(timestamp)
+        if self._state is _State.PRIMING and timestamp < self._next and not self._ended:
+            self._next = timestamp
+        self._store_redundancy(packet, timestamp, arrival_ms)
+        if timestamp < self._next:
             counts.late += 1
             return Arrival.LATE
-        held = self._slots.get(unit)
+        held = self._slots.get(timestamp)
         if held is not None and held.sequence is not None:
             counts.received -= 1
             counts.duplicate += 1
             return Arrival.DUPLICATE
-        self._slots[unit] = _Slot(packet, sequence)
+        self._slots[timestamp] = _Slot(packet, sequence)
         return Arrival.HELD
 
-    def _store_redundancy(self, packet: Packet, unit: int, arrival_ms: float) -> None:
+    def _store_redundancy(self, packet: Packet, timestamp: int, arrival_ms: float) -> None:
         self._delay.recovery.carried(max((copy.age for copy in packet.redundant), default=0))
         for copy in packet.redundant:
             if not copy.payload:
                 continue
-            copied_unit = unit - copy.age
-            self._recovered(copied_unit, copy.age)
-            if copied_unit < self._next:
+            copied_timestamp = timestamp - copy.age
+            self._recovered(copied_timestamp, copy.age)
+            if copied_timestamp < self._next:
                 continue
-            held = self._slots.get(copied_unit)
+            held = self._slots.get(copied_timestamp)
             if held is not None and (held.sequence is not None or held.packet.quality_index >= copy.quality_index):
                 continue
             rebuilt = Packet(
                 tier=packet.tier,
                 sequence=(packet.sequence - copy.age) % SEQUENCE_MODULUS,
-                timestamp=copied_unit % SEQUENCE_MODULUS,
+                timestamp=copied_timestamp % SEQUENCE_MODULUS,
                 quality_index=copy.quality_index,
                 flags=copy.flags,
                 payload=copy.payload,
                 frames=packet.frames,
                 part=packet.part,
             )
-            self._slots[copied_unit] = _Slot(rebuilt, None)
+            self._slots[copied_timestamp] = _Slot(rebuilt, None)
 
-    def _time(self, unit: int, arrival_ms: float) -> None:
-        """Give the estimator the moment at which a unit came by its own packet."""
-        self._delay.observe(arrival_ms - self._origin_ms - unit * self._packet_ms, arrival_ms)
-        if self._first_heard(unit):
+    def _time(self, timestamp: int, arrival_ms: float) -> None:
+        """Give the estimator the moment at which a frame came by its own packet."""
+        self._delay.observe(arrival_ms - self._origin_ms - timestamp * self._frame_ms, arrival_ms)
+        if self._first_heard(timestamp):
             self._delay.recovery.observe(0)
 
-    def _recovered(self, unit: int, age: int) -> None:
-        if unit >= self._first_unit and self._first_heard(unit):
+    def _recovered(self, timestamp: int, age: int) -> None:
+        if timestamp >= self._first_timestamp and self._first_heard(timestamp):
             self._delay.recovery.observe(age)
 
-    def _first_heard(self, unit: int) -> bool:
-        """Whether nothing of a unit had come before; takes note that now something has."""
-        if self._heard_units[unit % self._SEEN_PACKETS] >= unit:
+    def _first_heard(self, timestamp: int) -> bool:
+        """Whether nothing of a frame had come before; takes note that now something has."""
+        if self._heard_timestamps[timestamp % self._SEEN_FRAMES] >= timestamp:
             return False
-        self._heard_units[unit % self._SEEN_PACKETS] = unit
+        self._heard_timestamps[timestamp % self._SEEN_FRAMES] = timestamp
         return True
 
-    def _make_room(self, unit: int) -> None:
-        while unit - self._next >= self.CAPACITY_PACKETS:
+    def _make_room(self, timestamp: int) -> None:
+        while timestamp - self._next >= self.CAPACITY_FRAMES:
             if not self._slots:
-                self._next = unit
+                self._next = timestamp
                 return
-            self._next = max(min(self._slots), unit - self.CAPACITY_PACKETS + 1)
+            self._next = max(min(self._slots), timestamp - self.CAPACITY_FRAMES + 1)
             for old in [held for held in self._slots if held < self._next]:
                 self._discard(old)
 
-    def _discard(self, unit: int) -> None:
-        if self._slots.pop(unit).sequence is not None:
+    def _discard(self, timestamp: int) -> None:
+        if self._slots.pop(timestamp).sequence is not None:
             self._counts.discarded += 1
 
     def _doubt(self, packet: Packet, arrival_ms: float) -> Arrival:
@@ -404,9 +404,9 @@ class JitterBuffer:
     def _agrees(self, packet: Packet, arrival_ms: float, earlier: Packet, earlier_ms: float) -> bool:
         """Whether a packet follows another, with losses between them at most, no sooner than time allows."""
         skipped = (packet.sequence - earlier.sequence) % SEQUENCE_MODULUS
-        later_ms = (packet.timestamp - earlier.timestamp) % SEQUENCE_MODULUS * self._packet_ms
+        later_ms = (packet.timestamp - earlier.timestamp) % SEQUENCE_MODULUS * self._frame_ms
         latest_ms = arrival_ms - earlier_ms + self.config.stall_ms
-        return 1 <= skipped <= self._LONGEST_LOSS_PACKETS and later_ms <= latest_ms
+        return 1 <= skipped <= self._LONGEST_LOSS_FRAMES and later_ms <= latest_ms
 
     def _continues_stale_run(self, sequence: int) -> bool:
         self._stale_run = self._stale_run + 1 if sequence == self._stale_sequence + 1 else 1
@@ -444,11 +444,11 @@ class JitterBuffer:
 
     # -- playout -------------------------------------------------------------------------------------------------
 
-    def _delay_ms(self, unit: int, now_ms: float) -> float:
-        return now_ms - self._origin_ms - self._delay.base_ms(now_ms) - unit * self._packet_ms
+    def _delay_ms(self, timestamp: int, now_ms: float) -> float:
+        return now_ms - self._origin_ms - self._delay.base_ms(now_ms) - timestamp * self._frame_ms
 
     def _resume(self, now_ms: float) -> bool:
-        """Start playing the earliest held unit if it is due; a pause is where depth is corrected for nothing."""
+        """Start playing the earliest held frame if it is due; a pause is where depth is corrected for nothing."""
         if not self._slots:
             return False
         head = min(self._slots)
@@ -465,19 +465,19 @@ class JitterBuffer:
         if not self._slots or self._delay_ms(self._next, now_ms) <= limit_ms:
             return
         last = max(self._slots)
-        while self._delay_ms(self._next, now_ms) > limit_ms and (last - self._next) * self._packet_ms > limit_ms:
+        while self._delay_ms(self._next, now_ms) > limit_ms and (last - self._next) * self._frame_ms > limit_ms:
             if self._next in self._slots:
                 self._discard(self._next)
             self._next += 1
 
     def _miss(self, now_ms: float) -> Lost | Silence | None:
-        """Decide about an absent unit; None when playout may go on with a later one that is now ``_next``."""
+        """Decide about an absent frame; None when playout may go on with a later one that is now ``_next``."""
         counts = self._counts
         if not self._slots:
             self._waited += 1
             counts.concealed += 1
             counts.underruns += 1
-            if self._waited * self._packet_ms >= self.config.stall_ms:
+            if self._waited * self._frame_ms >= self.config.stall_ms:
                 self._state = _State.SILENT
             return Lost(underrun=True)
         head = min(self._slots)
@@ -488,11 +488,11 @@ class JitterBuffer:
                 return Silence()
             return None
         # Playing earlier than wanted: waiting costs nothing that expanding would not, and the packet may still come.
-        if self._delay_ms(self._next, now_ms) < self._target_ms - self._packet_ms:
+        if self._delay_ms(self._next, now_ms) < self._target_ms - self._frame_ms:
             self._waited += 1
             counts.concealed += 1
             return Lost(underrun=False)
-        # What was concealed while waiting stands for units that are missing now.
+        # What was concealed while waiting stands for frames that are missing now.
         stood_in = min(self._waited, head - self._next)
         self._next += stood_in
         self._waited = 0
@@ -532,7 +532,7 @@ class JitterBuffer:
         fit between the delay of the moment and the target.
         """
         config = self.config
-        if self._next + 1 not in self._slots and beyond_ms + self._target_ms > self._packet_ms:
+        if self._next + 1 not in self._slots and beyond_ms + self._target_ms > self._frame_ms:
             return 0.0  # Nothing to hurry for: what comes next should be there, and is not.
         # A step lower must not lie where it would be mended upwards again.
         steps = math.floor((beyond_ms + config.slack_below_ms - _STEADY_MS) / block_ms)
@@ -546,13 +546,13 @@ class JitterBuffer:
             return TimeScale.ACCELERATE_NOW if excess_ms > 0 else TimeScale.EXPAND_NOW
         drifting = abs(self._delay.drift) > config.fast_drift
         if -config.slack_below_ms <= excess_ms < config.least_excess_ms:
-            self._off_packets = 0
+            self._off_frames = 0
             return TimeScale.KEEP
-        self._off_packets += 1
-        if self._since_scaled < (1 if drifting else config.scale_spacing_packets):
+        self._off_frames += 1
+        if self._since_scaled < (1 if drifting else config.scale_spacing_frames):
             return TimeScale.KEEP
         self._since_scaled = 0
-        patience = config.patience_above_packets if excess_ms > 0 else config.patience_below_packets
-        if not drifting and self._off_packets < patience:
+        patience = config.patience_above_frames if excess_ms > 0 else config.patience_below_frames
+        if not drifting and self._off_frames < patience:
             return TimeScale.ACCELERATE_IN_PAUSE if excess_ms > 0 else TimeScale.EXPAND_IN_PAUSE
         return TimeScale.ACCELERATE if excess_ms > 0 else TimeScale.EXPAND

@@ -92,7 +92,7 @@ class Playout:
         have = len(self._queue)
         block_ms = 1000.0 * count_samples / self.sample_rate_hz
         # A decoder may hold samples back when it starts; a few packets beyond the duration asked for cover that.
-        attempts = 4 + int(2 * block_ms / self.buffer.config.packet_ms)
+        attempts = 4 + int(2 * block_ms / self.buffer.config.frame_ms)
         while have < count_samples and attempts > 0:
             attempts -= 1
             decision = self.buffer.get(now_ms, block_ms, 1000.0 * have / self.sample_rate_hz)

@@ -29,7 +29,7 @@ from dataclasses import dataclass, replace
 
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import PacketError
-from streamcodec.net.jitter_buffer import PACKET_MS, JitterStats, extend
+from streamcodec.net.jitter_buffer import FRAME_MS, JitterStats, extend
 
 VERSION = 1
 REPORT_BYTES = 36
@@ -145,7 +145,7 @@ class ReceptionMonitor:
     _BASE_INTERVALS = 60
     _LONGEST_GAP_PACKETS = 3_000
 
-    def __init__(self, packet_ms: float = PACKET_MS) -> None:
+    def __init__(self, packet_ms: float = FRAME_MS) -> None:
         self._packet_ms = packet_ms
         self._highest: int | None = None
         self._first = 0

@@ -15,7 +15,7 @@ from streamcodec.errors import PacketError
 from streamcodec.net import copy_plan
 from streamcodec.net.congestion import CongestionConfig, CongestionController, SendRate
 from streamcodec.net.fragments import Fragmenter, Reassembler, is_fragment, pieces_of
-from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer, JitterConfig, JitterStats
+from streamcodec.net.jitter_buffer import FRAME_MS, JitterBuffer, JitterConfig, JitterStats
 from streamcodec.net.listeners import agreed_rate
 from streamcodec.net.playout import Decoder, Playout, PlayoutStats
 from streamcodec.net.redundancy import Redundancy, RedundantForm
@@ -86,7 +86,7 @@ class MediaSender:
         self._round_trips_ms: dict[str, float] = {}
         self._rate: SendRate | None = None
         if fixed_redundancy is not None:
-            self._redundancy.ages = copy_plan.spread(fixed_redundancy, PACKET_MS)
+            self._redundancy.ages = copy_plan.spread(fixed_redundancy, FRAME_MS)
         if congestion is not None:
             self._apply(congestion)
         self._begun = False
@@ -155,7 +155,7 @@ class MediaSender:
 
     def _note_length(self, packet: Packet) -> None:
         """How long packets are decides which of them copies should ride on."""
-        packet_ms = PACKET_MS * packet.frames
+        packet_ms = FRAME_MS * packet.frames
         congestion = self._congestion
         if congestion is None or congestion.packet_ms == packet_ms:
             return
@@ -218,7 +218,7 @@ class MediaReceiver:
     def _start(self, config: JitterConfig, *, exact: bool) -> None:
         self._buffer = JitterBuffer(config)
         self._playout = Playout(self._buffer, self._decoder, self._sample_rate_hz, self._channels, exact=exact)
-        self._monitor = ReceptionMonitor(config.packet_ms)
+        self._monitor = ReceptionMonitor(config.frame_ms)
 
     @property
     def stats(self) -> ReceiverStats:
@@ -266,7 +266,7 @@ class MediaReceiver:
             self._format = format_of(packet)
             if self._format is not None and self._format.tier is not Tier.NEURAL:
                 # Nothing has been put into the buffer yet.
-                config = replace(self._config, packet_ms=self._format.packet_ms)
+                config = replace(self._config, frame_ms=self._format.packet_ms)
                 self._start(config, exact=self._format.tier is Tier.LOSSLESS)
         if self._format is None or packet.tier is not self._format.tier:
             return False

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamcodec.net.congestion import CongestionConfig
-from streamcodec.net.jitter_buffer import PACKET_MS, JitterConfig
+from streamcodec.net.jitter_buffer import FRAME_MS, JitterConfig
 from streamcodec.net.lossy_link import LossyLink
 from streamcodec.net.playout import Decoder
 from streamcodec.net.redundancy import RedundantForm
@@ -64,7 +64,7 @@ def simulate_stream(
     """
     sender = sender or MediaSender(encoder, encode_redundant, congestion, redundancy)
     receiver = MediaReceiver(decoder, sample_rate_hz, jitter)
-    tick_ms = PACKET_MS / 2
+    tick_ms = FRAME_MS / 2
     block = round(sample_rate_hz * tick_ms / 1_000.0)
     reports: list[tuple[float, bytes]] = []
     played: list[Samples] = []

@@ -25,6 +25,7 @@ from streamcodec.net import copy_plan
 from streamcodec.net.congestion import CongestionConfig, CongestionController
 from streamcodec.net.redundancy import copies_share
 from streamcodec.net.report import INTERVAL_MS, ReceiverReport
+from streamcodec.wording import named
 
 FRAME_MS = 20
 MIN_WIRE_BPS, MAX_WIRE_BPS = 7_000, 200_000
@@ -102,7 +103,7 @@ class WireRateConfig:
                 f"got {self.wire_bps / 1_000:g}"
             )
         if self.packet_ms is not None and self.packet_ms not in range(FRAME_MS, FRAME_MS * MAX_FRAMES + 1, FRAME_MS):
-            raise BitrateError(f"packet_ms must be 20, 40, ... 120, got {self.packet_ms}")
+            raise BitrateError(f"{named('packet_ms')} must be 20, 40, ... 120, got {self.packet_ms}")
 
 
 @dataclass(frozen=True, slots=True)

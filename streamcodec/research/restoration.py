@@ -19,7 +19,8 @@ from native_dsp.jit import kernel
 from native_dsp.transforms.companding import analyse_companded, expand
 from native_dsp.transforms.stft import StftState, make_stft, synthesise
 from native_dsp.transforms.windows import low_delay_pair
-from streamcodec.codec.files.sound_file import SoundReader, SoundWriter
+from streamcodec.codec.files.sound_file import SoundReader
+from streamcodec.codec.files.sound_writer import SoundWriter
 from streamcodec.codec.packet import Tier
 from streamcodec.research.restorer import RestorerConfig, load_restorer
 from streamcodec.runtime.step import StepGraph

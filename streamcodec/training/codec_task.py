@@ -1,4 +1,4 @@
-"""The neural codec as a training task: regression of sound through quantized latents at a price per bit."""
+"""The neural codec as a training task: regression of sound through quantised latents at a price per bit."""
 
 from __future__ import annotations
 

@@ -120,13 +120,13 @@ def cross_entropy_kbps(
     for clip in latents:
         packets = len(clip)
         qualities = torch.full((1, packets), quality_index)
-        dequantized, _, indices = codec.quantizer(torch.from_numpy(clip)[None], qualities)
+        dequantised, _, indices = codec.quantizer(torch.from_numpy(clip)[None], qualities)
         available = context_available(1, packets, mode)
         for k in np.flatnonzero(key_packets(mode, packets, codec.config.packets_per_second)):
             for age in range(available.shape[-1]):
                 available[0, k : k + age + 1, age] = False
         step = codec.quantizer.steps(qualities)
-        location, log2_scale = codec.entropy(dequantized, qualities, available)
+        location, log2_scale = codec.entropy(dequantised, qualities, available)
         bits_in_all += float(bits(indices, location / step, log2_scale - torch.log2(step)).sum())
     packets_in_all = sum(len(clip) for clip in latents)
     return bits_in_all * codec.config.packets_per_second / 1000.0 / packets_in_all

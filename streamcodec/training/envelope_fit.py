@@ -20,12 +20,12 @@ from native_dsp.filters.envelope_filter import FFT_SAMPLES, take_in
 from native_dsp.filters.envelope_network import (
     BIN_FEATURES,
     BINS,
-    BLOCKS,
     FRAME_FEATURES,
     LEAK,
     LOWEST_BIN,
-    PAST_BLOCKS,
+    PAST_SUBFRAMES,
     REACH,
+    SUBFRAMES,
     TOP_BIN,
     EnvelopeWeights,
     bin_features,
@@ -56,9 +56,9 @@ SCHEDULE = WarmupCosine(peak=2e-3, final=0.0, warmup_steps=100)
 class EnvelopeExamples:
     """Features of voiced frames, and the gains that would be right.
 
-    Shape: band_energy float16 ``[frames, PAST_BLOCKS + BLOCKS, COLUMNS]``; correlations, lags ``[frames, BLOCKS]``;
-    quality ``[frames]``; frame_inputs float16 ``[frames, FRAME_FEATURES]``; wanted float16 ``[frames, BINS,
-    BLOCKS]``, nepers.
+    Shape: band_energy float16 ``[frames, PAST_SUBFRAMES + SUBFRAMES, COLUMNS]``; correlations, lags ``[frames,
+    SUBFRAMES]``; quality ``[frames]``; frame_inputs float16 ``[frames, FRAME_FEATURES]``; wanted float16 ``[frames,
+    BINS, SUBFRAMES]``, nepers.
     """
 
     band_energy: NDArray[np.float16]
@@ -72,7 +72,7 @@ class EnvelopeExamples:
     def weight(self) -> Float32Array:
         """How much each block counts.
 
-        Shape: output ``[frames, BLOCKS]``.
+        Shape: output ``[frames, SUBFRAMES]``.
         """
         spread = (self.correlations - VOICED_FROM) / (VOICED_TO - VOICED_FROM)
         return np.asarray(np.clip(spread, 0.0, 1.0), np.float32)
@@ -134,9 +134,9 @@ def _examples_of_one(
         true_energy.append(true.band_energy.copy())
     # The first packets have no past, the last one has no future.
     used = np.array([k for k in range(2, len(energy) - 1) if (correlations[k] > VOICED_FROM).any()], np.int64)
-    found = _bins_of(np.array(energy)[used], PAST_BLOCKS)
+    found = _bins_of(np.array(energy)[used], PAST_SUBFRAMES)
     # A packet later, all that its windows reach is known.
-    wanted = _bins_of(np.array(true_energy)[used + 1], PAST_BLOCKS - BLOCKS)
+    wanted = _bins_of(np.array(true_energy)[used + 1], PAST_SUBFRAMES - SUBFRAMES)
     return EnvelopeExamples(
         np.array(energy, np.float16)[used],
         np.array(correlations)[used],
@@ -150,24 +150,24 @@ def _examples_of_one(
 def _bins_of(band_energy: Float32Array, first_row: int) -> Float32Array:
     """A frame's worth of band energies, of those bins that are changed.
 
-    Shape: ``[frames, PAST_BLOCKS + BLOCKS, COLUMNS]`` -> ``[frames, BINS, BLOCKS]``.
+    Shape: ``[frames, PAST_SUBFRAMES + SUBFRAMES, COLUMNS]`` -> ``[frames, BINS, SUBFRAMES]``.
     """
-    rows = band_energy[:, first_row : first_row + BLOCKS, REACH:-REACH]
+    rows = band_energy[:, first_row : first_row + SUBFRAMES, REACH:-REACH]
     return np.ascontiguousarray(rows.transpose(0, 2, 1))
 
 
 class EnvelopeNetwork(nn.Module):
     """One hidden layer for each bin, the same for all, and one for the packet; what they say is added.
 
-    Shape: ``[frames, BINS, BIN_FEATURES]``, ``[frames, FRAME_FEATURES]`` -> ``[frames, BINS, BLOCKS]``, nepers.
+    Shape: ``[frames, BINS, BIN_FEATURES]``, ``[frames, FRAME_FEATURES]`` -> ``[frames, BINS, SUBFRAMES]``, nepers.
     """
 
     def __init__(self, hidden: int, frame_hidden: int) -> None:
         super().__init__()
         self.hidden = nn.Linear(BIN_FEATURES, hidden)
-        self.out = nn.Linear(hidden, BLOCKS)
+        self.out = nn.Linear(hidden, SUBFRAMES)
         self.frame_hidden = nn.Linear(FRAME_FEATURES, frame_hidden)
-        self.frame_out = nn.Linear(frame_hidden, BINS * BLOCKS, bias=False)
+        self.frame_out = nn.Linear(frame_hidden, BINS * SUBFRAMES, bias=False)
         for last in (self.out.weight, self.out.bias, self.frame_out.weight):
             nn.init.zeros_(last)
 

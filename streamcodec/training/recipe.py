@@ -108,14 +108,14 @@ class EnvelopeRecipe:
 class MeasureRecipe:
     """What is measured for the card: ``speech`` coded at some rates, by all installed metrics if none are named.
 
-    ``cost_frames`` of 10 ms are timed; 0 leaves the cost out, which alone differs from run to run.
+    ``cost_hops`` of 10 ms are timed; 0 leaves the cost out, which alone differs from run to run.
     """
 
     speech: Path = field(metadata=_read(_path))
     kbps: tuple[float, ...] = field(default=(3.0, 6.0, 9.0, 12.0), metadata=_read(_list_of(_number)))
     metrics: tuple[str, ...] | None = field(default=None, metadata=_read(_list_of(_text)))
     workers: int = field(default=1, metadata=_read(_whole))
-    cost_frames: int = field(default=0, metadata=_read(_whole))
+    cost_hops: int = field(default=0, metadata=_read(_whole))
 
 
 @dataclass(frozen=True)

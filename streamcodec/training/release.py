@@ -160,15 +160,15 @@ def _measured(recipe: MeasureRecipe, folder: Path) -> dict[str, Any]:
             for row in report.summaries("speech")
         ]
     }
-    if recipe.cost_frames:
-        facts["cost"] = _cost(name, recipe.cost_frames)
+    if recipe.cost_hops:
+        facts["cost"] = _cost(name, recipe.cost_hops)
     return facts
 
 
-def _cost(name: str, frames: int) -> dict[str, Any]:
+def _cost(name: str, hops: int) -> dict[str, Any]:
     link = Link(COST_RATE_HZ, COST_BPS, "independent", name)
     run([link], WARM_UP_PACKETS)
-    times = summarise(run([link], max(10, frames // 2)).total_ms)
+    times = summarise(run([link], max(10, hops // 2)).total_ms)
     backend = choose("auto").backend
     version = installed("numba" if backend == "compiled" else backend)
     return {

@@ -36,7 +36,7 @@ from streamcodec.codec.neural.rate_control import (
     reservoir_after,
     voiced_quality_offset,
 )
-from streamcodec.codec.neural.synthesis import GAP, NOW, render_packet
+from streamcodec.codec.neural.synthesis import GAP, NOW, render_frame
 from streamcodec.codec.neural.voicing import voiced_share
 from streamcodec.codec.packet import SEQUENCE_MODULUS, PacketFlags
 from streamcodec.web.cross_compile import Exports
@@ -82,10 +82,10 @@ def choose_quality_index(control: Any, kbps_by_quality: Any) -> int:
         control.coded_bits[0],
         control.usual_bits[0],
     )
-    position = quality_index_for_kbps(kbps_by_quality, usual_bps / 1000.0) + control.dither[0]
+    fractional_index = quality_index_for_kbps(kbps_by_quality, usual_bps / 1000.0) + control.dither[0]
     voiced = control.voiced[0] / control.frames[0]
-    position += voiced_quality_offset(control.bitrate_bps[0]) * (voiced - USUALLY_VOICED)
-    quality_index, control.dither[0] = nearest_quality(position, len(kbps_by_quality))
+    fractional_index += voiced_quality_offset(control.bitrate_bps[0]) * (voiced - USUALLY_VOICED)
+    quality_index, control.dither[0] = nearest_quality(fractional_index, len(kbps_by_quality))
     return quality_index
 
 
@@ -169,7 +169,7 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             networks.step_decoder(s.network, s.rows)
             gain, noise_gain = concealment_gains(control.lost_in_a_row[0], control.in_silence[0] != 0)
             gains_row = s.network_quality_index[0]
-        render_packet(
+        render_frame(
             s.decoded,
             s.background,
             s.stft,

@@ -14,7 +14,7 @@ from streamcodec import StreamDecoder, StreamEncoder, decode_array, encode_array
 from streamcodec.codec.files import look_ahead
 from streamcodec.codec.files.container import FileReader
 from streamcodec.codec.files.look_ahead import encode_steadily
-from streamcodec.codec.neural.rate_control import highest_position_within
+from streamcodec.codec.neural.rate_control import highest_fractional_index_within
 from streamcodec.codec.packet import Packet
 
 Float32Array = NDArray[np.float32]
@@ -51,7 +51,7 @@ def test_looking_ahead_changes_the_levels_and_nothing_else(speech: Float32Array)
     assert plain.push(speech[:1_000]) == ahead.push(speech[:1_000])
     ahead.plan_constant_quality(speech[1_000:], 1.5)
     # The second one alone knows the level; an encoder told nothing but that must give the same packets.
-    plain._coder._rate.held = ahead._coder._rate.held  # type: ignore[attr-defined]
+    plain._coder._rate.constant_quality_index = ahead._coder._rate.constant_quality_index  # type: ignore[attr-defined]
     assert plain.push(speech[1_000:]) == ahead.push(speech[1_000:])
 
 
@@ -129,20 +129,20 @@ def test_the_exact_tiers_look_nowhere(speech: Float32Array) -> None:
     assert ahead.packets == running.packets
 
 
-def test_finest_position_is_the_last_that_fits() -> None:
-    position, cost = highest_position_within(100.0, 16, lambda p: 20.0 * p)
+def test_finest_index_is_the_last_that_fits() -> None:
+    index, cost = highest_fractional_index_within(100.0, 16, lambda p: 20.0 * p)
     assert cost <= 100.0
-    assert position == pytest.approx(5.0, abs=0.02)
-    assert highest_position_within(1.0, 16, lambda p: 2.0 + p) == (0.0, 2.0)
-    position, _ = highest_position_within(1e9, 16, lambda p: p)
-    assert position == pytest.approx(15.0, abs=0.02)
+    assert index == pytest.approx(5.0, abs=0.02)
+    assert highest_fractional_index_within(1.0, 16, lambda p: 2.0 + p) == (0.0, 2.0)
+    index, _ = highest_fractional_index_within(1e9, 16, lambda p: p)
+    assert index == pytest.approx(15.0, abs=0.02)
 
 
 def test_a_cost_that_goes_up_and_down_does_not_end_the_search_early() -> None:
     # A rise of 4 % just where the bisection looks for the last time before it gives up what lies above.
-    def bits(position: float) -> float:
-        return 100.0 * position + (20.0 if 4.90 < position < 4.95 else 0.0)
+    def bits(index: float) -> float:
+        return 100.0 * index + (20.0 if 4.90 < index < 4.95 else 0.0)
 
-    position, cost = highest_position_within(500.0, 16, bits)
-    assert cost == bits(position)
+    index, cost = highest_fractional_index_within(500.0, 16, bits)
+    assert cost == bits(index)
     assert 0.99 * 500.0 < cost <= 500.0

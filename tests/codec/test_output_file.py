@@ -23,7 +23,8 @@ from streamcodec import (
 )
 from streamcodec.cli.call_sound import FileSink, SoundFormat
 from streamcodec.codec.files.output_file import PART_SUFFIX, unfinished_recordings, whole_file, write_whole
-from streamcodec.codec.files.sound_file import SoundReader, SoundWriter, warn_of_unfinished
+from streamcodec.codec.files.sound_file import SoundReader
+from streamcodec.codec.files.sound_writer import SoundWriter, warn_of_unfinished
 from streamcodec.live.recorder import Recorder
 from streamcodec.live.ring_buffer import RingBuffer
 
@@ -183,7 +184,7 @@ def test_a_recording_keeps_what_a_full_disk_let_through(tmp_path: Path, monkeypa
 KILLED = """
 import os, signal, sys
 import numpy as np
-from streamcodec.codec.files.sound_file import SoundWriter
+from streamcodec.codec.files.sound_writer import SoundWriter
 from streamcodec.codec.files.output_file import unfinished_recordings
 tone = np.sin(0.1 * np.arange(480)).astype(np.float32)
 for name in sys.argv[1:]:

@@ -14,7 +14,8 @@ import pytest
 import soundfile
 
 from streamcodec import StreamcodecWarning, Tier, decode_file, encode_file, transcode_file
-from streamcodec.codec.files.sound_file import SoundReader, SoundWriter
+from streamcodec.codec.files.sound_file import SoundReader
+from streamcodec.codec.files.sound_writer import SoundWriter
 
 RATE_HZ = 24_000
 TONE = (0.3 * np.sin(0.1 * np.arange(2 * RATE_HZ))).astype(np.float32)

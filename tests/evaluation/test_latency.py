@@ -58,7 +58,7 @@ def test_interleaved_streams_do_not_hear_each_other() -> None:
 
 
 def test_a_running_stream_keeps_no_memory() -> None:
-    assert measure_allocation(link(), 200)["kept_blocks_per_frame"] < 0.5
+    assert measure_allocation(link(), 200)["kept_blocks_per_hop"] < 0.5
 
 
 def test_summary() -> None:
@@ -69,7 +69,7 @@ def test_summary() -> None:
 
 def test_bench_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     picture = tmp_path / "cost.png"
-    quick = ["--frames", "80", "--sleep", "0", "--no-start-up"]
+    quick = ["--hops", "80", "--sleep", "0", "--no-start-up"]
     assert main(["bench", *quick, "--json", "--plot", str(picture)]) == 0
     report = json.loads(capsys.readouterr().out)
     assert {"p50_ms", "p95_ms", "p99_ms", "max_ms"} <= set(report["total"])
@@ -105,7 +105,7 @@ def test_info_says_why_a_backend_was_chosen(capsys: pytest.CaptureFixture[str]) 
 
 
 def test_cores_that_do_not_exist_are_refused(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["bench", "--frames", "20", "--affinity", "100000"]) == 2
+    assert main(["bench", "--hops", "20", "--affinity", "100000"]) == 2
     assert "cores" in capsys.readouterr().err
 
 

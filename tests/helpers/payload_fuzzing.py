@@ -25,7 +25,7 @@ from numpy.typing import NDArray
 
 from streamcodec import Packet, Tier
 from streamcodec.codec.files.container import FileHeader, FileReader
-from streamcodec.codec.files.oneshot import decoder_for
+from streamcodec.codec.files.decoding import decoder_for
 from streamcodec.codec.lossless import engine as lossless
 from streamcodec.codec.lossless.engine import LosslessDecoder
 from streamcodec.codec.near_lossless import spectra

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from streamcodec.codec.packet import Packet, PacketFlags, RedundantCopy, Tier
-from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer, JitterConfig, Lost, Play, Silence, TimeScale
+from streamcodec.net.jitter_buffer import FRAME_MS, JitterBuffer, JitterConfig, Lost, Play, Silence, TimeScale
 
 
 def packet(
@@ -46,9 +46,9 @@ class Receiver:
                 self.decisions.append(decision)
             if isinstance(decision, Play):
                 expanding = decision.scale in (TimeScale.EXPAND, TimeScale.EXPAND_IN_PAUSE, TimeScale.EXPAND_NOW)
-                self.queued_ms += PACKET_MS + (decision.scale is not TimeScale.KEEP) * (6.0 if expanding else -6.0)
+                self.queued_ms += FRAME_MS + (decision.scale is not TimeScale.KEEP) * (6.0 if expanding else -6.0)
             elif isinstance(decision, Lost | Silence):
-                self.queued_ms += PACKET_MS
+                self.queued_ms += FRAME_MS
             else:
                 self.queued_ms = self.tick_ms
         self.queued_ms -= self.tick_ms
@@ -73,10 +73,10 @@ def run(
     tick = 0
     while sent < packets or in_flight:
         now_ms = tick * receiver.tick_ms
-        while sent < packets and (sent + 1) * PACKET_MS / (1 + drift) <= now_ms:
+        while sent < packets and (sent + 1) * FRAME_MS / (1 + drift) <= now_ms:
             delay = delay_ms(first + sent)
             if delay is not None:
-                heapq.heappush(in_flight, ((sent + 1) * PACKET_MS / (1 + drift) + delay, first + sent))
+                heapq.heappush(in_flight, ((sent + 1) * FRAME_MS / (1 + drift) + delay, first + sent))
             sent += 1
         while in_flight and in_flight[0][0] <= now_ms:
             arrival_ms, index = heapq.heappop(in_flight)

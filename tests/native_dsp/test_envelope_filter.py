@@ -24,14 +24,14 @@ from native_dsp.filters.envelope_filter import (
 from native_dsp.filters.envelope_network import (
     AMPLITUDE_FLOOR,
     BINS,
-    BLOCKS,
     HOPS,
     LARGEST_DIFFERENCE,
     LOG_OFFSET,
     LOWEST_BIN,
-    PAST_BLOCKS,
+    PAST_SUBFRAMES,
     REACH,
     SPECTRUM_BINS,
+    SUBFRAMES,
     TOP_BIN,
     EnvelopeWeights,
     envelope_weight_shapes,
@@ -58,7 +58,7 @@ def asking_for(nepers: float) -> EnvelopeWeights:
     weights = some_weights()
     return weights._replace(
         bin_out=np.zeros_like(weights.bin_out),
-        bin_out_bias=np.full(BLOCKS, nepers, np.float32),
+        bin_out_bias=np.full(SUBFRAMES, nepers, np.float32),
         frame_out=np.zeros_like(weights.frame_out),
     )
 
@@ -86,8 +86,8 @@ def filtered(
         state.ahead[:] = longer[here.stop : here.stop + state.ahead.size]
         for hop, decoded in enumerate(stored_by(k)):
             store_spectrum(state.features, hop, decoded)
-        alike = correlations[BLOCKS * k : BLOCKS * (k + 1)].astype(np.float32)
-        filter_envelope(state, weights, alike, np.full(BLOCKS, 130 + k), quality, out[here])
+        alike = correlations[SUBFRAMES * k : SUBFRAMES * (k + 1)].astype(np.float32)
+        filter_envelope(state, weights, alike, np.full(SUBFRAMES, 130 + k), quality, out[here])
     return out
 
 
@@ -126,25 +126,25 @@ def reference(sound: Sound, weights: EnvelopeWeights, correlations: NDArray[np.f
     distance = np.arange(-BLOCK, BLOCK + 1)
     taper = np.cos(np.pi * distance / (2 * (BLOCK + 1)))
     filters = [np.zeros(2 * BLOCK + 1)]
-    for k in range(blocks // BLOCKS):
+    for k in range(blocks // SUBFRAMES):
         # Two blocks of the packet before are measured anew, now that what follows them is known.
         # Of blocks older than the sound there is only silence.
         known = (k + 1) * PACKET + BLOCK
-        seen = range(BLOCKS * k - PAST_BLOCKS, BLOCKS * (k + 1))
+        seen = range(SUBFRAMES * k - PAST_SUBFRAMES, SUBFRAMES * (k + 1))
         picture = np.stack([levels(block, known) if block >= -2 else silence for block in seen])
         real, imaginary, gain = stored_by(k).reshape(HOPS, 3, -1)[..., :SPECTRUM_BINS].transpose(1, 0, 2)
         amplitudes = np.sqrt(real.astype(np.float64) ** 2 + imaginary**2 + AMPLITUDE_FLOOR**2)
         spectrum = np.log(np.concatenate([amplitudes, gain + AMPLITUDE_FLOOR], axis=1)) + LOG_OFFSET
         of_packet = leaky(spectrum.ravel() @ weights.frame_hidden + weights.frame_hidden_bias) @ weights.frame_out
-        changes = np.zeros((BLOCKS, len(bins)))
+        changes = np.zeros((SUBFRAMES, len(bins)))
         for i, middle in enumerate(bins):
-            loudness = picture[PAST_BLOCKS:, middle].mean()
+            loudness = picture[PAST_SUBFRAMES:, middle].mean()
             around = np.abs(np.arange(middle - REACH, middle + REACH + 1))
             near = np.clip(picture[:, around] - loudness, -LARGEST_DIFFERENCE, LARGEST_DIFFERENCE).ravel()
-            alike = correlations[BLOCKS * k : BLOCKS * (k + 1)]
+            alike = correlations[SUBFRAMES * k : SUBFRAMES * (k + 1)]
             more = [*alike, np.log2((130 + k) / 150), middle / 20, 2 * quality, loudness / 4]
             hidden = np.concatenate([near, more]) @ weights.bin_hidden + weights.bin_hidden_bias
-            asked = weights.bin_out @ leaky(hidden) + weights.bin_out_bias + of_packet.reshape(BINS, BLOCKS)[i]
+            asked = weights.bin_out @ leaky(hidden) + weights.bin_out_bias + of_packet.reshape(BINS, SUBFRAMES)[i]
             certain = np.clip((alike - NOT_VOICED) / (VOICED - NOT_VOICED), 0, 1)
             changes[:, i] = share[i] * np.clip(certain * asked, -LARGEST_CHANGE, LARGEST_CHANGE)
         waves = np.cos(2 * np.pi * np.outer(distance, bins) / FFT_SAMPLES)
@@ -225,7 +225,7 @@ def test_any_level_is_survived(level: float) -> None:
 
 
 def test_a_copy_goes_its_own_way() -> None:
-    sound, alike, lags = noise(3 * PACKET), np.ones(BLOCKS, np.float32), np.full(BLOCKS, 130)
+    sound, alike, lags = noise(3 * PACKET), np.ones(SUBFRAMES, np.float32), np.full(SUBFRAMES, 130)
     weights = some_weights()
     states = [new_filter(weights) for _ in range(2)]
     for state in states:

@@ -10,7 +10,7 @@ import pytest
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import BitrateError, PacketError
 from streamcodec.net.congestion import CongestionConfig, CongestionController, SendRate
-from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer, JitterStats
+from streamcodec.net.jitter_buffer import FRAME_MS, JitterBuffer, JitterStats
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig, LossModel, NoLoss
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.report import REPORT_BYTES, ReceiverReport, ReceptionMonitor
@@ -58,7 +58,7 @@ def test_a_monitor_counts_loss_bursts_and_reordering() -> None:
     with pytest.raises(PacketError, match="before the first packet"):
         monitor.report(0.0, JitterStats())
     for index in (0, 1, 4, 5, 7, 6, 8, 11):
-        monitor.observe(packet(index), 100, index * PACKET_MS)
+        monitor.observe(packet(index), 100, index * FRAME_MS)
     assert not monitor.due(220.0)
     assert monitor.due(720.0)
     report = monitor.report(720.0, JitterStats(played=6, concealed=2))
@@ -72,10 +72,10 @@ def test_a_monitor_counts_loss_bursts_and_reordering() -> None:
 def test_a_monitor_follows_wraps_and_restarts() -> None:
     monitor = ReceptionMonitor()
     for index in range(65_500, 65_600):
-        monitor.observe(packet(index), 100, index * PACKET_MS)
+        monitor.observe(packet(index), 100, index * FRAME_MS)
     assert monitor.report(1.0, JitterStats()).lost_packets == 0
     for index in range(20_000, 20_010):
-        monitor.observe(packet(index), 100, index * PACKET_MS)
+        monitor.observe(packet(index), 100, index * FRAME_MS)
     report = monitor.report(2.0, JitterStats())
     assert (report.received_packets, report.lost_packets, report.loss) == (10, 0, 0.0)
 
@@ -103,12 +103,12 @@ class Call:
             out = replace(packet(self.index), payload=bytes(round(payload_bytes)))
             self.link.send(out.to_bytes(), self.now_ms)
             self.index += 1
-            self.now_ms += PACKET_MS
+            self.now_ms += FRAME_MS
             for arrival_ms, datagram in self.link.receive(self.now_ms):
                 arrived = Packet.from_bytes(datagram)
                 self.monitor.observe(arrived, len(datagram), arrival_ms)
                 self.buffer.put(arrived, arrival_ms)
-                self.history.append((self.now_ms, rate, arrival_ms - arrived.sequence * PACKET_MS))
+                self.history.append((self.now_ms, rate, arrival_ms - arrived.sequence * FRAME_MS))
             self.buffer.get(self.now_ms)
             if self.feedback and self.monitor.due(self.now_ms):
                 report = self.monitor.report(self.now_ms, self.buffer.stats)

@@ -11,7 +11,7 @@ import pytest
 
 from streamcodec.codec.packet import Packet
 from streamcodec.net.drift import DriftEstimator
-from streamcodec.net.jitter_buffer import PACKET_MS, Arrival, JitterBuffer, JitterStats
+from streamcodec.net.jitter_buffer import FRAME_MS, Arrival, JitterBuffer, JitterStats
 from tests.helpers.simulation import Receiver, packet
 
 Arrivals = Iterator[tuple[float, Packet]]
@@ -62,8 +62,8 @@ def in_order(arrivals: list[tuple[float, Packet]]) -> Arrivals:
 
 
 def steady(seconds: float, delay_ms: Callable[[int], float | None], speed: float = 1.0) -> Arrivals:
-    count = round(seconds * speed * 1_000.0 / PACKET_MS)
-    sent = [(index * PACKET_MS / speed, delay_ms(index), packet(index)) for index in range(count)]
+    count = round(seconds * speed * 1_000.0 / FRAME_MS)
+    sent = [(index * FRAME_MS / speed, delay_ms(index), packet(index)) for index in range(count)]
     return in_order([(sent_ms + delay, out) for sent_ms, delay, out in sent if delay is not None])
 
 
@@ -106,7 +106,7 @@ def test_a_delay_that_grows_for_good_costs_no_packet(step_ms: float) -> None:
 @pytest.mark.parametrize("stall_s", [0.5, 1.0, 5.0, 30.0])
 def test_after_a_stall_all_comes_at_once_and_is_played_at_once(stall_s: float) -> None:
     def delay_ms(index: int) -> float:
-        return 20.0 + max(0.0, 10_000.0 + 1_000.0 * stall_s - index * PACKET_MS if index >= 500 else 0.0)
+        return 20.0 + max(0.0, 10_000.0 + 1_000.0 * stall_s - index * FRAME_MS if index >= 500 else 0.0)
 
     end = 20 + round(stall_s)
     heard, stats = listen(steady(end, delay_ms), end)
@@ -117,7 +117,7 @@ def test_after_a_stall_all_comes_at_once_and_is_played_at_once(stall_s: float) -
 
 
 def test_bursts_of_half_a_second_are_played_without_a_gap() -> None:
-    heard, stats = listen(steady(60.0, lambda index: -(-index // 25) * 500.0 - index * PACKET_MS + 20.0), 60.0)
+    heard, stats = listen(steady(60.0, lambda index: -(-index // 25) * 500.0 - index * FRAME_MS + 20.0), 60.0)
     assert all(second == Second(50, 0, 0) for second in heard[2:])
     assert stats.late == stats.discarded == 0
 
@@ -127,7 +127,7 @@ def test_duplicates_and_packets_out_of_order_cost_nothing() -> None:
     sent = []
     for index in range(1_500):
         delays_ms = [rng.choice((20.0, 35.0, 80.0)) for _ in range(rng.choice((1, 1, 2, 3)))]
-        sent += [(index * PACKET_MS + delay_ms, packet(index)) for delay_ms in delays_ms]
+        sent += [(index * FRAME_MS + delay_ms, packet(index)) for delay_ms in delays_ms]
     heard, stats = listen(in_order(sent), 29.0)
     assert all(second.played >= 49 and not second.silent for second in heard[3:])
     assert stats.duplicate > 500
@@ -139,9 +139,9 @@ def long_packets(lengths: Iterator[int], seconds: float) -> Arrivals:
     """Packets of so many frames each, sent when their last is spoken."""
     sent = []
     index = 0
-    while index * PACKET_MS < 1_000.0 * seconds:
+    while index * FRAME_MS < 1_000.0 * seconds:
         frames = next(lengths)
-        sent.append(((index + frames) * PACKET_MS + 20.0, replace(packet(index), frames=frames)))
+        sent.append(((index + frames) * FRAME_MS + 20.0, replace(packet(index), frames=frames)))
         index += frames
     return in_order(sent)
 
@@ -176,8 +176,8 @@ def test_packets_that_change_their_length_now_and_then() -> None:
 
 def test_a_restarted_sender_is_believed_through_losses() -> None:
     """Every second packet of the new stream is lost, so no two follow each other."""
-    before = [(20.0 + index * PACKET_MS, packet(index)) for index in range(500)]
-    after = [(10_020.0 + index * PACKET_MS, packet(30_000 + index)) for index in range(0, 500, 2)]
+    before = [(20.0 + index * FRAME_MS, packet(index)) for index in range(500)]
+    after = [(10_020.0 + index * FRAME_MS, packet(30_000 + index)) for index in range(0, 500, 2)]
     heard, stats = listen(in_order(before + after), 19.0)
     assert min(second.played for second in heard[11:]) >= 24
     assert stats.restarts == 1
@@ -185,7 +185,7 @@ def test_a_restarted_sender_is_believed_through_losses() -> None:
 
 def test_a_packet_from_far_ahead_silences_nobody() -> None:
     stray = [(5_001.0, packet(450))]
-    heard, stats = listen(in_order(stray + [(20.0 + k * PACKET_MS, packet(k)) for k in range(1_000)]), 19.0)
+    heard, stats = listen(in_order(stray + [(20.0 + k * FRAME_MS, packet(k)) for k in range(1_000)]), 19.0)
     assert min(second.played for second in heard[1:]) >= 40
     assert stats.late + stats.discarded < 12
 
@@ -193,8 +193,8 @@ def test_a_packet_from_far_ahead_silences_nobody() -> None:
 def test_packets_that_all_come_late_move_the_buffer_and_not_the_other_way_round() -> None:
     buffer = JitterBuffer()
     for index in range(100):
-        buffer.put(packet(index), index * PACKET_MS)
-        buffer.get(index * PACKET_MS)
+        buffer.put(packet(index), index * FRAME_MS)
+        buffer.get(index * FRAME_MS)
     # Out of order all along, and already given up.
     late = [buffer.put(packet(1_000 + (index ^ 1)), 2_000.0) for index in range(4)]
     assert Arrival.RESTARTED in late
@@ -207,8 +207,8 @@ def test_drift_is_told_from_jitter_loss_and_steps(speed: float) -> None:
     rng = random.Random(5)
     drift = DriftEstimator()
     for index in range(1_500):
-        sent_ms = index * PACKET_MS / speed
+        sent_ms = index * FRAME_MS / speed
         delay_ms = rng.uniform(0.0, 40.0) + (250.0 if index > 1_000 else 0.0)
         if rng.random() > 0.1:
-            drift.observe(sent_ms + delay_ms - index * PACKET_MS, sent_ms + delay_ms)
+            drift.observe(sent_ms + delay_ms - index * FRAME_MS, sent_ms + delay_ms)
     assert drift.slope == pytest.approx(1.0 - speed, abs=0.02)

@@ -122,7 +122,7 @@ def test_packets_and_the_jitter_buffer_behind_them() -> None:
     assert min(parsed, refused) > CASES // 20
     stats = buffer.stats
     assert stats.received == stats.played + stats.late + stats.discarded + stats.held
-    assert len(buffer.contents) <= JitterBuffer.CAPACITY_PACKETS
+    assert len(buffer.contents) <= JitterBuffer.CAPACITY_FRAMES
 
 
 def test_pieces_of_packets_and_what_is_made_of_them() -> None:

@@ -12,7 +12,7 @@ from streamcodec.codec.packet import PacketFlags
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.delay_estimator import DelayConfig
 from streamcodec.net.jitter_buffer import (
-    PACKET_MS,
+    FRAME_MS,
     Arrival,
     JitterBuffer,
     JitterConfig,
@@ -143,7 +143,7 @@ def test_an_empty_buffer_waits_and_does_not_give_the_unit_up() -> None:
     assert played(buffer.get(60.0)) == b"p1"
     for now_ms in (80.0, 100.0, 120.0):
         assert buffer.get(now_ms) == Lost(underrun=True)
-        assert buffer.next_unit == WRAP + 2
+        assert buffer.next_timestamp == WRAP + 2
     for index in range(2, 6):
         buffer.put(packet(index), 130.0)
     assert units(buffer) == [2, 3, 4, 5]
@@ -212,9 +212,9 @@ def test_silence_longer_than_the_timestamp_wraps() -> None:
     buffer.get(60.0)
     buffer.get(80.0)
     later = 70_000
-    assert buffer.put(packet(later, sequence=3), later * PACKET_MS) is Arrival.HELD
+    assert buffer.put(packet(later, sequence=3), later * FRAME_MS) is Arrival.HELD
     assert units(buffer) == [later]
-    assert played(buffer.get(later * PACKET_MS + 60.0)) == b"p70000"
+    assert played(buffer.get(later * FRAME_MS + 60.0)) == b"p70000"
     assert buffer.stats.restarts == 0
 
 
@@ -264,7 +264,7 @@ def test_memory_is_bounded_when_nobody_plays() -> None:
     buffer = JitterBuffer()
     for index in range(2_000):
         buffer.put(packet(index), 20.0 * index)
-        assert len(buffer.contents) <= JitterBuffer.CAPACITY_PACKETS
+        assert len(buffer.contents) <= JitterBuffer.CAPACITY_FRAMES
         assert accounted(buffer)
     assert units(buffer)[-1] == 1_999
     decision = buffer.get(40_000.0)
@@ -301,7 +301,7 @@ def test_after_a_stall_the_depth_is_back_within_two_seconds(redundancy: int, see
     def delay_ms(index: int) -> float | None:
         if rng.random() < 0.05:
             return None
-        stall_ms = (stall_ends - index) * PACKET_MS if 1_000 <= index < stall_ends else 0.0
+        stall_ms = (stall_ends - index) * FRAME_MS if 1_000 <= index < stall_ends else 0.0
         return 20.0 + rng.uniform(0.0, 30.0) + stall_ms
 
     receiver = Receiver()
@@ -312,7 +312,7 @@ def test_after_a_stall_the_depth_is_back_within_two_seconds(redundancy: int, see
         watched.append((now_ms, stats.depth_ms, stats.target_ms))
 
     run(receiver, 1_300, delay_ms=delay_ms, make=lambda i: packet(i, redundancy=redundancy), each_tick=watch)
-    end_ms = (stall_ends + 1) * PACKET_MS + 50.0
+    end_ms = (stall_ends + 1) * FRAME_MS + 50.0
     before_ms = max(target_ms for now_ms, _, target_ms in watched if 15_000 <= now_ms < 20_000)
     assert max(depth_ms for now_ms, depth_ms, _ in watched if now_ms < end_ms + 500) > 250.0
     within = [now_ms for now_ms, depth_ms, _ in watched if now_ms > end_ms + 300 and depth_ms <= before_ms + 25.0]
@@ -326,7 +326,7 @@ def test_after_a_stall_the_depth_is_back_within_two_seconds(redundancy: int, see
 def test_spikes_that_keep_coming_keep_the_delay_up() -> None:
     def delay_ms(index: int) -> float:
         phase = index % 100
-        return 20.0 + (8 - phase) * PACKET_MS if index >= 300 and phase < 8 else 20.0
+        return 20.0 + (8 - phase) * FRAME_MS if index >= 300 and phase < 8 else 20.0
 
     receiver = Receiver()
     run(receiver, 1_500, delay_ms=delay_ms)
@@ -362,7 +362,7 @@ def test_one_simulated_hour_of_drift_jitter_and_loss(drift: float) -> None:
 
     end_ms = run(receiver, hour, delay_ms=delay_ms, drift=drift, each_tick=watch)
     stats = receiver.buffer.stats
-    assert abs(end_ms - hour * PACKET_MS) > 600.0
+    assert abs(end_ms - hour * FRAME_MS) > 600.0
     assert deepest < 100.0
     assert accounted(receiver.buffer)
     assert stats.received + stats.lost == hour

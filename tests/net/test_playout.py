@@ -9,7 +9,7 @@ import pytest
 
 from streamcodec.codec.packet import Packet
 from streamcodec.net import time_scale
-from streamcodec.net.jitter_buffer import PACKET_MS, JitterBuffer, JitterConfig
+from streamcodec.net.jitter_buffer import FRAME_MS, JitterBuffer, JitterConfig
 from streamcodec.net.playout import Playout
 from streamcodec.net.time_scale import Samples
 from tests.helpers.simulation import packet
@@ -103,11 +103,11 @@ def play(
     delays_ms: list[float], block_samples: int, sound: Samples, config: JitterConfig | None = None
 ) -> tuple[Samples, Playout]:
     playout = Playout(JitterBuffer(config), VowelDecoder(sound), RATE_HZ)
-    arrivals = sorted((index * PACKET_MS + delay, index) for index, delay in enumerate(delays_ms))
+    arrivals = sorted((index * FRAME_MS + delay, index) for index, delay in enumerate(delays_ms))
     block_ms = 1000.0 * block_samples / RATE_HZ
     out = []
     position = 0
-    for tick in range(int(len(delays_ms) * PACKET_MS / block_ms)):
+    for tick in range(int(len(delays_ms) * FRAME_MS / block_ms)):
         while position < len(arrivals) and arrivals[position][0] <= tick * block_ms:
             arrival_ms, index = arrivals[position]
             playout.buffer.put(packet(index), arrival_ms)
@@ -140,7 +140,7 @@ def test_growth_and_drain_never_click() -> None:
     """Delay steps up by 60 ms, then back: playout expands and accelerates a vowel all along."""
     sound = voiced(16.0)
     delays_ms = [20.0 if index < 200 or index >= 450 else 50.0 + 0.08 * (index % 7) for index in range(780)]
-    heard, playout = play(delays_ms, 240, sound, JitterConfig(patience_above_packets=50))
+    heard, playout = play(delays_ms, 240, sound, JitterConfig(patience_above_frames=50))
     stats = playout.stats
     assert stats.accelerated > 2
     assert stats.removed_samples > 0.02 * RATE_HZ
@@ -168,7 +168,7 @@ def test_speech_is_left_as_it_is_while_a_pause_can_be_hoped_for() -> None:
 def test_a_fast_sender_clock_is_followed_without_clicks() -> None:
     sound = voiced(70.0, pitch_hz=180.0)
     rng = random.Random(2)
-    delays_ms = [20.0 + rng.uniform(0, 8) - index * PACKET_MS * 1e-3 for index in range(3_000)]
+    delays_ms = [20.0 + rng.uniform(0, 8) - index * FRAME_MS * 1e-3 for index in range(3_000)]
     heard, playout = play(delays_ms, 480, sound)
     stats = playout.stats
     # 1,000 ppm for a minute is 60 ms of sound too much.
@@ -180,14 +180,14 @@ def test_a_fast_sender_clock_is_followed_without_clicks() -> None:
 def test_a_slow_sender_clock_is_followed_without_clicks() -> None:
     sound = voiced(70.0, pitch_hz=180.0)
     rng = random.Random(2)
-    delays_ms = [20.0 + rng.uniform(0, 8) + index * PACKET_MS * 1e-3 for index in range(3_000)]
+    delays_ms = [20.0 + rng.uniform(0, 8) + index * FRAME_MS * 1e-3 for index in range(3_000)]
     heard, playout = play(delays_ms, 480, sound)
     stats = playout.stats
     concealed = playout.buffer.stats.concealed
     added_ms = 1000.0 * (stats.added_samples - stats.removed_samples) / RATE_HZ
     assert concealed <= 2
     # 60 ms, less the start's excess over the target.
-    assert 15.0 < added_ms + concealed * PACKET_MS < 90.0
+    assert 15.0 < added_ms + concealed * FRAME_MS < 90.0
     assert largest_jump(heard[2_000:]) <= 1.1 * largest_jump(sound)
 
 

@@ -99,7 +99,7 @@ def shipped() -> tuple[StepGraph, StepGraph]:
 
 
 def test_latents_of_the_shipped_model(speech: Float32Array) -> None:
-    """Finest quantizer steps are 0.4."""
+    """Finest quantiser steps are 0.4."""
     blocks = speech[: 80 * 480].reshape(80, 480)
     names: tuple[Backend, ...] = ("compiled", "torch", "onnxruntime")
     analyses = [LatentAnalysis(load_runtime(DEFAULT_MODEL, name)) for name in names]

@@ -45,7 +45,7 @@ def test_residual_stages_start_on_what_is_left_and_cost_ten_bits_each(stage: typ
             assert set(coded.bits_hard.flatten().tolist()) == {
                 STAGE_BITS * int(codec.stages_by_quality[quality_index])
             }
-            errors.append(float((coded.dequantized - latents).square().mean()))
+            errors.append(float((coded.dequantised - latents).square().mean()))
     assert errors[0] < float(latents.square().mean())
     assert errors[-1] < 0.8 * errors[0]
     assert errors == sorted(errors, reverse=True)

@@ -9,12 +9,12 @@ from numpy.typing import NDArray
 from native_dsp.filters.envelope_network import (
     BIN_FEATURES,
     BINS,
-    BLOCKS,
     COLUMNS,
     FRAME_FEATURES,
     LEAK,
-    PAST_BLOCKS,
+    PAST_SUBFRAMES,
     REACH,
+    SUBFRAMES,
     EnvelopeWeights,
 )
 from streamcodec.codec.neural.model import load_runtime
@@ -52,27 +52,27 @@ def test_examples_are_of_voiced_packets_only(speech: NDArray[np.float32]) -> Non
     assert packets > 0
     assert examples.inputs(np.arange(packets)).shape == (packets, BINS, BIN_FEATURES)
     assert examples.frame_inputs.shape == (packets, FRAME_FEATURES)
-    assert examples.wanted.shape == (packets, BINS, BLOCKS)
-    assert examples.weight.shape == (packets, BLOCKS)
+    assert examples.wanted.shape == (packets, BINS, SUBFRAMES)
+    assert examples.weight.shape == (packets, SUBFRAMES)
     assert examples.weight.max(axis=1).min() > 0.0
     silence = examples_of(runtime, np.zeros((1, 9_600), np.float32), np.array([3]))
     assert silence.inputs(np.arange(0)).shape == (0, BINS, BIN_FEATURES)
-    assert silence.wanted.shape == (0, BINS, BLOCKS)
+    assert silence.wanted.shape == (0, BINS, SUBFRAMES)
 
 
 def test_fit_finds_what_inputs_tell() -> None:
     random, packets = np.random.default_rng(0), 600
-    energy = random.standard_normal((packets, PAST_BLOCKS + BLOCKS, COLUMNS))
+    energy = random.standard_normal((packets, PAST_SUBFRAMES + SUBFRAMES, COLUMNS))
     frame_inputs = random.standard_normal((packets, FRAME_FEATURES))
     own = energy[:, :, REACH:-REACH]
-    wanted = 0.3 * (own[:, PAST_BLOCKS - 1] - own[:, PAST_BLOCKS:].mean(axis=1)) + 0.4 * frame_inputs[:, :BINS]
+    wanted = 0.3 * (own[:, PAST_SUBFRAMES - 1] - own[:, PAST_SUBFRAMES:].mean(axis=1)) + 0.4 * frame_inputs[:, :BINS]
     examples = EnvelopeExamples(
         energy.astype(np.float16),
-        np.ones((packets, BLOCKS), np.float32),
-        np.full((packets, BLOCKS), 150),
+        np.ones((packets, SUBFRAMES), np.float32),
+        np.full((packets, SUBFRAMES), 150),
         np.zeros(packets, np.float32),
         frame_inputs.astype(np.float16),
-        np.repeat(wanted[..., None], BLOCKS, axis=2).astype(np.float16),
+        np.repeat(wanted[..., None], SUBFRAMES, axis=2).astype(np.float16),
     )
     weights, after, before = fit(examples, 24_000, steps=300)
     assert before == pytest.approx(left_over(examples, None), rel=0.1)

@@ -78,7 +78,7 @@ def _trace(seed: int, **line: Any) -> dict[str, Any]:
     packet_ms = line.pop("packet_ms", 20.0)
     arrivals = _arrivals(rng, line.pop("frames"), packet_ms=packet_ms, **line)
     buffer, monitor, congestion = (
-        JitterBuffer(JitterConfig(packet_ms=packet_ms)),
+        JitterBuffer(JitterConfig(frame_ms=packet_ms)),
         ReceptionMonitor(packet_ms),
         CongestionController(CongestionConfig(maximum_bps=6_000)),
     )

@@ -267,6 +267,8 @@ class FileReader:
         self.cut_frames = 0
         """Frame durations of silence that the file claims and its bytes do not account for, left out."""
         self.packets_seen = 0
+        self.damaged_frames = 0
+        """Frame durations that are missing where bytes are damaged."""
         self._read_index()
 
     def pictures(self) -> tuple[Picture, ...]:
@@ -278,6 +280,11 @@ class FileReader:
     def index(self) -> list[tuple[int, int]]:
         """Offset and media time of each cluster, as the file says."""
         return [(int(where), int(time)) for where, time in self._index]
+
+    @property
+    def end_time(self) -> int:
+        """Media time behind the last packet read so far, in frame durations."""
+        return self._end_time
 
     def trusted_samples(self, delay_samples: int) -> int | None:
         """``total_samples`` as far as the packets read so far account for them; None where there is no index.
@@ -344,19 +351,21 @@ class FileReader:
             if usable.any():
                 offset = int(self._index[usable, 0][-1])
         silence = self._silence = _SilenceBudget(self.header.tier)
-        self.cut_frames = self.packets_seen = 0
+        self.cut_frames = self.packets_seen = self.damaged_frames = 0
         # Fake marks may claim large bodies, one inside the other: what turns out to be none is read only so often.
         left_bytes = WASTED_READS * self.file_bytes + MAX_BODY_BYTES
         last_time, moved = -1, 0
         due = 0 if offset == self._first_cluster else None
+        damaged = False
         while offset < self._end:
             body = self._read_block(offset, CLUSTER_MARK)
             if body is None:
                 left_bytes -= self._claimed_bytes(offset)
                 following = self._find_mark(offset + 1) if left_bytes > 0 else None
                 silence.earn_damage((following or self._end) - offset)
+                damaged = True
                 if following is None:
-                    return
+                    break
                 offset = following
                 continue
             for record in _parse_cluster(body):
@@ -369,11 +378,23 @@ class FileReader:
                     moved += cut
                     self.cut_frames += cut
                     time -= cut
+                    self.damaged_frames += (time - due) * damaged
+                damaged = False
                 due = self._end_time = time + record.frames
                 silence.earn_packet()
                 self.packets_seen += 1
                 yield record._replace(time=time)
             offset += 12 + len(body)
+        if damaged:
+            self.damaged_frames += self._frames_missing_behind()
+
+    def _frames_missing_behind(self) -> int:
+        """Frames between the last packet read and the end of the sound, as far as damaged bytes account for them."""
+        if self.total_samples is None:
+            return 0
+        sound_samples = max(0, self.total_samples + self.header.delay_samples)
+        frames = int(sound_samples * self.header.packets_per_second / self.header.sample_rate_hz)
+        return min(max(frames - self._end_time, 0), self._silence.left)
 
     def _claimed_bytes(self, offset: int) -> int:
         """How many bytes it took to see that there is no cluster here."""

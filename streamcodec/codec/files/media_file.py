@@ -29,6 +29,8 @@ class DecodedMedia:
     wav: IO[bytes]
     """In a temporary file."""
     tags: dict[str, str]
+    codec: str
+    """What FFmpeg calls the coding, such as ``aac``."""
     bits_per_sample: int | None
     """24 where integers of 32 bits have nothing in their last 8, as FFmpeg gives those of 24; None where the WAV's
     depth is the sound's."""
@@ -49,6 +51,7 @@ def decoded(file: IO[bytes], name: str) -> DecodedMedia:
             if not container.streams.audio:
                 raise AudioFormatError(f"cannot read {name} as sound: it holds none")
             stream = container.streams.audio[0]
+            codec = str(stream.codec_context.name)
             found = {key.lower(): str(value) for key, value in {**stream.metadata, **container.metadata}.items()}
             tags = {TAG_NAMES.get(key, key): value for key, value in found.items()}
             out: soundfile.SoundFile | None = None
@@ -70,9 +73,12 @@ def decoded(file: IO[bytes], name: str) -> DecodedMedia:
         wav.close()
         if isinstance(error, AudioFormatError):
             raise
-        raise AudioFormatError(f"cannot read {name} as sound: {error}") from error
+        why = getattr(error, "strerror", None) or str(error)
+        if isinstance(error, av.error.InvalidDataError):
+            why = "it is not in any format of sound or video that is known here, or damaged"
+        raise AudioFormatError(f"cannot read {name} as sound: {why}") from error
     wav.seek(0)
-    return DecodedMedia(wav, tags, 24 if wide and not last_bits else None)
+    return DecodedMedia(wav, tags, codec, 24 if wide and not last_bits else None)
 
 
 def _plane(frame: Any, channels: int) -> np.ndarray[Any, Any]:

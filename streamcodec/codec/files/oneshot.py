@@ -5,29 +5,30 @@ from __future__ import annotations
 import contextlib
 import json
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from streamcodec.codec.audio_format import SAMPLE_RATES_HZ, as_array
+from streamcodec.codec.audio_format import as_array
 from streamcodec.codec.bitstream import bitstream_of, check_bitstream
 from streamcodec.codec.files.container import (
     OVERHEAD_BYTES_PER_PACKET,
     FileHeader,
-    FileReader,
     FileWriter,
     TimedPacket,
     fitting_pictures,
     overhead_bytes,
     record_bytes,
 )
+from streamcodec.codec.files.decoding import Progress, check_tier_rate, decode_timed, lag_samples, trimmed
 from streamcodec.codec.files.look_ahead import encode_running, encode_steadily
 from streamcodec.codec.files.output_file import whole_file
-from streamcodec.codec.files.sound_file import SoundReader, SoundSource, SoundWriter, name_of, open_binary
+from streamcodec.codec.files.sound_file import SoundReader, SoundSource, warn_of_not_finite
 from streamcodec.codec.options import (
+    SAMPLE_RATES_HZ,
     NearLosslessOptions,
     Samples,
     TierName,
@@ -37,12 +38,10 @@ from streamcodec.codec.options import (
 )
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
-from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecWarning
-from streamcodec.models.shipped import DEFAULT_MODEL, load_model, model_names
+from streamcodec.errors import AudioFormatError, StreamcodecWarning
+from streamcodec.models.shipped import DEFAULT_MODEL, load_model
+from streamcodec.wording import given
 
-Progress = Callable[[float], None]
-MAX_DURATION_S = 24 * 3600.0
-"""Longest sound that a file decodes to unless the caller allows more."""
 MAX_METADATA_BYTES = 48 * 1024
 FILE_PACKET_MS = 60
 
@@ -121,6 +120,8 @@ def encode_array(
     Shape: ``[n]`` or ``[n, channels]``.
     """
     array = as_array(samples)
+    if array.dtype.kind == "f":
+        warn_of_not_finite("the sound", int(array.size - np.count_nonzero(np.isfinite(array))))
     kind = tier_of(tier)
     if kind is not Tier.NEURAL:
         options.setdefault("channels", array.shape[1] if array.ndim == 2 else 1)
@@ -175,7 +176,7 @@ def decode_array(
     if encoded.bitstream:
         check_bitstream(encoded.bitstream, encoded.tier, model, encoded.channels)
     rate_hz = sample_rate_hz or encoded.sample_rate_hz
-    _check_output_rate(encoded.tier, encoded.sample_rate_hz, rate_hz)
+    check_tier_rate(encoded.tier, encoded.sample_rate_hz, rate_hz)
     decoder = StreamDecoder(
         rate_hz,
         tier=encoded.tier,
@@ -184,9 +185,9 @@ def decode_array(
         model=model,
     )
     total = -(-encoded.samples * rate_hz // encoded.sample_rate_hz)
-    lag = _lag_samples(decoder, encoded.delay_samples, encoded.sample_rate_hz)
-    blocks = _decode_timed(decoder, encoded.packets)
-    sound = np.concatenate([decoder.silence(0), *_trim(blocks, lag, total, lambda: total, decoder)])
+    lag = lag_samples(decoder, encoded.delay_samples, encoded.sample_rate_hz)
+    blocks = decode_timed(decoder, encoded.packets)
+    sound = np.concatenate([decoder.silence(0), *trimmed(blocks, lag, total, lambda: total, decoder)])
     return sound[:, 0] if encoded.one_dimensional and sound.ndim == 2 else sound
 
 
@@ -228,21 +229,22 @@ def encode_file(
             if channels not in (None, sound.channels):
                 raise AudioFormatError(
                     f"{sound.name} has {sound.channels} channels, and the {tier_name(kind)} tier keeps them: "
-                    f"channels={channels} is for the neural tier"
+                    f"{given('channels', channels)} is for the neural tier"
                 )
             options |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
-        encoder = StreamEncoder(rate_hz, bitrate_bps, tier=kind, model=model, **options)
-        if isinstance(encoder.settings, NearLosslessOptions) and not encoder.settings.has_target:
-            encoder.set_bitrate(_default_bitrate_bps(encoder))
-        header = _header_of(encoder, sound.metadata)
-        blocks: Iterable[Samples] = sound.blocks()
-        if rate_hz != sound.sample_rate_hz:
-            blocks = _resampled(blocks, sound.sample_rate_hz, rate_hz, sound.channels)
-        if encoder.settings.ratio is not None:
-            whole = encoder.accept(sound.read())
-            encoder = _with_one_step(encoder, whole, header)
-            blocks = (whole[start : start + rate_hz] for start in range(0, len(whole), rate_hz))
         with _output(target, source) as out:
+            # Only now, since this may compile kernels: what cannot be written is told at once.
+            encoder = StreamEncoder(rate_hz, bitrate_bps, tier=kind, model=model, **options)
+            if isinstance(encoder.settings, NearLosslessOptions) and not encoder.settings.has_target:
+                encoder.set_bitrate(_default_bitrate_bps(encoder))
+            header = _header_of(encoder, sound.metadata)
+            blocks: Iterable[Samples] = sound.blocks()
+            if rate_hz != sound.sample_rate_hz:
+                blocks = _resampled(blocks, sound.sample_rate_hz, rate_hz, sound.channels)
+            if encoder.settings.ratio is not None:
+                whole = encoder.accept(sound.read())
+                encoder = _with_one_step(encoder, whole, header)
+                blocks = (whole[start : start + rate_hz] for start in range(0, len(whole), rate_hz))
             writer = FileWriter(out, header, fitting_pictures(sound.pictures))
             clock = _Clock()
             counted = _Counted(blocks, sound.samples * rate_hz // sound.sample_rate_hz, progress)
@@ -318,7 +320,7 @@ def _neural_channels(sound: SoundReader, wanted: int | None) -> int:
 def _say_what_is_changed(sound: SoundReader, rate_hz: int, mixed: bool) -> None:
     done = [] if rate_hz == sound.sample_rate_hz else [f"resampled from {sound.sample_rate_hz} Hz to {rate_hz}"]
     if mixed:
-        two = " (--channels 2 keeps both)" if sound.channels == 2 else ""
+        two = f" ({given('channels', 2)} keeps both)" if sound.channels == 2 else ""
         done.append(f"mixed down from {sound.channels} channels to one{two}")
     warnings.warn(
         f"{sound.name} is {' and '.join(done)} for the neural tier; the other tiers keep it as it is",
@@ -337,14 +339,6 @@ def _resampled(blocks: Iterable[Samples], in_hz: int, out_hz: int, channels: int
     yield stream.resample_chunk(np.zeros((0, channels), np.float32), last=True)
 
 
-def _check_output_rate(tier: Tier, coded_hz: int, wanted_hz: int) -> None:
-    if tier is not Tier.NEURAL and coded_hz != wanted_hz:
-        raise AudioFormatError(
-            f"the {tier_name(tier)} tier decodes to the rate it was encoded at, {coded_hz} Hz, not {wanted_hz}: "
-            "resample the decoded sound"
-        )
-
-
 def _with_one_step(encoder: StreamEncoder, samples: Samples, header: FileHeader | None = None) -> StreamEncoder:
     """A near-lossless encoder like this one, of the finest step with which samples meet the ratio.
 
@@ -359,152 +353,3 @@ def _with_one_step(encoder: StreamEncoder, samples: Samples, header: FileHeader 
     packets = -(-len(samples) // encoder.block_samples) + 1
     overhead = overhead_bytes(header, packets, options.key_period_blocks(encoder.block_samples))
     return StreamEncoder.of(step_for_ratio(options, samples, overhead, record_bytes))
-
-
-def model_of(header: FileHeader, model: str | None = None) -> str:
-    """The model for a file: the user's, or the one that the file names if that is in the box.
-
-    A file never makes anything be loaded from anywhere else. Raises FileFormatError.
-    """
-    if header.tier is not Tier.NEURAL:
-        return DEFAULT_MODEL
-    if model is None and header.model not in model_names():
-        raise FileFormatError(
-            f"the file was made with the model {header.model[:64]!r}, which is not among the shipped ones "
-            f"({', '.join(model_names())}): name it, or its folder, with --model (model= in Python)"
-        )
-    return model or header.model
-
-
-def decoder_for(header: FileHeader, sample_rate_hz: int | None = None, model: str | None = None) -> StreamDecoder:
-    """The decoder of a file; raises AudioFormatError, FileFormatError or ModelError."""
-    rate_hz = sample_rate_hz or header.sample_rate_hz
-    _check_output_rate(header.tier, header.sample_rate_hz, rate_hz)
-    return StreamDecoder(
-        rate_hz,
-        tier=header.tier,
-        channels=header.channels,
-        bits_per_sample=header.bits_per_sample,
-        model=model_of(header, model),
-    )
-
-
-def decode_file(
-    source: SoundSource,
-    target: SoundSource,
-    *,
-    sample_rate_hz: int | None = None,
-    model: str | None = None,
-    max_duration_s: float = MAX_DURATION_S,
-    floats: bool = False,
-    progress: Progress | None = None,
-) -> int:
-    """Decode a ``.sc`` file to a sound file (the suffix says the format, WAV for a stream).
-
-    ``model``, a name or folder, is needed where the file was made with a
-    model that is not shipped. Written with 16 bits, or 8, 24 or 32 where a waveform tier was given those, or
-    in 32-bit floating point. Sound of more than ``max_duration_s`` is refused. The target appears when it is whole.
-    Returns the number of samples written (of each channel). Damage is concealed. Raises AudioFormatError,
-    FileFormatError or ModelError.
-    """
-    with open_binary(source) as file:
-        reader = FileReader(file)
-        header = reader.header
-        check_bitstream(header.bitstream, header.tier, model_of(header, model), header.channels)
-        decoder = decoder_for(header, sample_rate_hz, model)
-        rate_hz = decoder.sample_rate_hz
-        total = _samples_at(reader.total_samples, header, rate_hz)
-        written = 0
-        with SoundWriter(
-            target,
-            rate_hz,
-            header.channels,
-            header.bits_per_sample,
-            header.metadata,
-            pictures=reader.pictures(),
-            sources=(source,),
-            floats=floats,
-        ) as out:
-            for block in decoded_blocks(reader, decoder):
-                out.write(block)
-                written += len(block)
-                if written > max_duration_s * rate_hz:
-                    raise FileFormatError(
-                        f"{name_of(source)} holds more than {max_duration_s:g} s of sound; if that is right, allow "
-                        "more with --max-duration (max_duration_s in Python)"
-                    )
-                if progress is not None and total:
-                    progress(min(written / total, 1.0))
-        if not reader.packets_seen:
-            warnings.warn(f"{name_of(source)} holds no packet that can be read", StreamcodecWarning, stacklevel=2)
-        if reader.cut_frames:
-            warnings.warn(
-                f"{name_of(source)} claims {reader.cut_frames / header.packets_per_second:.1f} s of silence that its "
-                "bytes do not account for; left out",
-                StreamcodecWarning,
-                stacklevel=2,
-            )
-    return written
-
-
-def decoded_blocks(reader: FileReader, decoder: StreamDecoder) -> Iterator[Samples]:
-    """Sound of an open file as it is decoded, the delay taken away and as long as what was coded.
-
-    Shape: each block as of :meth:`StreamDecoder.push`.
-    """
-    header, rate_hz = reader.header, decoder.sample_rate_hz
-    lag = _lag_samples(decoder, header.delay_samples, header.sample_rate_hz)
-    total = _samples_at(reader.total_samples, header, rate_hz)
-
-    def accounted() -> int | None:
-        return _samples_at(reader.trusted_samples(lag), header, rate_hz)
-
-    yield from _trim(_decode_timed(decoder, reader.packets()), lag, total, accounted, decoder)
-
-
-def _samples_at(coded: int | None, header: FileHeader, rate_hz: int) -> int | None:
-    return None if coded is None else -(-coded * rate_hz // header.sample_rate_hz)
-
-
-def _lag_samples(decoder: StreamDecoder, encoder_delay_samples: int, encoder_rate_hz: int) -> int:
-    return decoder.delay_samples + round(encoder_delay_samples * decoder.sample_rate_hz / encoder_rate_hz)
-
-
-def _decode_timed(decoder: StreamDecoder, packets: Iterable[TimedPacket]) -> Iterator[Samples]:
-    """Sound of every packet duration, gaps concealed, tail flushed."""
-    time = 0
-    for timed in packets:
-        for _ in range(timed.time - time):
-            yield decoder.push(None)
-        yield decoder.push(timed.packet)
-        time = timed.time + timed.packet.frames
-    yield decoder.flush()
-
-
-def _trim(
-    blocks: Iterable[Samples],
-    lag: int,
-    total: int | None,
-    accounted: Callable[[], int | None],
-    decoder: StreamDecoder,
-) -> Iterator[Samples]:
-    """Drop ``lag`` samples in front; end after ``total``, with silence where too few came.
-
-    ``accounted`` says, after the last block, how much of the total may be believed.
-    """
-    given = 0
-    for block in blocks:
-        kept = block[min(lag, len(block)) :]
-        lag -= len(block) - len(kept)
-        if total is not None:
-            kept = kept[: total - given]
-        given += len(kept)
-        if len(kept):
-            yield kept
-        if given == total:
-            return
-    believed = accounted()
-    while believed is not None and given < believed:
-        silence = decoder.silence(min(believed - given, 1 << 16))
-        given += len(silence)
-        yield silence

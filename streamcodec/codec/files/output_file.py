@@ -51,6 +51,17 @@ def check_not_read(target: FileSource, *sources: FileSource | None) -> None:
             )
 
 
+def check_folder(target: str | Path) -> None:
+    """Raise FileFormatError where nothing can be written by this name, before any work is done for it."""
+    path = Path(os.path.realpath(target))
+    if path.is_dir():
+        raise FileFormatError(f"cannot write {readable_name(target)}: it is a folder; name a file in it")
+    if not path.parent.is_dir():
+        raise FileFormatError(
+            f"cannot write {readable_name(target)}: there is no folder {readable_name(path.parent)}"
+        )
+
+
 def _identity(file: FileSource) -> tuple[int, int] | None:
     """Device and inode of a regular file; None of a pipe, a device, a buffer or what does not exist."""
     try:

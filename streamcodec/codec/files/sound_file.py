@@ -1,8 +1,9 @@
-"""Sound files, read and written as each tier needs them: integers for the lossless tier, floats for the others."""
+"""Sound files, read as each tier needs them: integers for the lossless tier, floats for the others."""
 
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import stat
 import tempfile
@@ -14,35 +15,32 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
+from streamcodec.codec.audio_format import SAMPLE_LIMIT
 from streamcodec.codec.files import media_file, tags
 from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.output_file import (
     copy_stream,
     describe_error,
     readable_name,
-    unfinished_recordings,
-    whole_file,
 )
 from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
-from streamcodec.codec.files.tags import Picture
 from streamcodec.codec.options import Samples
 from streamcodec.codec.packet import Tier
-from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecError, StreamcodecWarning
+from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecWarning
+from streamcodec.wording import given
 
 METADATA_FIELDS = ("title", "artist", "album", "date", "comment", "genre", "tracknumber", "copyright", "license")
-FORMATS_WITH_LENGTHS = frozenset({"WAV", "AIFF", "CAF", "W64", "AU"})
-_UPDATE_HEADER_AUTO = 0x1061
 INTEGER_BITS = {"PCM_U8": 8, "PCM_S8": 8, "PCM_16": 16, "PCM_24": 24, "PCM_32": 32}
 INTEGER_BITS |= {f"ALAC_{bits}": bits for bits in (16, 20, 24, 32)}
 """What the lossless tier takes, and its depth."""
 WIDE_SUBTYPES = frozenset({"FLOAT", "DOUBLE"})
-WRITTEN_BITS = (8, 16, 24, 32)
-SUBTYPES_OF_BITS = {8: ("PCM_U8", "PCM_S8", "PCM_16"), 16: ("PCM_16",), 24: ("PCM_24",), 32: ("PCM_32",)}
 SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 READABLE = "WAV, FLAC, Ogg and MP3 files work"
 READABLE_WITH_MEDIA = f'{READABLE}; m4a, WebM, Matroska and video too with: pip install "streamcodec[media]"'
 CLIPPED_PEAK = 1.12
 """Coding overshoots by less; beyond this the source itself was above full scale."""
+PIECE_SAMPLES = 4_096
+"""Read at once: of a damaged file so much may be lost before the damage."""
 MISSING_S = 0.1
 """Sound that a header promises and the file lacks is worth a word from here on."""
 
@@ -92,6 +90,27 @@ def spooled(source: IO[bytes]) -> IO[bytes]:
     return copy
 
 
+def clean(samples: Samples) -> int:
+    """Make float samples finite in place, NaN to 0 and infinities to ``SAMPLE_LIMIT``; how many were not."""
+    # One pass where all is well, as it nearly always is.
+    if np.isfinite(np.abs(samples).max(initial=0.0)):
+        return 0
+    count = int(samples.size - np.count_nonzero(np.isfinite(samples)))
+    np.nan_to_num(samples, copy=False, nan=0.0, posinf=SAMPLE_LIMIT, neginf=-SAMPLE_LIMIT)
+    return count
+
+
+def warn_of_not_finite(name: str, count: int) -> None:
+    """Tell (StreamcodecWarning) of samples that were no finite numbers."""
+    if count:
+        warnings.warn(
+            f"{name} holds {count} sample(s) that are no finite numbers: NaN was coded as silence, infinity as the "
+            "loudest sample; mend what made them",
+            StreamcodecWarning,
+            stacklevel=3,
+        )
+
+
 class _GuardedSource:
     """What libsndfile reads through: an error of the system is kept, since none may pass through its callbacks."""
 
@@ -107,33 +126,6 @@ class _GuardedSource:
             self.error = error
             return b""
         return data
-
-
-class _GuardedTarget:
-    """What libsndfile writes through: see :class:`_GuardedSource`."""
-
-    def __init__(self, file: Any) -> None:
-        self._file = file
-        self.error: Exception | None = None
-        self.tell = file.tell
-
-    def write(self, data: bytes) -> int:
-        if self.error is not None:
-            return 0
-        try:
-            self._file.write(data)
-        except (StreamcodecError, OSError) as error:
-            self.error = error
-            return 0
-        return len(data)
-
-    def seek(self, offset: int, whence: int = 0) -> int:
-        try:
-            position: int = self._file.seek(offset, whence)
-        except (StreamcodecError, OSError) as error:
-            self.error = self.error or error
-            return 0
-        return position
 
 
 def _sound_of(source: _GuardedSource) -> Any:
@@ -169,6 +161,8 @@ class SoundReader:
     def _open(self, file: IO[bytes]) -> None:
         try:
             self._kept = tags.read_tags(file)
+            if file.seek(0, io.SEEK_END) == 0:
+                raise AudioFormatError(f"{self.name} is empty: there is no sound in it")
             repair = repair_of(file)
             self._promised_s = None if repair is None else repair.promised_s
             parts = ogg_parts(file)
@@ -178,6 +172,7 @@ class SoundReader:
             self._source.seek(0)
             self._tags: dict[str, str] = {}
             self._media_bits: int | None = None
+            self._media_format = ""
             try:
                 self._file = _sound_of(self._source)
             except soundfile.LibsndfileError:
@@ -192,7 +187,7 @@ class SoundReader:
     def _open_media(self, file: IO[bytes]) -> None:
         """What libsndfile does not read, through PyAV; raises AudioFormatError where that does not either."""
         media = media_file.decoded(file, self.name)
-        self._tags, self._media_bits = media.tags, media.bits_per_sample
+        self._tags, self._media_bits, self._media_format = media.tags, media.bits_per_sample, media.codec
         self._source = _GuardedSource(media.wav)
         self._file = _sound_of(self._source)
 
@@ -201,9 +196,16 @@ class SoundReader:
         subtype = self._file.subtype
         self._integers = tier is Tier.LOSSLESS or (tier is None and subtype in INTEGER_BITS)
         if self._integers and subtype not in INTEGER_BITS:
+            kind = (
+                "floating-point samples"
+                if subtype in WIDE_SUBTYPES
+                else f"sound that was coded with loss ({subtype})"
+            )
+            if self._media_format:
+                kind = f"{self._media_format} sound, which decodes to floating-point samples"
             raise AudioFormatError(
-                f"{self.name} holds {subtype} samples; the lossless tier takes 8-, 16-, 24- and 32-bit PCM: convert "
-                "it first, or use the near-lossless tier"
+                f"{self.name} holds {kind}; the lossless tier takes 8-, 16-, 24- and 32-bit PCM: convert it first, or "
+                "use the near-lossless tier"
             )
         usual_bits = 24 if subtype in WIDE_SUBTYPES else 16
         self.bits_per_sample = self._media_bits or INTEGER_BITS.get(subtype, usual_bits)
@@ -229,39 +231,51 @@ class SoundReader:
     def blocks(self) -> Iterator[Samples]:
         """All samples, a second at a time, to the real end of the file.
 
-        Shape: ``[n, channels]``, float32, or for the lossless tier (and for none) int32 of the file's depth.
-        Errors: AudioFormatError where the file is damaged.
+        A file that is damaged, or was cut off, ends where it can be read no further, which is told (see the class).
+
+        Shape: ``[n, channels]``, float32 and finite, or for the lossless tier (and for none) int32 of its depth.
+        Errors: AudioFormatError where the file is damaged from the start, FileFormatError where the system fails.
         """
         kind: Any = np.int32 if self._integers else np.float32
-        total, peak = 0, 0.0
-        while True:
+        total, peak, not_finite, damaged = 0, 0.0, 0, False
+        while not damaged:
             block = np.empty((self.sample_rate_hz, self.channels), kind)
-            try:
-                count = self._file.buffer_read_into(block, np.dtype(kind).name)
-            except soundfile.LibsndfileError as error:
-                raise AudioFormatError(
-                    f"{self.name} is damaged after {total / self.sample_rate_hz:.2f} s of sound: it was cut short, "
-                    "or its bytes were changed; mend or cut it with another program"
-                ) from error
+            count, damaged = self._read_into(block)
             if self._source.error is not None:
                 raise FileFormatError(f"cannot read {self.name}: {describe_error(self._source.error)}")
             if count == 0:
-                if self._next_part():
+                if not damaged and self._next_part():
                     continue
                 break
             total += count
             block = block[:count]
             if not self._integers:
-                peak = max(peak, float(np.nanmax(np.abs(block), initial=0.0)))
+                not_finite += clean(block)
+                peak = max(peak, float(np.abs(block).max()))
             yield block >> (32 - self.bits_per_sample) if self._integers else block
-        self._say_what_is_missing(total / self.sample_rate_hz)
+        self._say_what_is_missing(total / self.sample_rate_hz, damaged)
+        warn_of_not_finite(self.name, not_finite)
         if peak > CLIPPED_PEAK:
             warnings.warn(
                 f"{self.name} reaches {peak:.3g} times full scale: the near-lossless tier keeps up to 8 times, for "
-                "'decode --float'; everything else clips it, so lower the sound first",
+                f"decoding with {given('floats', True)}; everything else clips it, so lower the sound first",
                 StreamcodecWarning,
                 stacklevel=2,
             )
+
+    def _read_into(self, block: Samples) -> tuple[int, bool]:
+        """Fill a block as far as there is sound; how far, and whether the file is damaged behind it."""
+        filled = 0
+        while filled < len(block):
+            piece = block[filled : filled + PIECE_SAMPLES]
+            try:
+                count: int = self._file.buffer_read_into(piece, block.dtype.name)
+            except soundfile.LibsndfileError:
+                return filled, True
+            if count == 0:
+                break
+            filled += count
+        return filled, False
 
     def _next_part(self) -> bool:
         """Go on with the next recording of a chained file, where there is one of the same rate and channels."""
@@ -287,10 +301,20 @@ class SoundReader:
         self._source, self._file = source, part
         return True
 
-    def _say_what_is_missing(self, found_s: float) -> None:
+    def _say_what_is_missing(self, found_s: float, damaged: bool) -> None:
         promised_s = max(self._promised_s or 0.0, self.samples / self.sample_rate_hz)
+        if found_s == 0.0 and damaged:
+            raise AudioFormatError(f"{self.name} is damaged: no sound in it can be read; take another copy")
         if found_s == 0.0:
             warnings.warn(f"{self.name} holds no sound", StreamcodecWarning, stacklevel=3)
+        elif damaged:
+            promised = f" of the {promised_s:.2f} s that its header promises" if promised_s else ""
+            warnings.warn(
+                f"{self.name} can be read for {found_s:.2f} s{promised}: it was cut off or damaged there, and what "
+                "follows is left out",
+                StreamcodecWarning,
+                stacklevel=3,
+            )
         elif promised_s > found_s + MISSING_S:
             warnings.warn(
                 f"{self.name} ends after {found_s:.2f} s of the {promised_s:.2f} s that its header promises",
@@ -302,200 +326,6 @@ class SoundReader:
         """All samples at once; shape and type as of :meth:`blocks`."""
         nothing = np.zeros((0, self.channels), np.int32 if self._integers else np.float32)
         return np.concatenate([nothing, *self.blocks()])
-
-
-def _keep_header_true(file: Any) -> None:
-    """Lengths in the header with every write and not only at the end, where libsndfile can: for all players."""
-    if file.format in FORMATS_WITH_LENGTHS:
-        soundfile._snd.sf_command(file._file, _UPDATE_HEADER_AUTO, soundfile._ffi.NULL, 1)
-
-
-def warn_of_unfinished(target: str | Path) -> None:
-    """Tell (StreamcodecWarning) of recordings to this name whose process was killed."""
-    for part in unfinished_recordings(target):
-        warnings.warn(
-            f"an earlier recording to {readable_name(target)} was cut off; {readable_name(part)} holds it: rename it "
-            "to keep it, or delete it",
-            StreamcodecWarning,
-            stacklevel=3,
-        )
-
-
-class SoundWriter:
-    """A sound file being written; the suffix says the format, WAV where there is none.
-
-    ``bits_per_sample`` of 8, 16, 24 or 32 (others take the next wider), or with ``floats`` 32-bit floating point.
-    A file of that name is replaced when all is written, and not before; ``sources`` are files that must not be
-    written over; ``like`` is a name whose suffix says the format of a file object. What cannot be kept (tags that the
-    format has no place for, floats above full scale) is told in a warning (StreamcodecWarning). Of a ``recording``
-    what is there can be seen and played if the process is killed.
-    Errors: FileFormatError for what libsndfile or the system cannot write.
-    """
-
-    def __init__(
-        self,
-        target: SoundSource,
-        sample_rate_hz: int,
-        channels: int,
-        bits_per_sample: int,
-        metadata: dict[str, str],
-        *,
-        pictures: tuple[Picture, ...] = (),
-        sources: tuple[SoundSource, ...] = (),
-        floats: bool = False,
-        like: str | Path = "",
-        recording: bool = False,
-    ) -> None:
-        self.name = name_of(target)
-        self._bits_per_sample = bits_per_sample
-        self._peak = 0.0
-        self._floats = floats
-        with contextlib.ExitStack() as opened:
-            if isinstance(target, str | Path):
-                out: Any = opened.enter_context(whole_file(target, *sources, recording=recording))
-            else:
-                out = target
-            if not out.seekable():
-                out = self._through_disk(opened, out)
-            self._out = out
-            self._target = _GuardedTarget(out)
-            self._file = self._created(like or target, sample_rate_hz, channels)
-            if recording:
-                _keep_header_true(self._file)
-            self._fields: dict[str, str] = {}
-            self._pictures = pictures
-            self._write_tags(metadata)
-            self._opened = opened.pop_all()
-
-    @staticmethod
-    def _through_disk(opened: contextlib.ExitStack, out: Any) -> Any:
-        """A temporary file that is copied to a pipe at the end: headers are completed last."""
-        spool = opened.enter_context(tempfile.TemporaryFile())  # noqa: SIM115
-
-        def pass_on(kind: object, *_: object) -> None:
-            if kind is None:
-                spool.seek(0)
-                copy_stream(spool, out)
-                out.flush()
-
-        opened.push(pass_on)
-        return spool
-
-    def _created(self, target: SoundSource, sample_rate_hz: int, channels: int) -> Any:
-        suffix = Path(os.fsdecode(target)).suffix[1:].upper() if isinstance(target, str | Path) else ""
-        form = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}.get(suffix, suffix) or "WAV"
-        bits = next(wide for wide in WRITTEN_BITS if wide >= self._bits_per_sample)
-        choices = ("FLOAT", "DOUBLE") if self._floats else SUBTYPES_OF_BITS[bits]
-        try:
-            possible = soundfile.available_subtypes(form)
-            subtype = "OPUS" if suffix == "OPUS" else next((c for c in choices if c in possible), None)
-            if self._floats and subtype is None:
-                raise ValueError(f"{form} holds no floating-point samples")
-            # Formats without PCM (Ogg, MP3) have one usual coding.
-            if subtype is None and any(name.startswith("PCM_") for name in possible):
-                raise ValueError(f"{form} holds no {bits}-bit samples")
-            return soundfile.SoundFile(self._target, "w", sample_rate_hz, channels, subtype=subtype, format=form)
-        except (soundfile.LibsndfileError, TypeError, ValueError) as error:
-            self._raise_system_error()
-            why = str(error).rpartition(">: ")[2].rstrip(".")
-            raise FileFormatError(f"cannot write {self.name}: {why}; use a .wav or .flac name") from error
-
-    def _write_tags(self, metadata: dict[str, str]) -> None:
-        """Those that libsndfile writes; others are kept for :meth:`_write_rest`."""
-        left = {k: v for k, v in metadata.items() if k not in METADATA_FIELDS or not self._tagged(k, v)}
-        if self._file.format in tags.TAGGED and tags.can_read():
-            self._fields = left
-        else:
-            self._say_left_out(list(left), 5)
-
-    def _write_rest(self) -> None:
-        """What libsndfile has no place for, once the sound is whole."""
-        if not self._fields and not self._pictures:
-            return
-        readable = getattr(self._out, "readable", None)
-        if readable is None or not readable():
-            left = [*self._fields, *(["pictures"] if self._pictures else [])]
-        else:
-            left = tags.write_tags(self._out, self._file.format, self._file.subtype, self._fields, self._pictures)
-        self._say_left_out(left, 5)
-
-    def _say_left_out(self, names: list[str], level: int) -> None:
-        if not names:
-            return
-        how = "" if tags.can_read() else f"; more is kept with: {tags.HINT}"
-        warnings.warn(
-            f"{self.name} has no place for {', '.join(names)}: left out{how}", StreamcodecWarning, stacklevel=level
-        )
-
-    def _tagged(self, key: str, value: str) -> bool:
-        try:
-            setattr(self._file, key, value)
-        except (soundfile.LibsndfileError, RuntimeError, ValueError):
-            return False
-        return True
-
-    def __enter__(self) -> SoundWriter:
-        return self
-
-    def __exit__(self, kind: Any, error: Any, trace: Any) -> None:
-        if error is not None:
-            self.discard(error)
-        else:
-            self.finish()
-
-    def finish(self, *, as_far_as_it_goes: bool = False) -> None:
-        """Complete the file and give it its name; ``as_far_as_it_goes`` keeps what a full disk has let through."""
-        try:
-            self._file.close()
-            if not as_far_as_it_goes:
-                self._raise_system_error()
-                self._write_rest()
-        except (soundfile.LibsndfileError, FileFormatError) as failure:
-            if not as_far_as_it_goes:
-                self.discard(failure)
-                self._raise_system_error()
-                raise FileFormatError(f"cannot write {self.name}: {failure}") from failure
-        self._opened.__exit__(None, None, None)
-        if self._peak > CLIPPED_PEAK and not self._floats:
-            warnings.warn(
-                f"{self.name} was clipped: the sound reaches {self._peak:.3g} times full scale; 32-bit floating "
-                "point keeps it (--float)",
-                StreamcodecWarning,
-                stacklevel=3,
-            )
-
-    def discard(self, error: BaseException | None = None) -> None:
-        """Give up; nothing is left, and an older file of the name stays."""
-        error = error or FileFormatError(f"{self.name} is given up")
-        with contextlib.suppress(soundfile.LibsndfileError):
-            self._file.close()
-        with contextlib.suppress(type(error)):
-            self._opened.__exit__(type(error), error, error.__traceback__)
-
-    def _raise_system_error(self) -> None:
-        error = self._target.error
-        if isinstance(error, StreamcodecError):
-            raise error
-        if isinstance(error, OSError):
-            raise FileFormatError(f"cannot write {self.name}: {describe_error(error)}") from error
-
-    def write(self, block: Samples) -> None:
-        """Append samples: floats of full scale 1, or integers of the depth given.
-
-        Shape: ``[n]`` or ``[n, channels]``.
-        """
-        if np.issubdtype(block.dtype, np.integer):
-            # libsndfile takes the upper bits of its own integer types.
-            block = block.astype(np.int32) << (32 - self._bits_per_sample)
-            if self._floats:
-                block = (block / np.float64(1 << 31)).astype(np.float32)
-        elif len(block):
-            self._peak = max(self._peak, float(np.abs(block).max()))
-        try:
-            self._file.write(block)
-        except (soundfile.LibsndfileError, AssertionError) as error:
-            self._raise_system_error()
-            raise FileFormatError(f"cannot write {self.name}: {error}") from error
 
 
 class _Borrowed:

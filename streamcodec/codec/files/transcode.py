@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import IO, Any
 
 from streamcodec.codec.files.container import MAGIC
-from streamcodec.codec.files.oneshot import MAX_DURATION_S, Progress, decode_file, encode_file
+from streamcodec.codec.files.decoding import Progress, decode_file
+from streamcodec.codec.files.oneshot import encode_file
 from streamcodec.codec.files.output_file import check_not_read
-from streamcodec.codec.files.sound_file import SoundReader, SoundSource, SoundWriter, open_binary
-from streamcodec.codec.options import TierName
+from streamcodec.codec.files.sound_file import SoundReader, SoundSource, open_binary
+from streamcodec.codec.files.sound_writer import SoundWriter
+from streamcodec.codec.options import MAX_DURATION_S, TierName
 from streamcodec.codec.packet import Tier
 
 

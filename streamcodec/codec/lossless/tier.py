@@ -91,7 +91,7 @@ class Encoder:
 
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Raises BitrateError: there is no rate to set."""
-        raise BitrateError(f"lossless coding takes the bits it needs: it cannot be set to {bitrate_bps:g} bps")
+        raise BitrateError("lossless coding takes the bits it needs: it has no rate to set")
 
     def reset(self) -> None:
         """Back to the start of a stream."""

@@ -16,12 +16,14 @@ from streamcodec.codec.near_lossless.format import (
     NearLosslessFormat,
 )
 from streamcodec.errors import BitrateError
+from streamcodec.wording import named
 
 Float64Array = NDArray[np.float64]
 
 # Blocks quieter than this (mean square, in steps of 16-bit sound) say nothing about a stream that has only begun.
 QUIET_POWER = 100.0
 FIRST_INDEX = 150
+MIN_BITRATE_BPS, MAX_BITRATE_BPS = 4_000, 6_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,17 +49,25 @@ class TargetBitrate:
     window_s: float = 3.0
 
     def __post_init__(self) -> None:
-        if not 4_000 <= self.bitrate_bps <= 6_000_000:
-            raise BitrateError(f"near-lossless coding runs at 4 to 6000 kbps, got {self.bitrate_bps / 1000:g}")
+        if not MIN_BITRATE_BPS <= self.bitrate_bps <= MAX_BITRATE_BPS:
+            raise BitrateError(
+                f"near-lossless coding runs at {MIN_BITRATE_BPS // 1000} to {MAX_BITRATE_BPS // 1000} kbps, got "
+                f"{self.bitrate_bps / 1000:g} kbps"
+            )
         if not 0.05 <= self.window_s <= 60:
             raise BitrateError(f"a bitrate is averaged over 0.05 to 60 s, got {self.window_s:g}")
 
     @classmethod
     def from_ratio(cls, ratio: float, sample_rate_hz: int, channels: int, window_s: float = 3.0) -> TargetBitrate:
         """The bitrate of 16-bit samples divided by ``ratio``."""
-        if not ratio > 0:
-            raise BitrateError(f"a compression ratio is above 0, got {ratio:g}")
-        return cls(16 * sample_rate_hz * channels / ratio, window_s)
+        raw_bps = 16 * sample_rate_hz * channels
+        least, most = raw_bps / MAX_BITRATE_BPS, raw_bps / MIN_BITRATE_BPS
+        if not least <= ratio <= most:
+            raise BitrateError(
+                f"near-lossless coding at {sample_rate_hz} Hz and {channels} channel(s) takes a compression ratio "
+                f"({named('ratio')}) of {least:.3g} to {most:.3g}, got {ratio:g}"
+            )
+        return cls(raw_bps / ratio, window_s)
 
 
 @dataclass(frozen=True, slots=True)

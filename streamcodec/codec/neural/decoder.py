@@ -132,7 +132,7 @@ class NeuralDecoder:
         self._in_silence = state.in_silence
 
     def indices_of(self, packet: Packet) -> NDArray[np.int32] | None:
-        """Quantization indices of the next frame, or None where it cannot be decoded; advances the context.
+        """Quantisation indices of the next frame, or None where it cannot be decoded; advances the context.
 
         Shape: output ``[latents]``.
         """
@@ -165,12 +165,12 @@ class NeuralDecoder:
             payload.size,
             indices,
         )
-        self._context.moved_on(packet.frames)
+        self._context.advance(packet.frames)
         self._expected_timestamp = (first_timestamp + packet.frames) % SEQUENCE_MODULUS
         return DecodedGroup(first_timestamp, packet.payload, indices, shift)
 
     def latents_of(self, packet: Packet) -> Float32Array:
-        """Dequantized latents of the next packet, zeros where it cannot be decoded; advances the context.
+        """Dequantised latents of the next packet, zeros where it cannot be decoded; advances the context.
 
         Shape: output ``[latents]``.
         """

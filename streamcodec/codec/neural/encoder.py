@@ -16,24 +16,24 @@ from native_dsp.filters.lift import SHIFT_BITS, LiftState, make_lift, raise_fram
 from native_dsp.filters.low_cut import LowCutState, cut_lows, make_low_cut
 from native_dsp.filters.mixdown import MixdownState, make_mixdown
 from native_dsp.jit import shared
-from streamcodec.codec.audio_format import as_mono, check_sample_rate
+from streamcodec.codec.audio_format import as_mono
 from streamcodec.codec.neural.activity import ActivityDetector, level_dbfs
 from streamcodec.codec.neural.analysis import AnalysisState, LatentAnalysis
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.packet_coder import PacketCoder
 from streamcodec.codec.neural.rate_control import (
     RateControl,
-    check_bitrate,
-    highest_position_within,
+    highest_fractional_index_within,
     highest_quality_within,
     quality_index_for_kbps,
 )
 from streamcodec.codec.neural.resample import BlockResampler
 from streamcodec.codec.neural.voicing import VoicingDetector
-from streamcodec.codec.options import NeuralOptions, PacketMode, Samples
-from streamcodec.codec.packet import PacketFlags
+from streamcodec.codec.options import FRAME_MS, NeuralOptions, PacketMode, Samples, check_bitrate, check_sample_rate
+from streamcodec.codec.packet import MAX_FRAMES, PacketFlags
 from streamcodec.errors import StreamcodecWarning
 from streamcodec.runtime.step import StepRow
+from streamcodec.wording import given, named
 
 Float32Array = NDArray[np.float32]
 DEFAULT_BITRATE_BPS = 6_000
@@ -97,15 +97,20 @@ class NeuralEncoderState:
     frames: int
 
 
-def _say_what_cannot_be_met(bitrate_bps: float, least_bps: float) -> None:
+def _warn_of_low_bitrate(bitrate_bps: float, least_bps: float, mode: PacketMode, frames: int) -> None:
     """Warn of a bitrate below what speech takes at the coarsest quality."""
-    if bitrate_bps < MET_SHARE * least_bps:
-        warnings.warn(
-            f"{bitrate_bps:g} bits per second were asked for; speech takes about {least_bps:.0f} at the least with "
-            "these packets: longer ones (packet_ms), or mode='stream', take less",
-            StreamcodecWarning,
-            stacklevel=5,
-        )
+    if bitrate_bps >= MET_SHARE * least_bps:
+        return
+    less = [f"longer ones ({named('packet_ms')})"] if frames < MAX_FRAMES else []
+    less += [f"{given('mode', 'stream')}"] if mode == "independent" else []
+    mend = f"; {' or '.join(less)} take less" if less else ""
+    kind = "independent" if mode == "independent" else "inter-coded"
+    warnings.warn(
+        f"{bitrate_bps / 1000:g} kbps were asked for; speech takes about {least_bps / 1000:.1f} at the least in "
+        f"{kind} packets of {FRAME_MS * frames} ms{mend}",
+        StreamcodecWarning,
+        stacklevel=5,
+    )
 
 
 class NeuralEncoder:
@@ -148,9 +153,8 @@ class NeuralEncoder:
         self._rate_hz = rate_hz
         self._since_key = 0
         self._allot(options.frames)
-        _say_what_cannot_be_met(
-            self._bitrate_bps, 1_000.0 * runtime.model.kbps_of_packets(self._mode, options.frames)[0]
-        )
+        least_bps = 1_000.0 * runtime.model.kbps_of_packets(self._mode, options.frames)[0]
+        _warn_of_low_bitrate(self._bitrate_bps, least_bps, self._mode, options.frames)
         self._coder = PacketCoder(runtime)
         self._independent = LatentContext(config.latents)
         self.reset()
@@ -385,8 +389,8 @@ class NeuralEncoder:
         """
         foreseen = self.foresee(blocks)
         budget_bits = budget_s * self._bitrate_bps
-        held, bits = highest_position_within(budget_bits, self._qualities, partial(self._bits_at, foreseen))
-        self._rate.held = held
+        index, bits = highest_fractional_index_within(budget_bits, self._qualities, partial(self._bits_at, foreseen))
+        self._rate.constant_quality_index = index
         return (budget_bits - bits) / self._bitrate_bps
 
     def foresee(self, blocks: Sequence[Samples]) -> list[ForeseenBlock]:
@@ -416,9 +420,9 @@ class NeuralEncoder:
             context.forget()
         return len(self._coder.code(block.latents, quality_index, context, block.shift))
 
-    def _bits_at(self, blocks: Sequence[ForeseenBlock], position: float) -> float:
+    def _bits_at(self, blocks: Sequence[ForeseenBlock], fractional_index: float) -> float:
         rate = copy.copy(self._rate)
-        rate.held = position
+        rate.constant_quality_index = fractional_index
         context = self.new_context()
         total = 0
         for block in blocks:

@@ -1,6 +1,6 @@
 """Integer form of the learned entropy model: what both ends of a line must agree on, bit by bit.
 
-Everything the range coder sees comes from integers: quantization indices, integer weights and integer tables, so two
+Everything the range coder sees comes from integers: quantisation indices, integer weights and integer tables, so two
 machines that round floats differently still decode each other. The float form that is trained lives in
 ``streamcodec.models.entropy``.
 
@@ -89,8 +89,8 @@ def make_symbol_tables() -> SymbolTables:
         for fraction in range(1 << LOCATION_BITS):
             location = fraction / (1 << LOCATION_BITS)
             edges = (np.arange(-half, half + 2) - 0.5 - location) / scale
-            qualities = 0.5 * (1.0 + np.tanh(0.5 * edges))
-            probability = np.append(np.diff(qualities), max(1e-9, 1.0 - (qualities[-1] - qualities[0])))
+            distribution = 0.5 * (1.0 + np.tanh(0.5 * edges))
+            probability = np.append(np.diff(distribution), max(1e-9, 1.0 - (distribution[-1] - distribution[0])))
             rows.append(cumulative_frequencies(probability, TABLE_BITS))
             position += rows[-1].size
     return SymbolTables(np.concatenate(rows), offset, half_width)
@@ -178,7 +178,7 @@ def _escape_bits(excess: int) -> int:
 def remember(context: Int32Array) -> None:
     """The latents of the frame just coded become those of the frame before.
 
-    Shape: known ``[3 N]``: the frame before, the one before that, the one being coded.
+    Shape: context ``[3 * latents]``: the frame before, the one before that, the one being coded.
     """
     latents = context.size // (CONTEXT_FRAMES + 1)
     for i in range(latents):
@@ -199,7 +199,7 @@ def quantise(
     table: Int32Array,
     indices: Int32Array,
 ) -> float:
-    """Quantize one frame's latents at ``quality_index`` and predict its cost.
+    """Quantise one frame's latents at ``quality_index`` and predict its cost.
 
     Latents from index ``keep`` on are replaced by their cheapest index. ``context`` holds the context frames'
     fixed-point latents and is filled with this frame's own.

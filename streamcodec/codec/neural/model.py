@@ -88,7 +88,7 @@ class LatentContext:
         self.values.fill(0)
         self.frames = 0
 
-    def moved_on(self, frames: int) -> None:
+    def advance(self, frames: int) -> None:
         """So many frames have been coded."""
         self.frames = min(self.frames + frames, CONTEXT_FRAMES)
 

@@ -14,7 +14,7 @@ PAYLOAD_CAPACITY_BYTES = 1024 * MAX_FRAMES
 
 
 class PacketCoder:
-    """Latents to bits: quantization at a quality index, cost, range coding; holds scratch, remembers nothing."""
+    """Latents to bits: quantisation at a quality index, cost, range coding; holds scratch, remembers nothing."""
 
     def __init__(self, runtime: NeuralModel) -> None:
         config = runtime.model.config
@@ -87,5 +87,5 @@ class PacketCoder:
             self._buffer,
             shift,
         )
-        context.moved_on(len(latents))
+        context.advance(len(latents))
         return self._buffer[: max(length, 0)].tobytes()

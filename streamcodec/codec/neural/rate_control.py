@@ -8,10 +8,8 @@ from dataclasses import dataclass, field
 from operator import itemgetter
 
 from native_dsp.jit import shared
-from streamcodec.errors import BitrateError
+from streamcodec.codec.options import check_bitrate
 
-MIN_BITRATE_BPS = 1_000
-MAX_BITRATE_BPS = 24_000
 SHORTEST_HORIZON_S, LONGEST_HORIZON_S = 1.0, 3.0
 """Time to spend unspent bits in: shorter keeps the average closer, longer the quality steadier."""
 HORIZON_GROWTH = 0.05
@@ -30,12 +28,13 @@ LARGEST_COST_RATIO, LARGEST_SAVING = 1.3, 2.0
 What is beyond (silence) is no voice's nature."""
 
 VOICED_QUALITY_OFFSET = ((3_000.0, 2.0), (6_000.0, 1.0), (12_000.0, 0.0))
-"""Levels that voiced packets lie above others, by bitrate. A voice's harmonics tell of every bit that they lack;
-hiss and pauses may as well be drawn by the decoder (figures in ``docs/research/index.md``)."""
+"""Quality indices by which voiced packets are finer than others, by bitrate. Missing bits are heard most in a voice's
+harmonics; hiss and pauses can be made from noise by the decoder (figures in ``docs/research/index.md``)."""
 USUALLY_VOICED = 0.75
-"""Voiced share at which the lead changes nothing. Above what speech has: other packets leave bits for voiced ones."""
+"""Voiced share at which the offset changes nothing: above that of speech, so that other packets leave bits for voiced
+ones."""
 
-POSITION_STEP = 0.01
+QUALITY_INDEX_STEP = 0.01
 """Fractional quality indices closer than this are the same."""
 CLOSE_ENOUGH, TOO_FAR = 0.002, 0.005
 """Shares of a budget: with so little left over a search ends, with so much it looks once more."""
@@ -69,10 +68,10 @@ class RateControl:
     elapsed_s: float = 0.0
     channels: int = 1
     """Channels that share the rate."""
-    held: float | None = None
+    constant_quality_index: float | None = None
     """The fractional quality index to keep, whatever the reservoir says."""
     voiced_quality_offset: float = field(init=False)
-    """Levels that voiced packets lie above others at the present bitrate."""
+    """Quality indices by which voiced packets are finer than others at the present bitrate."""
 
     def __post_init__(self) -> None:
         self.reservoir_bits = CREDIT_S * self.bitrate_bps
@@ -83,13 +82,14 @@ class RateControl:
         """Aim at another rate from the next packet on; raises BitrateError."""
         self.bitrate_bps = check_bitrate(bitrate_bps, self.channels)
         self.voiced_quality_offset = voiced_quality_offset(self.bitrate_bps / self.channels)
-        self.held = None
+        self.constant_quality_index = None
 
     def choose_quality_index(self, voiced: float = USUALLY_VOICED) -> int:
-        """Level of the next packet, of which a share of 0 to 1 is ``voiced``."""
-        position = (self._affordable() if self.held is None else self.held) + self.dither
-        position += self.voiced_quality_offset * (voiced - USUALLY_VOICED)
-        quality_index, self.dither = nearest_quality(position, len(self.kbps_by_quality))
+        """Quality index of the next packet, of which a share of 0 to 1 is ``voiced``."""
+        planned = self.constant_quality_index
+        fractional_index = (self._affordable() if planned is None else planned) + self.dither
+        fractional_index += self.voiced_quality_offset * (voiced - USUALLY_VOICED)
+        quality_index, self.dither = nearest_quality(fractional_index, len(self.kbps_by_quality))
         return quality_index
 
     def _affordable(self) -> float:
@@ -114,7 +114,7 @@ class RateControl:
 def affordable_bps(
     bitrate_bps: float, reservoir_bits: float, elapsed_s: float, coded_bits: float, usual_bits: float
 ) -> float:
-    """Usual rate of the quality that the bank and what packets have cost of late allow."""
+    """Usual rate of the quality that the reservoir and the cost ratio allow."""
     horizon_s = min(max(SHORTEST_HORIZON_S, HORIZON_GROWTH * elapsed_s), LONGEST_HORIZON_S)
     wanted_bps = bitrate_bps + reservoir_bits / horizon_s
     cost_ratio = min(max(coded_bits / usual_bits, 1.0 / LARGEST_SAVING), LARGEST_COST_RATIO)
@@ -122,10 +122,10 @@ def affordable_bps(
 
 
 @shared
-def nearest_quality(position: float, qualities: int) -> tuple[int, float]:
+def nearest_quality(fractional_index: float, qualities: int) -> tuple[int, float]:
     """The quality index next to a fractional one, and by how much it is off."""
-    quality_index = min(max(round(position), 0), qualities - 1)
-    return quality_index, min(max(position - quality_index, -0.5), 0.5)
+    quality_index = min(max(round(fractional_index), 0), qualities - 1)
+    return quality_index, min(max(fractional_index - quality_index, -0.5), 0.5)
 
 
 @shared
@@ -136,25 +136,14 @@ def cost_kept(packets_per_second: float) -> float:
 
 @shared
 def reservoir_after(reservoir_bits: float, bits: float, bitrate_bps: float, packets_per_second: float) -> float:
-    """Bits in the bank after a packet of ``bits``."""
+    """Bits in the reservoir after a packet of ``bits``."""
     limit = RESERVE_S * bitrate_bps
     return min(max(reservoir_bits + (bitrate_bps / packets_per_second - bits), -limit), limit)
 
 
-def check_bitrate(bitrate_bps: float, channels: int = 1) -> float:
-    """Return the rate of so many channels together, or raise BitrateError."""
-    least, most = channels * MIN_BITRATE_BPS, channels * MAX_BITRATE_BPS
-    if not least <= bitrate_bps <= most:
-        several = f" of {channels} channels" if channels > 1 else ""
-        raise BitrateError(
-            f"the neural tier codes sound{several} at {least} to {most} bits per second, got {bitrate_bps!r}"
-        )
-    return float(bitrate_bps)
-
-
 @shared
 def voiced_quality_offset(bitrate_bps: float) -> float:
-    """Levels by which voiced packets are finer than others at a bitrate."""
+    """Quality indices by which voiced packets are finer than others at a bitrate."""
     low_bps, offset = VOICED_QUALITY_OFFSET[0]
     for high_bps, next_offset in VOICED_QUALITY_OFFSET[1:]:
         if bitrate_bps > low_bps:
@@ -190,17 +179,17 @@ def highest_quality_within(budget_bits: float, qualities: int, cost_bits: Callab
     return low
 
 
-def highest_position_within(
+def highest_fractional_index_within(
     budget_bits: float, qualities: int, cost_bits: Callable[[float], float]
 ) -> tuple[float, float]:
-    """(position, cost) of the fractional quality index that makes most of the budget, 0 if none fits it.
+    """(index, cost in bits) of the fractional quality index that makes most of the budget, 0 if none fits it.
 
-    Cost grows with position by and large only: another position gives other packets the finer of its two,
-    which tells in short sounds. Where the bisection ends far below the budget, a few positions above are tried too.
+    Cost grows with the index by and large only: another one gives other packets the finer of its two neighbours,
+    which tells in short sounds. Where the bisection ends far below the budget, a few above are tried too.
     """
     low, high = 0.0, qualities - 1.0
     cost = cost_bits(low)
-    while high - low > POSITION_STEP and budget_bits - cost > CLOSE_ENOUGH * budget_bits:
+    while high - low > QUALITY_INDEX_STEP and budget_bits - cost > CLOSE_ENOUGH * budget_bits:
         middle = 0.5 * (low + high)
         tried = cost_bits(middle)
         if tried <= budget_bits:
@@ -210,5 +199,5 @@ def highest_position_within(
     found = [(low, cost)]
     if budget_bits - cost > TOO_FAR * budget_bits:
         above = [low + further for further in NEARBY if low + further <= qualities - 1.0]
-        found += [(position, tried) for position in above if (tried := cost_bits(position)) <= budget_bits]
+        found += [(index, tried) for index in above if (tried := cost_bits(index)) <= budget_bits]
     return max(found, key=itemgetter(1))

@@ -23,12 +23,13 @@ from streamcodec.codec.neural.encoder import (
     NeuralEncoderState,
 )
 from streamcodec.codec.neural.model import NeuralModel
-from streamcodec.codec.neural.rate_control import RateControl, check_bitrate, highest_position_within
-from streamcodec.codec.options import NeuralOptions, Samples
+from streamcodec.codec.neural.rate_control import RateControl, highest_fractional_index_within
+from streamcodec.codec.options import NeuralOptions, Samples, check_bitrate
 from streamcodec.codec.packet import Packet, PacketFlags
 from streamcodec.codec.varint import take_varint, varint, varint_bytes
 from streamcodec.codec.waveform_blocks import with_channels
 from streamcodec.errors import BitrateError
+from streamcodec.wording import named
 
 Float32Array = NDArray[np.float32]
 CHANNELS = 2
@@ -52,7 +53,7 @@ class StereoEncoder:
 
     def __init__(self, options: NeuralOptions, runtime: NeuralModel) -> None:
         if options.dtx:
-            raise BitrateError("dtx is for one channel: leave it out, or code one")
+            raise BitrateError(f"{named('dtx')} is for one channel: leave it out, or code one")
         asked = CHANNELS * DEFAULT_BITRATE_BPS if options.bitrate_bps is None else options.bitrate_bps
         self._bitrate_bps = check_bitrate(asked, CHANNELS)
         self._mode = options.mode or "independent"
@@ -146,13 +147,15 @@ class StereoEncoder:
         ]
         budget_bits = budget_s * self._bitrate_bps
         pairs = list(zip(*sides, strict=True))
-        held, bits = highest_position_within(budget_bits, self._model.config.qualities, partial(self._bits_at, pairs))
-        self._rate.held = held
+        index, bits = highest_fractional_index_within(
+            budget_bits, self._model.config.qualities, partial(self._bits_at, pairs)
+        )
+        self._rate.constant_quality_index = index
         return (budget_bits - bits) / self._bitrate_bps
 
-    def _bits_at(self, pairs: Sequence[tuple[ForeseenBlock, ...]], position: float) -> float:
+    def _bits_at(self, pairs: Sequence[tuple[ForeseenBlock, ...]], fractional_index: float) -> float:
         rate = copy.copy(self._rate)
-        rate.held = position
+        rate.constant_quality_index = fractional_index
         contexts = [side.new_context() for side in self._sides]
         total = 0
         for pair in pairs:

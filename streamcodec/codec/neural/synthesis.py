@@ -95,7 +95,7 @@ def _change_level(raised: Float32Array, background: Background) -> None:
 
 
 @kernel
-def render_packet(
+def render_frame(
     decoded: Float32Array,
     background: Background,
     stft: StftState,
@@ -182,7 +182,7 @@ def render(
 
     Shape: raised ``[3]``, decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, within full scale.
     """
-    render_packet(
+    render_frame(
         decoded,
         background,
         stft,

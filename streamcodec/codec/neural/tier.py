@@ -9,13 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.filters.mixdown import make_mixdown
-from streamcodec.codec.audio_format import as_mono, check_sample_rate
+from streamcodec.codec.audio_format import as_mono
 from streamcodec.codec.neural.decoder import NeuralDecoder, NeuralDecoderState
 from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND, NeuralEncoder
 from streamcodec.codec.neural.model import NeuralModel, load_runtime
 from streamcodec.codec.neural.resample import BlockResampler
 from streamcodec.codec.neural.stereo import StereoEncoder, apart
-from streamcodec.codec.options import DecoderOptions, NeuralOptions, check_neural_channels
+from streamcodec.codec.options import DecoderOptions, NeuralOptions, check_neural_channels, check_sample_rate
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.registry import TierDecoder, TierEncoder
 from streamcodec.runtime.backend import Backend

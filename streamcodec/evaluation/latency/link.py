@@ -23,7 +23,7 @@ from streamcodec.runtime.backend import Backend
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
-FRAMES_PER_PACKET = 2
+HOPS_PER_PACKET = 2
 """Frames of 10 ms."""
 
 
@@ -120,8 +120,8 @@ def run(links: list[Link], packets: int, paced: bool = False) -> PacketTimes:
         decode_s[k] = time.perf_counter() - between
         encode_s[k] = between - began
         payload_bytes += len(packet.payload)
-    per_frame_ms = 1000.0 / FRAMES_PER_PACKET
-    return PacketTimes(encode_s * per_frame_ms, decode_s * per_frame_ms, payload_bytes)
+    per_hop_ms = 1000.0 / HOPS_PER_PACKET
+    return PacketTimes(encode_s * per_hop_ms, decode_s * per_hop_ms, payload_bytes)
 
 
 def run_by_stage(link: Link, packets: int) -> PacketTimes:
@@ -151,9 +151,9 @@ def run_by_stage(link: Link, packets: int) -> PacketTimes:
         payload_bytes += len(packet.payload)
         for stage, seconds in clock.take().items():
             stage_s[stage][k] = seconds
-    per_frame_ms = 1000.0 / FRAMES_PER_PACKET
-    times = PacketTimes(encode_s * per_frame_ms, decode_s * per_frame_ms, payload_bytes)
-    times.stage_ms = {stage: seconds * per_frame_ms for stage, seconds in stage_s.items()}
+    per_hop_ms = 1000.0 / HOPS_PER_PACKET
+    times = PacketTimes(encode_s * per_hop_ms, decode_s * per_hop_ms, payload_bytes)
+    times.stage_ms = {stage: seconds * per_hop_ms for stage, seconds in stage_s.items()}
     for side, whole_ms in (("encode", times.encode_ms), ("decode", times.decode_ms)):
         parts = sum(times.stage_ms[stage] for stage in STAGES if stage.startswith(side))
         times.stage_ms[f"{side}.rest"] = whole_ms - parts

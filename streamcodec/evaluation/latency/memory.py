@@ -6,7 +6,7 @@ import gc
 import sys
 import tracemalloc
 
-from streamcodec.evaluation.latency.link import FRAMES_PER_PACKET, Link, run
+from streamcodec.evaluation.latency.link import HOPS_PER_PACKET, Link, run
 
 WARM_UP_PACKETS = 50
 REPEATS = 4
@@ -21,7 +21,7 @@ def _blocks_kept(link: Link, packets: int) -> int:
 
 
 def measure_allocation(link: Link, packets: int = 400) -> dict[str, float]:
-    """Python's memory blocks kept per frame, and the most bytes in use above what is before and after one packet.
+    """Python's memory blocks kept per hop, and the most bytes in use above what is before and after one packet.
 
     Buffers of numpy count; what the network's runtime does inside is not seen (its buffers are bound once).
     """
@@ -38,6 +38,6 @@ def measure_allocation(link: Link, packets: int = 400) -> dict[str, float]:
     finally:
         tracemalloc.stop()
     return {
-        "kept_blocks_per_frame": round(kept_blocks / (packets * FRAMES_PER_PACKET), 4),
+        "kept_blocks_per_hop": round(kept_blocks / (packets * HOPS_PER_PACKET), 4),
         "temporary_bytes_per_packet": float(max(0, peak_bytes - level_bytes)),
     }

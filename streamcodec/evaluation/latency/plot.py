@@ -42,7 +42,7 @@ def plot_histogram(times: PacketTimes, report: dict[str, Any], path: Path) -> No
         xlim=(low, high),
         xlabel="milliseconds per 10 ms of sound, one core",
         ylabel="packets",
-        title=f"{report['frames']:,} frames at {report['payload_bps'] / 1000:.1f} kbps on {processor}",
+        title=f"{report['hops']:,} hops at {report['payload_bps'] / 1000:.1f} kbps on {processor}",
     )
     axis.legend()
     save_figure(figure, path, dpi=110)

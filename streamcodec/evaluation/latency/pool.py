@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamcodec.codec.pool import StreamPool
-from streamcodec.evaluation.latency.link import FRAMES_PER_PACKET, Float64Array, blocks_of, bundled_speech
+from streamcodec.evaluation.latency.link import HOPS_PER_PACKET, Float64Array, blocks_of, bundled_speech
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend
 
@@ -62,5 +62,5 @@ def pool_times(
         if k >= 0:
             encode_s[k], decode_s[k] = between - began, time.perf_counter() - between
             processor_s[k] = time.process_time() - used
-    per_frame_ms = 1000.0 / FRAMES_PER_PACKET
-    return PoolTimes(encode_s * per_frame_ms, decode_s * per_frame_ms, processor_s * per_frame_ms)
+    per_hop_ms = 1000.0 / HOPS_PER_PACKET
+    return PoolTimes(encode_s * per_hop_ms, decode_s * per_hop_ms, processor_s * per_hop_ms)

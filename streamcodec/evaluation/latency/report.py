@@ -9,7 +9,7 @@ from typing import Any
 
 from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND
 from streamcodec.codec.options import PacketMode
-from streamcodec.evaluation.latency.link import FRAMES_PER_PACKET, Link, PacketTimes, run, run_by_stage
+from streamcodec.evaluation.latency.link import HOPS_PER_PACKET, Link, PacketTimes, run, run_by_stage
 from streamcodec.evaluation.latency.memory import measure_allocation
 from streamcodec.evaluation.latency.neighbour import CAN_SHARE_A_CORE, busy_neighbour, on_one_core
 from streamcodec.evaluation.latency.pool import pool_times
@@ -25,15 +25,15 @@ BUDGET_P50_MS = 0.30
 BUDGET_P99_MS = 1.0
 WARM_UP_PACKETS = 100
 SMALL_RUNS = 8
-"""Runs that vary one thing take one in so many of the frames of the main run."""
+"""Runs that vary one thing take one in so many of the hops of the main run."""
 
 
 @dataclass(frozen=True)
 class BenchOptions:
     """What to measure."""
 
-    frames: int = 20_000
-    """Frames of 10 ms in the main run and in the run by stage."""
+    hops: int = 20_000
+    """Hops of 10 ms in the main run and in the run by stage."""
     rate_hz: int = 24_000
     bitrate_bps: float = 6_000.0
     mode: PacketMode = "independent"
@@ -53,7 +53,7 @@ class BenchOptions:
     @property
     def packets(self) -> int:
         """Packets of the main run."""
-        return max(10, self.frames // FRAMES_PER_PACKET)
+        return max(10, self.hops // HOPS_PER_PACKET)
 
 
 def measure(options: BenchOptions, progress: Callable[[float], None]) -> tuple[dict[str, Any], PacketTimes]:
@@ -74,7 +74,7 @@ def measure(options: BenchOptions, progress: Callable[[float], None]) -> tuple[d
         "date": datetime.now(UTC).isoformat(timespec="seconds"),
         "runtime": describe_runtime(options.backend),
         "scheduling": {"priority": options.scheduling.priority, "cores": list(options.scheduling.cores)},
-        "frames": options.packets * FRAMES_PER_PACKET,
+        "hops": options.packets * HOPS_PER_PACKET,
         "rate_hz": options.rate_hz,
         "mode": options.mode,
         "model": options.model,

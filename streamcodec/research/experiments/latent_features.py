@@ -27,7 +27,7 @@ CODED_BITRATE_BPS = 6_000
 
 
 def latents(samples: Features) -> Features:
-    """Latents of the shipped encoder before quantization, one row per packet.
+    """Latents of the shipped encoder before quantisation, one row per packet.
 
     Shape: ``[frames * 480]`` at 24 kHz -> ``[frames, 96]``.
     """

@@ -85,7 +85,7 @@ def run(context: Context) -> Results:
         ],
         pictures,
         notes=[
-            "Latents are those of the shipped codec: before quantization, and as a decoder gets them at 6 kbps. "
+            "Latents are those of the shipped codec: before quantisation, and as a decoder gets them at 6 kbps. "
             "Log-mel has as many frames and bands, and goes through the same classifiers.",
         ],
     )

@@ -103,7 +103,7 @@ export class Decoder {
   }
 
   /**
-   * Quantization indices of the packet read last.
+   * Quantisation indices of the packet read last.
    * @param {number} part
    * @returns {Int32Array}
    */

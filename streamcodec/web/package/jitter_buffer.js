@@ -5,23 +5,23 @@ import { DELAY, DelayEstimator } from './delay_estimator.js';
 import { extend, mod, roundHalfEven } from './numbers.js';
 import { Flags, MODULUS, Packet } from './packet.js';
 
-const PACKET_MS = 20;
+const FRAME_MS = 20;
 const SLACK_BELOW_MS = 3;
 const LEAST_EXCESS_MS = 5;
 const STEADY_MS = 2;
 const URGENT_BELOW_MS = 40;
 const URGENT_ABOVE_MS = 100;
-const PATIENCE_BELOW_PACKETS = 50;
-const PATIENCE_ABOVE_PACKETS = 500;
-const SCALE_SPACING_PACKETS = 3;
+const PATIENCE_BELOW_FRAMES = 50;
+const PATIENCE_ABOVE_FRAMES = 500;
+const SCALE_SPACING_FRAMES = 3;
 const FAST_DRIFT = 0.03;
 const RESYNC_MS = 5_000;
 const RESTART_RUN = 5;
 const LATE_RUN = 12;
 const STALL_MS = 400;
-const CAPACITY_PACKETS = 256;
-const SEEN_PACKETS = 1024;
-const LONGEST_LOSS_PACKETS = 16;
+const CAPACITY_FRAMES = 256;
+const SEEN_FRAMES = 1024;
+const LONGEST_LOSS_FRAMES = 16;
 
 /**
  * @typedef {'keep' | 'accelerate' | 'accelerate now' | 'accelerate in a pause'
@@ -67,7 +67,7 @@ export function framesOf(packet) {
 export class JitterBuffer {
   // Of the stream at hand; see _clear.
   _next = 0;
-  _firstUnit = 0;
+  _firstTimestamp = 0;
   _originMs = 0;
   _firstSequence = 0;
   _highestSequence = 0;
@@ -75,20 +75,20 @@ export class JitterBuffer {
   /** @type {number[]} */
   _seenSequences = [];
   /** @type {number[]} */
-  _heardUnits = [];
+  _heardTimestamps = [];
   /** @type {number | null} */
   _lastPlayedSequence = null;
   _waited = 0;
   _sinceScaled = 0;
-  _offPackets = 0;
+  _offFrames = 0;
   _staleRun = 0;
   _staleSequence = -1;
   _lateRun = 0;
   _ended = false;
 
-  /** @param {number} [packetMs] Duration of a frame, which is the unit of time stamps. */
-  constructor(packetMs = PACKET_MS) {
-    this._packetMs = packetMs;
+  /** @param {number} [frameMs] Duration of a frame, which timestamps count. */
+  constructor(frameMs = FRAME_MS) {
+    this._frameMs = frameMs;
     this.counts = {
       received: 0, played: 0, late: 0, duplicate: 0, suspect: 0, discarded: 0, recovered: 0, concealed: 0,
       underruns: 0, silent: 0, restarts: 0,
@@ -123,12 +123,12 @@ export class JitterBuffer {
    */
   put(frame, arrivalMs) {
     if (this._state === 'idle') this._begin(frame, arrivalMs);
-    const expected = this._expectedUnit(arrivalMs);
-    const unit = extend(frame.timestamp, expected);
+    const expected = this._expectedTimestamp(arrivalMs);
+    const timestamp = extend(frame.timestamp, expected);
     const sequence = extend(frame.sequence, this._highestSequence);
-    if (Math.abs(unit - expected) * this._packetMs > RESYNC_MS) return this._doubt(frame, arrivalMs);
+    if (Math.abs(timestamp - expected) * this._frameMs > RESYNC_MS) return this._doubt(frame, arrivalMs);
     this._suspect = null;
-    const arrival = this._file(frame, unit, sequence, arrivalMs);
+    const arrival = this._file(frame, timestamp, sequence, arrivalMs);
     if (arrival === 'held') {
       this._staleRun = this._lateRun = 0;
       return arrival;
@@ -150,7 +150,7 @@ export class JitterBuffer {
    * @returns {Decision}
    */
   get(nowMs, blockMs = 10, queuedMs = 0) {
-    this.targetMs = this._delay.targetMs(nowMs, this._packetMs);
+    this.targetMs = this._delay.targetMs(nowMs, this._frameMs);
     if ((this._state === 'priming' || this._state === 'silent') && !this._resume(nowMs)) {
       if (this._state === 'priming') return { kind: 'wait' };
       this.counts.silent += 1;
@@ -172,17 +172,17 @@ export class JitterBuffer {
     this._slots.clear();
     this._delay = new DelayEstimator();
     this._next = 0;
-    this._firstUnit = 0;
+    this._firstTimestamp = 0;
     this._originMs = 0;
     this._firstSequence = 0;
     this._highestSequence = 0;
     this._unique = 0;
-    this._seenSequences = new Array(SEEN_PACKETS).fill(-1);
-    this._heardUnits = new Array(SEEN_PACKETS).fill(-1);
+    this._seenSequences = new Array(SEEN_FRAMES).fill(-1);
+    this._heardTimestamps = new Array(SEEN_FRAMES).fill(-1);
     this._lastPlayedSequence = null;
     this._waited = 0;
     this._sinceScaled = 0;
-    this._offPackets = 0;
+    this._offFrames = 0;
     this._staleRun = 0;
     this._staleSequence = -1;
     this._lateRun = 0;
@@ -194,107 +194,107 @@ export class JitterBuffer {
    * @param {number} arrivalMs
    */
   _begin(frame, arrivalMs) {
-    // One modulus up, so that neither a reordered first frame nor an old copy makes a negative unit.
-    const unit = frame.timestamp + MODULUS;
+    // One modulus up, so that neither a reordered first frame nor an old copy makes a negative timestamp.
+    const timestamp = frame.timestamp + MODULUS;
     this._firstSequence = this._highestSequence = frame.sequence + MODULUS;
-    this._originMs = arrivalMs - unit * this._packetMs;
-    this._firstUnit = this._next = unit;
+    this._originMs = arrivalMs - timestamp * this._frameMs;
+    this._firstTimestamp = this._next = timestamp;
     this._state = 'priming';
   }
 
   /** @param {number} arrivalMs */
-  _expectedUnit(arrivalMs) {
-    return roundHalfEven((arrivalMs - this._originMs - this._delay.baseMs(arrivalMs)) / this._packetMs);
+  _expectedTimestamp(arrivalMs) {
+    return roundHalfEven((arrivalMs - this._originMs - this._delay.baseMs(arrivalMs)) / this._frameMs);
   }
 
   /**
    * @param {Frame} frame
-   * @param {number} unit
+   * @param {number} timestamp
    * @param {number} sequence
    * @param {number} arrivalMs
    * @returns {Arrival}
    */
-  _file(frame, unit, sequence, arrivalMs) {
+  _file(frame, timestamp, sequence, arrivalMs) {
     const { counts } = this;
-    if (this._seenSequences[mod(sequence, SEEN_PACKETS)] === sequence) {
+    if (this._seenSequences[mod(sequence, SEEN_FRAMES)] === sequence) {
       counts.duplicate += 1;
       return 'duplicate';
     }
-    this._seenSequences[mod(sequence, SEEN_PACKETS)] = sequence;
+    this._seenSequences[mod(sequence, SEEN_FRAMES)] = sequence;
     counts.received += 1;
     this._unique += 1;
     this._highestSequence = Math.max(this._highestSequence, sequence);
     if (sequence < this._firstSequence && this._state === 'priming') this._firstSequence = sequence;
-    this._delay.observe(arrivalMs - this._originMs - unit * this._packetMs, arrivalMs);
-    if (this._firstHeard(unit)) this._delay.recovery.observe(0);
-    this._makeRoom(unit);
-    if (this._state === 'priming' && unit < this._next && !this._ended) this._next = unit;
-    this._storeRedundancy(frame, unit);
-    if (unit < this._next) {
+    this._delay.observe(arrivalMs - this._originMs - timestamp * this._frameMs, arrivalMs);
+    if (this._firstHeard(timestamp)) this._delay.recovery.observe(0);
+    this._makeRoom(timestamp);
+    if (this._state === 'priming' && timestamp < this._next && !this._ended) this._next = timestamp;
+    this._storeRedundancy(frame, timestamp);
+    if (timestamp < this._next) {
       counts.late += 1;
       return 'late';
     }
-    const held = this._slots.get(unit);
+    const held = this._slots.get(timestamp);
     if (held && held.sequence !== null) {
       counts.received -= 1;
       counts.duplicate += 1;
       return 'duplicate';
     }
-    this._slots.set(unit, { frame, sequence });
+    this._slots.set(timestamp, { frame, sequence });
     return 'held';
   }
 
   /**
    * @param {Frame} frame
-   * @param {number} unit
+   * @param {number} timestamp
    */
-  _storeRedundancy(frame, unit) {
+  _storeRedundancy(frame, timestamp) {
     this._delay.recovery.carried(Math.max(0, ...frame.redundant.map((copy) => copy.age)));
     for (const copy of frame.redundant) {
       if (copy.payload.length === 0) continue;
-      const copiedUnit = unit - copy.age;
-      if (copiedUnit >= this._firstUnit && this._firstHeard(copiedUnit)) this._delay.recovery.observe(copy.age);
-      if (copiedUnit < this._next) continue;
-      const held = this._slots.get(copiedUnit);
+      const copiedTimestamp = timestamp - copy.age;
+      if (copiedTimestamp >= this._firstTimestamp && this._firstHeard(copiedTimestamp)) this._delay.recovery.observe(copy.age);
+      if (copiedTimestamp < this._next) continue;
+      const held = this._slots.get(copiedTimestamp);
       if (held && (held.sequence !== null || held.frame.qualityIndex >= copy.qualityIndex)) continue;
       const fields = {
         sequence: mod(frame.sequence - copy.age, MODULUS),
-        timestamp: mod(copiedUnit, MODULUS),
+        timestamp: mod(copiedTimestamp, MODULUS),
         qualityIndex: copy.qualityIndex,
         flags: copy.flags,
         redundant: [],
       };
       const { tier, frames } = frame.packet;
-      const first = { sequence: mod(fields.sequence - frame.part, MODULUS), timestamp: mod(copiedUnit - frame.part, MODULUS) };
+      const first = { sequence: mod(fields.sequence - frame.part, MODULUS), timestamp: mod(copiedTimestamp - frame.part, MODULUS) };
       const packet = new Packet({ ...fields, ...first, tier, payload: copy.payload, frames });
-      this._slots.set(copiedUnit, { frame: { ...fields, packet, part: frame.part }, sequence: null });
+      this._slots.set(copiedTimestamp, { frame: { ...fields, packet, part: frame.part }, sequence: null });
     }
   }
 
-  /** @param {number} unit */
-  _firstHeard(unit) {
-    const place = mod(unit, SEEN_PACKETS);
-    if (this._heardUnits[place] >= unit) return false;
-    this._heardUnits[place] = unit;
+  /** @param {number} timestamp */
+  _firstHeard(timestamp) {
+    const place = mod(timestamp, SEEN_FRAMES);
+    if (this._heardTimestamps[place] >= timestamp) return false;
+    this._heardTimestamps[place] = timestamp;
     return true;
   }
 
-  /** @param {number} unit */
-  _makeRoom(unit) {
-    while (unit - this._next >= CAPACITY_PACKETS) {
+  /** @param {number} timestamp */
+  _makeRoom(timestamp) {
+    while (timestamp - this._next >= CAPACITY_FRAMES) {
       if (this._slots.size === 0) {
-        this._next = unit;
+        this._next = timestamp;
         return;
       }
-      this._next = Math.max(this._head(), unit - CAPACITY_PACKETS + 1);
+      this._next = Math.max(this._head(), timestamp - CAPACITY_FRAMES + 1);
       for (const held of [...this._slots.keys()]) if (held < this._next) this._discard(held);
     }
   }
 
-  /** @param {number} unit */
-  _discard(unit) {
-    if (this._slots.get(unit)?.sequence !== null) this.counts.discarded += 1;
-    this._slots.delete(unit);
+  /** @param {number} timestamp */
+  _discard(timestamp) {
+    if (this._slots.get(timestamp)?.sequence !== null) this.counts.discarded += 1;
+    this._slots.delete(timestamp);
   }
 
   /**
@@ -304,7 +304,7 @@ export class JitterBuffer {
    */
   _doubt(frame, arrivalMs) {
     const suspect = this._suspect;
-    if (suspect && agrees(frame, arrivalMs, suspect.frame, suspect.atMs, this._packetMs)) {
+    if (suspect && agrees(frame, arrivalMs, suspect.frame, suspect.atMs, this._frameMs)) {
       this.counts.suspect -= 1;
       return this._restart([suspect.frame, frame], arrivalMs);
     }
@@ -366,11 +366,11 @@ export class JitterBuffer {
   // -- playout
 
   /**
-   * @param {number} unit
+   * @param {number} timestamp
    * @param {number} nowMs
    */
-  _delayMs(unit, nowMs) {
-    return nowMs - this._originMs - this._delay.baseMs(nowMs) - unit * this._packetMs;
+  _delayMs(timestamp, nowMs) {
+    return nowMs - this._originMs - this._delay.baseMs(nowMs) - timestamp * this._frameMs;
   }
 
   /** @param {number} nowMs */
@@ -389,14 +389,14 @@ export class JitterBuffer {
     const limitMs = DELAY.maximumMs + URGENT_BELOW_MS;
     if (this._slots.size === 0 || this._delayMs(this._next, nowMs) <= limitMs) return;
     const last = Math.max(...this._slots.keys());
-    while (this._delayMs(this._next, nowMs) > limitMs && (last - this._next) * this._packetMs > limitMs) {
+    while (this._delayMs(this._next, nowMs) > limitMs && (last - this._next) * this._frameMs > limitMs) {
       if (this._slots.has(this._next)) this._discard(this._next);
       this._next += 1;
     }
   }
 
   /**
-   * Decide about an absent unit; null when playout may go on with a later one that is now next.
+   * Decide about an absent frame; null when playout may go on with a later one that is now next.
    * @param {number} nowMs
    * @returns {Decision | null}
    */
@@ -406,7 +406,7 @@ export class JitterBuffer {
       this._waited += 1;
       counts.concealed += 1;
       counts.underruns += 1;
-      if (this._waited * this._packetMs >= STALL_MS) this._state = 'silent';
+      if (this._waited * this._frameMs >= STALL_MS) this._state = 'silent';
       return { kind: 'lost', underrun: true };
     }
     const head = this._head();
@@ -419,12 +419,12 @@ export class JitterBuffer {
       return { kind: 'silence' };
     }
     // Playing earlier than wanted: waiting costs nothing that expanding would not, and the packet may still come.
-    if (this._delayMs(this._next, nowMs) < this.targetMs - this._packetMs) {
+    if (this._delayMs(this._next, nowMs) < this.targetMs - this._frameMs) {
       this._waited += 1;
       counts.concealed += 1;
       return { kind: 'lost', underrun: false };
     }
-    // What was concealed while waiting stands for units that are missing now.
+    // What was concealed while waiting stands for frames that are missing now.
     this._next += Math.min(this._waited, head - this._next);
     this._waited = 0;
     if (this._next === head) return null;
@@ -466,7 +466,7 @@ export class JitterBuffer {
    */
   _excessMs(beyondMs, blockMs, queuedMs) {
     // Nothing to hurry for where what comes next should be there and is not.
-    if (!this._slots.has(this._next + 1) && beyondMs + this.targetMs > this._packetMs) return 0;
+    if (!this._slots.has(this._next + 1) && beyondMs + this.targetMs > this._frameMs) return 0;
     const steps = Math.floor((beyondMs + SLACK_BELOW_MS - STEADY_MS) / blockMs);
     return Math.max(0, queuedMs + steps * blockMs);
   }
@@ -483,14 +483,14 @@ export class JitterBuffer {
     }
     const drifting = Math.abs(this._delay.drift) > FAST_DRIFT;
     if (excessMs >= -SLACK_BELOW_MS && excessMs < LEAST_EXCESS_MS) {
-      this._offPackets = 0;
+      this._offFrames = 0;
       return 'keep';
     }
-    this._offPackets += 1;
-    if (this._sinceScaled < (drifting ? 1 : SCALE_SPACING_PACKETS)) return 'keep';
+    this._offFrames += 1;
+    if (this._sinceScaled < (drifting ? 1 : SCALE_SPACING_FRAMES)) return 'keep';
     this._sinceScaled = 0;
-    const patience = excessMs > 0 ? PATIENCE_ABOVE_PACKETS : PATIENCE_BELOW_PACKETS;
-    if (!drifting && this._offPackets < patience) return excessMs > 0 ? 'accelerate in a pause' : 'expand in a pause';
+    const patience = excessMs > 0 ? PATIENCE_ABOVE_FRAMES : PATIENCE_BELOW_FRAMES;
+    if (!drifting && this._offFrames < patience) return excessMs > 0 ? 'accelerate in a pause' : 'expand in a pause';
     return excessMs > 0 ? 'accelerate' : 'expand';
   }
 }
@@ -501,10 +501,10 @@ export class JitterBuffer {
  * @param {number} arrivalMs
  * @param {Frame} earlier
  * @param {number} earlierMs
- * @param {number} packetMs
+ * @param {number} frameMs
  */
-function agrees(frame, arrivalMs, earlier, earlierMs, packetMs) {
+function agrees(frame, arrivalMs, earlier, earlierMs, frameMs) {
   const skipped = mod(frame.sequence - earlier.sequence, MODULUS);
-  const laterMs = mod(frame.timestamp - earlier.timestamp, MODULUS) * packetMs;
-  return skipped >= 1 && skipped <= LONGEST_LOSS_PACKETS && laterMs <= arrivalMs - earlierMs + STALL_MS;
+  const laterMs = mod(frame.timestamp - earlier.timestamp, MODULUS) * frameMs;
+  return skipped >= 1 && skipped <= LONGEST_LOSS_FRAMES && laterMs <= arrivalMs - earlierMs + STALL_MS;
 }

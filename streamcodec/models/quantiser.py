@@ -1,4 +1,4 @@
-"""Scalar quantizer with one learned step per quality index and latent."""
+"""Scalar quantiser with one learned step per quality index and latent."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ COARSEST_LOG2_STEP = 2.4
 FINEST_LOG2_STEP = -1.4
 
 
-class QualityQuantizer(nn.Module):
-    """Uniform quantizer; quality index 0 is the coarsest.
+class QualityQuantiser(nn.Module):
+    """Uniform quantiser; quality index 0 is the coarsest.
 
     Shape: latents ``[batch, frames, latents]``, quality_index int64 ``[batch, frames]``.
     """
@@ -27,9 +27,9 @@ class QualityQuantizer(nn.Module):
         return torch.exp2(self.log2_step[quality_index])
 
     def forward(self, latents: Tensor, quality_index: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Quantize for training.
+        """Quantise for training.
 
-        Returns dequantized latents (rounded, straight-through gradient), the scaled latents with uniform
+        Returns dequantised latents (rounded, straight-through gradient), the scaled latents with uniform
         noise in place of rounding (for the rate term), and the rounded indices (as floats).
         """
         step = self.steps(quality_index)
