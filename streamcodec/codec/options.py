@@ -25,6 +25,8 @@ TierName = Literal["neural", "near-lossless", "lossless"]
 DEFAULT_KEY_PERIOD_S = 1.0
 FRAME_MS = 20
 PACKET_MS_CHOICES = tuple(FRAME_MS * frames for frames in range(1, MAX_FRAMES + 1))
+LOSSLESS_PACKET_MS_CHOICES = PACKET_MS_CHOICES[:-1]
+"""Up to what a receiver waits for: 100 ms."""
 MIN_KEY_PERIOD_S, MAX_KEY_PERIOD_S = 0.02, 10.0
 
 
@@ -174,9 +176,9 @@ class LosslessOptions:
     bits_per_sample: int = 16
     mode: PacketMode | None = None
     key_period_s: float = DEFAULT_KEY_PERIOD_S
+    packet_ms: int | None = None
 
     frames: ClassVar[Literal[1]] = 1
-    packet_ms: ClassVar[None] = None
     bitrate_bps: ClassVar[None] = None
     ratio: ClassVar[None] = None
     model: ClassVar[str] = DEFAULT_MODEL
@@ -185,6 +187,11 @@ class LosslessOptions:
         _check_stream(self.sample_rate_hz, self.mode, self.key_period_s)
         check_whole("channels", self.channels)
         check_whole("bits_per_sample", self.bits_per_sample)
+        if self.packet_ms is not None and self.packet_ms not in LOSSLESS_PACKET_MS_CHOICES:
+            raise AudioFormatError(
+                "packet_ms of the lossless tier must be one of "
+                f"{', '.join(map(str, LOSSLESS_PACKET_MS_CHOICES))}, got {self.packet_ms!r}"
+            )
 
     def key_period_blocks(self, block_samples: int) -> int:
         """How many blocks there are from one key block to the next."""
@@ -232,15 +239,15 @@ def encoder_options(
         )
     if constrained or dtx:
         raise BitrateError("constrained and dtx are for the neural tier")
-    if packet_ms is not None:
+    if packet_ms is not None and kind is Tier.NEAR_LOSSLESS:
         raise AudioFormatError(
-            "packet_ms is for the neural tier: a waveform tier's packets have a length of their own"
+            "packet_ms is for the neural and the lossless tier: near-lossless packets have a length of their own"
         )
     _check_backend(kind, backend)
     if kind is Tier.LOSSLESS:
         if given:
             raise BitrateError(f"lossless coding takes the bits it needs: {given[0]} does not apply")
-        return LosslessOptions(sample_rate_hz, channels, bits_per_sample, mode, key_period_s)
+        return LosslessOptions(sample_rate_hz, channels, bits_per_sample, mode, key_period_s, packet_ms)
     return NearLosslessOptions(
         sample_rate_hz,
         channels,
