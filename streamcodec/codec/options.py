@@ -30,6 +30,8 @@ SAMPLE_RATES_HZ = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
 """Of the neural tier."""
 MAX_DURATION_S = 24 * 3600.0
 """Longest sound that a file decodes to unless the caller allows more."""
+LOSSLESS_PACKET_MS_CHOICES = PACKET_MS_CHOICES[:-1]
+"""Up to what a receiver waits for: 100 ms."""
 MIN_KEY_PERIOD_S, MAX_KEY_PERIOD_S = 0.02, 10.0
 MIN_BITRATE_BPS, MAX_BITRATE_BPS = 1_400, 24_000
 """Of the neural tier, a channel. The least is what speech takes at the coarsest quality in packets of 120 ms that are
@@ -145,10 +147,7 @@ class NeuralOptions:
         for name in ("constrained", "dtx"):
             object.__setattr__(self, name, check_flag(name, getattr(self, name)))
         if self.packet_ms is not None:
-            _whole(self, "packet_ms")
-            if self.packet_ms not in PACKET_MS_CHOICES:
-                choices = ", ".join(map(str, PACKET_MS_CHOICES))
-                raise AudioFormatError(f"{named('packet_ms')} must be one of {choices}, got {self.packet_ms}")
+            _check_packet_ms(self, PACKET_MS_CHOICES)
         _check_backend(self.tier, self.backend)
 
     @property
@@ -222,9 +221,9 @@ class LosslessOptions:
     bits_per_sample: int = 16
     mode: PacketMode | None = None
     key_period_s: float = DEFAULT_KEY_PERIOD_S
+    packet_ms: int | None = None
 
     frames: ClassVar[Literal[1]] = 1
-    packet_ms: ClassVar[None] = None
     bitrate_bps: ClassVar[None] = None
     ratio: ClassVar[None] = None
     model: ClassVar[str] = DEFAULT_MODEL
@@ -233,6 +232,8 @@ class LosslessOptions:
         _check_stream(self)
         _whole(self, "channels")
         _whole(self, "bits_per_sample")
+        if self.packet_ms is not None:
+            _check_packet_ms(self, LOSSLESS_PACKET_MS_CHOICES, " of the lossless tier")
 
     def key_period_blocks(self, block_samples: int) -> int:
         """How many blocks there are from one key block to the next."""
@@ -282,15 +283,16 @@ def encoder_options(
         )
     if constrained or dtx:
         raise BitrateError(f"{named('constrained')} and {named('dtx')} are for the neural tier")
-    if packet_ms is not None:
+    if packet_ms is not None and kind is Tier.NEAR_LOSSLESS:
         raise AudioFormatError(
-            f"{named('packet_ms')} is for the neural tier: a waveform tier's packets have a length of their own"
+            f"{named('packet_ms')} is for the neural and the lossless tier: near-lossless packets have a length of "
+            "their own"
         )
     _check_backend(kind, backend)
     if kind is Tier.LOSSLESS:
         if told:
             raise BitrateError(f"lossless coding takes the bits it needs: {named(told[0])} does not apply")
-        return LosslessOptions(sample_rate_hz, channels, bits_per_sample, mode, key_period_s)
+        return LosslessOptions(sample_rate_hz, channels, bits_per_sample, mode, key_period_s, packet_ms)
     return NearLosslessOptions(
         sample_rate_hz,
         channels,
@@ -334,6 +336,14 @@ def _check_optimise(optimise: object) -> None:
 def _whole(options: object, name: str, error: type[StreamcodecError] = AudioFormatError) -> None:
     """Keep a field of frozen options as an int."""
     object.__setattr__(options, name, check_whole(name, getattr(options, name), error))
+
+
+def _check_packet_ms(options: NeuralOptions | LosslessOptions, choices: tuple[int, ...], tier: str = "") -> None:
+    _whole(options, "packet_ms")
+    if options.packet_ms not in choices:
+        raise AudioFormatError(
+            f"{named('packet_ms')}{tier} must be one of {', '.join(map(str, choices))}, got {options.packet_ms}"
+        )
 
 
 def _number(options: object, name: str, error: type[StreamcodecError]) -> None:

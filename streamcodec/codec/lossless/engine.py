@@ -57,10 +57,12 @@ def sample_bytes(bits_per_sample: int) -> int:
     return (bits_per_sample + 7) // 8
 
 
-def default_block_samples(sample_rate_hz: int, channels: int, bits_per_sample: int) -> int:
+def default_block_samples(
+    sample_rate_hz: int, channels: int, bits_per_sample: int, block_ms: int = DEFAULT_BLOCK_MS
+) -> int:
     """20 ms, or less where so many samples of so many channels would not fit into a packet."""
     most = MAX_RAW_BYTES // max(channels * sample_bytes(bits_per_sample), 1)
-    return min(sample_rate_hz * DEFAULT_BLOCK_MS // 1000, most)
+    return min(sample_rate_hz * block_ms // 1000, most, MAX_BLOCK_SAMPLES)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from streamcodec.codec.audio_format import as_array
 from streamcodec.codec.lossless import engine as lossless
 from streamcodec.codec.lossless.engine import (
+    DEFAULT_BLOCK_MS,
     LosslessDecoder,
     LosslessEncoder,
     LosslessFormat,
@@ -39,7 +40,7 @@ class EncoderState:
 
 
 class Encoder:
-    """See :class:`~streamcodec.codec.registry.TierEncoder`; blocks are int32 ``[n, channels]``, 20 ms at most."""
+    """See :class:`~streamcodec.codec.registry.TierEncoder`; blocks are int32 ``[n, channels]``, one packet long at most."""
 
     delay_samples = 0
 
@@ -96,7 +97,9 @@ class Encoder:
     def reset(self) -> None:
         """Back to the start of a stream."""
         s = self._settings
-        self._engine = LosslessEncoder(s.sample_rate_hz, s.channels, s.bits_per_sample)
+        block_ms = DEFAULT_BLOCK_MS if s.packet_ms is None else s.packet_ms
+        block_samples = default_block_samples(s.sample_rate_hz, s.channels, s.bits_per_sample, block_ms)
+        self._engine = LosslessEncoder(s.sample_rate_hz, s.channels, s.bits_per_sample, block_samples)
         self._keys = KeyPace(s.key_period_blocks(self._engine.format.block_samples))
 
     def state(self) -> EncoderState:
