@@ -70,11 +70,13 @@ EXPECTED_LOSS, EXPECTED_PACKETS = 0.045, 18.0
 """Before anything is known, and how many packets' worth of reports weigh as much."""
 LONG_MEMORY_PACKETS, SHORT_MEMORY_PACKETS = 300.0, 60.0
 """Loss is what either memory holds it to be, if that is more: a burst now is likely followed by another."""
-SMALLEST_GAIN = 0.06
+SMALLEST_GAIN = 0.12
 """Score below which another packet length is not worth the change."""
 LONGEST_INTERVAL_MS = 2_000.0
 SETTLE_MS = 4_000.0
-"""Packets keep their length for at least this long."""
+"""Packets keep their length for at least this long, those of the start from the first report on."""
+PATIENCE_MS = 10_000.0
+"""For so long another length waits for a pause of the speaker's: receivers change their delay with it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,6 +170,8 @@ class WireRateController:
         self._ways: tuple[int, int] | None = None
         self._excess_bps = 0.0
         self._changed_ms = float("-inf")
+        self._wanted_since_ms: float | None = None
+        self._talking = False
         self._steady_since_ms: float | None = None
         self._plan = self._best(None)
 
@@ -182,6 +186,8 @@ class WireRateController:
         """Take a receiver's report."""
         path = self._paths.get(receiver)
         if path is None:
+            if not self._paths:
+                self._changed_ms = now_ms
             path = self._paths[receiver] = _Path(CongestionController(self._bounds()))
         path.congestion.on_report(report, now_ms)
         since_ms = INTERVAL_MS if path.heard_ms is None else min(now_ms - path.heard_ms, LONGEST_INTERVAL_MS)
@@ -229,6 +235,10 @@ class WireRateController:
         most = self.config.wire_bps
         self._excess_bps = min(max(self._excess_bps, -0.02 * most), 0.25 * most)
 
+    def on_voice(self, talking: bool) -> None:
+        """Whether what is sent is somebody talking."""
+        self._talking = talking
+
     def forget(self, receiver: str) -> None:
         """A receiver has left."""
         self._paths.pop(receiver, None)
@@ -246,19 +256,28 @@ class WireRateController:
         return min((path.congestion.rate.bitrate_bps for path in self._paths.values()), default=self.config.wire_bps)
 
     def _choose(self, now_ms: float) -> SendPlan:
-        frozen = now_ms - self._changed_ms < SETTLE_MS
         best = self._best(None)
-        if best.packet_ms != self._plan.packet_ms:
-            same = self._best(self._plan.packet_ms)
-            cramped = same.wire_bps > 1.02 * self._aim()
-            if (frozen and not cramped) or best.score < same.score + SMALLEST_GAIN:
-                best = same
-            else:
-                self._changed_ms = now_ms
+        same = best if best.packet_ms == self._plan.packet_ms else self._best(self._plan.packet_ms)
+        if best is not same and self._may_change(best, same, now_ms):
+            self._changed_ms, self._wanted_since_ms = now_ms, None
+        else:
+            best = same
         if best.ages != self._plan.ages or abs(best.wire_bps - self._plan.wire_bps) > 0.05 * self._plan.wire_bps:
             self._steady_since_ms = now_ms
         self._plan = best
         return best
+
+    def _may_change(self, best: SendPlan, same: SendPlan, now_ms: float) -> bool:
+        """Whether packets may take another length now: where they must, at once, else in a pause."""
+        if same.wire_bps > 1.02 * self._aim():
+            return True
+        if best.score < same.score + SMALLEST_GAIN:
+            self._wanted_since_ms = None
+            return False
+        if self._wanted_since_ms is None:
+            self._wanted_since_ms = now_ms
+        patient = self._talking and now_ms - self._wanted_since_ms < PATIENCE_MS
+        return not patient and now_ms - self._changed_ms >= SETTLE_MS
 
     def _aim(self) -> float:
         return max(0.5 * self.wire_bps, self.wire_bps - self._excess_bps)

@@ -35,10 +35,11 @@ const EXPECTED_LOSS = 0.045;
 const EXPECTED_PACKETS = 18;
 const LONG_MEMORY_PACKETS = 300;
 const SHORT_MEMORY_PACKETS = 60;
-const SMALLEST_GAIN = 0.06;
+const SMALLEST_GAIN = 0.12;
 const REPORT_INTERVAL_MS = 500;
 const LONGEST_INTERVAL_MS = 2_000;
 const SETTLE_MS = 4_000;
+const PATIENCE_MS = 10_000;
 const MOST_REDUNDANCY = 3;
 const MINIMUM_BPS = 1_500;
 const MAXIMUM_BPS = 24_000;
@@ -118,6 +119,10 @@ export class WireRateController {
     this._excessBps = 0;
     this._changedMs = -Infinity;
     /** @type {number | null} */
+    this._wantedSinceMs = null;
+    /** Whether what is sent is somebody talking. */
+    this.talking = false;
+    /** @type {number | null} */
     this._steadySinceMs = null;
     /** What to do now. */
     this.plan = this._best(null);
@@ -130,6 +135,7 @@ export class WireRateController {
    * @param {number} nowMs
    */
   onReport(receiver, report, roundTripMs, nowMs) {
+    if (this._paths.size === 0) this._changedMs = nowMs;
     const path = this._paths.get(receiver) ?? new Path(this._askedBps);
     this._paths.set(receiver, path);
     path.congestion.onReport(report, nowMs);
@@ -199,17 +205,34 @@ export class WireRateController {
 
   /** @param {number} nowMs */
   _choose(nowMs) {
-    const frozen = nowMs - this._changedMs < SETTLE_MS;
     let best = this._best(null);
-    if (best.packetMs !== this.plan.packetMs) {
-      const same = this._best(this.plan.packetMs);
-      const cramped = same.wireBps > 1.02 * this._aim();
-      if ((frozen && !cramped) || best.score < same.score + SMALLEST_GAIN) best = same;
-      else this._changedMs = nowMs;
+    const same = best.packetMs === this.plan.packetMs ? best : this._best(this.plan.packetMs);
+    if (best !== same && this._mayChange(best, same, nowMs)) {
+      this._changedMs = nowMs;
+      this._wantedSinceMs = null;
+    } else {
+      best = same;
     }
     const moved = Math.abs(best.wireBps - this.plan.wireBps) > 0.05 * this.plan.wireBps;
     if (moved || best.ages.join() !== this.plan.ages.join()) this._steadySinceMs = nowMs;
     this.plan = best;
+  }
+
+  /**
+   * Whether packets may take another length now: where they must, at once, else in a pause.
+   * @param {SendPlan} best
+   * @param {SendPlan} same
+   * @param {number} nowMs
+   */
+  _mayChange(best, same, nowMs) {
+    if (same.wireBps > 1.02 * this._aim()) return true;
+    if (best.score < same.score + SMALLEST_GAIN) {
+      this._wantedSinceMs = null;
+      return false;
+    }
+    this._wantedSinceMs ??= nowMs;
+    const patient = this.talking && nowMs - this._wantedSinceMs < PATIENCE_MS;
+    return !patient && nowMs - this._changedMs >= SETTLE_MS;
   }
 
   _aim() {
