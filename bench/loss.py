@@ -20,6 +20,7 @@ import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from rich.console import Console
 from rich.progress import track
@@ -126,6 +127,19 @@ def systems(options: argparse.Namespace) -> list[LossySystem]:
     return [*own, *opus]
 
 
+def beside(rows: list[dict[str, Any]], path: Path | None) -> list[dict[str, Any]]:
+    """Rows of now, with what an earlier report has beyond them: other systems and losses, other scores of the same."""
+    if path is None:
+        return rows
+    merged = {(row["system"], row["loss"]): row for row in json.loads(path.read_text())["rows"]}
+    for row in rows:
+        key = row["system"], row["loss"]
+        # What streamcodec scored before it was changed says nothing of now.
+        before = {} if row["system"].startswith(OWN) else merged.get(key, {})
+        merged[key] = {**before, **row}
+    return sorted(merged.values(), key=lambda row: (row["loss"], not row["system"].startswith(OWN)))
+
+
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
     options = argparse.ArgumentParser("python -m bench.loss", description="Quality under loss at equal wire rate.")
@@ -136,13 +150,18 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument(
         "--wire-kbps",
         type=float,
-        nargs="+",
+        nargs="*",
         default=WIRE_KBPS,
         metavar="KBPS",
-        help="rates on the wire of streamcodec",
+        help="rates on the wire of streamcodec (none: only Opus)",
     )
     options.add_argument(
-        "--opus-kbps", type=float, nargs="+", default=[6.0, 9.0, 12.0, 16.0, 24.0], metavar="KBPS", help="rates"
+        "--opus-kbps",
+        type=float,
+        nargs="*",
+        default=[6.0, 9.0, 12.0, 16.0, 24.0],
+        metavar="KBPS",
+        help="rates of Opus (none: only streamcodec)",
     )
     options.add_argument("--packet-ms", type=int, nargs="+", default=PACKETS_MS, metavar="MS", help="of Opus")
     options.add_argument("--losses", type=float, nargs="+", default=LOSSES, metavar="SHARE")
@@ -150,6 +169,9 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--fec", action="store_true", help="Opus with in-band FEC beside DRED as well")
     options.add_argument("--model", default=DEFAULT_MODEL, help="shipped model of streamcodec, or a model's folder")
     options.add_argument("--libopus", type=Path, help="a particular libopus (default: STREAMCODEC_LIBOPUS)")
+    options.add_argument(
+        "--beside", type=Path, metavar="JSON", help="an earlier report: what is not measured now is taken from there"
+    )
     options.add_argument("--json", type=Path, help="write means and intervals here")
     options.add_argument("--plot", type=Path, help="write the plot (PNG) here")
     return options
@@ -180,7 +202,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "opus": loaded(options.libopus).description,
                 "dred_ms": DRED_MS,
             }
-            report = {"settings": settings, "rows": [row.as_json() for row in rows]}
+            report = {"settings": settings, "rows": beside([row.as_json() for row in rows], options.beside)}
             options.json.write_text(json.dumps(report, indent=1) + "\n")
         if options.plot:
             plot(rows, options.plot)

@@ -95,7 +95,9 @@ class Media:
         """
         if muted:
             samples = np.zeros_like(samples)
-        self._voice_activity.hear(samples)
+        changed = self._voice_activity.hear(samples)
+        if changed and isinstance(self._sender, WireRateSender):
+            self._sender.note_voice(self._voice_activity.talking)
         return self._sender.push(samples)
 
     def flush(self) -> list[bytes]:

@@ -183,7 +183,7 @@ class ReceptionMonitor:
         elif sequence < self._highest and self._interval_missing:
             # Out of order: what looked lost has come after all.
             self._interval_missing -= 1
-        self._observe_delay(arrival_ms - self._unit * self._packet_ms)
+        self._observe_delay(arrival_ms - self._unit * self._packet_ms, packet.part in (None, packet.frames - 1))
 
     def hear_report(self, report: ReceiverReport, now_ms: float) -> None:
         """Remember the other side's report, to be echoed for its measurement of the round trip."""
@@ -245,10 +245,12 @@ class ReceptionMonitor:
         self._interval_bytes = 0
         self._interval_fastest_ms: float | None = None
 
-    def _observe_delay(self, transit_ms: float) -> None:
-        if self._last_transit_ms is not None:
-            self._jitter_ms += (abs(transit_ms - self._last_transit_ms) - self._jitter_ms) / 16
-        self._last_transit_ms = transit_ms
+    def _observe_delay(self, transit_ms: float, whole: bool) -> None:
+        # Frames of a packet come together: only its last one tells of the network, however long packets are.
+        if whole:
+            if self._last_transit_ms is not None:
+                self._jitter_ms += (abs(transit_ms - self._last_transit_ms) - self._jitter_ms) / 16
+            self._last_transit_ms = transit_ms
         fastest_ms = self._interval_fastest_ms
         self._interval_fastest_ms = transit_ms if fastest_ms is None else min(fastest_ms, transit_ms)
 

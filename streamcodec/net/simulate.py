@@ -17,6 +17,8 @@ from streamcodec.net.redundancy import RedundantForm
 from streamcodec.net.report import ReceiverReport
 from streamcodec.net.session import Encoder, MediaReceiver, MediaSender, ReceiverStats, SenderStats
 from streamcodec.net.time_scale import Samples
+from streamcodec.net.voice_activity import VoiceActivityDetector
+from streamcodec.net.wire_sender import WireRateSender
 
 REPORT_DELAY_MS = 40.0
 
@@ -66,6 +68,7 @@ def simulate_stream(
     receiver = MediaReceiver(decoder, sample_rate_hz, jitter)
     tick_ms = FRAME_MS / 2
     block = round(sample_rate_hz * tick_ms / 1_000.0)
+    voice_activity = VoiceActivityDetector(sample_rate_hz)
     reports: list[tuple[float, bytes]] = []
     played: list[Samples] = []
     concealed: list[bool] = []
@@ -79,7 +82,10 @@ def simulate_stream(
         now_ms = tick * tick_ms
         datagrams: list[bytes] = []
         if tick * block < len(samples):
-            datagrams = sender.push(samples[tick * block : (tick + 1) * block])
+            pushed = samples[tick * block : (tick + 1) * block]
+            if voice_activity.hear(pushed) and isinstance(sender, WireRateSender):
+                sender.note_voice(voice_activity.talking)
+            datagrams = sender.push(pushed)
         elif not flushed:
             datagrams = sender.flush()
             flushed = True

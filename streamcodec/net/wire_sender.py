@@ -61,6 +61,10 @@ class WireRateSender(MediaSender):
         """About once a second: what was measured to go out in the last few."""
         self._wire.on_wire(sent_bps, now_ms)
 
+    def note_voice(self, talking: bool) -> None:
+        """Whether what is pushed is somebody talking: packets change their length where nobody does."""
+        self._wire.on_voice(talking)
+
     def _follow(self, plan: SendPlan) -> None:
         if plan.packet_ms != self._packet_ms:
             self._packet_ms = plan.packet_ms

@@ -69,8 +69,40 @@ def test_thin_wires_get_long_packets_and_lossy_ones_copies() -> None:
 
 
 def test_a_long_way_makes_packets_shorter() -> None:
-    near, far = (settled(WireRateConfig(24_000), round_trip_ms) for round_trip_ms in (20.0, 300.0))
+    near, far = (settled(WireRateConfig(18_000), round_trip_ms) for round_trip_ms in (20.0, 300.0))
     assert far.packet_ms < near.packet_ms
+
+
+def changes_of_length(plans: list[SendPlan]) -> int:
+    return sum(one.packet_ms != other.packet_ms for one, other in pairwise(plans))
+
+
+@pytest.mark.parametrize("kbps", range(8, 30, 2))
+@pytest.mark.parametrize("loss", [0.0, 0.05])
+def test_a_call_keeps_the_length_that_it_starts_with(kbps: int, loss: float) -> None:
+    """Reports of the first seconds: the rate's usual length is right whether they tell of losses or not."""
+    controller = WireRateController(WireRateConfig(1_000 * kbps))
+    controller.on_voice(True)
+    plans = [controller.plan]
+    for tick in range(1, 20):
+        plans.append(controller.on_report("bob", report(loss, 2.0 * (loss > 0)), 60.0 + 40.0 / tick, 500.0 * tick))
+    assert changes_of_length(plans) == 0
+
+
+@pytest.mark.parametrize(
+    ("pause_ms", "changed_ms"), [(0.0, 4_000.0), (7_000.0, 7_000.0), (float("inf"), 14_000.0)]
+)
+def test_another_length_waits_for_a_pause_but_not_for_ever(pause_ms: float, changed_ms: float) -> None:
+    """A way that turns out to be short and clean leaves time for longer packets."""
+    controller = WireRateController(WireRateConfig(18_000))
+    plans = [controller.plan]
+    for tick in range(1, 50):
+        controller.on_voice(500.0 * tick < pause_ms)
+        plans.append(controller.on_report("bob", report(), 20.0, 500.0 * tick))
+    assert changes_of_length(plans) == 1
+    changed = next(tick for tick in range(1, 50) if plans[tick].packet_ms != plans[0].packet_ms)
+    assert plans[changed].packet_ms > plans[0].packet_ms
+    assert 500.0 * changed == pytest.approx(changed_ms, abs=1_600.0)
 
 
 def test_what_is_pinned_stays() -> None:

@@ -130,7 +130,10 @@ for (const { wireBps, events } of json('wire.json')) {
       else if (sent) controller.onWire(sent, at);
       else if (forget) controller.forget(forget);
       else if (who) controller.onReport(who, reportFromBytes(bytes(event.report)), event.trip, at);
-      else controller.onTick(at);
+      else {
+        controller.talking = event.talking;
+        controller.onTick(at);
+      }
       const { bitrate, packetMs, ages, copyShare, wireBps: planned } = controller.plan;
       assert.deepEqual([bitrate, packetMs, [...ages], copyShare, planned], event.plan, `at ${at}`);
     }
@@ -329,7 +332,7 @@ test('a flood of one person is bounded, and another is heard as before', () => {
 class ReceptionMonitorWithOne extends ReceptionMonitor {
   constructor() {
     super();
-    this.observe({ sequence: 1, timestamp: 1 }, 60, 0);
+    this.observe({ sequence: 1, timestamp: 1, part: 0, packet: { frames: 1 } }, 60, 0);
   }
 }
 

@@ -179,7 +179,8 @@ def _wire_trace(seed: int, wire_bps: int) -> dict[str, Any]:
             event |= {"who": who, "report": report.to_bytes().hex(), "trip": trip_ms}
             controller.on_report(who, ReceiverReport.from_bytes(report.to_bytes()), trip_ms, now_ms)
         else:
-            event["tick"] = True
+            event["talking"] = rng.random() < 0.8
+            controller.on_voice(event["talking"])
             controller.on_tick(now_ms)
         plan = controller.plan
         event["plan"] = [plan.bitrate_bps, plan.packet_ms, list(plan.ages), plan.copy_share, plan.wire_bps]

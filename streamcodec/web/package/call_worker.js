@@ -196,6 +196,7 @@ class Conversation {
     const sound = /** @type {Resampler} */ (this._fromCard).process(samples);
     if (this.muted) sound.fill(0);
     this._activity.hear(sound);
+    this._sender.noteVoice(this._activity.talking);
     if (!this._room.speaks) return;
     for (const packet of this._sender.push(sound)) this._room.send(packet);
   }

@@ -153,7 +153,7 @@ export class ReceptionMonitor {
   }
 
   /**
-   * @param {{sequence: number, timestamp: number}} frame
+   * @param {{sequence: number, timestamp: number, part: number, packet: {frames: number}}} frame
    * @param {number} sizeBytes on the wire
    * @param {number} arrivalMs
    */
@@ -178,7 +178,7 @@ export class ReceptionMonitor {
       // Out of order: what looked lost has come after all.
       this._intervalMissing -= 1;
     }
-    this._observeDelay(arrivalMs - this._unit * this._packetMs);
+    this._observeDelay(arrivalMs - this._unit * this._packetMs, frame.part === frame.packet.frames - 1);
   }
 
   /**
@@ -254,12 +254,18 @@ export class ReceptionMonitor {
     this._intervalFastestMs = null;
   }
 
-  /** @param {number} transitMs */
-  _observeDelay(transitMs) {
-    if (this._lastTransitMs !== null) {
-      this._jitterMs += (Math.abs(transitMs - this._lastTransitMs) - this._jitterMs) / 16;
+  /**
+   * Frames of a packet come together: only its last one tells of the network, however long packets are.
+   * @param {number} transitMs
+   * @param {boolean} whole
+   */
+  _observeDelay(transitMs, whole) {
+    if (whole) {
+      if (this._lastTransitMs !== null) {
+        this._jitterMs += (Math.abs(transitMs - this._lastTransitMs) - this._jitterMs) / 16;
+      }
+      this._lastTransitMs = transitMs;
     }
-    this._lastTransitMs = transitMs;
     const fastestMs = this._intervalFastestMs;
     this._intervalFastestMs = fastestMs === null ? transitMs : Math.min(fastestMs, transitMs);
   }

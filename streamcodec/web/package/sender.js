@@ -123,6 +123,14 @@ export class Sender {
     this._wire?.onWire(sentBps, nowMs);
   }
 
+  /**
+   * Whether what is pushed is somebody talking: packets change their length where nobody does.
+   * @param {boolean} talking
+   */
+  noteVoice(talking) {
+    if (this._wire) this._wire.talking = talking;
+  }
+
   /** @param {number} nowMs */
   _onPaths(nowMs) {
     const { direct, relayed, sealBytes } = this._paths;

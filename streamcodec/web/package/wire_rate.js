@@ -21,9 +21,12 @@ const COPY_BYTES = 2.5;
 const PESQ_BY_KBPS = [
   [1.5, 1.45], [2.2, 1.77], [3.3, 2.21], [6, 3], [9, 3.48], [12, 3.76], [16, 3.88], [20, 3.98], [24, 4],
 ];
-const LOSS_FACTOR = 10;
-const COPY_FACTOR = 1.7;
-const LONGER_GAPS = 0.05;
+const LOWEST = 0.999;
+const MAP_SLOPE = 1.3669;
+const MAP_OFFSET = 3.8224;
+const HIGHEST_RAW = 4.5;
+const CONCEALED_HARM = 52;
+const COPY_HARM = 1.8;
 const KNEE_MS = 177.3;
 const DELAY_PER_MS = 0.024 / 20;
 const LATE_PER_MS = 0.11 / 20;
@@ -35,10 +38,11 @@ const EXPECTED_LOSS = 0.045;
 const EXPECTED_PACKETS = 18;
 const LONG_MEMORY_PACKETS = 300;
 const SHORT_MEMORY_PACKETS = 60;
-const SMALLEST_GAIN = 0.06;
+const SMALLEST_GAIN = 0.09;
 const REPORT_INTERVAL_MS = 500;
 const LONGEST_INTERVAL_MS = 2_000;
 const SETTLE_MS = 4_000;
+const PATIENCE_MS = 10_000;
 const MOST_REDUNDANCY = 3;
 const MINIMUM_BPS = 1_500;
 const MAXIMUM_BPS = 24_000;
@@ -118,6 +122,10 @@ export class WireRateController {
     this._excessBps = 0;
     this._changedMs = -Infinity;
     /** @type {number | null} */
+    this._wantedSinceMs = null;
+    /** Whether what is sent is somebody talking. */
+    this.talking = false;
+    /** @type {number | null} */
     this._steadySinceMs = null;
     /** What to do now. */
     this.plan = this._best(null);
@@ -130,6 +138,7 @@ export class WireRateController {
    * @param {number} nowMs
    */
   onReport(receiver, report, roundTripMs, nowMs) {
+    if (this._paths.size === 0) this._changedMs = nowMs;
     const path = this._paths.get(receiver) ?? new Path(this._askedBps);
     this._paths.set(receiver, path);
     path.congestion.onReport(report, nowMs);
@@ -199,17 +208,34 @@ export class WireRateController {
 
   /** @param {number} nowMs */
   _choose(nowMs) {
-    const frozen = nowMs - this._changedMs < SETTLE_MS;
     let best = this._best(null);
-    if (best.packetMs !== this.plan.packetMs) {
-      const same = this._best(this.plan.packetMs);
-      const cramped = same.wireBps > 1.02 * this._aim();
-      if ((frozen && !cramped) || best.score < same.score + SMALLEST_GAIN) best = same;
-      else this._changedMs = nowMs;
+    const same = best.packetMs === this.plan.packetMs ? best : this._best(this.plan.packetMs);
+    if (best !== same && this._mayChange(best, same, nowMs)) {
+      this._changedMs = nowMs;
+      this._wantedSinceMs = null;
+    } else {
+      best = same;
     }
     const moved = Math.abs(best.wireBps - this.plan.wireBps) > 0.05 * this.plan.wireBps;
     if (moved || best.ages.join() !== this.plan.ages.join()) this._steadySinceMs = nowMs;
     this.plan = best;
+  }
+
+  /**
+   * Whether packets may take another length now: where they must, at once, else in a pause.
+   * @param {SendPlan} best
+   * @param {SendPlan} same
+   * @param {number} nowMs
+   */
+  _mayChange(best, same, nowMs) {
+    if (same.wireBps > 1.02 * this._aim()) return true;
+    if (best.score < same.score + SMALLEST_GAIN) {
+      this._wantedSinceMs = null;
+      return false;
+    }
+    this._wantedSinceMs ??= nowMs;
+    const patient = this.talking && nowMs - this._wantedSinceMs < PATIENCE_MS;
+    return !patient && nowMs - this._changedMs >= SETTLE_MS;
   }
 
   _aim() {
@@ -267,7 +293,7 @@ export class WireRateController {
     const wireBps = destinations * (framingBps + share * bitrate + OTHER_BPS);
     const left = leftOver(loss, burst, ages);
     const kbps = (bitrate / 1_000) * (1 + (LONGER_SAVES * (frames - 1)) / frames);
-    let score = pesq(kbps, left, frames, loss - left, copyShare);
+    let score = pesq(kbps, left, loss - left, copyShare);
     score -= delayPenalty(this._delayMs(packetMs, ages));
     // What does not fit is a last resort: the less it exceeds the rate, the better.
     const excess = wireBps / aimBps - 1;
@@ -298,18 +324,24 @@ function copiesShare(firstShare, count) {
 }
 
 /**
- * What a listener is taken to think of a payload rate, with a share of packets of so many frames concealed.
+ * What a listener is taken to think of a payload rate, with a share of packets concealed.
  * @param {number} kbps
  * @param {number} concealed
- * @param {number} frames
  * @param {number} copied
  * @param {number} copyShare
  */
-function pesq(kbps, concealed, frames, copied, copyShare) {
+function pesq(kbps, concealed, copied, copyShare) {
   const clean = cleanPesq(kbps);
-  let harm = LOSS_FACTOR * concealed * (1 + LONGER_GAPS * (frames - 1));
-  if (copied > 0) harm += (COPY_FACTOR * copied * (clean - cleanPesq(copyShare * kbps))) / (clean - 1);
-  return 1 + (clean - 1) * Math.exp(-harm);
+  if (concealed + copied <= 0) return clean;
+  let square = disturbance(clean) ** 2;
+  if (copied > 0) square += COPY_HARM * copied * (disturbance(cleanPesq(copyShare * kbps)) ** 2 - square);
+  const raw = HIGHEST_RAW - Math.sqrt(square + CONCEALED_HARM * concealed);
+  return LOWEST + 4 / (1 + Math.exp(MAP_OFFSET - MAP_SLOPE * raw));
+}
+
+/** @param {number} score */
+function disturbance(score) {
+  return HIGHEST_RAW - (MAP_OFFSET - Math.log(4 / (score - LOWEST) - 1)) / MAP_SLOPE;
 }
 
 /** @param {number} kbps */
