@@ -19,7 +19,9 @@ from streamcodec.research.experiments.experiment import SCALES, Context
 from streamcodec.research.experiments.file_figures import FileCodec
 from streamcodec.research.experiments.file_run import (
     LAST,
+    Trained,
     epoch_curve,
+    epoch_errors,
     linear_bound,
     train_on_file,
     without_rounding,
@@ -151,6 +153,23 @@ def test_the_converged_network_is_the_best_one_and_stops_when_nothing_is_gained(
     assert best == pytest.approx(min(losses), rel=1e-4)
 
 
+def test_a_run_that_had_not_settled_goes_on_when_it_may_take_more_epochs(tmp_path: Path) -> None:
+    settings, channels = FileTraining(seed=3), sound()
+
+    def run(place: str, most: int | None) -> list[Trained]:
+        context = context_in(tmp_path / place)
+        return train_on_file(context, "key", "frame-autoencoder", SMALL, channels, settings, (1,), most)
+
+    assert [each.name for each in run("bit by bit", None)] == ["1 epochs"]
+    assert [each.epochs for each in run("bit by bit", 2)] == [1, 2]
+    pieces, whole = run("bit by bit", 4)[-1], run("at once", 4)[-1]
+    assert (pieces.epochs, pieces.settled) == (whole.epochs, whole.settled) == (4, False)
+    np.testing.assert_array_equal(
+        without_rounding(pieces.model, channels), without_rounding(whole.model, channels)
+    )
+    assert len(epoch_errors(context_in(tmp_path / "bit by bit"), "key")[1]) == 4
+
+
 def test_no_network_of_linear_layers_beats_the_linear_bound(tmp_path: Path) -> None:
     channels = sound()
     model = DenseVae(DenseVaeConfig(latents=3, ratio=4, hidden=8))
@@ -190,7 +209,7 @@ def test_both_experiments_run_on_a_single_file_and_repeat_their_figures(
     for module in (deep_autoencoder, per_file_vae):
         few(monkeypatch, module)
     monkeypatch.setattr(deep_autoencoder, "LATENTS", (35,))
-    monkeypatch.setattr(per_file_vae, "SHAPES", per_file_vae.SHAPES[1:2])
+    monkeypatch.setattr(per_file_vae, "SHAPES", per_file_vae.SHAPES[:1])
     for name in ("deep-autoencoder", "per-file-vae"):
         one, other = (run_experiment(load(name), folder, tmp_path / place, SCALES["tiny"], 1) for place in "ab")
         assert (one / "metrics.json").read_bytes() == (other / "metrics.json").read_bytes()

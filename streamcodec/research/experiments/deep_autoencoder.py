@@ -34,12 +34,13 @@ RATE_HZ = 44_100
 SECONDS = 21.7
 LATENTS = (35, 60)
 EPOCHS = (10, 20)
-MOST_EPOCHS = 400
+MOST_EPOCHS = 3_000
 PUBLISHED_MSE = 4.4e-6
 
 
 def run(context: Context) -> Results:
     """Train on each development file, and code it."""
+    most_epochs = context.scale.most_epochs or MOST_EPOCHS
     published: list[tuple[Cell, ...]] = []
     real: list[tuple[Cell, ...]] = []
     signals: list[tuple[Cell, ...]] = []
@@ -56,7 +57,7 @@ def run(context: Context) -> Results:
             config = FrameAutoencoderConfig(latents=latents, quantised_in_training=False)
             key = f"{file}-{latents}"
             settings = FileTraining(seed=context.seed)
-            stages = train_on_file(context, key, "frame-autoencoder", config, channels, settings, EPOCHS, MOST_EPOCHS)
+            stages = train_on_file(context, key, "frame-autoencoder", config, channels, settings, EPOCHS, most_epochs)
             curves[f"{file}, {latents} latents"] = epoch_curve(context, key)
             nominal = rounded(config.representation.hop_samples / latents)
             called = rounded(config.representation.fft_samples / latents)

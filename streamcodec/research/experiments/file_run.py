@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,18 +47,23 @@ def train_on_file(
     channels: Float32Array,
     settings: FileTraining,
     stops: Sequence[int],
-    most_epochs: int,
+    most_epochs: int | None,
 ) -> list[Trained]:
     """One run in ``runs/key``: the network after each number of epochs in ``stops``, and the best one in the end.
 
-    The end is :attr:`FileTraining.patience` epochs without gain, or ``most_epochs``. What is there already is taken
-    from the folder, and a broken-off run goes on where it stood.
+    Without ``most_epochs`` the last of ``stops`` is the end. Else the end is :attr:`FileTraining.patience` epochs
+    without gain, or ``most_epochs``. What is there already is taken from the folder, and a run that was broken off, or
+    ended at fewer epochs before it had settled, goes on.
 
     Shape: ``[channels, T]``.
     """
     folder = context.folder / "runs" / key
-    names = [*(f"{stop} epochs" for stop in stops), LAST]
-    if not all((folder / each / WEIGHTS_FILE).is_file() for each in names):
+    names = [f"{stop} epochs" for stop in stops]
+    ends = list(stops)
+    if most_epochs is not None:
+        names.append(LAST)
+        ends.append(most_epochs)
+    if not all(_ended(folder / each, epochs) for each, epochs in zip(names, ends, strict=True)):
         torch.manual_seed(context.seed)
         model = build_model(name, config)
         assert isinstance(model, UnitModel)
@@ -67,8 +73,8 @@ def train_on_file(
         loop = TrainingLoop(file_task(model, units, settings), folder, context.seed)
         steps = settings.steps(len(units))
         with context.bar(f"training {key}") as update:
-            for each, epochs in zip(names, (*stops, most_epochs), strict=True):
-                if (folder / each / WEIGHTS_FILE).is_file():
+            for each, epochs in zip(names, ends, strict=True):
+                if _ended(folder / each, epochs):
                     continue
                 last = each == LAST
                 if not last or validations_since_best(loop.scores) < settings.patience:
@@ -91,9 +97,18 @@ def train_on_file(
                     model.load_state_dict(best["players"][MODEL]["weights"])
                 save_model(name, model, folder / each)
                 (folder / each / "run.json").write_text(json.dumps(done) + "\n", encoding="utf-8")
-        for file in (CHECKPOINT, BEST):
-            (folder / file).unlink(missing_ok=True)
+        if done.get("settled"):
+            for file in (CHECKPOINT, BEST):
+                (folder / file).unlink(missing_ok=True)
     return [_read(folder / each) for each in names]
+
+
+def _ended(folder: Path, epochs: int) -> bool:
+    """Whether a network is final: so many epochs old, settled before, or all that was kept of its run."""
+    if not (folder / WEIGHTS_FILE).is_file():
+        return False
+    done = json.loads((folder / "run.json").read_text(encoding="utf-8"))
+    return done["epochs"] >= epochs or bool(done.get("settled")) or not (folder.parent / CHECKPOINT).is_file()
 
 
 def _read(folder: Path) -> Trained:
@@ -112,6 +127,13 @@ def epoch_curve(context: Context, key: str) -> tuple[list[float], list[float]]:
     lines = (context.folder / "runs" / key / LOG).read_text(encoding="utf-8").splitlines()
     losses = [row["validation"] for row in map(json.loads, lines) if "validation" in row]
     return [float(epoch) for epoch in range(1, len(losses) + 1)], losses
+
+
+def epoch_errors(context: Context, key: str) -> tuple[list[float], list[float]]:
+    """Epochs, and the root of each one's mean distortion: errors over the spread of the features, latents drawn."""
+    lines = (context.folder / "runs" / key / LOG).read_text(encoding="utf-8").splitlines()
+    errors = [math.sqrt(row["distortion"]) for row in map(json.loads, lines) if "distortion" in row]
+    return [float(epoch) for epoch in range(1, len(errors) + 1)], errors
 
 
 @torch.no_grad()

@@ -15,6 +15,7 @@ from streamcodec.research.experiments.file_figures import (
 )
 from streamcodec.research.experiments.file_run import (
     epoch_curve,
+    epoch_errors,
     linear_bound,
     settled_word,
     train_on_file,
@@ -38,6 +39,8 @@ class Shape:
     latents: int = 15
     ratio: int = 8
     price: float = 0.003
+    to_the_end: bool = True
+    """Whether it is trained on after the published epochs, until it gains no more."""
 
     @property
     def name(self) -> str:
@@ -45,25 +48,30 @@ class Shape:
         return f"ratio {self.ratio}, hidden {self.hidden}, latents {self.latents}, price {self.price:g}"
 
 
+PER_FILE = Shape()
 SHAPES = (
-    Shape(price=0.03),
-    Shape(),
-    Shape(price=0.0003),
+    PER_FILE,
     Shape(hidden=128, latents=20),
-    Shape(ratio=4),
-    Shape(ratio=2),
-    Shape(ratio=1),
+    Shape(price=0.03, to_the_end=False),
+    Shape(price=0.0003, to_the_end=False),
+    Shape(hidden=64, latents=20, to_the_end=False),
+    Shape(hidden=128, latents=15, to_the_end=False),
+    Shape(ratio=4, to_the_end=False),
+    Shape(ratio=2, to_the_end=False),
+    Shape(ratio=1, to_the_end=False),
 )
-PER_FILE = SHAPES[1]
 """Whose figures are given file by file."""
 
 
 def run(context: Context) -> Results:
-    """Train every shape on every development file."""
-    clips = development_clips(context, RATE_HZ)
+    """Train every shape on every development file, but not on speech where there is other sound."""
+    most_epochs = context.scale.most_epochs or MOST_EPOCHS
+    everything = development_clips(context, RATE_HZ)
+    clips = [clip for clip in everything if clip.kind != "speech"] or everything
     rows: list[tuple[Cell, ...]] = []
     files: list[tuple[Cell, ...]] = []
     curves: dict[str, tuple[list[float], list[float]]] = {}
+    rmse: dict[str, tuple[list[float], list[float]]] = {}
     plane: dict[str, list[tuple[float, float]]] = {}
     sounds: list[Sound] = []
     for shape in SHAPES:
@@ -75,7 +83,8 @@ def run(context: Context) -> Results:
             channels = samples[None]
             key = f"{clip.path.stem}-{shape.name.replace(', ', '-').replace(' ', '')}"
             settings = FileTraining(price=shape.price, seed=context.seed)
-            stages = train_on_file(context, key, "dense-vae", config, channels, settings, EPOCHS, MOST_EPOCHS)
+            end = most_epochs if shape.to_the_end else None
+            stages = train_on_file(context, key, "dense-vae", config, channels, settings, EPOCHS, end)
             bound = errors(channels, linear_bound(stages[0].model, channels))[SNR]
             for stage in stages:
                 free = errors(channels, without_rounding(stage.model, channels))[SNR]
@@ -93,6 +102,7 @@ def run(context: Context) -> Results:
                     )
             if shape is PER_FILE:
                 curves[clip.path.stem] = epoch_curve(context, key)
+                rmse[clip.path.stem] = epoch_errors(context, key)
                 sounds += [
                     _heard(context, "original", clip.path.stem, channels),
                     _heard(context, "coded", clip.path.stem, decoded),
@@ -118,6 +128,7 @@ def run(context: Context) -> Results:
     ]
     pictures = [
         draw_curves(curves, context.folder / "convergence.png", "epoch", "loss on the whole file"),
+        draw_curves(rmse, context.folder / "rmse.png", "epoch", "RMSE over the file's own RMS (mean over the epoch)"),
         draw_plane(plane, ("real ratio", "SNR dB"), context.folder / "plane.png", "Accuracy over compression"),
     ]
     return Results(tables, pictures, sounds, [_NOTE])

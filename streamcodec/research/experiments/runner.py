@@ -16,20 +16,36 @@ from streamcodec.research.experiments.material import Material
 from streamcodec.research.experiments.page import write_page
 from streamcodec.research.experiments.tables import markdown, split_columns
 
+NAMED = {
+    "steps": "training steps",
+    "most_epochs": "epochs",
+    "dev_files": "a number of files",
+    "dev_s": "seconds of each file",
+}
 
-def scale_named(name: str, steps: int | None = None) -> Scale:
-    """The scale of that name, on the device it is meant for if there is one; with another number of steps if given.
+
+def scale_named(
+    name: str,
+    steps: int | None = None,
+    *,
+    most_epochs: int | None = None,
+    dev_files: int | None = None,
+    dev_s: float | None = None,
+) -> Scale:
+    """The scale of that name, on the device it is meant for if there is one, with what is given in place of its own.
 
     Raises:
-        StreamcodecError: fewer steps than one.
+        StreamcodecError: fewer steps, epochs or files than one, or less than half a second of each.
     """
     import torch
 
     scale = SCALES[name]
-    if steps is not None:
-        if steps < 1:
-            raise StreamcodecError(f"a training run takes at least one step, not {steps}")
-        scale = dataclasses.replace(scale, steps=steps)
+    given = {"steps": steps, "most_epochs": most_epochs, "dev_files": dev_files, "dev_s": dev_s}
+    for option, value in given.items():
+        least = 0.5 if option == "dev_s" else 1
+        if value is not None and not value >= least:
+            raise StreamcodecError(f"an experiment takes {NAMED[option]} of at least {least}, not {value}")
+    scale = dataclasses.replace(scale, **{option: value for option, value in given.items() if value is not None})
     return dataclasses.replace(scale, device="cuda") if name == "full" and torch.cuda.is_available() else scale
 
 
@@ -54,7 +70,7 @@ def run_experiment(experiment: Experiment, data: Path, out: Path, scale: Scale, 
     config = {
         "experiment": experiment.name,
         "seed": seed,
-        "scale": dataclasses.asdict(scale),
+        "scale": {name: value for name, value in dataclasses.asdict(scale).items() if name != "most_epochs"},
         "train": [clip.name for clip in material.train],
         "dev": [clip.name for clip in material.dev],
     }
