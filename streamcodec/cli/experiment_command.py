@@ -21,7 +21,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--full", action="store_true", help="hours on a GPU instead of minutes on a CPU")
     parser.add_argument("--steps", type=int, default=None, help="training steps of one run (default: the scale's)")
     parser.add_argument(
-        "--epochs", type=int, default=None, help="of a network trained on one file, at most; more later go on from there"
+        "--epochs",
+        type=int,
+        default=None,
+        help="of a network trained on one file, at most; more later go on from there",
     )
     parser.add_argument("--files", type=int, default=None, help="development files of each kind of sound at most")
     parser.add_argument("--seconds", type=float, default=None, help="seconds kept of each development file")

@@ -164,9 +164,7 @@ def test_a_run_that_had_not_settled_goes_on_when_it_may_take_more_epochs(tmp_pat
     assert [each.epochs for each in run("bit by bit", 2)] == [1, 2]
     pieces, whole = run("bit by bit", 4)[-1], run("at once", 4)[-1]
     assert (pieces.epochs, pieces.settled) == (whole.epochs, whole.settled) == (4, False)
-    np.testing.assert_array_equal(
-        without_rounding(pieces.model, channels), without_rounding(whole.model, channels)
-    )
+    np.testing.assert_array_equal(without_rounding(pieces.model, channels), without_rounding(whole.model, channels))
     assert len(epoch_errors(context_in(tmp_path / "bit by bit"), "key")[1]) == 4
 
 

@@ -14,6 +14,7 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.research.experiments.experiment import SCALES, Context, Experiment, Results, Scale
 from streamcodec.research.experiments.material import Material
 from streamcodec.research.experiments.page import write_page
+from streamcodec.research.experiments.run_notes import training_minutes, training_table
 from streamcodec.research.experiments.tables import markdown, split_columns
 
 NAMED = {
@@ -81,6 +82,9 @@ def run_experiment(experiment: Experiment, data: Path, out: Path, scale: Scale, 
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True))
     with bar:
         results = experiment.run(Context(folder, material, scale, seed, bar))
+    training = training_table(folder)
+    if training is not None:
+        results = dataclasses.replace(results, tables=[*results.tables, training])
     write_results(experiment, config, results, folder)
     return folder
 
@@ -99,6 +103,8 @@ def write_results(experiment: Experiment, config: dict[str, Any], results: Resul
     for name, wanted in (("metrics", False), ("timings", True)):
         tables = [split_columns(table, wanted) for table in results.tables]
         content = {**steady, "tables": [table for table in tables if table["columns"]]}
+        if wanted:
+            content["training_minutes"] = training_minutes(folder)
         text = json.dumps(content, indent=1, allow_nan=False) + "\n"
         (folder / f"{name}.json").write_text(text, encoding="utf-8")
     (folder / "tables.md").write_text("\n".join(markdown(table) for table in results.tables), encoding="utf-8")
