@@ -214,10 +214,13 @@ def test_both_experiments_run_on_a_single_file_and_repeat_their_figures(
         tables = json.loads((one / "metrics.json").read_text())["tables"]
         assert not any("minutes" in table["columns"] or "s per s of sound" in table["columns"] for table in tables)
         assert (one / "convergence.png").stat().st_size > 1_000
-    files, counted, real = json.loads((tmp_path / "a" / "deep-autoencoder" / "metrics.json").read_text())["tables"]
+    files, counted, real, linear = json.loads((tmp_path / "a" / "deep-autoencoder" / "metrics.json").read_text())["tables"]
     assert files["rows"]["song"]["channels"] == 2
     called = counted["rows"]["song, 35 latents, 1 epochs"]
     assert (called["called"], called["samples a latent"], called["epochs"]) == (29.26, 14.63, 1)
+    bounds = [row["MSE"] for row in linear["rows"].values()]
+    assert bounds == sorted(bounds, reverse=True)
+    assert counted["rows"]["song, 35 principal components"]["MSE"] == linear["rows"]["song, 35"]["MSE"]
     coded = real["rows"]["song, 35 latents, in the end"]
     assert coded["real ratio"] > coded["ratio with decoder"] > 0
 

@@ -64,7 +64,7 @@ PER_FILE = Shape()
 """Whose figures are given file by file."""
 SHAPES = (
     PER_FILE,
-    Shape(hidden=128, latents=20),
+    Shape(hidden=128, latents=20, to_the_end=False),
     Shape(price=0.03, to_the_end=False),
     Shape(price=0.0003, to_the_end=False),
     Shape(hidden=64, latents=20, to_the_end=False),
