@@ -67,11 +67,11 @@ SHAPES = (
     Shape(hidden=128, latents=20, to_the_end=False),
     Shape(price=0.03, to_the_end=False),
     Shape(price=0.0003, to_the_end=False),
-    Shape(hidden=64, latents=20, to_the_end=False),
-    Shape(hidden=128, latents=15, to_the_end=False),
     Shape(ratio=4, to_the_end=False),
     Shape(ratio=2, to_the_end=False),
     Shape(ratio=1, to_the_end=False),
+    Shape(hidden=64, latents=20, to_the_end=False),
+    Shape(hidden=128, latents=15, to_the_end=False),
 )
 
 
