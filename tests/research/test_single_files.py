@@ -214,7 +214,9 @@ def test_both_experiments_run_on_a_single_file_and_repeat_their_figures(
         tables = json.loads((one / "metrics.json").read_text())["tables"]
         assert not any("minutes" in table["columns"] or "s per s of sound" in table["columns"] for table in tables)
         assert (one / "convergence.png").stat().st_size > 1_000
-    files, counted, real, linear = json.loads((tmp_path / "a" / "deep-autoencoder" / "metrics.json").read_text())["tables"]
+    files, counted, real, linear = json.loads((tmp_path / "a" / "deep-autoencoder" / "metrics.json").read_text())[
+        "tables"
+    ]
     assert files["rows"]["song"]["channels"] == 2
     called = counted["rows"]["song, 35 latents, 1 epochs"]
     assert (called["called"], called["samples a latent"], called["epochs"]) == (29.26, 14.63, 1)

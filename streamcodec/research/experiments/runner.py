@@ -46,7 +46,8 @@ def scale_named(
         least = 0.5 if option == "dev_s" else 1
         if value is not None and not value >= least:
             raise StreamcodecError(f"an experiment takes {NAMED[option]} of at least {least}, not {value}")
-    scale = dataclasses.replace(scale, **{option: value for option, value in given.items() if value is not None})
+    chosen: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
+    scale = dataclasses.replace(scale, **chosen)
     return dataclasses.replace(scale, device="cuda") if name == "full" and torch.cuda.is_available() else scale
 
 
