@@ -34,6 +34,8 @@ from streamcodec.research.models.frame_autoencoder import FrameAutoencoder, Fram
 from streamcodec.research.models.later_bottleneck import LaterBottleneck, set_steps
 from streamcodec.research.models.unit_model import UnitModel
 from streamcodec.research.training.file_task import FileTraining, file_task
+from streamcodec.training.loop import TrainingLoop
+from streamcodec.training.task import Figures
 
 SMALL = FrameAutoencoderConfig(hidden=(16,), latents=4, quantised_in_training=False)
 
@@ -117,18 +119,18 @@ def test_a_broken_off_run_ends_as_an_unbroken_one(tmp_path: Path) -> None:
         pass
 
     whole = run("whole", (2, 3), 5)
-    kept = torch.manual_seed
+    kept = TrainingLoop.train_step
     calls = 0
 
-    def stop(seed: int) -> torch.Generator:
+    def stop(loop: TrainingLoop, progress: float) -> Figures:
         nonlocal calls
         calls += 1
-        if calls > 8:
+        if calls > 6:
             raise BrokenOffError
-        return kept(seed)
+        return kept(loop, progress)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "manual_seed", stop)
+        patch.setattr(TrainingLoop, "train_step", stop)
         with pytest.raises(BrokenOffError):
             run("broken", (2, 3), 5)
     for one, other in zip(whole, run("broken", (2, 3), 5), strict=True):
