@@ -24,6 +24,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.research_tables import Table, TableError, research_tables, training_minutes
 from streamcodec.evaluation import METRICS
 
 ROOT = Path(__file__).parents[1]
@@ -32,13 +33,7 @@ STAMPS = RESULTS / "stamps.json"
 PLOT = ROOT / "docs" / "images" / "quality.svg"
 PLACE = re.compile(r"(?P<start><!-- table (?P<name>[\w-]+) -->\n).*?(?P<end><!-- end -->)", re.DOTALL)
 
-Table = tuple[str, Sequence[str], list[list[str]]]
-"""Source file below ``bench/results``, column titles, rows of cells."""
 TABLES: dict[str, Callable[[], Table]] = {}
-
-
-class TableError(Exception):
-    """A page asks for a table that there is not, or figures lack what a table shows."""
 
 
 def table(function: Callable[[], Table]) -> Callable[[], Table]:
@@ -390,111 +385,9 @@ def ablations() -> Table:
     return "ablation_base.json", ["variant", "what", "PESQ-WB", "STOI", "mel16 ↓", "SI-SDR dB"], rows
 
 
-def research(experiment: str, title: str, columns: Sequence[str]) -> Table:
-    """Some columns of a table of the research bench."""
-    file = f"research/{experiment}.json"
-    found = next((each for each in results(file)["tables"] if each["title"] == title), None)
-    if found is None:
-        raise TableError(f"{file} has no table {title!r}")
-    rows = [[name, *(_research_cell(row.get(column)) for column in columns)] for name, row in found["rows"].items()]
-    return file, [experiment, *columns], rows
+# The research bench's are in ``bench.research_tables``
 
-
-def _research_cell(value: object) -> str:
-    if value is None:
-        return "-"
-    return f"{value:.3g}" if isinstance(value, float) else str(value)
-
-
-RESEARCH_COLUMNS = [
-    "real kbps",
-    "nominal ratio",
-    "LSD dB",
-    "downsampling LSD dB",
-    "beats it",
-    "SNR dB",
-    "PESQ-WB",
-    "STOI",
-]
-
-
-@table
-def research_architecture() -> Table:
-    return research("architecture", "Architectures", RESEARCH_COLUMNS)
-
-
-@table
-def research_latent_size() -> Table:
-    return research("latent-size", "Latent sizes", RESEARCH_COLUMNS)
-
-
-@table
-def research_ladder() -> Table:
-    columns = ("nominal kbps", "real kbps", "RMSE here", "RMSE of downsampling", "RMSE published")
-    return research("latent-size", "The ladder: RMSE on spectra", columns)
-
-
-@table
-def research_representation() -> Table:
-    return research("representation", "Representations", RESEARCH_COLUMNS)
-
-
-@table
-def research_loss() -> Table:
-    return research("loss", "Losses", RESEARCH_COLUMNS)
-
-
-@table
-def research_near_lossless() -> Table:
-    columns = ("real kbps", "real ratio", "nominal ratio", "SNR dB", "MSE", "PSNR dB", "SD dB")
-    return research("near-lossless", "Near-lossless", columns)
-
-
-@table
-def research_restoration() -> Table:
-    return research("restoration", "Causal restoration of decoded sound", ("PESQ-WB", "STOI", "SI-SDR dB", "LSD dB"))
-
-
-@table
-def research_restoration_ways() -> Table:
-    title = "Restoring 32 kHz MP3 to 44.1 kHz: four ways of preparing segments"
-    return research("restoration", title, ("SNR dB", "SI-SDR dB", "LSD dB"))
-
-
-@table
-def research_probes() -> Table:
-    columns = ("linear probe", "small CNN", "guessing", "classes", "crops")
-    return research("probes", "Recognition, balanced accuracy in %", columns)
-
-
-@table
-def research_retrieval() -> Table:
-    columns = ("nearest %", "mean average precision %", "guessing %", "classes", "recordings")
-    return research("retrieval", "Retrieval", columns)
-
-
-@table
-def research_deep_autoencoder() -> Table:
-    columns = ("epochs", "steps", "settled", "called", "samples a latent", "MSE", "SNR dB", "PSNR dB", "SD dB")
-    return research("deep-autoencoder", "As the paper counts: latents without rounding", columns)
-
-
-@table
-def research_deep_autoencoder_bytes() -> Table:
-    columns = ("real kbps", "real ratio", "ratio with decoder", "MSE", "SNR dB", "PSNR dB", "SD dB")
-    return research("deep-autoencoder", "In real bytes", columns)
-
-
-@table
-def research_per_file_vae() -> Table:
-    columns = ("epochs", "steps", "real ratio", "ratio with decoder", "SNR dB unrounded", "SNR dB linear", "SNR dB")
-    return research("per-file-vae", "Means over files", columns)
-
-
-@table
-def research_linear_bound() -> Table:
-    columns = ("files that reach it", "of", "mean SNR dB")
-    return research("linear-bound", "Files on which a linear network reaches what was published", columns)
+TABLES.update(research_tables(results))
 
 
 # Listening page
@@ -545,6 +438,14 @@ def stamp_of(name: str) -> dict[str, str]:
     return found
 
 
+def run_of(name: str) -> str:
+    """Seed of a research result and the time that its training took, as far as they are known."""
+    if not name.startswith("research/"):
+        return ""
+    minutes = training_minutes(results, name)
+    return f", seed {results(name)['seed']}" + (f", trained for {minutes:,.0f} minutes" if minutes else "")
+
+
 def rendered(name: str) -> str:
     """A table as Markdown, and where its figures are from; raises TableError."""
     if name == "players":
@@ -554,7 +455,7 @@ def rendered(name: str) -> str:
     file, columns, rows = TABLES[name]()
     lines = [columns, ["---"] * len(columns), *rows]
     stamp = stamp_of(file)
-    source = f"<small>`bench/results/{file}`, commit {stamp['commit']}, {stamp['date']}</small>"
+    source = f"<small>`bench/results/{file}`, commit {stamp['commit']}, {stamp['date']}{run_of(file)}</small>"
     return "\n".join(f"| {' | '.join(line)} |" for line in lines) + f"\n\n{source}\n"
 
 

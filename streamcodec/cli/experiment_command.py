@@ -20,6 +20,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--output", type=Path, default=Path("streamcodec-experiments"), help="folder for the results")
     parser.add_argument("--full", action="store_true", help="hours on a GPU instead of minutes on a CPU")
     parser.add_argument("--steps", type=int, default=None, help="training steps of one run (default: the scale's)")
+    parser.add_argument(
+        "--epochs",
+        type=int,
+        default=None,
+        help="of a network trained on one file, at most; more later go on from there",
+    )
+    parser.add_argument("--files", type=int, default=None, help="development files of each kind of sound at most")
+    parser.add_argument("--seconds", type=float, default=None, help="seconds kept of each development file")
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random (default 1)")
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
 
@@ -33,7 +41,13 @@ def run(options: argparse.Namespace) -> None:
     from streamcodec.research.experiments.registry import select
     from streamcodec.research.experiments.runner import run_experiment, scale_named
 
-    scale = scale_named("full" if options.full else "default", options.steps)
+    scale = scale_named(
+        "full" if options.full else "default",
+        options.steps,
+        most_epochs=options.epochs,
+        dev_files=options.files,
+        dev_s=options.seconds,
+    )
     console = Console(stderr=options.json)
     reports: dict[str, str] = {}
     for experiment in select(options.names):

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import tables
+from bench import research_tables, tables
 
 
 @pytest.fixture
@@ -59,6 +59,23 @@ def test_changed_figures_make_a_page_stale(copied_results: Path) -> None:
     after = tables.with_tables(before)
     assert "1.11 (" in after
     assert "commit abcdef0, 2026-01-31" in after
+
+
+def test_a_published_system_s_claims_are_answered_by_its_figures_with_seed_and_time(copied_results: Path) -> None:
+    files = [copied_results / "research" / f"deep-autoencoder{part}.json" for part in ("", "-timings")]
+    figures, timings = (json.loads(path.read_text(encoding="utf-8")) for path in files)
+    counted = next(each for each in figures["tables"] if each["title"] == research_tables.COUNTED)["rows"]
+    last = next(row for name, row in counted.items() if name.endswith("60 latents, in the end"))
+    last["MSE"], figures["seed"], timings["training_minutes"] = 0.000123, 77, 61.4
+    for path, content in zip(files, (figures, timings), strict=True):
+        path.write_text(json.dumps(content), encoding="utf-8")
+    tables.results.cache_clear()
+    stamps = json.loads(tables.STAMPS.read_text(encoding="utf-8"))
+    stamps[tables.digest("research/deep-autoencoder.json")] = {"commit": "abcdef0", "date": "2026-01-31"}
+    tables.STAMPS.write_text(json.dumps(stamps), encoding="utf-8")
+    shown = tables.rendered("published-deep-autoencoder")
+    assert " and 0.000123, an SNR of " in shown
+    assert "commit abcdef0, 2026-01-31, seed 77, trained for 61 minutes</small>" in shown
 
 
 def test_an_unknown_table_is_an_error() -> None:

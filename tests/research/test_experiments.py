@@ -61,6 +61,10 @@ def test_an_experiment_writes_everything_and_repeats_its_figures(
     assert "s per s" not in metrics["tables"][0]["columns"]
     timings = json.loads((folder / "timings.json").read_text())
     assert timings["tables"][0]["rows"]["downsampling"]["s per s"] > 0
+    assert timings["training_minutes"] > 0
+    trained = metrics["tables"][-1]["rows"]["unet"]
+    assert trained["steps"] == TINY.steps
+    assert trained["epochs"] == pytest.approx(TINY.steps * TINY.batch_segments * TINY.segment_s, abs=0.06)
     page = (folder / "report.html").read_text()
     assert page.count("<audio") == 1 + len(rows)
     assert page.count("data:image/png") == 2
@@ -75,7 +79,8 @@ def test_an_experiment_writes_everything_and_repeats_its_figures(
 
 def tables_of(name: str, data: Path, out: Path) -> list[dict[str, dict[str, float | str]]]:
     folder = run_experiment(load(name), data, out, TINY, seed=1)
-    return [table["rows"] for table in json.loads((folder / "metrics.json").read_text())["tables"]]
+    tables = json.loads((folder / "metrics.json").read_text())["tables"]
+    return [table["rows"] for table in tables if table["title"] != "Training"]
 
 
 def test_the_ladder_has_its_nominal_rates_beside_real_ones(

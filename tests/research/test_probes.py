@@ -25,6 +25,7 @@ from streamcodec.research.experiments.probe_data import LabelledCrops, choose, g
 from streamcodec.research.experiments.registry import load
 from streamcodec.research.experiments.retrieval import retrieval_scores
 from streamcodec.research.experiments.runner import run_experiment
+from streamcodec.research.experiments.time_domain_latents import NAME as TIME_DOMAIN
 
 RATE_HZ = 24_000
 
@@ -137,11 +138,12 @@ def test_experiment_recognises_hum_from_hiss_and_repeats_to_the_bit(tmp_path: Pa
     ]
     first, second = ((folder / "metrics.json").read_bytes() for folder in folders)
     assert first == second
-    recognised, maps = json.loads(first)["tables"]
-    for name in FEATURES:
+    recognised, maps, training = json.loads(first)["tables"]
+    for name in (*FEATURES, TIME_DOMAIN):
         row = recognised["rows"][f"kind, {name}"]
         assert row["guessing"] == 50
         assert row["linear probe"] > 90, name
+    assert training["rows"]["time-conv"]["steps"] == scale.steps
     assert set(maps["columns"]) == set(METHODS)
     assert (folders[0] / "confusion-kind.png").stat().st_size > 1_000
     assert (folders[0] / "map-kind.png").read_bytes() == (folders[1] / "map-kind.png").read_bytes()

@@ -19,7 +19,9 @@ from streamcodec.research.experiments.experiment import SCALES, Context
 from streamcodec.research.experiments.file_figures import FileCodec
 from streamcodec.research.experiments.file_run import (
     LAST,
+    Trained,
     epoch_curve,
+    epoch_errors,
     linear_bound,
     train_on_file,
     without_rounding,
@@ -32,6 +34,8 @@ from streamcodec.research.models.frame_autoencoder import FrameAutoencoder, Fram
 from streamcodec.research.models.later_bottleneck import LaterBottleneck, set_steps
 from streamcodec.research.models.unit_model import UnitModel
 from streamcodec.research.training.file_task import FileTraining, file_task
+from streamcodec.training.loop import TrainingLoop
+from streamcodec.training.task import Figures
 
 SMALL = FrameAutoencoderConfig(hidden=(16,), latents=4, quantised_in_training=False)
 
@@ -115,18 +119,18 @@ def test_a_broken_off_run_ends_as_an_unbroken_one(tmp_path: Path) -> None:
         pass
 
     whole = run("whole", (2, 3), 5)
-    kept = torch.manual_seed
+    kept = TrainingLoop.train_step
     calls = 0
 
-    def stop(seed: int) -> torch.Generator:
+    def stop(loop: TrainingLoop, progress: float) -> Figures:
         nonlocal calls
         calls += 1
-        if calls > 8:
+        if calls > 6:
             raise BrokenOffError
-        return kept(seed)
+        return kept(loop, progress)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(torch, "manual_seed", stop)
+        patch.setattr(TrainingLoop, "train_step", stop)
         with pytest.raises(BrokenOffError):
             run("broken", (2, 3), 5)
     for one, other in zip(whole, run("broken", (2, 3), 5), strict=True):
@@ -149,6 +153,21 @@ def test_the_converged_network_is_the_best_one_and_stops_when_nothing_is_gained(
     units = model.units(torch.from_numpy(channels))
     best = float((model.unquantised(units) - units).square().mean())
     assert best == pytest.approx(min(losses), rel=1e-4)
+
+
+def test_a_run_that_had_not_settled_goes_on_when_it_may_take_more_epochs(tmp_path: Path) -> None:
+    settings, channels = FileTraining(seed=3), sound()
+
+    def run(place: str, most: int | None) -> list[Trained]:
+        context = context_in(tmp_path / place)
+        return train_on_file(context, "key", "frame-autoencoder", SMALL, channels, settings, (1,), most)
+
+    assert [each.name for each in run("bit by bit", None)] == ["1 epochs"]
+    assert [each.epochs for each in run("bit by bit", 2)] == [1, 2]
+    pieces, whole = run("bit by bit", 4)[-1], run("at once", 4)[-1]
+    assert (pieces.epochs, pieces.settled) == (whole.epochs, whole.settled) == (4, False)
+    np.testing.assert_array_equal(without_rounding(pieces.model, channels), without_rounding(whole.model, channels))
+    assert len(epoch_errors(context_in(tmp_path / "bit by bit"), "key")[1]) == 4
 
 
 def test_no_network_of_linear_layers_beats_the_linear_bound(tmp_path: Path) -> None:
@@ -190,17 +209,22 @@ def test_both_experiments_run_on_a_single_file_and_repeat_their_figures(
     for module in (deep_autoencoder, per_file_vae):
         few(monkeypatch, module)
     monkeypatch.setattr(deep_autoencoder, "LATENTS", (35,))
-    monkeypatch.setattr(per_file_vae, "SHAPES", per_file_vae.SHAPES[1:2])
+    monkeypatch.setattr(per_file_vae, "SHAPES", per_file_vae.SHAPES[:1])
     for name in ("deep-autoencoder", "per-file-vae"):
         one, other = (run_experiment(load(name), folder, tmp_path / place, SCALES["tiny"], 1) for place in "ab")
         assert (one / "metrics.json").read_bytes() == (other / "metrics.json").read_bytes()
         tables = json.loads((one / "metrics.json").read_text())["tables"]
         assert not any("minutes" in table["columns"] or "s per s of sound" in table["columns"] for table in tables)
         assert (one / "convergence.png").stat().st_size > 1_000
-    files, counted, real = json.loads((tmp_path / "a" / "deep-autoencoder" / "metrics.json").read_text())["tables"]
+    files, counted, real, linear = json.loads((tmp_path / "a" / "deep-autoencoder" / "metrics.json").read_text())[
+        "tables"
+    ]
     assert files["rows"]["song"]["channels"] == 2
     called = counted["rows"]["song, 35 latents, 1 epochs"]
     assert (called["called"], called["samples a latent"], called["epochs"]) == (29.26, 14.63, 1)
+    bounds = [row["MSE"] for row in linear["rows"].values()]
+    assert bounds == sorted(bounds, reverse=True)
+    assert counted["rows"]["song, 35 principal components"]["MSE"] == linear["rows"]["song, 35"]["MSE"]
     coded = real["rows"]["song, 35 latents, in the end"]
     assert coded["real ratio"] > coded["ratio with decoder"] > 0
 

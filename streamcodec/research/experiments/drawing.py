@@ -82,7 +82,11 @@ def _decibels(samples: Float32Array) -> NDArray[np.float64]:
 
 
 def draw_plane(
-    points: Mapping[str, Sequence[tuple[float, float]]], labels: tuple[str, str], path: Path, caption: str
+    points: Mapping[str, Sequence[tuple[float, float]]],
+    labels: tuple[str, str],
+    path: Path,
+    caption: str,
+    vertical: str = "linear",
 ) -> Picture:
     """One score against another, a line for each family of codecs, the horizontal axis logarithmic."""
     figure = Figure(figsize=(8, 5), layout="constrained")
@@ -90,7 +94,7 @@ def draw_plane(
     for name, values in points.items():
         ordered = sorted(values)
         panel.plot([x for x, _ in ordered], [y for _, y in ordered], marker="o", markersize=4, label=name)
-    panel.set(xlabel=labels[0], ylabel=labels[1], xscale="log")
+    panel.set(xlabel=labels[0], ylabel=labels[1], xscale="log", yscale=vertical)
     panel.grid(color="#dddddd", linewidth=0.6, which="both")
     panel.legend(fontsize=8)
     return _save(figure, path, caption)

@@ -34,6 +34,9 @@ class Scale:
     dev_s: float
     """Seconds kept of each development file."""
     device: str = "cpu"
+    most_epochs: int | None = None
+    """Epochs of a network trained on one file at most; the experiment's own bound if None. Not part of what a resumed
+    run must agree on: a later run with more goes on."""
 
 
 SCALES = {

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,6 +13,7 @@ import torch
 from torch import Tensor
 
 from streamcodec.research.experiments.experiment import Context
+from streamcodec.research.experiments.run_notes import note_run, read_note
 from streamcodec.research.experiments.sounds import Float32Array
 from streamcodec.research.models.registry import WEIGHTS_FILE, build_model, load_model, save_model
 from streamcodec.research.models.unit_model import UnitModel
@@ -46,18 +48,23 @@ def train_on_file(
     channels: Float32Array,
     settings: FileTraining,
     stops: Sequence[int],
-    most_epochs: int,
+    most_epochs: int | None,
 ) -> list[Trained]:
     """One run in ``runs/key``: the network after each number of epochs in ``stops``, and the best one in the end.
 
-    The end is :attr:`FileTraining.patience` epochs without gain, or ``most_epochs``. What is there already is taken
-    from the folder, and a broken-off run goes on where it stood.
+    Without ``most_epochs`` the last of ``stops`` is the end. Else the end is :attr:`FileTraining.patience` epochs
+    without gain, or ``most_epochs``. What is there already is taken from the folder, and a run that was broken off,
+    or ended at fewer epochs before it had settled, goes on.
 
     Shape: ``[channels, T]``.
     """
     folder = context.folder / "runs" / key
-    names = [*(f"{stop} epochs" for stop in stops), LAST]
-    if not all((folder / each / WEIGHTS_FILE).is_file() for each in names):
+    names = [f"{stop} epochs" for stop in stops]
+    ends = list(stops)
+    if most_epochs is not None:
+        names.append(LAST)
+        ends.append(most_epochs)
+    if not all(_ended(folder / each, epochs) for each, epochs in zip(names, ends, strict=True)):
         torch.manual_seed(context.seed)
         model = build_model(name, config)
         assert isinstance(model, UnitModel)
@@ -66,9 +73,10 @@ def train_on_file(
         units = model.units(sound)
         loop = TrainingLoop(file_task(model, units, settings), folder, context.seed)
         steps = settings.steps(len(units))
+        settled: bool | None = None
         with context.bar(f"training {key}") as update:
-            for each, epochs in zip(names, (*stops, most_epochs), strict=True):
-                if (folder / each / WEIGHTS_FILE).is_file():
+            for each, epochs in zip(names, ends, strict=True):
+                if _ended(folder / each, epochs):
                     continue
                 last = each == LAST
                 if not last or validations_since_best(loop.scores) < settings.patience:
@@ -80,31 +88,32 @@ def train_on_file(
                         patience=settings.patience if last else None,
                     )
                     loop.run(limits, lambda row: update(float(str(row["progress"])), f"epoch {loop.step // steps}"))
-                done: dict[str, float] = {
-                    "epochs": loop.step // steps,
-                    "steps": loop.step,
-                    "minutes": loop.minutes_done,
-                }
+                settled = validations_since_best(loop.scores) >= settings.patience if last else None
                 if last:
-                    done["settled"] = validations_since_best(loop.scores) >= settings.patience
                     best = read_checkpoint(folder / BEST)
                     model.load_state_dict(best["players"][MODEL]["weights"])
                 save_model(name, model, folder / each)
-                (folder / each / "run.json").write_text(json.dumps(done) + "\n", encoding="utf-8")
-        for file in (CHECKPOINT, BEST):
-            (folder / file).unlink(missing_ok=True)
+                note_run(folder / each, loop.step, loop.step // steps, loop.minutes_done, settled)
+        if settled:
+            for file in (CHECKPOINT, BEST):
+                (folder / file).unlink(missing_ok=True)
     return [_read(folder / each) for each in names]
+
+
+def _ended(folder: Path, epochs: int) -> bool:
+    """Whether a network is final: so many epochs old, settled before, or all that was kept of its run."""
+    if not (folder / WEIGHTS_FILE).is_file():
+        return False
+    done = read_note(folder)
+    return done["epochs"] >= epochs or bool(done.get("settled")) or not (folder.parent / CHECKPOINT).is_file()
 
 
 def _read(folder: Path) -> Trained:
     model = load_model(folder)
     assert isinstance(model, UnitModel)
-    return Trained(folder.name, model, **json.loads((folder / "run.json").read_text(encoding="utf-8")))
-
-
-def settled_word(stage: Trained) -> str | None:
-    """For a table."""
-    return None if stage.settled is None else "yes" if stage.settled else "no"
+    note = read_note(folder)
+    settled = bool(note["settled"]) if "settled" in note else None
+    return Trained(folder.name, model, int(note["epochs"]), int(note["steps"]), note["minutes"], settled)
 
 
 def epoch_curve(context: Context, key: str) -> tuple[list[float], list[float]]:
@@ -112,6 +121,13 @@ def epoch_curve(context: Context, key: str) -> tuple[list[float], list[float]]:
     lines = (context.folder / "runs" / key / LOG).read_text(encoding="utf-8").splitlines()
     losses = [row["validation"] for row in map(json.loads, lines) if "validation" in row]
     return [float(epoch) for epoch in range(1, len(losses) + 1)], losses
+
+
+def epoch_errors(context: Context, key: str) -> tuple[list[float], list[float]]:
+    """Epochs, and the root of each one's mean distortion: errors over the spread of the features, latents drawn."""
+    lines = (context.folder / "runs" / key / LOG).read_text(encoding="utf-8").splitlines()
+    errors = [math.sqrt(row["distortion"]) for row in map(json.loads, lines) if "distortion" in row]
+    return [float(epoch) for epoch in range(1, len(errors) + 1)], errors
 
 
 @torch.no_grad()
@@ -124,7 +140,6 @@ def without_rounding(model: UnitModel, channels: Float32Array) -> Float32Array:
     return _sound(model, model.unquantised(model.units(sound)), sound)
 
 
-@torch.no_grad()
 def linear_bound(model: UnitModel, channels: Float32Array) -> Float32Array:
     """Sound from as many principal components of this file's units as the model has latents.
 
@@ -132,14 +147,24 @@ def linear_bound(model: UnitModel, channels: Float32Array) -> Float32Array:
 
     Shape: ``[channels, T]`` -> the same.
     """
+    return next(linear_bounds(model, channels, [sum(model.rows())]))
+
+
+@torch.no_grad()
+def linear_bounds(model: UnitModel, channels: Float32Array, counts: Sequence[int]) -> Iterator[Float32Array]:
+    """:func:`linear_bound` for other numbers of latents than the model's own, one after the other.
+
+    Shape: ``[channels, T]`` -> each the same.
+    """
     sound = torch.from_numpy(channels)
     units = model.units(sound)
     flat = units.flatten(1).double()
     mean = flat.mean(0)
     _, directions = torch.linalg.eigh((flat - mean).T @ (flat - mean))
-    strongest = directions.flip(1)[:, : sum(model.rows())]
-    kept = mean + (flat - mean) @ strongest @ strongest.T
-    return _sound(model, kept.float().reshape(units.shape), sound)
+    for count in counts:
+        strongest = directions.flip(1)[:, :count]
+        kept = mean + (flat - mean) @ strongest @ strongest.T
+        yield _sound(model, kept.float().reshape(units.shape), sound)
 
 
 def _sound(model: UnitModel, units: Tensor, sound: Tensor) -> Float32Array:

@@ -1,4 +1,4 @@
-"""Maps of feature space in two dimensions: PCA, kernel PCA, LDA, t-SNE, with silhouette scores."""
+"""Maps of feature space in two dimensions: PCA, kernel PCA, sparse PCA, LDA, t-SNE, with silhouette scores."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ Points = NDArray[np.float64]
 Map = tuple[Points, NDArray[np.int64]]
 """Coordinates, and which crops they are."""
 KERNELS = ("rbf", "poly", "sigmoid", "cosine")
-METHODS = ("PCA", *(f"kernel PCA, {kernel}" for kernel in KERNELS), "LDA", "t-SNE")
+METHODS = ("PCA", *(f"kernel PCA, {kernel}" for kernel in KERNELS), "sparse PCA", "LDA", "t-SNE")
 PERPLEXITY = 30.0
 COLOURS = (
     "#c8102e", "#2f6f9f", "#e0a030", "#3d8b54", "#7b4fa0", "#555555", "#d96fa8", "#16a0a0", "#8c6239", "#9ab010",
@@ -29,7 +29,7 @@ def map_points(crops: LabelledCrops, name: str, method: str, seed: int, held_out
 
     Shape: ``[points, 1 or 2]`` and ``[points]``.
     """
-    from sklearn.decomposition import PCA, KernelPCA
+    from sklearn.decomposition import PCA, KernelPCA, MiniBatchSparsePCA
     from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
     from sklearn.manifold import TSNE
 
@@ -51,6 +51,8 @@ def map_points(crops: LabelledCrops, name: str, method: str, seed: int, held_out
         kernel = method.removeprefix("kernel PCA, ")
         model = KernelPCA(2, kernel=kernel, gamma=None if kernel == "cosine" else 1.0 / width, eigen_solver="dense")
         return np.asarray(model.fit_transform(values)), everything
+    if method == "sparse PCA":
+        return np.asarray(MiniBatchSparsePCA(2, alpha=1.0, random_state=seed).fit_transform(values)), everything
     neighbours = min(PERPLEXITY, (len(values) - 1) / 3.0)
     model = TSNE(2, perplexity=neighbours, init="pca", random_state=seed, n_jobs=1)
     return np.asarray(model.fit_transform(values), np.float64), everything

@@ -12,13 +12,12 @@ from streamcodec.research.experiments.experiment import Cell, Context, Experimen
 from streamcodec.research.experiments.file_figures import errors, power, rounded
 from streamcodec.research.experiments.file_run import linear_bound
 from streamcodec.research.experiments.material import Material
-from streamcodec.research.experiments.per_file_vae import PER_FILE
+from streamcodec.research.experiments.per_file_vae import PER_FILE, PUBLISHED_SNR_DB
 from streamcodec.research.experiments.sounds import file_channels
 from streamcodec.research.models.dense_vae import DenseVae, DenseVaeConfig
 from streamcodec.research.models.frame_autoencoder import FrameAutoencoder, FrameAutoencoderConfig
 from streamcodec.research.models.unit_model import UnitModel
 
-PUBLISHED_SNR_DB = 26.33
 MOST_FILES = 100
 
 

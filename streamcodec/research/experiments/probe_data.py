@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from streamcodec.errors import StreamcodecError
 from streamcodec.research.datasets.preprocess import Preprocessing
 from streamcodec.research.datasets.recording import Recording
-from streamcodec.research.experiments.latent_features import FEATURES, FRAME_SAMPLES, SAMPLE_RATE_HZ, Features
+from streamcodec.research.experiments.latent_features import FRAME_SAMPLES, SAMPLE_RATE_HZ, Features
 
 CROP_S = 2.0
 CROPS_PER_RECORDING = 3
@@ -107,17 +107,21 @@ def _in_turn(groups: dict[str, list[Recording]], most: int, rng: np.random.Gener
 
 
 def make_crops(
-    question: str, recordings: Sequence[Recording], label: str, progress: Callable[[float], None]
+    question: str,
+    recordings: Sequence[Recording],
+    label: str,
+    functions: Mapping[str, Callable[[Features], Features]],
+    progress: Callable[[float], None],
 ) -> LabelledCrops:
     """Crops of 2 s that hold sound, and every kind of features of each."""
     settings = Preprocessing(sample_rate_hz=SAMPLE_RATE_HZ, crop_s=CROP_S)
     names = tuple(sorted({recording.labels[label] for recording in recordings}))
-    rows: dict[str, list[Features]] = {name: [] for name in FEATURES}
+    rows: dict[str, list[Features]] = {name: [] for name in functions}
     classes, groups = [], []
     for index, recording in enumerate(recordings):
         for crop in _audible(settings.crops(settings.load(recording.path))):
             whole = crop[: len(crop) // FRAME_SAMPLES * FRAME_SAMPLES]
-            for name, function in FEATURES.items():
+            for name, function in functions.items():
                 rows[name].append(function(whole))
             classes.append(names.index(recording.labels[label]))
             groups.append(recording.group)

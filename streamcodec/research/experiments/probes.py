@@ -28,6 +28,8 @@ from streamcodec.research.experiments.probe_data import (
     make_crops,
     with_derived_labels,
 )
+from streamcodec.research.experiments.time_domain_latents import NAME as TIME_DOMAIN
+from streamcodec.research.experiments.time_domain_latents import time_domain_latents
 
 FOLDS = 4
 CNN_SHARE_OF_STEPS = 8 / 15
@@ -56,10 +58,10 @@ def run(context: Context) -> Results:
             held_out = group_folds(crops, FOLDS, context.seed)[0][1]
             maps = {
                 (name, method): map_points(crops, name, method, context.seed, held_out)
-                for name in FEATURES
+                for name in crops.features
                 for method in METHODS
             }
-            for name in FEATURES:
+            for name in crops.features:
                 row: list[Cell] = [f"{crops.question}, {name}"]
                 for method in METHODS:
                     points, which = maps[name, method]
@@ -86,7 +88,8 @@ def run(context: Context) -> Results:
         pictures,
         notes=[
             "Latents are those of the shipped codec: before quantisation, and as a decoder gets them at 6 kbps. "
-            "Log-mel has as many frames and bands, and goes through the same classifiers.",
+            "Log-mel has as many frames and bands, and goes through the same classifiers. Time-domain latents are "
+            "those of a convolutional autoencoder on samples, trained here; the last table says how far.",
         ],
     )
 
@@ -94,18 +97,18 @@ def run(context: Context) -> Results:
 def _questions(context: Context) -> Iterator[LabelledCrops]:
     dataset, recordings = recognise(context.material.folder)
     described = [with_derived_labels(recording) for recording in recordings]
-    asked = 0
-    for label in LABELS_BY_DATASET[dataset.name]:
-        chosen = choose(described, label, RECORDINGS_FACTOR * context.scale.train_files, context.seed)
-        if chosen:
-            asked += 1
-            with context.bar(f"features, {label}") as bar:
-                yield make_crops(label, chosen, label, lambda done: bar(done, ""))
-    if not asked:
+    most = RECORDINGS_FACTOR * context.scale.train_files
+    asked = {label: choose(described, label, most, context.seed) for label in LABELS_BY_DATASET[dataset.name]}
+    if not any(asked.values()):
         raise StreamcodecError(
             f"{context.material.folder} has no labels to recognise: probes need two classes of 6 recordings from 2 "
             "sources, by folder name, manifest.csv, or a known dataset's own lists"
         )
+    functions = {**FEATURES, TIME_DOMAIN: time_domain_latents(context)}
+    for label, chosen in asked.items():
+        if chosen:
+            with context.bar(f"features, {label}") as bar:
+                yield make_crops(label, chosen, label, functions, lambda done: bar(done, ""))
 
 
 def _recognise(context: Context, crops: LabelledCrops) -> dict[str, Any]:

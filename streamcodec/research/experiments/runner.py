@@ -14,22 +14,40 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.research.experiments.experiment import SCALES, Context, Experiment, Results, Scale
 from streamcodec.research.experiments.material import Material
 from streamcodec.research.experiments.page import write_page
+from streamcodec.research.experiments.run_notes import training_minutes, training_table
 from streamcodec.research.experiments.tables import markdown, split_columns
 
+NAMED = {
+    "steps": "training steps",
+    "most_epochs": "epochs",
+    "dev_files": "a number of files",
+    "dev_s": "seconds of each file",
+}
 
-def scale_named(name: str, steps: int | None = None) -> Scale:
-    """The scale of that name, on the device it is meant for if there is one; with another number of steps if given.
+
+def scale_named(
+    name: str,
+    steps: int | None = None,
+    *,
+    most_epochs: int | None = None,
+    dev_files: int | None = None,
+    dev_s: float | None = None,
+) -> Scale:
+    """The scale of that name, on the device it is meant for if there is one, with what is given in place of its own.
 
     Raises:
-        StreamcodecError: fewer steps than one.
+        StreamcodecError: fewer steps, epochs or files than one, or less than half a second of each.
     """
     import torch
 
     scale = SCALES[name]
-    if steps is not None:
-        if steps < 1:
-            raise StreamcodecError(f"a training run takes at least one step, not {steps}")
-        scale = dataclasses.replace(scale, steps=steps)
+    given = {"steps": steps, "most_epochs": most_epochs, "dev_files": dev_files, "dev_s": dev_s}
+    for option, value in given.items():
+        least = 0.5 if option == "dev_s" else 1
+        if value is not None and not value >= least:
+            raise StreamcodecError(f"an experiment takes {NAMED[option]} of at least {least}, not {value}")
+    chosen: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
+    scale = dataclasses.replace(scale, **chosen)
     return dataclasses.replace(scale, device="cuda") if name == "full" and torch.cuda.is_available() else scale
 
 
@@ -54,7 +72,7 @@ def run_experiment(experiment: Experiment, data: Path, out: Path, scale: Scale, 
     config = {
         "experiment": experiment.name,
         "seed": seed,
-        "scale": dataclasses.asdict(scale),
+        "scale": {name: value for name, value in dataclasses.asdict(scale).items() if name != "most_epochs"},
         "train": [clip.name for clip in material.train],
         "dev": [clip.name for clip in material.dev],
     }
@@ -65,6 +83,9 @@ def run_experiment(experiment: Experiment, data: Path, out: Path, scale: Scale, 
     bar = Progress(TextColumn("{task.description}"), BarColumn(), TimeElapsedColumn(), console=Console(stderr=True))
     with bar:
         results = experiment.run(Context(folder, material, scale, seed, bar))
+    training = training_table(folder)
+    if training is not None:
+        results = dataclasses.replace(results, tables=[*results.tables, training])
     write_results(experiment, config, results, folder)
     return folder
 
@@ -83,6 +104,8 @@ def write_results(experiment: Experiment, config: dict[str, Any], results: Resul
     for name, wanted in (("metrics", False), ("timings", True)):
         tables = [split_columns(table, wanted) for table in results.tables]
         content = {**steady, "tables": [table for table in tables if table["columns"]]}
+        if wanted:
+            content["training_minutes"] = training_minutes(folder)
         text = json.dumps(content, indent=1, allow_nan=False) + "\n"
         (folder / f"{name}.json").write_text(text, encoding="utf-8")
     (folder / "tables.md").write_text("\n".join(markdown(table) for table in results.tables), encoding="utf-8")

@@ -12,16 +12,20 @@ import torch
 from numpy.typing import NDArray
 
 from streamcodec.research.experiments.experiment import Context
+from streamcodec.research.experiments.run_notes import note_run
 from streamcodec.research.models.base import ResearchModel
 from streamcodec.research.models.codec import ResearchCodec
 from streamcodec.research.models.registry import WEIGHTS_FILE, build_model, load_model, save_model
 from streamcodec.research.training.losses import ResearchTraining
 from streamcodec.research.training.task import research_task
 from streamcodec.training.checkpoint import read_checkpoint
+from streamcodec.training.learning_rate import validations_since_best
 from streamcodec.training.loop import BEST, CHECKPOINT, LOG, RunLimits, TrainingLoop
 
 Float32Array = NDArray[np.float32]
 LOG_LINES = 40
+PATIENCE = 5
+"""Validations without gain after which a network has settled."""
 TABLE_S = 60.0
 """Seconds of training sound that entropy tables are fitted to."""
 
@@ -63,7 +67,7 @@ def trained(
             checkpoint_minutes=2.0,
             log_steps=max(1, settings.max_steps // LOG_LINES),
             validation_steps=validation_steps if validation else None,
-            patience=5 if validation else None,
+            patience=PATIENCE if validation else None,
         )
         with context.bar(f"training {key}") as update:
             loop.run(limits, lambda row: update(_number(row["progress"]), _rate_of(row)))
@@ -72,6 +76,9 @@ def trained(
                 next(iter(read_checkpoint(folder / BEST)["players"].values()))["weights"]
             )
         save_model(name, model, folder)
+        epoch_s = sum(sound.size for sound in sounds) / model.sample_rate_hz
+        settled = validations_since_best(loop.scores) >= PATIENCE if loop.scores else None
+        note_run(folder, loop.step, loop.step * task.sound_s_per_step / epoch_s, loop.minutes_done, settled)
         for file in (CHECKPOINT, BEST):
             (folder / file).unlink(missing_ok=True)
     return ResearchCodec.fit(load_model(folder), some_sound(sounds, load_model(folder)))
