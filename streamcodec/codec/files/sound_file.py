@@ -204,7 +204,7 @@ class SoundReader:
             if self._media_format:
                 kind = f"{self._media_format} sound, which decodes to floating-point samples"
             raise AudioFormatError(
-                f"{self.name} holds {kind}; the lossless tier takes 8-, 16-, 24- and 32-bit PCM: convert it first, or "
+                f"{self.name} holds {kind}; the lossless tier takes PCM of 8, 16, 24 and 32 bits: convert it first, or "
                 "use the near-lossless tier"
             )
         usual_bits = 24 if subtype in WIDE_SUBTYPES else 16
