@@ -1,4 +1,4 @@
-"""Where the installed command begins: Ctrl-C ends it without a word from here on, before anything else is imported."""
+"""Where the installed command begins: from here on Ctrl-C ends it without a word, whatever is being imported."""
 
 from __future__ import annotations
 

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from streamcodec.codec.files.output_file import check_not_read, readable_name
 from streamcodec.errors import StreamcodecError
 
@@ -375,6 +373,8 @@ def percentiles(times_ms: list[float]) -> dict[str, float]:
 
     Units: milliseconds in, milliseconds out.
     """
+    import numpy as np
+
     values = np.asarray(times_ms)
     return {
         "p50_ms": round(float(np.percentile(values, 50)), 4),
