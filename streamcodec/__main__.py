@@ -1,6 +1,6 @@
 """``python -m streamcodec``: the command line."""
 
-from streamcodec.cli import console
+from streamcodec.entry import console
 
 if __name__ == "__main__":
     console()

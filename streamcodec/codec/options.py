@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from streamcodec.codec.packet import MAX_FRAMES, Tier
 from streamcodec.errors import AudioFormatError, BackendError, BitrateError, ModelError, StreamcodecError
-from streamcodec.models.shipped import DEFAULT_MODEL as DEFAULT_MODEL
+from streamcodec.models.config import DEFAULT_MODEL as DEFAULT_MODEL
 from streamcodec.runtime.backend import BACKENDS, Backend
 from streamcodec.wording import given, named, shown_value
 

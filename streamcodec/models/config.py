@@ -9,6 +9,7 @@ from typing import Protocol
 
 from streamcodec.errors import ModelError
 
+DEFAULT_MODEL = "speech-24k"
 LARGEST_SIZE = 1 << 13
 SMALLEST_FFT_SAMPLES = 16
 LARGEST_DILATION, MOST_BLOCKS = 64, 64

@@ -23,11 +23,11 @@ import numpy as np
 from native_dsp.filters.post_filter import PostFilterParameters
 from native_dsp.transforms.companding import POWER
 from streamcodec.errors import ModelError
+from streamcodec.models.config import DEFAULT_MODEL as DEFAULT_MODEL
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.post_filter_file import POST_FILTER_FILE, read_post_filter
 from streamcodec.models.weights import Array, Weight, decoder_shapes, encoder_shapes, read_tensors, read_weights
 
-DEFAULT_MODEL = "speech-24k"
 DESCRIPTION = "model.json"
 WEIGHTS_FILE = "model.safetensors"
 ENTROPY_FILE = "entropy.safetensors"

@@ -179,12 +179,17 @@ def _cost(name: str, hops: int) -> dict[str, Any]:
     }
 
 
+def parser() -> argparse.ArgumentParser:
+    """Arguments of the command."""
+    arguments = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    arguments.add_argument("recipe", type=Path, help="TOML file, see docs/releases.md")
+    arguments.add_argument("folder", type=Path, help="model folder to write; its name is the model's name")
+    return arguments
+
+
 def main() -> int:
     """Read the recipe and make the model."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("recipe", type=Path, help="TOML file, see docs/releases.md")
-    parser.add_argument("folder", type=Path, help="model folder to write; its name is the model's name")
-    arguments = parser.parse_args()
+    arguments = parser().parse_args()
     try:
         model = release(read_recipe(arguments.recipe), arguments.folder)
     except (StreamcodecError, RuntimeError) as error:

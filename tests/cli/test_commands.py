@@ -43,7 +43,7 @@ def test_encode_info_decode(tmp_path: Path, speech_file: Path, capsys: pytest.Ca
 
 
 def test_pipes(tmp_path: Path, speech_file: Path) -> None:
-    command = [sys.executable, "-c", "from streamcodec.cli import console; console()"]
+    command = [sys.executable, "-c", "from streamcodec.entry import console; console()"]
     coded = subprocess.run(
         [*command, "encode", "-", "-"], input=speech_file.read_bytes(), capture_output=True, check=True, timeout=100
     )

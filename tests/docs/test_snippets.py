@@ -25,6 +25,7 @@ INLINE_COMMAND = re.compile(r"`(streamcodec [a-z][^`]*)`")
 RUN = {"encode", "decode", "transcode", "info", "roundtrip", "similar"}
 """Commands that need nothing but files. The others are parsed: devices and networks have tests of their own."""
 ENVIRONMENT_TOOLS = {
+    "cp",
     "apt",
     "docker",
     "pipx",
@@ -140,6 +141,22 @@ def test_commands_run(page: Path, files: Path) -> None:
                 assert (ROOT / rest[0]).is_file(), line
         else:
             assert tool in ENVIRONMENT_TOOLS, f"nothing here knows how to check {line!r}"
+
+
+RELEASE_COMMAND = re.compile(r"python -m streamcodec\.training\.release ([^`\n]+)")
+
+
+def test_release_commands_are_complete() -> None:
+    """In fences, indented blocks and text alike: what the command refuses without its folder, a page does not say."""
+    from streamcodec.training.release import parser
+
+    found = [(page, words) for page in CURRENT for words in RELEASE_COMMAND.findall(page.read_text("utf-8"))]
+    assert len(found) >= 4
+    for page, words in found:
+        complaint = io.StringIO()
+        with redirect_stderr(complaint), suppress(SystemExit):
+            parser().parse_args(words.split())
+        assert not complaint.getvalue(), (page, words)
 
 
 def options_by_command() -> dict[str, set[str]]:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import pytest
 
-COMMAND = [sys.executable, "-c", "from streamcodec.cli import console; console()"]
+COMMAND = [sys.executable, "-c", "from streamcodec.entry import console; console()"]
 
 
 def start(*arguments: str) -> subprocess.Popen[str]:

@@ -9,8 +9,10 @@ from __future__ import annotations
 import contextlib
 import io
 import json
+import tempfile
 from collections.abc import Callable
 from functools import cache
+from pathlib import Path
 
 import numpy as np
 
@@ -18,8 +20,15 @@ from streamcodec import FileFormatError, Packet, PacketError, StreamDecoder, Tie
 from streamcodec.codec.files.container import FileReader
 from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
+from streamcodec.codec.files.tags import MAX_FIELD_CHARACTERS, MAX_PICTURES, read_tags
+from streamcodec.codec.neural.entropy_tables import checked_tables
 from streamcodec.codec.packet import MAX_FRAMES
 from streamcodec.codec.stream_format import format_of
+from streamcodec.errors import ModelError
+from streamcodec.models.config import NeuralConfig
+from streamcodec.models.post_filter_file import read_post_filter
+from streamcodec.models.shipped import DESCRIPTION, read_model
+from streamcodec.models.weights import decoder_shapes, read_tensors, read_weights
 from streamcodec.net.e2e import EndToEnd, SealError
 from streamcodec.net.fragments import Fragment, is_fragment
 from streamcodec.net.framing import Deframer
@@ -143,6 +152,61 @@ def ogg_pages(data: bytes) -> None:
     assert b"".join(RepairedFile(file, part).read() for part in parts) == (data[parts[0].start :] if parts else b"")
 
 
+def tags(data: bytes) -> None:
+    """Text and pictures of a sound file: never an error, and no more than there are bytes for."""
+    found = read_tags(io.BytesIO(data))
+    assert all(name == name.lower() and 0 < len(text) <= MAX_FIELD_CHARACTERS for name, text in found.fields.items())
+    assert len(found.pictures) <= MAX_PICTURES
+    assert all(len(picture.data) <= max(len(data), 16 << 20) for picture in found.pictures)
+
+
+@cache
+def _folder() -> Path:
+    return Path(tempfile.mkdtemp(prefix="streamcodec-fuzz-"))
+
+
+def model_description(data: bytes) -> None:
+    """The ``model.json`` of a folder that somebody hands on: a model, or one sentence."""
+    (_folder() / DESCRIPTION).write_bytes(data)
+    with contextlib.suppress(ModelError):
+        read_model(_folder())
+
+
+TINY_MODEL = NeuralConfig(
+    fft_samples=32,
+    hop_samples=16,
+    overlap_samples=8,
+    mel_bands=4,
+    envelope_latents=2,
+    waveform_latents=2,
+    envelope_groups=1,
+    waveform_groups=1,
+    entropy_hidden=4,
+    qualities=2,
+    encoder_dim_hop=4,
+    encoder_dim_frame=4,
+    decoder_dim_frame=4,
+    decoder_dim_hop=4,
+    kernel_size=2,
+)
+"""Of which the seeds of ``model_tensors`` are."""
+
+
+def model_tensors(data: bytes) -> None:
+    """The tensors of a model's folder, as weights, post-filter and entropy tables: what passes is in range."""
+    path = _folder() / "tensors.safetensors"
+    path.write_bytes(data)
+    with contextlib.suppress(ModelError):
+        parameters = read_post_filter(TINY_MODEL, path)
+        assert all(np.isfinite(values).all() for values in (parameters.band_gains, parameters.noise_gains))
+        assert parameters.band_gains.min() >= 0.0
+    with contextlib.suppress(ModelError):
+        read_weights(path, decoder_shapes(TINY_MODEL))
+    with contextlib.suppress(ModelError):
+        tables = checked_tables(TINY_MODEL, read_tensors(path), str(path))
+        assert tables.step.min() >= 1
+
+
 def frame(data: bytes) -> None:
     """Frames of one path, each behind two bytes of its length: what comes out is packets and reports."""
     deframer, position = Deframer(), 0
@@ -191,6 +255,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
     for target in (
         *(container, packet, neural, near_lossless, lossless),
         *(report, fragment, frame, signal, handshake, claims, sound_length, ogg_pages),
+        *(tags, model_description, model_tensors),
     )
 }
 SEEDS = {

@@ -204,8 +204,8 @@ class SoundReader:
             if self._media_format:
                 kind = f"{self._media_format} sound, which decodes to floating-point samples"
             raise AudioFormatError(
-                f"{self.name} holds {kind}; the lossless tier takes 8-, 16-, 24- and 32-bit PCM: convert it first, or "
-                "use the near-lossless tier"
+                f"{self.name} holds {kind}; the lossless tier takes 8-, 16-, 24- and 32-bit PCM: convert it first, "
+                "or use the near-lossless tier"
             )
         usual_bits = 24 if subtype in WIDE_SUBTYPES else 16
         self.bits_per_sample = self._media_bits or INTEGER_BITS.get(subtype, usual_bits)

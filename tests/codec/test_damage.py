@@ -1,0 +1,172 @@
+"""Files that were cut off, damaged or hold what is no sound: used as far as they go, and told in one sentence."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import soundfile
+
+from streamcodec import AudioFormatError, FileFormatError, StreamcodecWarning, decode_file, encode_array, encode_file
+from streamcodec.codec.audio_format import as_mono
+from streamcodec.codec.files.container import CLUSTER_MARK, FileReader
+from streamcodec.codec.files.damage import describe_damage
+from streamcodec.codec.files.sound_file import SoundReader
+from streamcodec.codec.packet import Tier
+
+RATE_HZ = 24_000
+SECONDS = 4
+
+
+def tone(seconds: float = SECONDS) -> np.ndarray:
+    time_s = np.arange(round(seconds * RATE_HZ)) / RATE_HZ
+    return (0.3 * np.sin(2 * np.pi * 220 * time_s)).astype(np.float32)
+
+
+@pytest.fixture(scope="module")
+def coded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
+    """Four seconds, lossless, a cluster each second."""
+    folder = tmp_path_factory.mktemp("coded")
+    soundfile.write(folder / "tone.wav", tone(), RATE_HZ, subtype="PCM_16")
+    encode_file(folder / "tone.wav", folder / "tone.sc", tier="lossless")
+    return (folder / "tone.sc").read_bytes()
+
+
+def told(act: Callable[[], object]) -> list[str]:
+    """The warnings of ours with which something is done."""
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        act()
+    assert all(issubclass(warning.category, StreamcodecWarning) for warning in caught), caught
+    return [str(warning.message) for warning in caught]
+
+
+def decoded(data: bytes, folder: Path) -> tuple[list[str], int]:
+    """What is told of a coded file as it is decoded, and how many samples come out."""
+    (folder / "it.sc").write_bytes(data)
+    said = told(lambda: decode_file(folder / "it.sc", folder / "it.wav"))
+    return said, soundfile.info(folder / "it.wav").frames
+
+
+def test_a_whole_file_is_decoded_without_a_word(coded: bytes, tmp_path: Path) -> None:
+    assert decoded(coded, tmp_path) == ([], SECONDS * RATE_HZ)
+
+
+@pytest.mark.parametrize("kept", [0.3, 0.6, 0.95])
+def test_a_file_that_was_cut_off_says_where_it_ends(coded: bytes, tmp_path: Path, kept: float) -> None:
+    said, samples = decoded(coded[: int(kept * len(coded))], tmp_path)
+    assert 0 < samples < SECONDS * RATE_HZ
+    assert len(said) == 1
+    assert f"it.sc ends after {samples / RATE_HZ:.2f} s without its index: it was cut off" in said[0]
+
+
+@pytest.mark.parametrize("cluster", [0, 1, 3])
+def test_a_damaged_cluster_is_told_with_the_seconds_that_are_missing(
+    coded: bytes, tmp_path: Path, cluster: int
+) -> None:
+    at = -1
+    for _ in range(cluster + 1):
+        at = coded.index(CLUSTER_MARK, at + 1)
+    broken = bytearray(coded)
+    broken[at + 40] ^= 0xFF
+    said, samples = decoded(bytes(broken), tmp_path)
+    assert samples == SECONDS * RATE_HZ
+    assert len(said) == 1
+    assert "it.sc is damaged: 1.00 s of sound are missing and were concealed" in said[0]
+
+
+def test_silence_that_was_not_sent_is_no_damage(fixtures: Path, tmp_path: Path) -> None:
+    sound = np.concatenate([tone(0.5), np.zeros(4 * RATE_HZ, np.float32), tone(0.5)])
+    soundfile.write(tmp_path / "pause.wav", sound, RATE_HZ)
+    encode_file(tmp_path / "pause.wav", tmp_path / "pause.sc", 6_000, dtx=True)
+    reader = FileReader(io.BytesIO((tmp_path / "pause.sc").read_bytes()))
+    times = [packet.time for packet in reader.packets()]
+    assert max(later - earlier for earlier, later in itertools.pairwise(times)) > 5
+    assert describe_damage("it", reader, reader.damaged_frames) is None
+    assert told(lambda: decode_file(tmp_path / "pause.sc", tmp_path / "heard.wav")) == []
+
+
+def test_a_file_of_no_sound_is_told_as_one_and_decodes_to_one(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "nothing.wav", np.zeros(0, np.int16), RATE_HZ)
+    said = told(lambda: encode_file(tmp_path / "nothing.wav", tmp_path / "nothing.sc", tier="lossless"))
+    assert [sentence.partition("nothing.")[2] for sentence in said] == ["wav holds no sound"]
+    said = told(lambda: decode_file(tmp_path / "nothing.sc", tmp_path / "back.wav"))
+    assert [sentence.partition("nothing.")[2] for sentence in said] == ["sc holds no sound"]
+    assert soundfile.info(tmp_path / "back.wav").frames == 0
+    with pytest.raises(FileFormatError, match="no FLAC without any"):
+        told(lambda: decode_file(tmp_path / "nothing.sc", tmp_path / "back.flac"))
+    assert not (tmp_path / "back.flac").exists()
+
+
+@pytest.mark.parametrize("form", ["FLAC", "WAV", "AIFF", "OGG", "MP3"])
+def test_sound_files_that_were_cut_off_are_read_as_far_as_they_go(form: str, tmp_path: Path) -> None:
+    """Every format alike."""
+    whole = io.BytesIO()
+    rng = np.random.default_rng(2)
+    soundfile.write(whole, tone() + 0.01 * rng.standard_normal(SECONDS * RATE_HZ), RATE_HZ, format=form)
+    (tmp_path / "cut").write_bytes(whole.getvalue()[: len(whole.getvalue()) // 2])
+    found = []
+
+    def read() -> None:
+        with SoundReader(tmp_path / "cut", Tier.NEURAL) as sound:
+            found.append(len(sound.read()) / RATE_HZ)
+
+    said = told(read)
+    assert found[0] == pytest.approx(SECONDS / 2, abs=0.35)
+    # An Ogg file tells no length, and one that ends between two pages looks whole.
+    assert len(said) == 1 or form == "OGG"
+    assert all(f"{found[0]:.2f} s" in sentence for sentence in said)
+
+
+def test_of_a_damaged_flac_file_the_sound_before_the_damage_is_kept(tmp_path: Path) -> None:
+    whole = io.BytesIO()
+    rng = np.random.default_rng(2)
+    soundfile.write(whole, rng.uniform(-0.5, 0.5, SECONDS * RATE_HZ), RATE_HZ, format="FLAC")
+    (tmp_path / "cut.flac").write_bytes(whole.getvalue()[: 3 * len(whole.getvalue()) // 4])
+    with pytest.warns(StreamcodecWarning, match=r"can be read for 2\.\d\d s of the 4\.00 s"):
+        encode_file(tmp_path / "cut.flac", tmp_path / "cut.sc", tier="lossless")
+    decode_file(tmp_path / "cut.sc", tmp_path / "back.wav")
+    back, _ = soundfile.read(tmp_path / "back.wav", dtype="int16")
+    there, _ = soundfile.read(io.BytesIO(whole.getvalue()), dtype="int16")
+    assert len(back) > 2.8 * RATE_HZ
+    assert np.array_equal(back, there[: len(back)])
+
+
+@pytest.mark.parametrize("data", [b"", b"this is no sound, whatever its name says" * 20])
+def test_what_is_no_sound_is_one_sentence_without_codes(data: bytes, tmp_path: Path) -> None:
+    (tmp_path / "it.wav").write_bytes(data)
+    with pytest.raises(AudioFormatError) as caught:
+        SoundReader(tmp_path / "it.wav")
+    assert "it.wav" in str(caught.value)
+    assert "Errno" not in str(caught.value)
+    assert "is empty" in str(caught.value) or data
+
+
+def test_samples_that_are_no_numbers_are_counted_and_told(tmp_path: Path) -> None:
+    sound = tone(0.5)
+    sound[[100, 200]], sound[300] = np.nan, np.inf
+    soundfile.write(tmp_path / "bad.wav", sound, RATE_HZ, subtype="FLOAT")
+
+    def read() -> None:
+        with SoundReader(tmp_path / "bad.wav", Tier.NEAR_LOSSLESS) as reader:
+            assert np.isfinite(reader.read()).all()
+
+    said = told(read)
+    assert sum("3 sample(s) that are no finite numbers" in sentence for sentence in said) == 1
+    said = told(lambda: encode_array(sound[:4_800], RATE_HZ, tier="near-lossless"))
+    assert len(said) == 1
+    assert "the sound holds 3 sample(s)" in said[0]
+
+
+def test_numbers_beyond_float32_are_limited_in_silence() -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        limited = as_mono(np.array([1e300, -1e300, 0.25]))
+        mixed = as_mono(np.array([[1e300, -1e300, 0.0], [0.25, 0.25, 0.25]]))
+    assert limited.tolist() == [8.0, -8.0, 0.25]
+    assert mixed.tolist() == [0.0, 0.25]
