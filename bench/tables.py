@@ -175,6 +175,26 @@ def loss_free() -> Table:
     return _over_wire("wire_quality_dev.json", ("pesq", "visqol", "distill_mos", "words"))
 
 
+@table
+def wire_plans() -> Table:
+    file = "wire_plans.json"
+    found = results(file)["rows"]
+    losses = list(dict.fromkeys(row["loss"] for row in found))
+    rows = []
+    for kbps in dict.fromkeys(row["wire_kbps"] for row in found):
+        plans = {row["loss"]: row for row in found if row["wire_kbps"] == kbps}
+        rows.append([number(kbps, 0), *(_plan(plans[loss]) for loss in losses)])
+    titles = ["to begin with" if loss is None else f"{loss:.0%} lost".replace("%", " %") for loss in losses]
+    return file, ["kbps on the wire", *titles], rows
+
+
+def _plan(row: dict[str, Any]) -> str:
+    """Packet length and payload kbps; in brackets the size of the copies and how many packets later they come."""
+    ages = " and ".join(map(str, row["ages"]))
+    copies = f" ({row['copy_share']:g}, {ages} later)" if ages else ""
+    return f"{row['packet_ms']} ms, {number(row['payload_kbps'], 1)}{copies}"
+
+
 def _over_wire(file: str, scores: Sequence[str]) -> Table:
     """Ours, and in brackets the best Opus that takes no more of the wire."""
     rows = results(file)["rows"]

@@ -77,11 +77,13 @@ class TierEncoder(Protocol):
 class RedundantEncoder(Protocol):
     """A tier's encoder that can code what it coded a moment ago again, coarser."""
 
-    def encode_redundant(self, age: int, quality_index: int, share: float) -> tuple[int, bytes] | None:
-        """(quality index, key payload) of the block coded ``age`` blocks ago, at a share of the rate of
-        ``quality_index``.
+    def encode_redundant(
+        self, age: int, first: int, frames: int, quality_index: int, share: float
+    ) -> tuple[int, bytes] | None:
+        """(quality index, key payload) of so many frames, from frame ``first`` of the block coded ``age`` blocks ago
+        on, at a share of the rate of ``quality_index``.
 
-        None if it is too old.
+        None if they are too old, or cannot be coded together.
         """
 
 

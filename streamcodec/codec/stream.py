@@ -23,7 +23,7 @@ from streamcodec.codec.options import (
     encoder_options,
     tier_of,
 )
-from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, Tier
+from streamcodec.codec.packet import MAX_FRAMES, SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.codec.registry import (
     AdjustableEncoder,
     EncodedBlock,
@@ -321,17 +321,19 @@ class StreamEncoder:
         """(quality index, payload) of one of the last 9 packets at about this share of its rate, to ride along with
         others.
 
-        The payload decodes alone. None for older packets, in stream mode and in the waveform tiers. Packets to come
-        are not affected. Errors: BitrateError for a share outside 0 to 1.
+        Where packets have changed their length, ``packet`` may also name a stretch of frames, by ``sequence``
+        and ``frames``, that begins and ends within packets. The payload decodes alone. None for older packets, in stream mode and in the
+        waveform tiers. Packets to come are not affected. Errors: BitrateError for a share outside 0 to 1.
         """
         if not 0.0 < share <= 1.0:
             raise BitrateError(f"share must be above 0 and at most 1, got {share!r}")
         if not isinstance(self._coder, RedundantEncoder):
             return None
-        if packet.sequence not in self._recent:
-            return None
-        age = len(self._recent) - 1 - self._recent.index(packet.sequence)
-        return self._coder.encode_redundant(age, packet.quality_index, share)
+        for age, sequence in enumerate(reversed(self._recent)):
+            first = (packet.sequence - sequence) % SEQUENCE_MODULUS
+            if first < MAX_FRAMES:
+                return self._coder.encode_redundant(age, first, packet.frames, packet.quality_index, share)
+        return None
 
     def _encode(self, blocks: Iterable[Samples]) -> list[Packet]:
         packets = []

@@ -64,9 +64,9 @@ class Redundancy:
     def attach(self, packet: Packet) -> Packet:
         """The packet with copies of those before it, newest first, as many as fit the datagram.
 
-        Left out is what would be of no use: older in media time than in packets (sent before a pause), or of packets
-        of another length, which a copy cannot tell. A stream's first packets, which have nothing to carry, announce
-        by an empty copy how old the copies will be.
+        Left out is what would be of no use: older in media time than in packets (sent before a pause). A copy is as
+        long as the packet that carries it; after a change of length it may begin and end within earlier packets. A
+        stream's first packets, which have nothing to carry, announce by an empty copy how old the copies will be.
         """
         chosen: list[RedundantCopy] = []
         room_bytes = self._max_packet_bytes - len(packet.to_bytes())
@@ -91,9 +91,29 @@ class Redundancy:
         self._recent.clear()
 
     def _copy(self, back: int, carrier: Packet) -> RedundantCopy | None:
-        earlier = self._recent[-back]
+        earlier: Packet | None = self._recent[-back]
+        if earlier is not None and earlier.frames != carrier.frames:
+            earlier = self._stretch((carrier.timestamp - back * carrier.frames) % SEQUENCE_MODULUS, carrier.frames)
+        if earlier is None:
+            return None
         age = (carrier.timestamp - earlier.timestamp) % SEQUENCE_MODULUS
-        if earlier.frames != carrier.frames or not 0 < age <= self._ages[-1] * carrier.frames:
+        if not 0 < age <= self._ages[-1] * carrier.frames:
             return None
         coarse = self._encode_redundant(earlier, self.share if back == self._ages[0] else LATER * self.share)
         return None if coarse is None else RedundantCopy(age, coarse[0], earlier.flags, coarse[1])
+
+    def _stretch(self, timestamp: int, frames: int) -> Packet | None:
+        """So many frames that were sent without a pause in packets of another length, named as one packet."""
+        named: Packet | None = None
+        found = 0
+        for packet in self._recent:
+            into = (timestamp + found - packet.timestamp) % SEQUENCE_MODULUS
+            if into >= packet.frames:
+                continue
+            if named is None:
+                sequence = (packet.sequence + into) % SEQUENCE_MODULUS
+                named = replace(packet, sequence=sequence, timestamp=timestamp, frames=frames, payload=b"")
+            elif packet.flags != named.flags:
+                return None
+            found += packet.frames - into
+        return named if found >= frames else None

@@ -2,8 +2,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import numpy as np
 import pytest
+from numpy.typing import NDArray
 
+from streamcodec import StreamDecoder, StreamEncoder
 from streamcodec.codec.packet import Packet, PacketFlags
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.copy_plan import LONGEST_WAIT_MS, left_over, plan
@@ -196,3 +199,50 @@ def test_what_redundancy_buys_at_ten_percent_bursty_loss(redundancy: int, most_c
     assert stats.depth_ms < 110.0
     heard = [decision.packet for decision in receiver.decisions if isinstance(decision, Play) and decision.recovered]
     assert all(out.payload == b"c%d" % out.timestamp for out in heard)
+
+
+@pytest.mark.parametrize(
+    ("before_ms", "after_ms", "ages_before", "ages_after"),
+    [(60, 20, (1,), (5,)), (20, 60, (5,), (1,)), (40, 60, (2,), (1,)), (60, 40, (1,), (2,)), (20, 40, (2, 5), (1, 2))],
+)
+def test_copies_go_on_across_a_change_of_length(
+    before_ms: int, after_ms: int, ages_before: tuple[int, ...], ages_after: tuple[int, ...], speech: NDArray[np.float32]
+) -> None:
+    """Of the last packet before the change, what the copies of the new length reach is played from them."""
+    encoder = StreamEncoder(24_000, 9_000, packet_ms=before_ms)
+    redundancy = Redundancy(encoder.encode_redundant)
+    redundancy.ages = ages_before
+    sent: list[Packet] = []
+    for index, start in enumerate(range(0, 48_000, 480)):
+        if index == 54:
+            encoder.set_packet_ms(after_ms)
+            redundancy.ages = ages_after
+        sent += [redundancy.attach(each) for each in encoder.push(speech[start : start + 480])]
+    change = next(index for index, each in enumerate(sent) if each.frames != sent[0].frames)
+    lost, carriers = sent[change - 1], sent[change : change + 8]
+    reached = max(ages_after) * after_ms // 20
+    wanted = [at for at in range(lost.timestamp, lost.timestamp + lost.frames) if at >= carriers[0].timestamp - reached]
+    assert wanted
+
+    buffer = JitterBuffer()
+    decoder = StreamDecoder(24_000)
+    for each in [*sent[change - 6 : change - 1], *carriers]:
+        for frame in each.each_frame():
+            buffer.put(frame, 20.0 * (each.timestamp + each.frames))
+    played = {}
+    for tick in range(600):
+        decision = buffer.get(20.0 * carriers[0].timestamp + 10.0 * tick)
+        if isinstance(decision, Play):
+            played[decision.packet.timestamp] = decision.recovered
+            assert decoder.push(decision.packet).size
+    assert all(played.get(at) for at in wanted)
+    assert decoder.concealed == 0
+
+
+def test_no_copy_reaches_over_a_pause_into_packets_of_another_length() -> None:
+    redundancy = Redundancy(coarse)
+    redundancy.ages = (1,)
+    redundancy.attach(packet(10))
+    redundancy.attach(packet(20, sequence=11))
+    long = replace(packet(21, sequence=12), frames=3)
+    assert not any(copy.payload for copy in redundancy.attach(long).redundant)

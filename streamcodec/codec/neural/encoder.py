@@ -431,18 +431,31 @@ class NeuralEncoder:
             total += self.foreseen_bytes(block, quality_index, context)
         return 8.0 * total
 
-    def encode_redundant(self, age: int, quality_index: int, share: float) -> tuple[int, bytes] | None:
-        """Quality index and key payload of the packet coded ``age`` packets ago, at about a share of its rate.
+    def encode_redundant(
+        self, age: int, first: int, frames: int, quality_index: int, share: float
+    ) -> tuple[int, bytes] | None:
+        """Quality index and key payload of so many frames, at about a share of their rate: from frame ``first`` of the
+        packet coded ``age`` packets ago on.
 
-        None where it is too old, and in stream mode: a decoder that took the copy would no longer have the context
-        that the next packet needs. The encoder goes on as if this had not been asked.
+        None where they are too old or raised differently, and in stream mode: a decoder that took the copy would no
+        longer have the context that the next packet needs. The encoder goes on as if this had not been asked.
         """
         if self._mode != "independent" or not 0 <= age < len(self._recent):
+            return None
+        blocks = list(self._recent)[-1 - age :]
+        shift = blocks[0][1]
+        latents = blocks[0][0][first : first + frames]
+        for later, later_shift in blocks[1:]:
+            if len(latents) == frames:
+                break
+            if later_shift != shift:
+                return None
+            latents = np.concatenate((latents, later[: frames - len(latents)]))
+        if len(latents) < frames:
             return None
         kbps = self._rate.kbps_by_quality
         coarse = min(quality_index, max(0, round(quality_index_for_kbps(kbps, share * kbps[quality_index]))))
         self._independent.forget()
-        latents, shift = self._recent[-1 - age]
         return coarse, self._coder.code(latents, coarse, self._independent, shift)
 
     def _budget_bytes(self) -> int:
