@@ -73,7 +73,7 @@ SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
         REAL,
         ("real kbps", "real ratio", "ratio with decoder", *ERRORS, "ms a frame"),
     ),
-    "deep-autoencoder-linear": ("deep-autoencoder", LINEAR, ("MSE", "SNR dB")),
+    "linear-latents": ("linear-latents", LINEAR, ("MSE", "SNR dB")),
     "per-file-vae": (
         "per-file-vae",
         MEANS,
@@ -143,7 +143,8 @@ def _both(rows: Sequence[Mapping[str, Any]], column: str) -> str:
 
 def _deep_autoencoder_claims(results: Results) -> Table:
     file = "research/deep-autoencoder.json"
-    counted, real, linear = (_rows(results, file, title) for title in (COUNTED, REAL, LINEAR))
+    counted, real = (_rows(results, file, title) for title in (COUNTED, REAL))
+    linear = _rows(results, "research/linear-latents.json", LINEAR)
     sound, signal = next(iter(_rows(results, file, "Files").items()))
     names = [f"{sound}, {latents} latents" for latents in (35, 60)]
     last = [counted[f"{name}, in the end"] for name in names]
