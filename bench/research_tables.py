@@ -98,10 +98,14 @@ def research_tables(results: Results) -> dict[str, Callable[[], Table]]:
 def training_minutes(results: Results, file: str) -> float | None:
     """Clock time of all training behind a results file, None where it was not kept."""
     try:
-        minutes: float | None = results(_timings(file)).get("training_minutes")
+        timings = results(_timings(file))
     except FileNotFoundError:
         return None
-    return minutes
+    if "training_minutes" in timings:
+        return float(timings["training_minutes"])
+    # Figures from before that was kept: each network's last row has all of its minutes.
+    rows = [item for each in timings["tables"] for item in each["rows"].items() if "minutes" in each["columns"]]
+    return sum(row["minutes"] for name, row in rows if name.endswith("in the end")) or None
 
 
 def _timings(file: str) -> str:
