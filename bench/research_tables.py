@@ -42,6 +42,8 @@ VAE_FIGURES = ("real ratio", "ratio with decoder", "SNR dB unrounded", "SNR dB l
 
 SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
     "architecture": ("architecture", "Architectures", CODECS),
+    "architecture-claims": ("architecture", "What was published", ("network", "claim")),
+    "skip-connections": ("architecture", "What the U-Net's skips cost", ("real kbps", "share")),
     "latent-size": ("latent-size", "Latent sizes", CODECS),
     "ladder": (
         "latent-size",
