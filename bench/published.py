@@ -27,7 +27,8 @@ RESULTS = ROOT / "bench" / "results" / "research"
 IMAGES = ROOT / "docs" / "images"
 SOUNDS = ROOT / "docs" / "published" / "sounds"
 PICTURES = {
-    "deep-autoencoder": {"convergence": "-convergence", "plane": "", "latents": "-latents"},
+    "deep-autoencoder": {"convergence": "-convergence", "plane": ""},
+    "linear-latents": {"latents": ""},
     "per-file-vae": {"convergence": "-convergence", "rmse": "-rmse", "plane": ""},
     "probes": {},
 }

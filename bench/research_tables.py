@@ -42,6 +42,8 @@ VAE_FIGURES = ("real ratio", "ratio with decoder", "SNR dB unrounded", "SNR dB l
 
 SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
     "architecture": ("architecture", "Architectures", CODECS),
+    "architecture-claims": ("architecture", "What was published", ("network", "claim")),
+    "skip-connections": ("architecture", "What the U-Net's skips cost", ("real kbps", "share")),
     "latent-size": ("latent-size", "Latent sizes", CODECS),
     "ladder": (
         "latent-size",
@@ -73,7 +75,7 @@ SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
         REAL,
         ("real kbps", "real ratio", "ratio with decoder", *ERRORS, "ms a frame"),
     ),
-    "deep-autoencoder-linear": ("deep-autoencoder", LINEAR, ("MSE", "SNR dB")),
+    "linear-latents": ("linear-latents", LINEAR, ("MSE", "SNR dB")),
     "per-file-vae": (
         "per-file-vae",
         MEANS,
@@ -98,10 +100,14 @@ def research_tables(results: Results) -> dict[str, Callable[[], Table]]:
 def training_minutes(results: Results, file: str) -> float | None:
     """Clock time of all training behind a results file, None where it was not kept."""
     try:
-        minutes: float | None = results(_timings(file)).get("training_minutes")
+        timings = results(_timings(file))
     except FileNotFoundError:
         return None
-    return minutes
+    if "training_minutes" in timings:
+        return float(timings["training_minutes"])
+    # Figures from before that was kept: each network's last row has all of its minutes.
+    rows = [item for each in timings["tables"] for item in each["rows"].items() if "minutes" in each["columns"]]
+    return sum(row["minutes"] for name, row in rows if name.endswith("in the end")) or None
 
 
 def _timings(file: str) -> str:
@@ -143,7 +149,8 @@ def _both(rows: Sequence[Mapping[str, Any]], column: str) -> str:
 
 def _deep_autoencoder_claims(results: Results) -> Table:
     file = "research/deep-autoencoder.json"
-    counted, real, linear = (_rows(results, file, title) for title in (COUNTED, REAL, LINEAR))
+    counted, real = (_rows(results, file, title) for title in (COUNTED, REAL))
+    linear = _rows(results, "research/linear-latents.json", LINEAR)
     sound, signal = next(iter(_rows(results, file, "Files").items()))
     names = [f"{sound}, {latents} latents" for latents in (35, 60)]
     last = [counted[f"{name}, in the end"] for name in names]

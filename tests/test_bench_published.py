@@ -43,3 +43,13 @@ def test_a_run_that_is_not_finished_is_told(places: Path, capsys: pytest.Capture
     (places / "runs" / "per-file-vae").mkdir(parents=True)
     assert published.main([str(places / "runs")]) == 2
     assert "no finished experiment" in capsys.readouterr().err
+
+
+def test_sounds_in_the_documentation_are_free_small_and_on_a_page() -> None:
+    sounds = sorted((published.ROOT / "docs" / "published" / "sounds").glob("*"))
+    assert sounds
+    page = "".join(path.read_text(encoding="utf-8") for path in (published.ROOT / "docs" / "published").glob("*.md"))
+    for path in sounds:
+        assert any(f"-{shown}-" in path.name for shown in published.FREE.values()), path.name
+        assert f"](sounds/{path.name})" in page
+    assert sum(path.stat().st_size for path in sounds) < 300_000

@@ -13,8 +13,8 @@ import soundfile
 import torch
 
 from streamcodec.errors import StreamcodecError
-from streamcodec.research.experiments import deep_autoencoder, per_file_vae
-from streamcodec.research.experiments.deep_autoencoder import RATE_HZ
+from streamcodec.research.experiments import deep_autoencoder, linear_latents, per_file_vae
+from streamcodec.research.experiments.deep_autoencoder import PUBLISHED_MSE, RATE_HZ
 from streamcodec.research.experiments.experiment import SCALES, Context
 from streamcodec.research.experiments.file_figures import FileCodec
 from streamcodec.research.experiments.file_run import (
@@ -216,17 +216,31 @@ def test_both_experiments_run_on_a_single_file_and_repeat_their_figures(
         tables = json.loads((one / "metrics.json").read_text())["tables"]
         assert not any("minutes" in table["columns"] or "s per s of sound" in table["columns"] for table in tables)
         assert (one / "convergence.png").stat().st_size > 1_000
-    files, counted, real, linear = json.loads((tmp_path / "a" / "deep-autoencoder" / "metrics.json").read_text())[
-        "tables"
-    ]
+    found = json.loads((tmp_path / "a" / "deep-autoencoder" / "metrics.json").read_text())
+    files, counted, real = found["tables"]
     assert files["rows"]["song"]["channels"] == 2
     called = counted["rows"]["song, 35 latents, 1 epochs"]
     assert (called["called"], called["samples a latent"], called["epochs"]) == (29.26, 14.63, 1)
-    bounds = [row["MSE"] for row in linear["rows"].values()]
-    assert bounds == sorted(bounds, reverse=True)
-    assert counted["rows"]["song, 35 principal components"]["MSE"] == linear["rows"]["song, 35"]["MSE"]
     coded = real["rows"]["song, 35 latents, in the end"]
     assert coded["real ratio"] > coded["ratio with decoder"] > 0
+
+
+def test_more_latents_bring_linear_networks_to_the_published_error(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_latents, "COUNTS", (35, 200, 1_026))
+    found = run_experiment(load("linear-latents"), folder, tmp_path / "out", SCALES["tiny"], 1)
+    reached, needed = json.loads((found / "metrics.json").read_text())["tables"]
+    errors = [row["MSE"] for row in reached["rows"].values()]
+    assert errors == sorted(errors, reverse=True)
+    assert errors[0] > PUBLISHED_MSE > errors[-1]
+    channels = sound()
+    model = FrameAutoencoder(FrameAutoencoderConfig(latents=35))
+    model.calibrate(torch.from_numpy(channels))
+    bound = float(np.mean((linear_bound(model, channels) - channels) ** 2))
+    assert reached["rows"]["song, 35"]["MSE"] == pytest.approx(bound, rel=1e-2)
+    enough = [int(name.split(", ")[1]) for name, row in reached["rows"].items() if row["MSE"] <= PUBLISHED_MSE]
+    assert needed["rows"]["song"]["latents at most"] == min(enough)
 
 
 def test_a_folder_without_sound_is_told(tmp_path: Path) -> None:

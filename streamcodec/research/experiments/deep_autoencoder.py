@@ -6,8 +6,6 @@ import functools
 import math
 from typing import Any
 
-import torch
-
 from streamcodec.research.experiments.drawing import draw_curves, draw_plane
 from streamcodec.research.experiments.experiment import Cell, Context, Experiment, Results, Sound, Table
 from streamcodec.research.experiments.file_figures import (
@@ -23,14 +21,13 @@ from streamcodec.research.experiments.file_figures import (
 from streamcodec.research.experiments.file_run import (
     epoch_curve,
     linear_bound,
-    linear_bounds,
     train_on_file,
     without_rounding,
 )
 from streamcodec.research.experiments.run_notes import settled_word
 from streamcodec.research.experiments.sounds import Float32Array, file_channels, write_sound
 from streamcodec.research.experiments.waveform_contenders import waveform_contenders
-from streamcodec.research.models.frame_autoencoder import FrameAutoencoder, FrameAutoencoderConfig
+from streamcodec.research.models.frame_autoencoder import FrameAutoencoderConfig
 from streamcodec.research.training.file_task import FileTraining
 
 RATE_HZ = 44_100
@@ -39,10 +36,6 @@ LATENTS = (35, 60)
 EPOCHS = (10, 20)
 MOST_EPOCHS = 3_000
 PUBLISHED_MSE = 4.4e-6
-COUNTS = 7
-"""Cells of a row of what the paper counts before its errors: name, epochs, steps, settled, minutes, two ratios."""
-LINEAR_COUNTS = (10, 20, 35, 60, 100, 150, 200, 300, 400, 500, 600, 700, 800, 900)
-"""Principal components of a spectrum's 1,026 numbers: how many a linear network would need for the published MSE."""
 
 
 def run(context: Context) -> Results:
@@ -53,8 +46,6 @@ def run(context: Context) -> Results:
     signals: list[tuple[Cell, ...]] = []
     curves: dict[str, tuple[list[float], list[float]]] = {}
     plane: dict[str, list[tuple[float, float]]] = {}
-    by_latents: dict[str, list[tuple[float, float]]] = {}
-    linear: list[tuple[Cell, ...]] = []
     sounds: list[Sound] = []
     for clip in context.material.dev:
         channels = file_channels(clip, RATE_HZ, SECONDS)
@@ -86,15 +77,10 @@ def run(context: Context) -> Results:
                 real.append((name, *cells, with_decoder, *figures, time_ms))
                 _point(plane, f"{file}, {latents} latents", cells[1], figures[1])
                 if stage is stages[-1]:
-                    _point(by_latents, f"{file}, networks in the end", latents, published[-1][COUNTS])
                     sounds.append(_heard(context, f"{latents} latents", file, decoded))
             published.append(
                 (f"{file}, {latents} principal components", None, None, None, None, called, nominal, *bound)
             )
-        reached = context.once(f"{file}-linear", functools.partial(_linear, channels))
-        linear += [(f"{file}, {count}", *cells) for count, *cells in reached]
-        by_latents[f"{file}, principal components"] = [(count, mse) for count, mse, _ in reached]
-        by_latents[f"{file}, published"] = [(LINEAR_COUNTS[0], PUBLISHED_MSE), (LINEAR_COUNTS[-1], PUBLISHED_MSE)]
         sounds.insert(len(sounds) - len(LATENTS), _heard(context, "original", file, channels))
         for name, *cells in context.once(f"{file}-peers", functools.partial(_peers, context, file, channels)):
             real.append((f"{file}, {name}", *cells))
@@ -123,30 +109,12 @@ def run(context: Context) -> Results:
             "spectrum there and back (a frame is 11.6 ms further on); other codecs, 10 ms of one channel.",
             frozenset({"ms a frame"}),
         ),
-        Table(
-            "What linear networks reach",
-            ("principal components", "MSE", "SNR dB"),
-            tuple(linear),
-            "Of each spectrum's 1,026 numbers, latents not rounded: the least error that any linear network of that "
-            "many latents can have on this file.",
-        ),
     ]
     pictures = [
         draw_curves(curves, context.folder / "convergence.png", "epoch", "loss on the whole file"),
         draw_plane(plane, ("real ratio", "SNR dB"), context.folder / "plane.png", "Accuracy over compression"),
-        draw_plane(
-            by_latents, ("latents a spectrum", "MSE"), context.folder / "latents.png", "Error over latents", "log"
-        ),
     ]
     return Results(tables, pictures, sounds, [_NOTE])
-
-
-def _linear(channels: Float32Array) -> list[list[Any]]:
-    """Principal components, MSE and SNR in dB."""
-    model = FrameAutoencoder(FrameAutoencoderConfig())
-    model.calibrate(torch.from_numpy(channels))
-    bounds = linear_bounds(model, channels, LINEAR_COUNTS)
-    return [[count, *errors(channels, bound)[:2]] for count, bound in zip(LINEAR_COUNTS, bounds, strict=True)]
 
 
 def _peers(context: Context, file: str, channels: Float32Array) -> list[list[Any]]:
@@ -161,9 +129,11 @@ def _peers(context: Context, file: str, channels: Float32Array) -> list[list[Any
     return rows
 
 
-def _point(plane: dict[str, list[tuple[float, float]]], family: str, across: Cell, up: Cell) -> None:
-    if isinstance(across, int | float) and isinstance(up, int | float):
-        plane.setdefault(family, []).append((across, up))
+def _point(
+    plane: dict[str, list[tuple[float, float]]], family: str, ratio: float | None, snr_db: float | None
+) -> None:
+    if ratio is not None and snr_db is not None:
+        plane.setdefault(family, []).append((ratio, snr_db))
 
 
 def _heard(context: Context, name: str, file: str, channels: Float32Array) -> Sound:

@@ -17,6 +17,7 @@ NAMES: tuple[str, ...] = (
     "deep-autoencoder",
     "per-file-vae",
     "linear-bound",
+    "linear-latents",
     "restoration",
     "probes",
     "retrieval",
