@@ -1,19 +1,21 @@
-"""Mouth to ear with browsers: from the loudspeaker before one microphone to the recording of another's loudspeaker.
+"""Mouth to ear with browsers, by recordings that have both on one clock: ``python -m bench.web_delay``.
 
-``python -m bench.web_delay`` plays chirps into a room of PulseAudio: a null sink whose left channel is all that the
-microphone hears and whose right channel is all that the listener's loudspeaker plays. A recording of the room has both
-on one clock, sample by sample, so no browser's word for a time is taken. Between them stand everything that a call
-has: sound server, capture, coding, the direct line on this machine, jitter buffer, playout. Page to page, Python to
-page, page to Python and, for comparison, Python to Python.
+No browser's word for a time is taken. **Nodes**: two calls in one page share a sound context, in which one recorder
+takes down what goes into the microphone's stream of the first and what the second gives to the loudspeaker. **Room**:
+PulseAudio's null sink, whose left channel is all that the microphone hears and whose right channel is all that the
+listener's loudspeaker plays, recorded as a whole; page to page, Python to page, page to Python, Python to Python, and
+for comparison **browser alone**, its microphone wired to its loudspeaker. Everything between is a real call over a
+direct line on this machine.
 
-Every chirp is a glide of its own, so that none can be taken for another; what does not stand out from everything else
-in the second after it is counted as rejected. As a check of the detector each stretch is also searched for a chirp that
-is not in it. Writes ``bench/results/web_delay.json``. Needs Chromium, playwright, PulseAudio and its ALSA plugin.
+Every chirp is a glide of its own, so that none can be taken for another; what does not stand out from all else that
+is heard after it is counted as rejected. To check the detector each stretch is also searched for chirps that are not
+in it. Writes ``bench/results/web_delay.json``. Needs Chromium, playwright, PulseAudio and its ALSA plugin.
 """
 
 from __future__ import annotations
 
 import argparse
+import base64
 import json
 import os
 import shutil
@@ -27,113 +29,77 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import scipy.signal
 import soundfile
-from numpy.typing import NDArray
 
+from bench.chirps import RATE_HZ, chirps, delays_ms
 from tests.helpers.pulse import pulse_room, what_is_missing
 
-Samples = NDArray[np.float32]
-
 RESULTS = Path(__file__).parent / "results" / "web_delay.json"
-RATE_HZ = 48_000
-CHIRP_S = 0.3
-EVERY_S = 1.0
-LONGEST_S = 0.6
-"""Delays up to this are looked for."""
-LEAST_LIKENESS = 0.35
-"""Normalised correlation below which a chirp counts as not found."""
-LEAST_DISTINCTION = 1.25
-"""The best place must be so many times as good as the best of all that are not beside it."""
-BESIDE_S = 0.03
-"""Side lobes of a chirp reach so far."""
-SILENCE = 1e-6
-"""Power below which sound is taken for none."""
-QUIET = 0.05
-"""So is what has this share of the loudest's power: an envelope would stand out beside nothing."""
 PACKET_MS = 20
 SETTLE_S = 12.0
 WAYS = (("page", "page"), ("python", "page"), ("page", "python"), ("python", "python"))
 STREAMCODEC = (sys.executable, "-m", "streamcodec")
-
-
-def chirp(number: int) -> Samples:
-    """A voiced glide like no other's: two fundamentals from 90 to 260 Hz, twelve harmonics, faded in and out."""
-    rng = np.random.default_rng(1_000 + number)
-    ratio = rng.uniform(1.3, 2.2)
-    low = rng.uniform(90.0, 260.0 / ratio)
-    ends = (low, low * ratio) if number % 2 else (low * ratio, low)
-    time_s = np.arange(round(CHIRP_S * RATE_HZ)) / RATE_HZ
-    bend = rng.uniform(0.6, 1.6)
-    fundamental = ends[0] + (ends[1] - ends[0]) * (time_s / CHIRP_S) ** bend
-    phase = 2 * np.pi * np.cumsum(fundamental) / RATE_HZ
-    sound = sum(np.sin(k * phase + rng.uniform(0, 2 * np.pi)) / k**0.7 for k in range(1, 13))
-    sound = sound * scipy.signal.windows.tukey(len(time_s), 0.3)
-    return np.asarray(0.5 * sound / np.abs(sound).max(), np.float32)
-
-
-def chirps(count: int, rng: np.random.Generator) -> tuple[Samples, list[int]]:
-    """One each second, up to two frames after the full second so that none keeps step with packets; where they begin."""
-    every = round(EVERY_S * RATE_HZ)
-    sound = np.zeros((count + 1) * every, np.float32)
-    starts = [k * every + int(rng.integers(0, RATE_HZ // 25)) for k in range(count)]
-    for number, start in enumerate(starts):
-        sound[start : start + len(chirp(number))] = chirp(number)
-    return sound, starts
-
-
-def find(heard: NDArray[np.floating[Any]], number: int) -> int | None:
-    """Where in a stretch a chirp begins, by matched filter; None where nothing stands out.
-
-    The envelope of the correlation is taken: a codec need not keep phases.
-    """
-    pattern = chirp(number).astype(np.float64)
-    if len(heard) < len(pattern):
-        return None
-    product = scipy.signal.correlate(heard.astype(np.float64), pattern, mode="valid", method="fft")
-    power = np.concatenate(([0.0], np.cumsum(np.square(heard, dtype=np.float64))))
-    energy = power[len(pattern) :] - power[: -len(pattern)]
-    energy = np.maximum(energy, max(QUIET * float(energy.max()), SILENCE * len(pattern)))
-    likeness = np.abs(scipy.signal.hilbert(product)) / np.sqrt((pattern @ pattern) * energy)
-    best = int(np.argmax(likeness))
-    others = np.ones(len(likeness), bool)
-    beside = round(BESIDE_S * RATE_HZ)
-    others[max(0, best - beside) : best + beside] = False
-    distinct = likeness[best] >= LEAST_DISTINCTION * likeness[others].max(initial=0.0)
-    return best if likeness[best] >= LEAST_LIKENESS and distinct else None
-
-
-def delays_ms(
-    spoken: NDArray[np.floating[Any]], heard: NDArray[np.floating[Any]], starts: Sequence[int]
-) -> tuple[list[float], int, int]:
-    """Of each chirp, in one recording: spoken about a common lag after its place in ``starts``.
-
-    Returns the delays, how many chirps were rejected, and how many were found that are not there.
-    """
-    first = find(spoken[: starts[0] + 8 * RATE_HZ], 0)
-    if first is None:
-        raise ValueError("the first chirp is not in the recording: nothing was played to the microphone")
-    lag = first - starts[0]
-    length, window, slack = round(CHIRP_S * RATE_HZ), round(LONGEST_S * RATE_HZ), RATE_HZ // 20
-    found: list[float] = []
-    rejected = invented = 0
-    for number, start in enumerate(starts):
-        begin = lag + start - slack
-        if begin < 0 or begin + slack + window + length > len(heard):
-            continue
-        mark = find(spoken[begin : begin + 2 * slack + length], number)
-        if mark is None:
-            rejected += 1
-            continue
-        at = begin + mark
-        stretch = heard[at : at + window + length]
-        place = find(stretch, number)
-        invented += find(stretch, (number + len(starts) // 2) % len(starts)) is not None
-        if place is None:
-            rejected += 1
-        else:
-            found.append(1_000.0 * place / RATE_HZ)
-    return found, rejected, invented
+# Two calls in one page on one sound context: a recorder hears one's microphone and the other's loudspeaker.
+NODES = """
+async ({ relay, packetMs, sound, settleMs }) => {
+  const { Call } = await import('/index.js');
+  const context = new AudioContext({ latencyHint: 'interactive', sampleRate: RATE });
+  const microphone = context.createMediaStreamDestination();
+  navigator.mediaDevices.getUserMedia = async () => microphone.stream;
+  globalThis.AudioContext = function () { return context; };
+  const code = `registerProcessor('recorder', class extends AudioWorkletProcessor {
+    process([spoken, heard]) {
+      const pair = new Float32Array(256);
+      if (spoken[0]) pair.set(spoken[0]);
+      if (heard[0]) pair.set(heard[0], 128);
+      this.port.postMessage(pair, [pair.buffer]);
+      return true;
+    }
+  });`;
+  await context.audioWorklet.addModule(URL.createObjectURL(new Blob([code], { type: 'text/javascript' })));
+  const settings = { url: relay, room: 'nodes', packetMs };
+  const mouth = new Call({ ...settings, name: 'Mouth' }), ear = new Call({ ...settings, name: 'Ear', listen: true });
+  await Promise.all([mouth.join(), ear.join()]);
+  await new Promise((go) => setTimeout(go, settleMs));
+  const recorder = new AudioWorkletNode(context, 'recorder', { numberOfInputs: 2, numberOfOutputs: 1 });
+  recorder.connect(context.destination);
+  const pairs = [];
+  recorder.port.onmessage = ({ data }) => pairs.push(data);
+  ear._node.connect(recorder, 0, 1);
+  const samples = new Int16Array(Uint8Array.from(atob(sound), (letter) => letter.charCodeAt(0)).buffer);
+  const buffer = context.createBuffer(1, samples.length, RATE);
+  buffer.getChannelData(0).set(Float32Array.from(samples, (sample) => sample / 32768));
+  const source = new AudioBufferSourceNode(context, { buffer });
+  source.connect(microphone);
+  source.connect(recorder, 0, 0);
+  source.start(context.currentTime + 0.5);
+  await new Promise((go) => (source.onended = go));
+  await new Promise((go) => setTimeout(go, 500));
+  const states = [mouth.state, ear.state];
+  const text = [];
+  for (const side of [0, 128]) {
+    const all = new Int16Array(128 * pairs.length);
+    pairs.forEach((pair, k) => {
+      for (let i = 0; i < 128; i++) all[128 * k + i] = 32767 * Math.max(-1, Math.min(1, pair[side + i]));
+    });
+    let letters = '';
+    for (const byte of new Uint8Array(all.buffer)) letters += String.fromCharCode(byte);
+    text.push(btoa(letters));
+  }
+  return { states, text };
+}
+""".replace("RATE", str(RATE_HZ))
+# The microphone on the loudspeaker, without any of ours between.
+ALONE = """
+async () => {
+  const audio = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
+  const stream = await navigator.mediaDevices.getUserMedia({ audio });
+  const context = new AudioContext({ latencyHint: 'interactive' });
+  await context.resume();
+  globalThis.source = context.createMediaStreamSource(stream);
+  source.connect(context.destination);
+}
+"""
 
 
 @contextmanager
@@ -147,17 +113,26 @@ def running(command: Sequence[str], environment: dict[str, str], **options: Any)
         process.wait(10)
 
 
-class Browser:
-    """Chromium in a room of PulseAudio."""
+@contextmanager
+def relay_here(environment: dict[str, str]) -> Iterator[str]:
+    """A relay with its page; its address."""
+    serve = [*STREAMCODEC, "serve", "--web", "--port", "0"]
+    with running(serve, environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as relay:
+        assert relay.stdout is not None
+        yield relay.stdout.readline().strip()
 
-    def __init__(self, environment: dict[str, str]) -> None:
+
+class Browser:
+    """Chromium, in a room of PulseAudio where the environment names one."""
+
+    def __init__(self, environment: dict[str, str], *, audible: bool = True) -> None:
         from playwright.sync_api import sync_playwright
 
         self._playwright = sync_playwright().start()
         self._browser = self._playwright.chromium.launch(
             executable_path=shutil.which("chromium"),
             args=["--no-sandbox", "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required"],
-            ignore_default_args=["--mute-audio"],
+            ignore_default_args=["--mute-audio"] if audible else None,
             env=environment,
         )
         self.version = self._browser.version
@@ -171,98 +146,135 @@ class Browser:
         page.wait_for_selector("#call:not([hidden])", timeout=30_000)
         return page
 
+    def open(self, url: str) -> Any:
+        """The relay's page as it is, free to run scripts of this file."""
+        context = self._browser.new_context(permissions=["microphone"], bypass_csp=True)
+        page = context.new_page()
+        page.goto(f"http{url.removeprefix('ws')}/")
+        return page
+
     def close(self) -> None:
         """Let go of it."""
         self._browser.close()
         self._playwright.stop()
 
 
-def measure(way: tuple[str, str], count: int, environment: dict[str, str], folder: Path) -> dict[str, Any]:
-    """One call one way."""
-    mouth, ear = way
-    room = f"{mouth}-{ear}"
+def between_nodes(count: int, environment: dict[str, str]) -> dict[str, Any]:
+    """From the stream that is the microphone's to the node of the loudspeaker, two calls in one page."""
+    sound, starts = chirps(count, np.random.default_rng(7))
+    letters = base64.b64encode(np.rint(32_767 * sound).astype(np.int16).tobytes()).decode()
+    with relay_here(environment) as url:
+        browser = Browser(environment, audible=False)
+        try:
+            given = {"relay": url, "packetMs": PACKET_MS, "sound": letters, "settleMs": 1_000 * SETTLE_S}
+            made = browser.open(url).evaluate(NODES, given)
+        finally:
+            browser.close()
+    spoken, heard = (np.frombuffer(base64.b64decode(text), np.int16) / 32_768 for text in made["text"])
+    mouth, ear = made["states"]
+    found = {"packet_ms": PACKET_MS, "chromium": browser.version, "hears": told_by(ear), "speaks": told_by(mouth)}
+    return {**found, **summary(spoken, heard, starts)}
+
+
+def record_room(folder: Path, count: int, environment: dict[str, str]) -> dict[str, Any]:
+    """Play chirps to the microphone, and find them in what is heard meanwhile."""
     sound, starts = chirps(count, np.random.default_rng(7))
     soundfile.write(folder / "chirps.wav", sound, RATE_HZ, subtype="PCM_16")
-    found: dict[str, Any] = {"from": mouth, "to": ear, "packet_ms": PACKET_MS}
-    with ExitStack() as stack:
-        serve = [*STREAMCODEC, "serve", "--web", "--port", "0"]
-        relay = stack.enter_context(running(serve, environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL))
-        assert relay.stdout is not None
-        url = relay.stdout.readline().strip()
-        pages = {}
-        for role, kind in (("speaks", mouth), ("hears", ear)):
-            if kind == "python":
-                only = ["--speak-only", "--packet-ms", str(PACKET_MS)] if role == "speaks" else ["--listen-only"]
-                call = [*STREAMCODEC, "call", room, "--server", url, *only]
-                log = stack.enter_context((folder / f"{room}-{role}.log").open("w"))
-                stack.enter_context(running(call, environment, stdout=log, stderr=log))
-            else:
-                if "browser" not in pages:
-                    pages["browser"] = Browser(environment)
-                    stack.callback(pages["browser"].close)
-                    found["chromium"] = pages["browser"].version
-                pages[role] = pages["browser"].join(f"http{url.removeprefix('ws')}", room, role == "speaks")
-        time.sleep(SETTLE_S)
-        recorded = folder / f"{room}.wav"
-        parec = ["parec", "--file-format=wav", "--device=room.monitor", "--channels=2", f"--rate={RATE_HZ}", "--latency-msec=20"]
-        with running([*parec, str(recorded)], environment):
-            time.sleep(0.5)
-            subprocess.run(["paplay", "--latency-msec=20", "--device=lips", str(folder / "chirps.wav")], env=environment, check=True)
-            time.sleep(1.0)
-        for role in ("speaks", "hears"):
-            if role in pages:
-                found[role] = facts_of(pages[role])
-    both, rate_hz = soundfile.read(recorded, dtype="float32", always_2d=True)
+    recorder = ["parec", "--file-format=wav", "--device=room.monitor", "--channels=2", f"--rate={RATE_HZ}"]
+    with running([*recorder, "--latency-msec=20", str(folder / "room.wav")], environment):
+        time.sleep(0.5)
+        player = ["paplay", "--latency-msec=20", "--device=lips", str(folder / "chirps.wav")]
+        subprocess.run(player, env=environment, check=True)
+        time.sleep(1.0)
+    both, rate_hz = soundfile.read(folder / "room.wav", dtype="float32", always_2d=True)
     assert rate_hz == RATE_HZ
-    delays, found["rejected"], found["invented"] = delays_ms(both[:, 0], both[:, 1], starts)
-    found["chirps"] = len(delays)
-    if delays:
-        found["delay_ms"] = {
-            "median": round(float(np.median(delays)), 1),
-            "p95": round(float(np.percentile(delays, 95)), 1),
-            "least": round(min(delays), 1),
-            "most": round(max(delays), 1),
-        }
+    return summary(both[:, 0], both[:, 1], starts)
+
+
+def in_room(way: tuple[str, str], count: int, environment: dict[str, str], folder: Path) -> dict[str, Any]:
+    """One call one way, sound devices and all."""
+    name = "-".join(way)
+    found: dict[str, Any] = {"from": way[0], "to": way[1], "packet_ms": PACKET_MS}
+    with ExitStack() as stack:
+        url = stack.enter_context(relay_here(environment))
+        browser = Browser(environment)
+        stack.callback(browser.close)
+        pages: dict[str, Any] = {}
+        for role, kind in zip(("speaks", "hears"), way, strict=True):
+            if kind == "page":
+                pages[role] = browser.join(f"http{url.removeprefix('ws')}", name, role == "speaks")
+                continue
+            only = ["--speak-only", "--packet-ms", str(PACKET_MS)] if role == "speaks" else ["--listen-only"]
+            log = stack.enter_context((folder / f"{role}.log").open("w"))
+            call = [*STREAMCODEC, "call", name, "--server", url, *only]
+            stack.enter_context(running(call, environment, stdout=log, stderr=log))
+        time.sleep(SETTLE_S)
+        found |= record_room(folder, count, environment)
+        for role, page in pages.items():
+            found[role] = told_by(page.evaluate("call.state"))
     return found
 
 
-def facts_of(page: Any) -> dict[str, Any]:
-    """What a page knows of where the time goes."""
-    state = page.evaluate("call.state")
+def browser_alone(count: int, environment: dict[str, str], folder: Path) -> dict[str, Any]:
+    """What the browser and the sound server take by themselves."""
+    with relay_here(environment) as url:
+        browser = Browser(environment)
+        try:
+            browser.open(url).evaluate(ALONE)
+            time.sleep(3.0)
+            return {"chromium": browser.version, **record_room(folder, count, environment)}
+        finally:
+            browser.close()
+
+
+def summary(spoken: Any, heard: Any, starts: Sequence[int]) -> dict[str, Any]:
+    """Delays of one recording."""
+    delays, rejected, invented = delays_ms(spoken, heard, starts)
+    found: dict[str, Any] = {"chirps": len(delays), "rejected": rejected, "invented": invented}
+    if delays:
+        median, high = np.percentile(delays, [50, 95])
+        values = {"median": median, "p95": high, "least": min(delays), "most": max(delays)}
+        found["delay_ms"] = {name: round(float(value), 1) for name, value in values.items()}
+    return found
+
+
+def told_by(state: Any) -> dict[str, Any]:
+    """What an end of a call knows of where the time goes."""
     peer = state["peers"][0]
     facts: dict[str, Any] = {"carries": peer["carries"], "ready_ms": state["readyMs"]}
     if peer["stats"] and peer["stats"]["played"]:
-        facts["jitter_buffer_ms"] = round(peer["stats"]["depthMs"])
-        facts["concealed"] = peer["stats"]["concealed"]
-    latency = page.evaluate("[call._context.baseLatency, call._context.outputLatency]")
-    facts["output_latency_ms"] = round(1_000 * latency[1], 1)
+        facts |= {"jitter_buffer_ms": round(peer["stats"]["depthMs"]), "concealed": peer["stats"]["concealed"]}
     return facts
 
 
 def main() -> None:
     """Measure, print and write."""
+    ways = ["nodes", "alone", *("-".join(way) for way in WAYS)]
     parser = argparse.ArgumentParser(prog="python -m bench.web_delay", description=__doc__.partition("\n")[0])
-    parser.add_argument("--chirps", type=int, default=60, help="a way, one each second (default: 60)")
-    parser.add_argument("--way", choices=["-".join(way) for way in WAYS], help="only this one, and write nothing")
-    parser.add_argument("--keep", type=Path, help="folder to keep the recordings in")
+    parser.add_argument("--chirps", type=int, default=60, help="for each measurement, one a second (default: 60)")
+    parser.add_argument("--only", choices=ways, action="append", help="measure this anew (repeatable; default: all)")
     options = parser.parse_args()
     missing = what_is_missing() or ("" if shutil.which("chromium") else "there is no Chromium here")
     if missing:
         sys.exit(missing)
-    rows = []
-    for way in WAYS:
-        if options.way not in (None, "-".join(way)):
-            continue
-        with tempfile.TemporaryDirectory(prefix="sc-") as folder:
-            sound = Path(folder, "pulse")
-            sound.mkdir()
-            with pulse_room(sound) as environment:
-                environment["PYTHONPATH"] = str(Path(__file__).parents[1])
-                rows.append(measure(way, options.chirps, environment, options.keep or Path(folder)))
-        print(json.dumps(rows[-1]), flush=True)
-    if options.way is None:
-        load = round(os.getloadavg()[0], 1)
-        RESULTS.write_text(json.dumps({"cores": os.cpu_count(), "load": load, "nice": os.nice(0), "ways": rows}, indent=1) + "\n")
+    found = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    for way in options.only or ways:
+        with tempfile.TemporaryDirectory(prefix="sc-") as name, ExitStack() as stack:
+            folder = Path(name)
+            environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+            if way == "nodes":
+                row = between_nodes(options.chirps, environment)
+            else:
+                (folder / "pulse").mkdir()
+                environment |= stack.enter_context(pulse_room(folder / "pulse"))
+                if way == "alone":
+                    row = browser_alone(options.chirps, environment, folder)
+                else:
+                    mouth, ear = way.split("-")
+                    row = in_room((mouth, ear), options.chirps, environment, folder)
+        found[way] = {**row, "cores": os.cpu_count(), "load": round(os.getloadavg()[0], 1)}
+        print(way, json.dumps(found[way]), flush=True)
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":
