@@ -5,6 +5,7 @@ Used by ``bench.web_delay``. What does not stand out from all else is rejected, 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ QUIET = 0.2
 """So is what has this share of the loudest's power: an envelope would stand out beside nothing."""
 
 
+@functools.cache
 def chirp(number: int) -> Samples:
     """A voiced glide like no other's: a fundamental that wanders from 90 to 280 Hz, with twelve harmonics."""
     rng = np.random.default_rng(1_000 + number)
