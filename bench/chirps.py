@@ -22,9 +22,11 @@ KNOTS = 4
 EVERY_S = 1.0
 LONGEST_S = 0.6
 """Delays up to this are looked for."""
+STALL_S = 0.4
+"""So much later than the one before may what plays the chirps be on a busy machine."""
 LEAST_LIKENESS = 0.5
 """Normalised correlation below which a chirp counts as not found."""
-LEAST_DISTINCTION = 1.5
+LEAST_DISTINCTION = 1.4
 """The best place must be so many times as good as the best of all that are not beside it."""
 BESIDE_S = 0.03
 """Side lobes of a chirp reach so far."""
@@ -69,7 +71,9 @@ def find(heard: NDArray[np.floating[Any]], number: int) -> int | None:
     power = np.concatenate(([0.0], np.cumsum(np.square(heard, dtype=np.float64))))
     energy = power[len(pattern) :] - power[: -len(pattern)]
     energy = np.maximum(energy, max(QUIET * float(energy.max()), SILENCE * len(pattern)))
-    likeness = np.abs(scipy.signal.hilbert(product)) / np.sqrt((pattern @ pattern) * energy)
+    # Padded, or what is at one end would be seen at the other.
+    envelope = np.abs(scipy.signal.hilbert(product, 2 * len(product))[: len(product)])
+    likeness = envelope / np.sqrt((pattern @ pattern) * energy)
     best = int(np.argmax(likeness))
     others = np.ones(len(likeness), bool)
     beside = round(BESIDE_S * RATE_HZ)
@@ -81,7 +85,7 @@ def find(heard: NDArray[np.floating[Any]], number: int) -> int | None:
 def delays_ms(
     spoken: NDArray[np.floating[Any]], heard: NDArray[np.floating[Any]], starts: Sequence[int]
 ) -> tuple[list[float], int, int]:
-    """Of each chirp, in one recording: spoken about a common lag after its place in ``starts``.
+    """Of each chirp, in one recording: spoken some time after its place in ``starts``, later after every stall.
 
     Returns the delays, how many chirps were rejected, and how many were found that are not there.
     """
@@ -89,18 +93,19 @@ def delays_ms(
     if first is None:
         raise ValueError("the first chirp is not in the recording: nothing was played to the microphone")
     lag = first - starts[0]
-    length, window, slack = round(CHIRP_S * RATE_HZ), round(LONGEST_S * RATE_HZ), RATE_HZ // 20
+    length, window, slack = round(CHIRP_S * RATE_HZ), round(LONGEST_S * RATE_HZ), round(STALL_S * RATE_HZ)
     found: list[float] = []
     rejected = invented = 0
     for number, start in enumerate(starts):
-        begin = lag + start - slack
-        if begin < 0 or begin + slack + window + length > len(heard):
+        begin = max(0, lag + start - length // 2)
+        if lag + start + window + length > len(heard):
             continue
-        mark = find(spoken[begin : begin + 2 * slack + length], number)
+        mark = find(spoken[begin : begin + length + slack + length], number)
         if mark is None:
             rejected += 1
             continue
         at = begin + mark
+        lag = at - start
         stretch = heard[at : at + window + length]
         place = find(stretch, number)
         invented += find(stretch, (number + len(starts) // 2) % len(starts)) is not None

@@ -1,7 +1,7 @@
 """Pictures of the call page for the documentation, at a desk and on a phone: ``python -m bench.web_pictures``.
 
-Two pages of Chromium and a Python peer that loses a fortieth of all packets, in a sealed room, after the last minute's
-graphs have something to show. Needs Chromium and playwright.
+Two pages of Chromium and a Python peer that loses a fortieth of all packets, in a sealed room, once the graphs of the
+last minute have something to show. Needs Chromium and playwright.
 """
 
 from __future__ import annotations
