@@ -1,6 +1,7 @@
 """Milliseconds a packet in WebAssembly beside native code: ``python -m bench.web FOLDER``, built before.
 
-Rounds of both take turns, so that a busy machine is as busy for either; the best of each counts. Needs node.
+Rounds of both take turns, so that a busy machine is as busy for either; the best of each counts. Writes
+``bench/results/web_speed.json``. Needs node.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from streamcodec import StreamDecoder, StreamEncoder
 
 ROUNDS = 8
 RATE_HZ = 24_000
+RESULTS = Path(__file__).parent / "results" / "web_speed.json"
 SPEECH = Path(__file__).parents[1] / "streamcodec" / "demo_data" / "speech.flac"
 ROUND = """
 import { readFileSync } from 'node:fs';
@@ -79,10 +81,13 @@ def main() -> None:
         rounds["native"].append(native(sound))
         command = ["node", str(folder / "bench.mjs"), str(folder), str(folder / "bench.f32")]
         rounds["wasm"].append(json.loads(subprocess.run(command, capture_output=True, check=True).stdout))
+    facts: dict[str, dict[str, float]] = {}
     for name in ("encode", "decode"):
         best = {kind: min(each[name] for each in found) for kind, found in rounds.items()}
         ratio = best["wasm"] / best["native"]
+        facts[name] = {f"{kind}_ms": round(ms, 3) for kind, ms in best.items()}
         print(f"{name}: native {best['native']:.3f} ms, wasm {best['wasm']:.3f} ms a packet, {ratio:.1f} times")
+    RESULTS.write_text(json.dumps({"packet_ms": 20, **facts}, indent=1) + "\n")
     (folder / "bench.f32").unlink()
     (folder / "bench.mjs").unlink()
 

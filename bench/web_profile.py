@@ -2,8 +2,9 @@
 
 Two pages talk over a direct line. The share of a core is the time that the system's scheduler gave to the thread of
 each call's worker, so waiting for a busy machine does not count (being slowed down by it does). What the worker does
-with it is told by V8's sampling profiler: each sample belongs to the module of ours that it is in, or that called the
-kernel or the browser's function that it is in. Writes ``bench/results/web_profile.json``. Needs Linux and Chromium.
+with it is told by V8's sampling profiler: a sample in a kernel belongs to the function of ``codec.wasm`` that was
+called, any other to the module of ours that it is in, or that called the browser's function that it is in. Writes
+``bench/results/web_profile.json``. Needs Linux and Chromium.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 import shutil
 import sys
 import tempfile
@@ -39,7 +41,26 @@ PARTS = {
     "mixer.js": "jitter buffer and mixing",
     "voice_activity.js": "jitter buffer and mixing",
 }
+KERNELS = {"decoder": "decode", "encoder": "encode", "resample": "resample"}
+# Where the exported function has been compiled into its caller, that tells.
+CALLERS = {
+    "decoder.js": "decode",
+    "receiver.js": "decode",
+    "encoder.js": "encode",
+    "sender.js": "encode",
+    "resampler.js": "resample",
+    "call_worker.js": "resample",
+}
 CODEC = ("decode", "encode")
+# A function of WebAssembly is told by its number, which only an instance has.
+NUMBERS = """
+(async () => {
+  const bytes = await (await fetch('/codec.wasm')).arrayBuffer();
+  const memory = new WebAssembly.Memory({ initial: 256 });
+  const { instance } = await WebAssembly.instantiate(bytes, { env: { memory } });
+  return Object.entries(instance.exports).flatMap(([name, { name: number }]) => (number ? [[number, name]] : []));
+})()
+"""
 IDLE = ("(idle)", "(root)")
 # What the browser does when asked, which samples give no file of ours for.
 GIVEN_AWAY = {"write": "frames to the browser", "read": "frames to the browser", "postMessage": "messages"}
@@ -69,29 +90,33 @@ def worker_seconds() -> dict[str, float]:
     return found
 
 
-def parts_of(profile: dict[str, Any]) -> dict[str, float]:
-    """Seconds by part, idleness left out."""
+def parts_of(profile: dict[str, Any], kernels: dict[str, str]) -> dict[str, float]:
+    """Seconds by part, idleness left out; ``kernels`` are names by number."""
     frames = {node["id"]: node["callFrame"] for node in profile["nodes"]}
     callers = {child: node["id"] for node in profile["nodes"] for child in node.get("children", ())}
     seconds: dict[str, float] = defaultdict(float)
     for sample, spent_us in zip(profile["samples"], profile["timeDeltas"], strict=True):
         name = frames[sample]["functionName"]
         if name not in IDLE:
-            seconds[_part(sample, frames, callers)] += 1e-6 * spent_us
+            seconds[_part(sample, frames, callers, kernels)] += 1e-6 * spent_us
     return dict(seconds)
 
 
-def _part(sample: int, frames: dict[int, Any], callers: dict[int, int]) -> str:
+def _part(sample: int, frames: dict[int, Any], callers: dict[int, int], kernels: dict[str, str]) -> str:
     name = frames[sample]["functionName"]
     if name == "(garbage collector)":
         return "garbage"
     if name in GIVEN_AWAY and not frames[sample]["url"]:
         return GIVEN_AWAY[name]
+    in_kernel = name.startswith("wasm-function")
     place: int | None = sample
     while place is not None:
+        called = re.fullmatch(r"wasm-function\[(\d+)\]", frames[place]["functionName"])
+        if called and called[1] in kernels:
+            return KERNELS[kernels[called[1]].partition("_")[0]]
         file = str(frames[place]["url"]).rpartition("/")[2]
         if file.endswith(".js"):
-            return PARTS.get(file, "packets, lines, reports")
+            return (CALLERS if in_kernel else PARTS).get(file, "packets, lines, reports")
         place = callers.get(place)
     return "the browser's own"
 
@@ -117,7 +142,8 @@ def measure(browser: BareChromium, http: str, seconds: float) -> dict[str, Any]:
     browser.send("Profiler.setSamplingInterval", worker, interval=SAMPLE_US)
     browser.send("Profiler.start", worker)
     time.sleep(seconds)
-    spent = parts_of(browser.send("Profiler.stop", worker)["profile"])
+    profile = browser.send("Profiler.stop", worker)["profile"]
+    spent = parts_of(profile, dict(browser.evaluate(pages[0], NUMBERS)))
     total = sum(spent.values())
     parts = {name: round(value / total, 4) for name, value in sorted(spent.items(), key=lambda each: -each[1])}
     codec = sum(parts.get(name, 0.0) for name in CODEC)
