@@ -122,25 +122,26 @@ def relay_here(environment: dict[str, str]) -> Iterator[str]:
         yield relay.stdout.readline().strip()
 
 
-class Browser:
-    """Chromium, in a room of PulseAudio where the environment names one."""
+class Browsers:
+    """Chromium, in a room of PulseAudio where the environment names one; another process for every page."""
 
     def __init__(self, environment: dict[str, str], *, audible: bool = True) -> None:
         from playwright.sync_api import sync_playwright
 
         self._playwright = sync_playwright().start()
-        self._browser = self._playwright.chromium.launch(
-            executable_path=shutil.which("chromium"),
-            args=["--no-sandbox", "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required"],
-            ignore_default_args=["--mute-audio"] if audible else None,
-            env=environment,
-        )
-        self.version = self._browser.version
+        self._environment, self._audible = environment, audible
+        self._started: list[Any] = []
 
-    def join(self, http: str, room: str, speaks: bool) -> Any:
+    @property
+    def version(self) -> str:
+        """Of the last one started."""
+        return str(self._started[-1].version) if self._started else ""
+
+    def join(self, url: str, room: str, speaks: bool) -> Any:
         """A page in the call."""
-        page = self._browser.new_context(permissions=["microphone"]).new_page()
-        page.goto(f"{http}/#room={room}&name={'Mouth' if speaks else 'Ear'}{'' if speaks else '&listen=1'}")
+        page = self._start().new_context(permissions=["microphone"]).new_page()
+        who = "Mouth" if speaks else "Ear&listen=1"
+        page.goto(f"http{url.removeprefix('ws')}/#room={room}&name={who}")
         page.evaluate("(ms) => (document.getElementById('packet').value = ms)", str(PACKET_MS))
         page.click("#join")
         page.wait_for_selector("#call:not([hidden])", timeout=30_000)
@@ -148,15 +149,25 @@ class Browser:
 
     def open(self, url: str) -> Any:
         """The relay's page as it is, free to run scripts of this file."""
-        context = self._browser.new_context(permissions=["microphone"], bypass_csp=True)
-        page = context.new_page()
+        page = self._start().new_context(permissions=["microphone"], bypass_csp=True).new_page()
         page.goto(f"http{url.removeprefix('ws')}/")
         return page
 
     def close(self) -> None:
-        """Let go of it."""
-        self._browser.close()
+        """Let go of them."""
+        for browser in self._started:
+            browser.close()
         self._playwright.stop()
+
+    def _start(self) -> Any:
+        browser = self._playwright.chromium.launch(
+            executable_path=shutil.which("chromium"),
+            args=["--no-sandbox", "--use-fake-ui-for-media-stream", "--autoplay-policy=no-user-gesture-required"],
+            ignore_default_args=["--mute-audio"] if self._audible else None,
+            env=self._environment,
+        )
+        self._started.append(browser)
+        return browser
 
 
 def between_nodes(count: int, environment: dict[str, str]) -> dict[str, Any]:
@@ -164,15 +175,16 @@ def between_nodes(count: int, environment: dict[str, str]) -> dict[str, Any]:
     sound, starts = chirps(count, np.random.default_rng(7))
     letters = base64.b64encode(np.rint(32_767 * sound).astype(np.int16).tobytes()).decode()
     with relay_here(environment) as url:
-        browser = Browser(environment, audible=False)
+        browsers = Browsers(environment, audible=False)
         try:
             given = {"relay": url, "packetMs": PACKET_MS, "sound": letters, "settleMs": 1_000 * SETTLE_S}
-            made = browser.open(url).evaluate(NODES, given)
+            made = browsers.open(url).evaluate(NODES, given)
+            version = browsers.version
         finally:
-            browser.close()
+            browsers.close()
     spoken, heard = (np.frombuffer(base64.b64decode(text), np.int16) / 32_768 for text in made["text"])
     mouth, ear = made["states"]
-    found = {"packet_ms": PACKET_MS, "chromium": browser.version, "hears": told_by(ear), "speaks": told_by(mouth)}
+    found = {"packet_ms": PACKET_MS, "chromium": version, "hears": told_by(ear), "speaks": told_by(mouth)}
     return {**found, **summary(spoken, heard, starts)}
 
 
@@ -197,12 +209,12 @@ def in_room(way: tuple[str, str], count: int, environment: dict[str, str], folde
     found: dict[str, Any] = {"from": way[0], "to": way[1], "packet_ms": PACKET_MS}
     with ExitStack() as stack:
         url = stack.enter_context(relay_here(environment))
-        browser = Browser(environment)
-        stack.callback(browser.close)
+        browsers = Browsers(environment)
+        stack.callback(browsers.close)
         pages: dict[str, Any] = {}
         for role, kind in zip(("speaks", "hears"), way, strict=True):
             if kind == "page":
-                pages[role] = browser.join(f"http{url.removeprefix('ws')}", name, role == "speaks")
+                pages[role] = browsers.join(url, name, role == "speaks")
                 continue
             only = ["--speak-only", "--packet-ms", str(PACKET_MS)] if role == "speaks" else ["--listen-only"]
             log = stack.enter_context((folder / f"{role}.log").open("w"))
@@ -218,13 +230,13 @@ def in_room(way: tuple[str, str], count: int, environment: dict[str, str], folde
 def browser_alone(count: int, environment: dict[str, str], folder: Path) -> dict[str, Any]:
     """What the browser and the sound server take by themselves."""
     with relay_here(environment) as url:
-        browser = Browser(environment)
+        browsers = Browsers(environment)
         try:
-            browser.open(url).evaluate(ALONE)
+            browsers.open(url).evaluate(ALONE)
             time.sleep(3.0)
-            return {"chromium": browser.version, **record_room(folder, count, environment)}
+            return {"chromium": browsers.version, **record_room(folder, count, environment)}
         finally:
-            browser.close()
+            browsers.close()
 
 
 def summary(spoken: Any, heard: Any, starts: Sequence[int]) -> dict[str, Any]:

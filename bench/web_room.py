@@ -17,6 +17,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from http.server import SimpleHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -46,30 +48,40 @@ class _Handler(SimpleHTTPRequestHandler):
         pass
 
 
+@contextmanager
+def serving(folder: Path) -> Iterator[str]:
+    """A folder's files over HTTP; their address."""
+    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+
+
 def simulate(browser: Any, folder: Path, tabs: int, people: int, seconds: int) -> list[dict[str, Any]]:
     """What each tab counted; ``folder`` has the built package and gets the script."""
     shutil.copy(SCRIPT, folder)
     sound = base64.b64encode(soundfile.read(SPEECH, dtype="float32", frames=4 * RATE_HZ)[0].tobytes()).decode()
-    server = ThreadingHTTPServer(("127.0.0.1", 0), partial(_Handler, directory=str(folder)))
-    threading.Thread(target=server.serve_forever, daemon=True).start()
     contexts = [browser.new_context() for _ in range(tabs)]
-    try:
+    with serving(folder) as address:
         pages = [context.new_page() for context in contexts]
         for number, page in enumerate(pages):
-            page.goto(f"http://127.0.0.1:{server.server_port}/codec.json")
+            page.goto(f"{address}/codec.json")
             page.evaluate(START, {"people": people, "seconds": seconds, "seed": number + 1, "sound": sound})
-        found = []
-        for page in pages:
-            while (counted := page.evaluate("globalThis.found ?? null")) is None:
-                time.sleep(0.05)
-            if "error" in counted:
-                raise RuntimeError(counted["error"])
-            found.append(counted)
-        return found
-    finally:
+        found = [_counted(page) for page in pages]
         for context in contexts:
             context.close()
-        server.shutdown()
+    return found
+
+
+def _counted(page: Any) -> dict[str, Any]:
+    """What a tab has counted, once it has."""
+    while (counted := page.evaluate("globalThis.found ?? null")) is None:
+        time.sleep(0.05)
+    if "error" in counted:
+        raise RuntimeError(counted["error"])
+    return dict(counted)
 
 
 def main() -> None:

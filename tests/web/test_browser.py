@@ -106,9 +106,9 @@ def address(built: Path) -> Iterator[str]:
     server.shutdown()
 
 
-@pytest.fixture
-def page(browser: Any, address: str) -> Iterator[Any]:
-    """The try-it page; whatever it complains of, or asks of others, fails the test."""
+@pytest.fixture(scope="module")
+def opened(browser: Any, address: str) -> Iterator[tuple[Any, list[str]]]:
+    """The try-it page, opened once, and what it complains of or asks of others."""
     page = browser.new_page()
     complaints: list[str] = []
     page.on("console", lambda message: complaints.append(message.text) if message.type == "error" else None)
@@ -116,9 +116,17 @@ def page(browser: Any, address: str) -> Iterator[Any]:
     page.on("request", lambda r: None if r.url.startswith((address, "blob:", "data:")) else complaints.append(r.url))
     page.goto(f"{address}/try.html")
     page.wait_for_selector("#controls:not([disabled])", state="attached")
+    yield page, complaints
+    page.close()
+
+
+@pytest.fixture
+def page(opened: tuple[Any, list[str]]) -> Iterator[Any]:
+    """The try-it page as the test before has left it; whatever it complains of meanwhile fails the test."""
+    page, complaints = opened
+    complaints.clear()
     yield page
     assert not complaints
-    page.close()
 
 
 def test_a_page_does_what_python_does(page: Any, fixtures: Path, speech: NDArray[np.float32]) -> None:
