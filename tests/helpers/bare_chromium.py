@@ -23,6 +23,8 @@ class BareChromium:
         self._connection = connect(found[0], max_size=None)
         self._socket = self._connection.__enter__()
         self._number = 0
+        self.events: list[dict[str, Any]] = []
+        """What the browser told unasked."""
 
     def __enter__(self) -> BareChromium:
         return self
@@ -32,10 +34,10 @@ class BareChromium:
         self._process.terminate()
         self._process.wait()
 
-    def open(self, address: str) -> str:
-        """A new tab in front of the others."""
-        target = self._send("Target.createTarget", url=address)["targetId"]
-        return str(self._send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
+    def open(self, address: str, *, seen: bool = False) -> str:
+        """A new tab in front of the others; ``seen`` gives it a window of its own."""
+        target = self.send("Target.createTarget", url=address, newWindow=seen)["targetId"]
+        return str(self.send("Target.attachToTarget", targetId=target, flatten=True)["sessionId"])
 
     def evaluate(self, page: str, expression: str) -> Any:
         """What an expression comes to in a page, as if somebody had clicked there."""
@@ -56,7 +58,8 @@ class BareChromium:
         arguments = {"expression": expression, "returnByValue": True, "userGesture": True, "awaitPromise": True}
         return self._ask("Runtime.evaluate", page, **arguments)
 
-    def _send(self, method: str, page: str = "", /, **parameters: Any) -> dict[str, Any]:
+    def send(self, method: str, page: str = "", /, **parameters: Any) -> dict[str, Any]:
+        """A command of the protocol, to the browser or to one page or worker of its."""
         answer = self._ask(method, page, **parameters)
         assert "result" in answer, answer
         return dict(answer["result"])
@@ -69,3 +72,4 @@ class BareChromium:
             answer: dict[str, Any] = json.loads(self._socket.recv(timeout=20.0))
             if answer.get("id") == self._number:
                 return answer
+            self.events.append(answer)

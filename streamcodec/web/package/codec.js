@@ -126,7 +126,8 @@ export class Codec extends Kernels {
 
   /** @param {number} address */
   int64(address) {
-    return Number(new DataView(this.memory.buffer).getBigInt64(address, true));
+    const [low, high] = this.ints(address, 2);
+    return high * 2 ** 32 + (low >>> 0);
   }
 
   /**

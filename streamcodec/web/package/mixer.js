@@ -21,7 +21,7 @@ export class Mixer {
     const total = new Float32Array(count);
     let peak = 0;
     for (const block of blocks) for (let k = 0; k < count; k++) total[k] += block[k];
-    for (const x of total) peak = Math.max(peak, Math.abs(x));
+    for (let k = 0; k < count; k++) peak = Math.max(peak, Math.abs(total[k]));
     if (count === 0 || (blocks.length <= 1 && this._gain === 1 && peak <= 1)) return total;
     const released = Math.min(1, this._gain + count * this._releasePerSample);
     const target = Math.min(released, peak > KNEE ? KNEE / peak : 1);

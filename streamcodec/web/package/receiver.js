@@ -237,7 +237,9 @@ export class Receiver {
 
   /** @param {Float32Array} block */
   _pausing(block) {
-    const rms = Math.sqrt(block.reduce((sum, sample) => sum + sample * sample, 0) / Math.max(1, block.length));
+    let sum = 0;
+    for (let k = 0; k < block.length; k++) sum += block[k] * block[k];
+    const rms = Math.sqrt(sum / Math.max(1, block.length));
     this._loudest = Math.max(rms, FORGOTTEN * this._loudest);
     this._quietest = Math.max(Math.min(rms, this._quietest / FORGOTTEN), INAUDIBLE);
     const quiet = rms <= Math.min(PAUSE * this._loudest, NEAR_FLOOR * this._quietest);

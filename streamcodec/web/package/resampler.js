@@ -11,7 +11,8 @@ export class Resampler {
    */
   constructor(codec, fromHz, toHz) {
     this._codec = codec;
-    this._pending = new Float32Array(0);
+    /** Samples that wait in the kernel's block. */
+    this._filled = 0;
     this._sound = this._block = this._out = this._outChunk = 0;
     if (fromHz === toHz) return;
     const form = codec.layout.resamplers.find((each) => each.from === fromHz && each.to === toHz);
@@ -34,21 +35,24 @@ export class Resampler {
   process(sound) {
     const form = this._form;
     if (!form) return sound;
-    const all = new Float32Array(this._pending.length + sound.length);
-    all.set(this._pending);
-    all.set(sound, this._pending.length);
-    const chunks = Math.floor(all.length / form.chunk);
-    const outChunk = this._outChunk;
-    const out = new Float32Array(chunks * outChunk);
     const codec = this._codec;
-    for (let k = 0; k < chunks; k++) {
-      codec.floats(this._block, form.chunk).set(all.subarray(k * form.chunk, (k + 1) * form.chunk));
+    const { chunk } = form;
+    const outChunk = this._outChunk;
+    const out = new Float32Array(Math.floor((this._filled + sound.length) / chunk) * outChunk);
+    let given = 0;
+    for (let taken = 0; taken < sound.length; ) {
+      const part = sound.subarray(taken, taken + chunk - this._filled);
+      codec.floats(this._block + 4 * this._filled, part.length).set(part);
+      taken += part.length;
+      this._filled += part.length;
+      if (this._filled < chunk) break;
+      this._filled = 0;
       codec.kernels.resample(
-        codec.filters + form.at, this._sound, this._block, this._out, form.up, form.count, form.down, form.chunk,
+        codec.filters + form.at, this._sound, this._block, this._out, form.up, form.count, form.down, chunk,
       );
-      out.set(codec.floats(this._out, outChunk), k * outChunk);
+      out.set(codec.floats(this._out, outChunk), given);
+      given += outChunk;
     }
-    this._pending = all.slice(chunks * form.chunk);
     return out;
   }
 }

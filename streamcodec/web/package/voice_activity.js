@@ -25,7 +25,7 @@ export class VoiceActivity {
     if (samples.length === 0) return;
     const durationMs = (1_000 * samples.length) / this._rateHz;
     let sum = 0;
-    for (const x of samples) sum += x * x;
+    for (let k = 0; k < samples.length; k++) sum += samples[k] * samples[k];
     this._power += (1 - Math.exp(-durationMs / SMOOTHING_MS)) * (sum / samples.length - this._power);
     this._quietMs = this.levelRms > STOP_RMS ? 0 : this._quietMs + durationMs;
     this.talking = this.levelRms > START_RMS || (this.talking && this._quietMs < PATIENCE_MS);
