@@ -1,12 +1,9 @@
-"""A call inside an aiortc application, in ten lines.
+"""A call inside an aiortc application, in ten lines. MediaPlayer and MediaRecorder stand for whatever tracks it has.
 
     python demos/call_in_ten_lines.py ws://127.0.0.1:8080 standup talk.wav heard.wav
 
-``MediaPlayer`` and ``MediaRecorder`` stand for whatever tracks the application has: a file here, a microphone, a
-browser's track, an incoming stream. Start it twice, with another file, and the two hear each other.
+Start it twice, with another file, and the two hear each other.
 """
-
-from __future__ import annotations
 
 import asyncio
 import sys
@@ -19,8 +16,7 @@ from streamcodec.net.client import ClientConfig
 from streamcodec.net.room import RoomConfig
 from streamcodec.net.tracks import SpeakerTrack, feed
 
-RATE_HZ = 24_000
-"""A call's own rate, unless its ``MediaConfig`` says otherwise."""
+RATE_HZ = 24_000  # a call's own rate
 
 
 async def main(server: str, room: str, spoken: str, heard: str) -> None:

@@ -15,8 +15,7 @@ def sounds(loader: str, folder: Path):
 
         from streamcodec.adapters.webdataset import sc
 
-        tars = sorted(map(str, folder.glob("*.tar")))
-        for sample in webdataset.WebDataset(tars, shardshuffle=False).decode(sc):
+        for sample in webdataset.WebDataset(sorted(map(str, folder.glob("*.tar"))), shardshuffle=False).decode(sc):
             yield sample["__key__"], sample["sc"].samples.shape[1] / sample["sc"].sample_rate_hz
     elif loader == "lhotse":
         import lhotse

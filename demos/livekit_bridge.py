@@ -31,8 +31,7 @@ async def main(server: str, room: str) -> None:
 
         await there.connect(os.environ["LIVEKIT_URL"], os.environ["LIVEKIT_TOKEN"])
         source = rtc.AudioSource(RATE_HZ, 1, queue_size_ms=60)
-        track = rtc.LocalAudioTrack.create_audio_track("streamcodec", source)
-        await there.local_participant.publish_track(track)
+        await there.local_participant.publish_track(rtc.LocalAudioTrack.create_audio_track("streamcodec", source))
         await play_call(call, source)
 
 

@@ -1,6 +1,4 @@
-"""A pipecat agent whose websocket carries packets of 6 kbps. It answers with what it hears; yours thinks in between.
-Start it with uvicorn --app-dir demos pipecat_agent:app
-"""
+"""A pipecat agent at 6 kbps that answers with what it hears. Start it: uvicorn --app-dir demos pipecat_agent:app"""
 
 from fastapi import FastAPI, WebSocket
 from pipecat.frames.frames import InputAudioRawFrame, OutputAudioRawFrame

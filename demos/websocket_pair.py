@@ -1,5 +1,4 @@
 """Speech over a FastAPI websocket at 6 kbps, not 384: an agent that answers with what it hears, and its client.
-
 python demos/websocket_pair.py serve
 python demos/websocket_pair.py ws://127.0.0.1:8000/talk talk.wav heard.wav
 """

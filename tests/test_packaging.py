@@ -18,6 +18,7 @@ import yaml
 from packaging.requirements import Requirement
 from packaging.specifiers import SpecifierSet
 
+from streamcodec import encode_file
 from streamcodec.cli import COMMANDS, build_parser
 
 ROOT = Path(__file__).parents[1]
@@ -92,3 +93,38 @@ def test_a_file_begins_as_the_magic_says() -> None:
     from streamcodec.codec.files.container import MAGIC
 
     assert magic[1].encode() == MAGIC
+
+
+@pytest.mark.skipif(shutil.which("file") is None, reason="needs file(1)")
+def test_file_tells_a_coded_file_by_the_magic_of_the_docs(tmp_path: Path, speech_file: Path) -> None:
+    page = (ROOT / "docs" / "neighbours.md").read_text(encoding="utf-8")
+    lines = re.search(r"^```text\n(0  string.*?)^```$", page, re.MULTILINE | re.DOTALL)
+    assert lines is not None
+    (tmp_path / "magic").write_text(lines[1])
+    encode_file(speech_file, tmp_path / "talk")
+    for question, answer in (("--brief", "streamcodec audio"), ("--mime-type", "audio/x-streamcodec")):
+        told = subprocess.run(
+            ["file", "--brief", question, "--magic-file", tmp_path / "magic", tmp_path / "talk"],
+            capture_output=True,
+            text=True,
+            check=True,
+        )
+        assert told.stdout.strip() == answer, told.stderr
+
+
+@WITH_BASH
+def test_wheels_are_asked_for_every_extra_that_installs_without_a_compiler() -> None:
+    script = (ROOT / ".ci" / "wheels").read_text(encoding="utf-8")
+    asked = {extra for line in re.findall(r'^    "([\w,-]+)"$', script, re.MULTILINE) for extra in line.split(",")}
+    extras = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["optional-dependencies"]
+    within = {inner for extra in asked for inner in _within(extra, extras)}
+    assert within == extras.keys() - {"eval", "peers", "fuzz", "release"}
+
+
+def _within(extra: str, extras: dict[str, list[str]]) -> set[str]:
+    """An extra and those that it is made of."""
+    found = {extra}
+    for requirement in map(Requirement, extras[extra]):
+        if requirement.name == "streamcodec":
+            found |= {each for inner in requirement.extras for each in _within(inner, extras)}
+    return found
