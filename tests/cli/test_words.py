@@ -47,7 +47,7 @@ def _nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--tier", "lossless", "--dtx"], "--constrained and --dtx are for the neural tier"),
         (["--tier", "near-lossless", "--snr", "40", "--optimise", "perceptual"], "with --optimise mse"),
         (["--key-period", "100"], "--key-period must be 0.02 to 10 s, got 100"),
-        (["--tier", "near-lossless", "--channels", "1"], "--channels 1 is for the neural tier"),
+        (["--tier", "near-lossless", "--channels", "2"], "--channels 2 is for the neural tier"),
     ],
 )
 def test_errors_name_options(
