@@ -128,7 +128,7 @@ def systems(options: argparse.Namespace) -> list[LossySystem]:
 
 
 def beside(rows: list[dict[str, Any]], path: Path | None) -> list[dict[str, Any]]:
-    """Rows of now, with what an earlier report has beyond them: other systems and losses, other scores of the same."""
+    """Rows of now, and what an earlier report has beyond them: other systems and losses, other scores."""
     if path is None:
         return rows
     merged = {(row["system"], row["loss"]): row for row in json.loads(path.read_text())["rows"]}

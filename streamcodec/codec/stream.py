@@ -321,9 +321,10 @@ class StreamEncoder:
         """(quality index, payload) of one of the last 9 packets at about this share of its rate, to ride along with
         others.
 
-        Where packets have changed their length, ``packet`` may also name a stretch of frames, by ``sequence``
-        and ``frames``, that begins and ends within packets. The payload decodes alone. None for older packets, in stream mode and in the
-        waveform tiers. Packets to come are not affected. Errors: BitrateError for a share outside 0 to 1.
+        Where packets have changed their length, ``packet`` may also name a stretch of frames, by ``sequence`` and
+        ``frames``, that begins and ends within packets. The payload decodes alone. None for older packets, in stream
+        mode and in the waveform tiers. Packets to come are not affected. Errors: BitrateError for a share outside 0
+        to 1.
         """
         if not 0.0 < share <= 1.0:
             raise BitrateError(f"share must be above 0 and at most 1, got {share!r}")

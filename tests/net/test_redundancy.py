@@ -203,10 +203,20 @@ def test_what_redundancy_buys_at_ten_percent_bursty_loss(redundancy: int, most_c
 
 @pytest.mark.parametrize(
     ("before_ms", "after_ms", "ages_before", "ages_after"),
-    [(60, 20, (1,), (5,)), (20, 60, (5,), (1,)), (40, 60, (2,), (1,)), (60, 40, (1,), (2,)), (20, 40, (2, 5), (1, 2))],
+    [
+        (60, 20, (1,), (5,)),
+        (20, 60, (5,), (1,)),
+        (40, 60, (2,), (1,)),
+        (60, 40, (1,), (2,)),
+        (20, 40, (2, 5), (1, 2)),
+    ],
 )
 def test_copies_go_on_across_a_change_of_length(
-    before_ms: int, after_ms: int, ages_before: tuple[int, ...], ages_after: tuple[int, ...], speech: NDArray[np.float32]
+    before_ms: int,
+    after_ms: int,
+    ages_before: tuple[int, ...],
+    ages_after: tuple[int, ...],
+    speech: NDArray[np.float32],
 ) -> None:
     """Of the last packet before the change, what the copies of the new length reach is played from them."""
     encoder = StreamEncoder(24_000, 9_000, packet_ms=before_ms)
@@ -221,21 +231,22 @@ def test_copies_go_on_across_a_change_of_length(
     change = next(index for index, each in enumerate(sent) if each.frames != sent[0].frames)
     lost, carriers = sent[change - 1], sent[change : change + 8]
     reached = max(ages_after) * after_ms // 20
-    wanted = [at for at in range(lost.timestamp, lost.timestamp + lost.frames) if at >= carriers[0].timestamp - reached]
+    frames = range(lost.timestamp, lost.timestamp + lost.frames)
+    wanted = [frame for frame in frames if frame >= carriers[0].timestamp - reached]
     assert wanted
 
     buffer = JitterBuffer()
     decoder = StreamDecoder(24_000)
     for each in [*sent[change - 6 : change - 1], *carriers]:
-        for frame in each.each_frame():
-            buffer.put(frame, 20.0 * (each.timestamp + each.frames))
+        for part in each.each_frame():
+            buffer.put(part, 20.0 * (each.timestamp + each.frames))
     played = {}
     for tick in range(600):
         decision = buffer.get(20.0 * carriers[0].timestamp + 10.0 * tick)
         if isinstance(decision, Play):
             played[decision.packet.timestamp] = decision.recovered
             assert decoder.push(decision.packet).size
-    assert all(played.get(at) for at in wanted)
+    assert all(played.get(frame) for frame in wanted)
     assert decoder.concealed == 0
 
 

@@ -434,7 +434,7 @@ class NeuralEncoder:
     def encode_redundant(
         self, age: int, first: int, frames: int, quality_index: int, share: float
     ) -> tuple[int, bytes] | None:
-        """Quality index and key payload of so many frames, at about a share of their rate: from frame ``first`` of the
+        """Quality index and key payload of so many frames at about a share of their rate, from frame ``first`` of the
         packet coded ``age`` packets ago on.
 
         None where they are too old or raised differently, and in stream mode: a decoder that took the copy would no
