@@ -3,7 +3,10 @@
 Example::
 
     python -m bench.waveform dev --every 4
-    python -m bench.waveform dev --json bench/results/waveform_dev.json
+    python -m bench.waveform dev --results bench/results
+    python -m bench.waveform dev --results bench/results --only lossless
+
+Every part has a file of its own, written as soon as it is measured.
 """
 
 from __future__ import annotations
@@ -40,6 +43,7 @@ from streamcodec.evaluation.peers.programs import LOSSLESS_PEERS
 NEAR_RATE_HZ = 44_100
 NEAR_SECONDS = 6.0
 RATIOS = (8, 30)
+PARTS = ("lossless", "near-lossless", "listening", "speed")
 # A peer's real ratio, as a share of the one asked for, from which on it counts as being at the same size.
 LEAST_REAL_SHARE = 0.85
 # A packet's own bytes, where one payload travels or is stored as one packet.
@@ -203,32 +207,32 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("root", type=Path, help="folder with one subfolder of FLAC or WAV clips per kind")
     parser.add_argument("--every", type=int, default=1, help="take every n-th clip of each kind")
-    parser.add_argument("--json", type=Path, help="where to write the figures")
+    parser.add_argument("--results", type=Path, help="folder for the figures, as JSON")
     parser.add_argument("--plot", type=Path, help="where to draw quality against rate, as PNG")
-    parser.add_argument("--skip-lossless", action="store_true", help="near-lossless alone")
+    parser.add_argument("--only", nargs="+", choices=PARTS, default=PARTS, help="measure these parts")
     arguments = parser.parse_args()
     clips = [PcmClip.of(clip) for clip in read_clips(arguments.root)]
     clips = [clip for kind in KINDS for clip in [c for c in clips if c.kind == kind][:: arguments.every]]
-    lossless = [] if arguments.skip_lossless else lossless_rows(clips)
-    if lossless:
-        show("Lossless, 16 bit", lossless)
-    near = near_lossless_rows(clips)
-    show("Near-lossless, 44.1 kHz mono, optimised for MSE, real bytes", near)
-    listening = listening_rows(clips)
-    show("Near-lossless, for listening, beside Opus at the same bytes", listening)
-    speed = near_lossless_speed(clips[0], False) | near_lossless_speed(clips[0], True)
-    print(speed)
-    if arguments.json:
-        figures = {
-            "clips": len(clips),
-            "lossless": lossless,
-            "near-lossless": near,
-            "listening": listening,
-            "near-lossless speed": speed,
-        }
-        arguments.json.write_text(json.dumps(figures, indent=1) + "\n")
-    if arguments.plot:
-        plot_listening(listening, arguments.plot)
+    figures: dict[str, Any] = {}
+    for part in arguments.only:
+        match part:
+            case "lossless":
+                figures[part] = lossless_rows(clips)
+                show("Lossless, 16 bit", figures[part])
+            case "near-lossless":
+                figures[part] = near_lossless_rows(clips)
+                show("Near-lossless, 44.1 kHz mono, optimised for MSE, real bytes", figures[part])
+            case "listening":
+                figures[part] = listening_rows(clips)
+                show("Near-lossless, for listening, beside Opus at the same bytes", figures[part])
+            case "speed":
+                figures[part] = near_lossless_speed(clips[0], False) | near_lossless_speed(clips[0], True)
+                print(figures[part])
+        if arguments.results:
+            path = arguments.results / f"waveform_{part.replace('-', '_')}_{arguments.root.name}.json"
+            path.write_text(json.dumps({"clips": len(clips), part: figures[part]}, indent=1) + "\n")
+    if arguments.plot and "listening" in figures:
+        plot_listening(figures["listening"], arguments.plot)
 
 
 if __name__ == "__main__":

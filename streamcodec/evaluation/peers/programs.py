@@ -52,9 +52,20 @@ def _flac(effort: str) -> Callable[[Path, Path], list[str]]:
     ]
 
 
+def _wavpack(*effort: str) -> Callable[[Path, Path], list[str]]:
+    return lambda source, coded: ["wavpack", *effort, "-q", "-y", str(source), "-o", str(coded)]
+
+
+def _monkey(effort: int) -> Callable[[Path, Path], list[str]]:
+    """Monkey's Audio as its ports to Unix have it (github.com/fernandotcl/monkeys-audio)."""
+    return lambda source, coded: ["mac", str(source), str(coded), f"-c{effort}"]
+
+
 LOSSLESS_PEERS = (
     LosslessPeer("FLAC -5", _flac("-5"), ".flac"),
     LosslessPeer("FLAC -8", _flac("-8"), ".flac"),
-    LosslessPeer("WavPack -h", lambda a, b: ["wavpack", "-h", "-q", "-y", str(a), "-o", str(b)], ".wv"),
-    LosslessPeer("WavPack -hh -x4", lambda a, b: ["wavpack", "-hh", "-x4", "-q", "-y", str(a), "-o", str(b)], ".wv"),
+    LosslessPeer("WavPack -h", _wavpack("-h"), ".wv"),
+    LosslessPeer("WavPack -hh -x6", _wavpack("-hh", "-x6"), ".wv"),
+    LosslessPeer("Monkey's Audio, extra high", _monkey(4000), ".ape"),
+    LosslessPeer("Monkey's Audio, insane", _monkey(5000), ".ape"),
 )
