@@ -18,6 +18,7 @@ import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from itertools import pairwise
+from typing import NamedTuple
 
 from streamcodec.codec.packet import MAX_FRAMES
 from streamcodec.errors import BitrateError
@@ -165,6 +166,18 @@ class _Path:
         return max(each.loss for each in self.losses)
 
 
+class _Circumstances(NamedTuple):
+    """All that a choice rests on: the worst of every path."""
+
+    loss: float
+    burst_packets: float
+    round_trip_ms: float
+    jitter_ms: float
+    aim_bps: float
+    header_bytes: float
+    destinations: int
+
+
 class WireRateController:
     """Feed it reports, paths and what the wire was seen to carry; read :attr:`plan`. Times: the sender's own, ms."""
 
@@ -177,6 +190,7 @@ class WireRateController:
         self._changed_ms = float("-inf")
         self._wanted_since_ms: float | None = None
         self._talking = False
+        self._best_for: tuple[_Circumstances | None, dict[int | None, SendPlan]] = (None, {})
         self._steady_since_ms: float | None = None
         self._plan = self._best(None)
 
@@ -288,13 +302,28 @@ class WireRateController:
         return max(0.5 * self.wire_bps, self.wire_bps - self._excess_bps)
 
     def _best(self, packet_ms: int | None) -> SendPlan:
-        return max(self._plans(packet_ms or self.config.packet_ms), key=lambda plan: plan.score)
+        now = self._circumstances()
+        if self._best_for[0] != now:
+            self._best_for = now, {}
+        found = self._best_for[1]
+        if packet_ms not in found:
+            found[packet_ms] = max(self._plans(packet_ms or self.config.packet_ms, now), key=lambda plan: plan.score)
+        return found[packet_ms]
 
-    def _plans(self, packet_ms: int | None) -> Iterator[SendPlan]:
+    def _circumstances(self) -> _Circumstances:
+        paths = self._paths.values()
+        return _Circumstances(
+            max((path.loss for path in paths), default=EXPECTED_LOSS),
+            max((path.burst_packets for path in paths), default=copy_plan.USUAL_BURST_PACKETS),
+            max((path.round_trip_ms for path in paths), default=UNKNOWN_ROUND_TRIP_MS),
+            max((path.jitter_ms for path in paths), default=0.0),
+            self._aim(),
+            self._header_bytes,
+            self._destinations,
+        )
+
+    def _plans(self, packet_ms: int | None, now: _Circumstances) -> Iterator[SendPlan]:
         config = self.config
-        loss = max((path.loss for path in self._paths.values()), default=EXPECTED_LOSS)
-        burst = max((path.burst_packets for path in self._paths.values()), default=copy_plan.USUAL_BURST_PACKETS)
-        aim_bps = self._aim()
         for frames in range(1, MAX_FRAMES + 1):
             length_ms = FRAME_MS * frames
             if packet_ms is not None and length_ms != packet_ms:
@@ -307,34 +336,31 @@ class WireRateController:
                 if config.redundancy is None and ages and waited_ms > LONGEST_PLAYOUT_MS:
                     continue
                 for copy_share in COPY_SHARES if ages else (0.0,):
-                    yield self._plan_for(frames, ages, copy_share, loss, burst, aim_bps)
+                    yield self._plan_for(frames, ages, copy_share, now)
 
-    def _plan_for(
-        self, frames: int, ages: tuple[int, ...], copy_share: float, loss: float, burst: float, aim_bps: float
-    ) -> SendPlan:
-        config = self.config
+    def _plan_for(self, frames: int, ages: tuple[int, ...], copy_share: float, now: _Circumstances) -> SendPlan:
+        config, aim_bps, destinations = self.config, now.aim_bps, now.destinations
         packet_ms = FRAME_MS * frames
         per_second = 1_000.0 / packet_ms
-        framing_bps = 8.0 * per_second * (self._header_bytes + COPY_BYTES * len(ages))
+        framing_bps = 8.0 * per_second * (now.header_bytes + COPY_BYTES * len(ages))
         share = 1.0 + copies_share(copy_share, len(ages))
-        room_bps = (aim_bps - OTHER_BPS * self._destinations) / self._destinations - framing_bps
+        room_bps = (aim_bps - OTHER_BPS * destinations) / destinations - framing_bps
         bitrate_bps = config.bitrate_bps or min(max(room_bps / share, config.minimum_bps), config.maximum_bps)
-        wire_bps = self._destinations * (framing_bps + share * bitrate_bps + OTHER_BPS)
-        left = copy_plan.left_over(loss, burst, ages)
+        wire_bps = destinations * (framing_bps + share * bitrate_bps + OTHER_BPS)
+        left = copy_plan.left_over(now.loss, now.burst_packets, ages)
         kbps = bitrate_bps / 1_000.0 * (1.0 + LONGER_SAVES * (frames - 1) / frames)
-        score = pesq(kbps, left, copied=loss - left, copy_share=copy_share)
-        score -= delay_penalty(self._delay_ms(packet_ms, ages))
+        score = pesq(kbps, left, copied=now.loss - left, copy_share=copy_share)
+        score -= delay_penalty(_delay_ms(packet_ms, ages, now))
         # What does not fit is a last resort: the less it exceeds the rate, the better.
         excess = wire_bps / aim_bps - 1.0
         if excess > 0.02:
             score -= 10.0 * (1.0 + excess)
         return SendPlan(round(bitrate_bps), packet_ms, ages, copy_share, round(wire_bps), score)
 
-    def _delay_ms(self, packet_ms: int, ages: tuple[int, ...]) -> float:
-        round_trip_ms = max((path.round_trip_ms for path in self._paths.values()), default=UNKNOWN_ROUND_TRIP_MS)
-        jitter_ms = max((path.jitter_ms for path in self._paths.values()), default=0.0)
-        waited_ms = max(ages, default=0) * packet_ms
-        return round_trip_ms / 2 + packet_ms + CODEC_MS + max(BUFFER_MS + 2.0 * jitter_ms, waited_ms)
+
+def _delay_ms(packet_ms: int, ages: tuple[int, ...], now: _Circumstances) -> float:
+    waited_ms = max(ages, default=0) * packet_ms
+    return now.round_trip_ms / 2 + packet_ms + CODEC_MS + max(BUFFER_MS + 2.0 * now.jitter_ms, waited_ms)
 
 
 def pesq(kbps: float, concealed: float, *, copied: float = 0.0, copy_share: float = COPY_SHARES[0]) -> float:
