@@ -22,7 +22,7 @@ KNOTS = 4
 EVERY_S = 1.0
 LONGEST_S = 0.6
 """Delays up to this are looked for."""
-STALL_S = 0.4
+STALL_S = 2.0
 """So much later than the one before may what plays the chirps be on a busy machine."""
 LEAST_LIKENESS = 0.5
 """Normalised correlation below which a chirp counts as not found."""

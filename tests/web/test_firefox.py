@@ -48,9 +48,12 @@ try {
   let peer, near;
   for (let tick = 0; tick < 300; tick++) {
     await new Promise((go) => setTimeout(go, 100));
-    const there = (call.state?.peers ?? []).filter(({ path, stats }) => path === 'direct' && stats?.played > 100);
-    peer = there.find(({ carries, stats }) => carries === 'srtp' && stats.tier === NEURAL);
-    near = there.find(({ stats }) => stats.tier === NEAR_LOSSLESS);
+    // Not in a pause.
+    const there = (call.state?.peers ?? []).filter(
+      ({ path, stats }) => path === 'direct' && stats?.played > 100 && stats.levelRms > 0.003,
+    );
+    peer = there.find(({ carries, stats }) => carries === 'srtp' && stats.tier === NEURAL) ?? peer;
+    near = there.find(({ stats }) => stats.tier === NEAR_LOSSLESS) ?? near;
     if (peer && near) break;
   }
   await answer({ indices, blocks, exactly, peer, near, trouble: call.microphoneTrouble });
