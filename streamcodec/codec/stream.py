@@ -121,12 +121,12 @@ class StreamEncoder:
     ``mode="independent"`` makes every packet decodable alone (for lossy links); ``"stream"`` lets packets use
     earlier ones, with a key packet every ``key_period_s``, for files and reliable links. The neural tier's default is
     ``"independent"``, the waveform tiers' ``"stream"``.
-    Neural and lossless tier: ``packet_ms`` (20, 40, ... 120, lossless 100; default 20) puts more into one packet, which
-    takes fewer bits for the same quality, most at the lowest rates, and delays by as much.
-    Neural tier only: ``constrained`` keeps every packet within its share of ``bitrate_bps`` instead of meeting the rate
-    on average; ``dtx`` sends next to nothing while there is only background; ``backend`` says what steps the networks
-    (``"onnxruntime"``, which ``"auto"`` takes, ``"compiled"``, ``"torch"`` or ``"torch-cuda"``; any decoder hears any
-    encoder).
+    Neural and lossless tier: ``packet_ms`` (20, 40, ... 120, lossless 100; default 20) puts more into one packet,
+    which takes fewer bits for the same quality, most at the lowest rates, and delays by as much.
+    Neural tier only: ``constrained`` keeps every packet within its share of ``bitrate_bps`` instead of meeting
+    the rate on average; ``dtx`` sends next to nothing while there is only background; ``backend`` says what steps
+    the networks (``"onnxruntime"``, which ``"auto"`` takes, ``"compiled"``, ``"torch"`` or ``"torch-cuda"``; any
+    decoder hears any encoder).
 
     Errors: AudioFormatError, BackendError, BitrateError, ModelError on arguments or samples that do not fit.
     """

@@ -87,6 +87,17 @@ def test_one_process_encodes_and_another_decodes(tmp_path: Path) -> None:
     np.testing.assert_array_equal(soundfile.read(io.BytesIO(data), dtype="int32")[0], sound)
 
 
+def test_lossless_files_spend_little_on_packets(tmp_path: Path, fixtures: Path) -> None:
+    source, sizes = fixtures / "speech_44k.flac", []
+    for options in ({"packet_ms": 20, "key_period_s": 1.0}, {}):
+        encode_file(source, tmp_path / "a.sc", tier="lossless", **options)  # type: ignore[arg-type]
+        sizes.append((tmp_path / "a.sc").stat().st_size)
+        decode_file(tmp_path / "a.sc", tmp_path / "a.wav")
+        heard, expected = (soundfile.read(path, dtype="int16")[0] for path in (tmp_path / "a.wav", source))
+        assert np.array_equal(heard, expected)
+    assert sizes[1] < 0.99 * sizes[0]
+
+
 @pytest.mark.parametrize("ratio", [8, 30])
 def test_a_ratio_of_files_is_met_in_bytes_of_the_file(tmp_path: Path, fixtures: Path, ratio: float) -> None:
     source = fixtures / "environment_48k.flac"

@@ -197,6 +197,18 @@ def test_copied_state_goes_on_alike(tier: str) -> None:
     assert np.array_equal(heard(decoder, [*encoder.push(sound)]), heard(pair(tier)[1], [*pair(tier)[0].push(sound)]))
 
 
+@pytest.mark.parametrize(("packet_ms", "form"), [(100, (44_100, 1, 16)), (80, (384_000, 8, 32))])
+def test_long_lossless_packets_come_back(packet_ms: int, form: tuple[int, int, int]) -> None:
+    rate_hz, channels, bits = form
+    encoder, decoder = pair("lossless", rate_hz, channels, bits, packet_ms=packet_ms)
+    assert encoder.packet_ms <= packet_ms
+    sound = pcm(2 * encoder.block_samples + 100, channels, bits)
+    packets = [*encoder.push(sound), *encoder.flush()]
+    assert len(packets) == 3
+    heard = np.concatenate([decoder.push(packet.to_bytes()) for packet in packets])
+    assert np.array_equal(heard.reshape(sound.shape), sound)
+
+
 @pytest.mark.parametrize(
     ("options", "error", "says"),
     [

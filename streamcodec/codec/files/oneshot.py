@@ -207,9 +207,10 @@ def encode_file(
 ) -> FileHeader:
     """Encode a sound file (any format libsndfile reads) to a ``.sc`` file, block by block.
 
-    ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` and ``packet_ms`` 60 (lossless: 100, with a key
-    packet every 5 s) unless said otherwise, since a file is a reliable link and in no hurry. For the same reason the neural tier keeps one fractional quality
-    index for each minute, that at which the rate is met, unless ``constrained`` or ``dtx`` say otherwise. It mixes
+    ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` and ``packet_ms`` 60 (lossless: 100, with a
+    key packet every 5 s) unless said otherwise, since a file is a reliable link and in no hurry. For the same reason
+    the neural tier keeps one fractional quality index for each minute, that at which the rate is met, unless
+    ``constrained`` or ``dtx`` say otherwise. It mixes
     channels down (of two it keeps both with ``channels=2``) and resamples to the next of its rates, which is told
     (StreamcodecWarning). The waveform tiers keep channels and rate, the lossless tier takes integer PCM alone (8 to
     32 bits, up to 8 channels, up to 384 kHz). For a ``ratio``, headers counted, the file is read whole and coded

@@ -40,7 +40,7 @@ class EncoderState:
 
 
 class Encoder:
-    """See :class:`~streamcodec.codec.registry.TierEncoder`; blocks are int32 ``[n, channels]``, one packet long at most."""
+    """See :class:`~streamcodec.codec.registry.TierEncoder`; blocks are int32 ``[n, channels]``."""
 
     delay_samples = 0
 
