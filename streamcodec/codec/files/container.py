@@ -14,8 +14,8 @@ Layout, big-endian::
         body: u64 total samples, u32 clusters, for each: u64 offset, u64 media time of the first packet
     u64 offset of the index, "SCFE"
 
-A cluster starts with a key packet, so it is a place to seek to; it holds one second of sound, or one key period where
-that is longer. A file whose writer was killed lacks the index and at most its last cluster; a damaged cluster is
+A cluster starts with a key packet, so it is a place to seek to; it holds about one second of sound,
+or one key period where that is longer. A file whose writer was killed lacks the index and at most its last cluster; a damaged cluster is
 skipped by its sync mark.
 """
 
@@ -24,6 +24,7 @@ from __future__ import annotations
 import binascii
 import io
 import json
+import math
 import struct
 import tempfile
 import warnings
@@ -60,6 +61,7 @@ MAX_MODEL_CHARACTERS = 255
 MOST_CHANNELS = {Tier.NEURAL: 2, Tier.NEAR_LOSSLESS: 2, Tier.LOSSLESS: 8}
 MAX_BODY_BYTES = 1 << 24
 CLUSTER_PACKETS = 50
+LONG_PACKETS_PER_SECOND = 25.0
 MAX_CLUSTER_PACKETS = 1 << 14
 MAX_VARINT_BYTES = 9
 FRAMES_FOLLOW = 0x80
@@ -137,12 +139,18 @@ class TimedPacket:
     packet: Packet
 
 
+def cluster_packets(header: FileHeader) -> int:
+    """How many packets (of one frame) a cluster has at least: a second of them where each takes 40 ms or more."""
+    long = header.packets_per_second <= LONG_PACKETS_PER_SECOND
+    return math.ceil(header.packets_per_second) if long else CLUSTER_PACKETS
+
+
 def overhead_bytes(header: FileHeader, packets: int, key_period_packets: int) -> int:
     """What a file takes besides :func:`record_bytes` of its packets, of one frame each, none left out.
 
     Every ``key_period_packets``-th packet is a key packet.
     """
-    in_cluster = key_period_packets * -(-CLUSTER_PACKETS // key_period_packets)
+    in_cluster = key_period_packets * -(-cluster_packets(header) // key_period_packets)
     whole, rest = divmod(packets, in_cluster)
     counts = [in_cluster] * whole + [rest] * bool(rest)
     clusters = sum(12 + 8 + varint_bytes(count) + 16 for count in counts)
@@ -168,6 +176,7 @@ class FileWriter:
     def __init__(self, file: BinaryTarget, header: FileHeader, pictures: Sequence[Picture] = ()) -> None:
         self._file = file
         self._cluster: list[TimedPacket] = []
+        self._cluster_packets = cluster_packets(header)
         self._index: list[tuple[int, int]] = []
         text = header.to_json().encode()
         if len(text) > MAX_HEADER_BYTES:
@@ -184,12 +193,10 @@ class FileWriter:
 
     def write(self, time: int, packet: Packet) -> None:
         """Append a packet; times must rise."""
+        least = self._cluster_packets
         starts_cluster = len(self._cluster) >= MAX_CLUSTER_PACKETS or (
             packet.is_key
-            and (
-                len(self._cluster) >= CLUSTER_PACKETS
-                or (bool(self._cluster) and time - self._cluster[0].time >= CLUSTER_PACKETS)
-            )
+            and (len(self._cluster) >= least or (bool(self._cluster) and time - self._cluster[0].time >= least))
         )
         if starts_cluster:
             self._flush_cluster()
