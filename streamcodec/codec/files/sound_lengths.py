@@ -194,7 +194,9 @@ def _caf(file: IO[bytes], size: int) -> Repair | None:
             bytes_per_s = packet_bytes * rate_hz / packet_frames if known else 0.0
         if name == b"data":
             if length > size - body and bytes_per_s:
-                return Repair(promised_s=(length - 4) / bytes_per_s)
+                # libsndfile refuses to open what is longer than the file.
+                there = struct.pack(">q", size - body)
+                return Repair(patches=((body - 8, there),), promised_s=(length - 4) / bytes_per_s)
             cut_off = length in (0, 4) and size > body + 4 and not _is_chunk_list(file, body + length, size, head, 0)
             if length < 0 or cut_off:
                 return Repair(patches=((body - 8, struct.pack(">q", size - body)),))
