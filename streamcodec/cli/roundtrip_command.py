@@ -62,8 +62,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Do it and say what happened."""
     from streamcodec import StreamEncoder, Tier
-    from streamcodec.codec.files.output_file import check_folder, check_not_read
+    from streamcodec.codec.files.output_file import check_not_read
     from streamcodec.codec.files.sound_file import SoundReader
+    from streamcodec.codec.files.sound_writer import check_target
     from streamcodec.codec.options import tier_of
     from streamcodec.net.loss_models import GilbertElliottConfig
 
@@ -73,7 +74,7 @@ def run(options: argparse.Namespace) -> None:
     GilbertElliottConfig(options.loss, options.burst)  # says at once what cannot be
     if options.output not in (None, "-"):
         check_not_read(options.output, name)
-        check_folder(options.output)
+        check_target(options.output)
     with SoundReader(input_file(name), tier_of(options.tier)) as sound:
         if sound.tier is not Tier.NEURAL:
             coding |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}

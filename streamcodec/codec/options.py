@@ -33,9 +33,9 @@ MAX_DURATION_S = 24 * 3600.0
 LOSSLESS_PACKET_MS_CHOICES = PACKET_MS_CHOICES[:-1]
 """Up to what a receiver waits for: 100 ms."""
 MIN_KEY_PERIOD_S, MAX_KEY_PERIOD_S = 0.02, 10.0
-MIN_BITRATE_BPS, MAX_BITRATE_BPS = 1_400, 24_000
-"""Of the neural tier, a channel. The least is what speech takes at the coarsest quality in packets of 120 ms that are
-inter-coded; shorter and independent ones take up to 2.0 kbps (``ShippedModel.kbps_of_packets``)."""
+MIN_BITRATE_BPS, MAX_BITRATE_BPS = 1_000, 24_000
+"""Of the neural tier, a channel. What speech takes at the least (``ShippedModel.kbps_of_packets``) is more, which is
+told in a warning; ``constrained`` holds less at the price of quality."""
 
 
 def check_whole(name: str, value: object, error: type[StreamcodecError] = AudioFormatError) -> int:

@@ -108,7 +108,7 @@ def _check_state(state: object, kind: type[EncoderState | DecoderState], setting
 class StreamEncoder:
     """Turns live sound into packets, one for each block of 10 to 20 ms.
 
-    ``tier`` says how: ``"neural"`` (8 to 48 kHz, 1.4 to 24 kbps a channel, mixed down
+    ``tier`` says how: ``"neural"`` (8 to 48 kHz, 1 to 24 kbps a channel, mixed down
     to one unless ``channels`` is 2), ``"near-lossless"`` (8 to 96 kHz,
     1 or 2 ``channels``) or ``"lossless"`` (integers of ``bits_per_sample``, 8 to 32, 8 to 384 kHz, up to 8
     ``channels``).

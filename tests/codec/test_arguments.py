@@ -43,7 +43,7 @@ TONE = (0.3 * np.sin(0.1 * np.arange(9_600))).astype(np.float32)
         ({"model": None}, ModelError, "model must be the name or the folder"),
         ({"model": "a\0b"}, ModelError, "model must be the name or the folder"),
         ({"tier": 3}, AudioFormatError, "tier must be"),
-        ({"packet_ms": "20"}, AudioFormatError, "packet_ms must be one of"),
+        ({"packet_ms": "20"}, AudioFormatError, "packet_ms must be a whole number"),
         ({"tier": "near-lossless", "ratio": "8"}, BitrateError, "ratio must be a number"),
         ({"tier": "near-lossless", "step_index": 1.5}, BitrateError, "step_index must be a whole number"),
         ({"tier": "near-lossless", "optimise": "mean"}, BitrateError, "optimise must be"),
@@ -144,10 +144,10 @@ def test_decoded_sound_stays_within_full_scale_at_every_rate(rate_hz: int, speec
     assert 0.9 < peak <= 1.0
 
 
-@pytest.mark.parametrize(("options", "least"), [({}, 2_013), ({"mode": "stream", "packet_ms": 60}, 1_422)])
-def test_a_rate_that_cannot_be_met_is_told(options: dict[str, Any], least: int) -> None:
-    with pytest.warns(StreamcodecWarning, match=f"1000 bits per second .* speech takes about {least} at"):
+@pytest.mark.parametrize(("options", "least"), [({}, 2.0), ({"mode": "stream", "packet_ms": 60}, 1.4)])
+def test_a_rate_that_cannot_be_met_is_told(options: dict[str, Any], least: float) -> None:
+    with pytest.warns(StreamcodecWarning, match=f"1 kbps were asked for; speech takes about {least} at the least"):
         StreamEncoder(RATE_HZ, 1_000, **options)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        StreamEncoder(RATE_HZ, least, **options)
+        StreamEncoder(RATE_HZ, 1_000 * least, **options)

@@ -103,7 +103,7 @@ def test_a_file_of_no_sound_is_told_as_one_and_decodes_to_one(tmp_path: Path) ->
     assert not (tmp_path / "back.flac").exists()
 
 
-@pytest.mark.parametrize("form", ["FLAC", "WAV", "AIFF", "OGG", "MP3"])
+@pytest.mark.parametrize("form", ["FLAC", "WAV", "AIFF", "CAF", "OGG", "MP3"])
 def test_sound_files_that_were_cut_off_are_read_as_far_as_they_go(form: str, tmp_path: Path) -> None:
     """Every format alike."""
     whole = io.BytesIO()
@@ -117,10 +117,9 @@ def test_sound_files_that_were_cut_off_are_read_as_far_as_they_go(form: str, tmp
             found.append(len(sound.read()) / RATE_HZ)
 
     said = told(read)
-    assert found[0] == pytest.approx(SECONDS / 2, abs=0.35)
-    # An Ogg file tells no length, and one that ends between two pages looks whole.
-    assert len(said) == 1 or form == "OGG"
-    assert all(f"{found[0]:.2f} s" in sentence for sentence in said)
+    assert 0.25 * SECONDS < found[0] < 0.75 * SECONDS
+    assert len(said) == 1
+    assert f"{found[0]:.2f} s" in said[0]
 
 
 def test_of_a_damaged_flac_file_the_sound_before_the_damage_is_kept(tmp_path: Path) -> None:

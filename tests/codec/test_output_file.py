@@ -125,8 +125,8 @@ def test_an_encoding_that_fails_leaves_nothing(sound: Path, tmp_path: Path) -> N
     target.write_bytes(b"older")
     cut = tmp_path / "cut.flac"
     soundfile.write(cut, np.random.default_rng(1).uniform(-1, 1, 96_000), 24_000, subtype="PCM_16")
-    cut.write_bytes(cut.read_bytes()[:90_000])
-    with pytest.raises(StreamcodecError, match=r"cut\.flac is damaged after 1\.\d\d s"):
+    cut.write_bytes(cut.read_bytes()[:1_000])
+    with pytest.raises(StreamcodecError, match=r"cut\.flac is damaged: no sound in it can be read"):
         encode_file(cut, target, tier="lossless")
     assert target.read_bytes() == b"older"
     assert not leftovers(tmp_path)

@@ -99,7 +99,7 @@ def test_wrong_settings_are_named() -> None:
     with pytest.raises(AudioFormatError, match="96000"):
         StreamDecoder(96_000)
     for bitrate_bps in (0, -1, 10, 1e9, float("nan")):
-        with pytest.raises(BitrateError, match="bits per second"):
+        with pytest.raises(BitrateError, match=r"1 to 24 kbps|number of bits per second"):
             StreamEncoder(24_000, bitrate_bps)
     with pytest.raises(BitrateError):
         StreamEncoder(24_000).set_bitrate(5)

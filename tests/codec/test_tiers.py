@@ -220,7 +220,7 @@ def test_long_lossless_packets_come_back(packet_ms: int, form: tuple[int, int, i
         ({"tier": "lossless", "key_period_s": 0}, AudioFormatError, "key_period_s"),
         ({"tier": "near-lossless", "ratio": 8, "snr_db": 30}, BitrateError, "one rate target"),
         ({"tier": "near-lossless", "snr_db": 30, "optimise": "perceptual"}, BitrateError, "held with optimise='mse'"),
-        ({"tier": "near-lossless", "ratio": -1}, BitrateError, "above 0"),
+        ({"tier": "near-lossless", "ratio": -1}, BitrateError, "compression ratio"),
         ({"tier": "near-lossless", "bitrate_bps": 6}, BitrateError, "4 to 6000 kbps"),
         ({"tier": "near-lossless", "optimise": "other"}, BitrateError, "perceptual"),
         ({"tier": "near-lossless", "mode": "other"}, AudioFormatError, "mode"),

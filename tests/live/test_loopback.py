@@ -152,10 +152,10 @@ def test_the_command_prints_figures(fake_stream: list[FakeStream], capsys: pytes
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--rate", "12345"], "sample_rate_hz"),
-        (["--kbps", "500"], "bits per second"),
+        (["--rate", "12345"], "the sample rate must be one of"),
+        (["--kbps", "500"], "1 to 24 kbps, got 500"),
         (["--loss", "0.9"], "bursts longer"),
-        (["--buffer", "900"], "buffer_ms"),
+        (["--buffer", "900"], "--buffer must be from 0 to 120 ms"),
         (["--record", "no/such/folder/a.wav"], "cannot write"),
     ],
 )

@@ -7,13 +7,15 @@ from __future__ import annotations
 
 import io
 import struct
+from collections import deque
+from collections.abc import Iterator
 from itertools import pairwise
 from typing import IO
 
 from streamcodec.codec.files.sound_lengths import Repair
 
 _HEAD = struct.Struct("<4sBBqIIIB")
-_FIRST_PAGE = 0x02
+_FIRST_PAGE, _LAST_PAGE = 0x02, 0x04
 MAX_PARTS = 10_000
 
 
@@ -24,16 +26,33 @@ def ogg_parts(file: IO[bytes]) -> list[Repair]:
     """
     size = file.seek(0, io.SEEK_END)
     starts: list[int] = []
-    offset, among_first = 0, False
-    while offset + _HEAD.size <= size and len(starts) < MAX_PARTS:
-        file.seek(offset)
-        name, _, flags, _, _, _, _, segments = _HEAD.unpack(file.read(_HEAD.size))
-        if name != b"OggS":
-            break
+    among_first = False
+    for offset, flags, _ in _pages(file, size):
         first = bool(flags & _FIRST_PAGE)
         # The first pages of streams beside each other stand together.
         if first and not among_first:
             starts.append(offset)
+            if len(starts) == MAX_PARTS:
+                break
         among_first = first
-        offset += _HEAD.size + segments + sum(file.read(segments))
     return [Repair(start=start, end=end) for start, end in pairwise([*starts, size])]
+
+
+def ogg_ends_early(file: IO[bytes]) -> bool:
+    """Whether an Ogg file breaks off: its last page is not whole, or not marked as the last."""
+    size = file.seek(0, io.SEEK_END)
+    last = deque(_pages(file, size), maxlen=1)
+    return any(end > size or not flags & _LAST_PAGE for _, flags, end in last)
+
+
+def _pages(file: IO[bytes], size: int) -> Iterator[tuple[int, int, int]]:
+    """Offset, flags and end of each page, as far as one follows upon the other."""
+    offset = 0
+    while offset + _HEAD.size <= size:
+        file.seek(offset)
+        name, _, flags, _, _, _, _, segments = _HEAD.unpack(file.read(_HEAD.size))
+        if name != b"OggS":
+            return
+        end = offset + _HEAD.size + segments + sum(file.read(segments))
+        yield offset, flags, end
+        offset = end

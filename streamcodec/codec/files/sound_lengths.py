@@ -150,15 +150,19 @@ def _aiff(file: IO[bytes], size: int) -> Repair | None:
     """A sound chunk of nothing but its own head with sound behind it, or of an unknown length, goes to the end."""
     head = struct.Struct(">4sI")
     counted_at = bytes_per_frame = 0
+    rate_hz = 0.0
     for name, body, length in _chunks(file, 12, size, head, 1):
         if name == b"COMM":
             file.seek(body)
-            channels, _, bits = struct.unpack(">HIH", file.read(8))
+            channels, _, bits, exponent, mantissa = struct.unpack(">HIHHQ", file.read(18))
+            rate_hz = mantissa * 2.0 ** (min(exponent & 0x7FFF, 0x4100) - 0x3FFF - 63)
             counted_at, bytes_per_frame = body + 2, channels * ((bits + 7) // 8)
         if name != b"SSND":
             continue
         there = size - body
         cut_off = length == 8 and there > 8 and not _is_chunk_list(file, body + 8, size, head)
+        if length > there and length not in UNKNOWN_32 and bytes_per_frame and rate_hz > 0:
+            return Repair(promised_s=(length - 8) / bytes_per_frame / rate_hz)
         if not bytes_per_frame or not (cut_off or length in UNKNOWN_32) or not 8 < there < 0xFFFFFFFF - body:
             return None
         frames = (there - 8) // bytes_per_frame
@@ -180,8 +184,19 @@ def _is_chunk_list(file: IO[bytes], start: int, size: int, head: struct.Struct, 
 def _caf(file: IO[bytes], size: int) -> Repair | None:
     """A data chunk of length -1, or of nothing but its own head with sound behind it, goes to the end of the file."""
     head = struct.Struct(">4sq")
+    bytes_per_s = 0.0
     for name, body, length in _chunks(file, 8, size, head, 0):
+        if name == b"desc":
+            file.seek(body)
+            rate_hz, _, _, packet_bytes, packet_frames = struct.unpack(">d4sIII", file.read(24))
+            # A rate that is no number, or a packet of changing length, tells nothing.
+            known = 0 < rate_hz < 1e9 and packet_bytes and packet_frames
+            bytes_per_s = packet_bytes * rate_hz / packet_frames if known else 0.0
         if name == b"data":
+            if length > size - body and bytes_per_s:
+                # libsndfile refuses to open what is longer than the file.
+                there = struct.pack(">q", size - body)
+                return Repair(patches=((body - 8, there),), promised_s=(length - 4) / bytes_per_s)
             cut_off = length in (0, 4) and size > body + 4 and not _is_chunk_list(file, body + length, size, head, 0)
             if length < 0 or cut_off:
                 return Repair(patches=((body - 8, struct.pack(">q", size - body)),))

@@ -14,6 +14,7 @@ import soundfile
 
 from streamcodec.codec.files import tags
 from streamcodec.codec.files.output_file import (
+    check_folder,
     copy_stream,
     describe_error,
     readable_name,
@@ -30,6 +31,24 @@ FORMATS_WITH_LENGTHS = frozenset({"WAV", "AIFF", "CAF", "W64", "AU"})
 _UPDATE_HEADER_AUTO = 0x1061
 WRITTEN_BITS = (8, 16, 24, 32)
 SUBTYPES_OF_BITS = {8: ("PCM_U8", "PCM_S8", "PCM_16"), 16: ("PCM_16",), 24: ("PCM_24",), 32: ("PCM_32",)}
+
+
+def check_target(target: str | Path) -> None:
+    """Raise FileFormatError where no sound can be written by this name, before any is made."""
+    check_folder(target)
+    _format_of(target)
+
+
+def _format_of(target: str | Path) -> str:
+    """libsndfile's name of the format that a suffix says."""
+    suffix = Path(os.fsdecode(target)).suffix[1:].upper()
+    form = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}.get(suffix, suffix) or "WAV"
+    if form not in soundfile.available_formats():
+        raise FileFormatError(
+            f"cannot write {readable_name(target)}: no format of sound is called .{suffix.lower()}; use a .wav, "
+            ".flac, .ogg or .mp3 name"
+        )
+    return form
 
 
 class _GuardedTarget:
@@ -139,13 +158,8 @@ class SoundWriter:
 
     def _created(self, target: SoundSource, sample_rate_hz: int, channels: int) -> Any:
         suffix = Path(os.fsdecode(target)).suffix[1:].upper() if isinstance(target, str | Path) else ""
-        form = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}.get(suffix, suffix) or "WAV"
+        form = _format_of(target) if isinstance(target, str | Path) else "WAV"
         bits = next(wide for wide in WRITTEN_BITS if wide >= self._bits_per_sample)
-        if form not in soundfile.available_formats():
-            raise FileFormatError(
-                f"cannot write {self.name}: no format of sound is called .{suffix.lower()}; use a .wav, .flac, .ogg "
-                "or .mp3 name"
-            )
         choices = ("FLOAT", "DOUBLE") if self._floats else SUBTYPES_OF_BITS[bits]
         try:
             possible = soundfile.available_subtypes(form)

@@ -4,13 +4,13 @@ import { MODULUS, Packet, Tier } from './packet.js';
 /** @typedef {import('./codec.js').Codec} Codec */
 
 const FRAME_MS = 20;
-const LEAST_BPS = 1_400;
+const LEAST_BPS = 1_000;
 const MOST_BPS = 24_000;
 const RECENT_PACKETS = 9;
 
 /**
  * @typedef {object} EncoderSettings
- * @property {number} [bitrate] Bits a second on average, 1,400 to 24,000; 6,000 unless given.
+ * @property {number} [bitrate] Bits a second on average, 1,000 to 24,000; 6,000 unless given.
  * @property {'independent' | 'stream'} [mode] Packets decode alone, or lean on those before.
  * @property {number} [packetMs] 20, 40, ... 120.
  * @property {boolean} [dtx] Send next to nothing while there is only background.
