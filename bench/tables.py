@@ -435,7 +435,8 @@ def web_speed() -> Table:
         ratios = f"{node / native:.1f}, {chromium / native:.1f}"
         share = _percent(chromium / results(file)["packet_ms"])
         rows.append([name, number(native), number(node), number(chromium), ratios, share])
-    titles = ["native (compiled backend)", "Node", "Chromium", "ratios", "share of a core in Chromium"]
+    share = f"share of a core in Chromium (load {results(file)['load']:.0f})"
+    titles = ["native (compiled backend)", "Node", "Chromium", "ratios", share]
     return file, ["ms a packet of 20 ms", *titles], rows
 
 
@@ -456,7 +457,8 @@ def web_calls() -> Table:
         ]
         for call in results(file)["calls"]
     ]
-    titles = ["way", "packet", "payload kbps", "wire kbps each way", "worker, share of a core"]
+    share = f"worker, share of a core (load {results(file)['load']:.0f})"
+    titles = ["way", "packet", "payload kbps", "wire kbps each way", share]
     return file, [*titles, "jitter buffer", "first sound after joining"], rows
 
 
@@ -501,7 +503,8 @@ def web_room() -> Table:
         f"{found['made_up']:,} of {found['frames']:,}",
         _percent(found["share_of_a_core_a_person"]),
     ]
-    return file, ["tabs", "gaps", "frames made up", "a person's share of a core"], [row]
+    share = f"a person's share of a core (load {found['load']:.0f})"
+    return file, ["tabs", "gaps", "frames made up", share], [row]
 
 
 # Listening page
