@@ -213,8 +213,8 @@ def _per_file_vae_claims(results: Results) -> Table:
             f"{_cell(means[first][free])} dB over {clips} clips after 30 epochs, {_cell(last[free])} after "
             f"{_cell(last['epochs'])}, when {last['settled']} had settled. As many principal components give "
             f"{_cell(last['SNR dB linear'])}. Single files have {_cell(min(of_files))} to {_cell(max(of_files))} dB; "
-            f"{last['files at 26.33 dB']} of {clips} reach it. 128 hidden units and 20 latents in place of 64 and 15: "
-            f"{_cell(sweep[1][free])} in place of {_cell(sweep[0][free])} dB on the two clips of the sweep",
+            f"{last['files at 26.33 dB']} of {clips} reach it. With 128 hidden units and 20 latents the two clips of "
+            f"the sweep have {_cell(sweep[1][free])} in place of {_cell(sweep[0][free])} dB",
         ),
         (
             "8:1",

@@ -14,8 +14,8 @@ Layout, big-endian::
         body: u64 total samples, u32 clusters, for each: u64 offset, u64 media time of the first packet
     u64 offset of the index, "SCFE"
 
-A cluster starts with a key packet, so it is a place to seek to; it holds about one second of sound,
-or one key period where that is longer. A file whose writer was killed lacks the index and at most its last cluster; a damaged cluster is
+A cluster starts with a key packet, so it is a place to seek to; it holds about one second of sound, or one key period
+where that is longer. A file whose writer was killed lacks the index and at most its last cluster; a damaged cluster is
 skipped by its sync mark.
 """
 
