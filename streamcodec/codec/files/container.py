@@ -15,7 +15,7 @@ Layout, big-endian::
     u64 offset of the index, "SCFE"
 
 A cluster starts with a key packet, so it is a place to seek to; it holds about one second of sound, or one key period
-where that is longer. A file whose writer was killed lacks the index and at most its last cluster; a damaged cluster is
+where that is longer. A file whose writer was killed lacks the index and its last cluster; a damaged cluster is
 skipped by its sync mark.
 """
 
