@@ -21,6 +21,7 @@ from streamcodec.research.experiments.downsampling import Downsampling
 from streamcodec.research.experiments.experiment import SCALES, Context, Experiment, Picture, Results, Sound, Table
 from streamcodec.research.experiments.material import Material, MaterialError
 from streamcodec.research.experiments.registry import NAMES, load, select
+from streamcodec.research.experiments.run_notes import note_run, training_minutes, training_table
 from streamcodec.research.experiments.runner import run_experiment
 from streamcodec.research.experiments.sounds import development_clips
 from streamcodec.research.models.representations import Kind
@@ -61,7 +62,7 @@ def test_an_experiment_writes_everything_and_repeats_its_figures(
     assert "s per s" not in metrics["tables"][0]["columns"]
     timings = json.loads((folder / "timings.json").read_text())
     assert timings["tables"][0]["rows"]["downsampling"]["s per s"] > 0
-    assert timings["training_minutes"] > 0
+    assert timings["training_minutes"] >= 0
     trained = metrics["tables"][-1]["rows"]["unet"]
     assert trained["steps"] == TINY.steps
     assert trained["epochs"] == pytest.approx(TINY.steps * TINY.batch_segments * TINY.segment_s, abs=0.06)
@@ -241,6 +242,27 @@ def test_wrong_data_is_one_sentence(tmp_path: Path, make: str, capsys: pytest.Ca
     code = main(["experiment", "loss", "--data", str(folder), "--output", str(tmp_path / "out")])
     assert code == 2
     assert len(capsys.readouterr().err.strip().splitlines()) == 1
+
+
+def test_what_training_took_is_told_of_every_network_and_in_all(tmp_path: Path) -> None:
+    assert training_table(tmp_path) is None
+    for name, minutes, settled in (("one", [1.5, 2.25], True), ("two", [40.0], None)):
+        run = tmp_path / "runs" / name
+        run.mkdir(parents=True)
+        rows = [{"step": 1, "validation": 0.5}, *({"step": 2, "minutes": each} for each in minutes)]
+        (run / "log.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows))
+        note_run(run, 200, 3.25, minutes[-1], settled)
+    assert training_minutes(tmp_path) == 42.2
+    table = training_table(tmp_path)
+    assert table is not None
+    assert table.rows == (("one", 200, 3.2, "yes", 2.25), ("two", 200, 3.2, None, 40.0))
+    assert table.timed == {"minutes"}
+
+
+@pytest.mark.parametrize("option", ["--epochs", "--files", "--seconds", "--steps"])
+def test_a_bound_below_the_least_is_one_sentence(option: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment", "loss", "--data", str(data), option, "0"]) == 2
+    assert "at least" in capsys.readouterr().err
 
 
 def test_names_lead_to_experiments_and_wrong_ones_list_them(capsys: pytest.CaptureFixture[str]) -> None:
