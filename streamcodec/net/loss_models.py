@@ -23,6 +23,7 @@ class NoLoss:
     """Every packet arrives."""
 
     def lost(self) -> bool:
+        """Never."""
         return False
 
 
@@ -67,6 +68,7 @@ class GilbertElliott:
         self._bad = self._random.random() < config.rate
 
     def lost(self) -> bool:
+        """Whether the next packet is lost."""
         lost = self._bad
         leave = self.config.leave_probability if self._bad else self.config.enter_probability
         if self._random.random() < leave:
@@ -97,6 +99,7 @@ class PatternLoss:
         return cls("".join(Path(path).read_text(encoding="ascii").split()))
 
     def lost(self) -> bool:
+        """Whether the next packet is lost."""
         lost = self._pattern[self._position]
         self._position = (self._position + 1) % len(self._pattern)
         return lost

@@ -27,7 +27,8 @@ INAUDIBLE = 1e-4
 class Decoder(Protocol):
     """What playout needs of a decoder: a packet or nothing in, samples out, never an exception."""
 
-    def push(self, packet: Packet | None, /) -> Samples: ...
+    def push(self, packet: Packet | None, /) -> Samples:
+        """Sound of a packet, None for one that is lost. Shape: output ``[n]`` or ``[n, channels]``."""
 
 
 _IN_PAUSES = (TimeScale.ACCELERATE_IN_PAUSE, TimeScale.EXPAND_IN_PAUSE)

@@ -39,11 +39,14 @@ def header_bytes(packet_bytes: int) -> int:
 class Encoder(Protocol):
     """What a sender needs of an encoder."""
 
-    def push(self, samples: Samples, /) -> list[Packet]: ...
+    def push(self, samples: Samples, /) -> list[Packet]:
+        """Packets that these samples complete. Shape: ``[n]`` or ``[n, channels]``."""
 
-    def flush(self) -> list[Packet]: ...
+    def flush(self) -> list[Packet]:
+        """Packets of what is still inside."""
 
-    def set_bitrate(self, bitrate_bps: float, /) -> None: ...
+    def set_bitrate(self, bitrate_bps: float, /) -> None:
+        """Aim at another payload rate from the next packet on; raises BitrateError."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,13 +19,15 @@ FRAME_MS = 20
 class Listener(Protocol):
     """What takes a track's sound; a :class:`~streamcodec.net.call.Call` does."""
 
-    def push(self, samples: Samples, /) -> None: ...
+    def push(self, samples: Samples, /) -> None:
+        """Take what was said. Shape: ``[n]``."""
 
 
 class Speaker(Protocol):
     """What gives sound; a :class:`~streamcodec.net.call.Call` does."""
 
-    async def pull(self, count_samples: int, /) -> Samples: ...
+    async def pull(self, count_samples: int, /) -> Samples:
+        """The next samples to play. Shape: output ``[count]``."""
 
 
 class SpeakerTrack(MediaStreamTrack):

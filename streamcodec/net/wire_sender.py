@@ -15,7 +15,8 @@ from streamcodec.net.wire_rate import SendPlan, WireRateConfig, WireRateControll
 class AdjustableEncoder(Encoder, Protocol):
     """An encoder whose packets may become longer or shorter as it goes."""
 
-    def set_packet_ms(self, packet_ms: int, /) -> None: ...
+    def set_packet_ms(self, packet_ms: int, /) -> None:
+        """Make packets of 20, 40, ... 120 ms from the next one on."""
 
 
 class WireRateSender(MediaSender):

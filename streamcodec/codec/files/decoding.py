@@ -138,6 +138,7 @@ def _samples_at(coded: int | None, header: FileHeader, rate_hz: int) -> int | No
 
 
 def lag_samples(decoder: StreamDecoder, encoder_delay_samples: int, encoder_rate_hz: int) -> int:
+    """Samples, at the decoder's rate, by which decoded sound lags what was encoded."""
     return decoder.delay_samples + round(encoder_delay_samples * decoder.sample_rate_hz / encoder_rate_hz)
 
 
