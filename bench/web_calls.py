@@ -10,22 +10,18 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import subprocess
 import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import soundfile
-
+from bench.chromium import speaking_chromium
 from bench.web_profile import worker_seconds
 
 RESULTS = Path(__file__).parent / "results" / "web_calls.json"
-SPEECH = Path(__file__).parents[1] / "streamcodec" / "demo_data" / "speech.flac"
 SETTLE_S = 25.0
 MEASURE_S = 10.0
 
@@ -82,27 +78,13 @@ def main() -> None:
     """Measure, print and write."""
     from playwright.sync_api import sync_playwright
 
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        sys.exit("there is no Chromium here: apt-get install chromium")
     rows = []
-    with tempfile.TemporaryDirectory() as folder, _relay() as url, sync_playwright() as playwright:
+    with _relay() as url, sync_playwright() as playwright, speaking_chromium(playwright) as browser:
         http = f"http{url.removeprefix('ws')}"
-        voice = Path(folder, "voice.wav")
-        speech, rate_hz = soundfile.read(SPEECH, dtype="float32")
-        soundfile.write(voice, speech, rate_hz, subtype="PCM_16")
-        arguments = [
-            "--no-sandbox",
-            "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream",
-            f"--use-file-for-fake-audio-capture={voice}",
-        ]
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
         for transport, packet_ms in (("auto", 20), ("auto", 60), ("relay", 20), ("data-channel", 20)):
             rows.append(_call(browser, http, transport, packet_ms))
             print(json.dumps(rows[-1]), flush=True)
         version = browser.version
-        browser.close()
     load = round(os.getloadavg()[0], 1)
     facts = {"chromium": version, "cores": os.cpu_count(), "load": load, "asked_kbps": 6.0, "calls": rows}
     RESULTS.write_text(json.dumps(facts, indent=1) + "\n")

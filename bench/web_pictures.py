@@ -6,19 +6,16 @@ last minute have something to show. Needs Chromium and playwright.
 
 from __future__ import annotations
 
-import shutil
-import sys
-import tempfile
 from pathlib import Path
 from typing import Any
 
 import soundfile
 
+from bench.chromium import SPEECH, speaking_chromium
 from streamcodec.net.e2e import room_key_from_passphrase
 from tests.helpers.web_calls import PythonPeer, serve
 
 IMAGES = Path(__file__).parents[1] / "docs" / "images"
-SPEECH = Path(__file__).parents[1] / "streamcodec" / "demo_data" / "speech.flac"
 ROOM, PASSPHRASE = "standup", "geese over the harbour"
 SETTLE_MS = 45_000
 PLACES = {"Ann": ("web-call-desktop.png", 1_000, 820), "Bob": ("web-call-phone.png", 390, 844)}
@@ -39,21 +36,9 @@ def main() -> None:
     """Take both and write them."""
     from playwright.sync_api import sync_playwright
 
-    chromium = shutil.which("chromium")
-    if chromium is None:
-        sys.exit("there is no Chromium here: apt-get install chromium")
-    speech, rate_hz = soundfile.read(SPEECH, dtype="float32")
-    process, url = serve()
-    with tempfile.TemporaryDirectory() as folder, sync_playwright() as playwright:
-        voice = Path(folder) / "voice.wav"
-        soundfile.write(voice, speech, rate_hz, subtype="PCM_16")
-        arguments = [
-            "--no-sandbox",
-            "--use-fake-device-for-media-stream",
-            "--use-fake-ui-for-media-stream",
-            f"--use-file-for-fake-audio-capture={voice}",
-        ]
-        browser = playwright.chromium.launch(executable_path=chromium, args=arguments)
+    speech, _ = soundfile.read(SPEECH, dtype="float32")
+    with sync_playwright() as playwright, speaking_chromium(playwright) as browser:
+        process, url = serve()
         peer = PythonPeer(url, ROOM, speech, loss=0.025, room_key=room_key_from_passphrase(PASSPHRASE, ROOM))
         try:
             pages = {name: join(browser, f"http{url.removeprefix('ws')}", name) for name in PLACES}
@@ -62,7 +47,6 @@ def main() -> None:
                 page.screenshot(path=IMAGES / PLACES[name][0])
         finally:
             peer.end()
-            browser.close()
             process.terminate()
 
 

@@ -11,7 +11,6 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
-from numpy.typing import NDArray
 
 from streamcodec import (
     AudioFormatError,
@@ -22,27 +21,9 @@ from streamcodec import (
     transcode_file,
 )
 from streamcodec.codec.files.container import FileHeader, FileReader
-from streamcodec.codec.options import Samples
+from tests.helpers.partials import floats, pcm, snr_db
 
 EXACT = ("lossless", "near-lossless")
-
-
-def pcm(samples: int, channels: int = 1, bits: int = 16, seed: int = 0) -> NDArray[np.int32]:
-    """Partials and noise as integers of so many bits."""
-    t = np.arange(samples) / 44_100
-    rng = np.random.default_rng(seed)
-    tones = sum(np.sin(2 * np.pi * f * t) / k for k, f in enumerate((220.0, 447.0, 1_330.0), 1))
-    sound = 0.25 * tones[:, None] * np.linspace(1, 0.5, channels) + rng.normal(0, 0.01, (samples, channels))
-    return np.round(sound * (1 << (bits - 1))).astype(np.int32)
-
-
-def floats(samples: int, channels: int = 1) -> NDArray[np.float32]:
-    return (pcm(samples, channels) / 32_768.0).astype(np.float32)
-
-
-def snr_db(sound: Samples, result: Samples) -> float:
-    wanted = np.asarray(sound, np.float64)
-    return float(10 * np.log10(np.sum(wanted**2) / np.sum((wanted - result) ** 2)))
 
 
 @pytest.mark.parametrize(("channels", "subtype"), [(1, "PCM_16"), (2, "PCM_16"), (1, "PCM_24"), (2, "PCM_24")])

@@ -23,22 +23,10 @@ from streamcodec import (
 )
 from streamcodec.codec.float_stream import FloatEncoder
 from streamcodec.codec.stream_format import format_of
+from tests.helpers.partials import floats, pcm, snr_db
 
 Samples = NDArray[np.generic]
 EXACT = ("lossless", "near-lossless")
-
-
-def pcm(samples: int, channels: int = 1, bits: int = 16, seed: int = 0) -> NDArray[np.int32]:
-    """Partials and noise as integers of so many bits."""
-    t = np.arange(samples) / 44_100
-    rng = np.random.default_rng(seed)
-    tones = sum(np.sin(2 * np.pi * f * t) / k for k, f in enumerate((220.0, 447.0, 1_330.0), 1))
-    sound = 0.25 * tones[:, None] * np.linspace(1, 0.5, channels) + rng.normal(0, 0.01, (samples, channels))
-    return np.round(sound * (1 << (bits - 1))).astype(np.int32)
-
-
-def floats(samples: int, channels: int = 1) -> NDArray[np.float32]:
-    return (pcm(samples, channels) / 32_768.0).astype(np.float32)
 
 
 def pair(
@@ -51,11 +39,6 @@ def pair(
 def heard(decoder: StreamDecoder, packets: list[Packet | None]) -> Samples:
     blocks = [decoder.push(None if p is None else p.to_bytes()) for p in packets]
     return np.concatenate([decoder.silence(0), *blocks, decoder.flush()])
-
-
-def snr_db(sound: Samples, result: Samples) -> float:
-    wanted = np.asarray(sound, np.float64)
-    return float(10 * np.log10(np.sum(wanted**2) / np.sum((wanted - result) ** 2)))
 
 
 @settings(max_examples=8, deadline=None)
