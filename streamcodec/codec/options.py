@@ -359,7 +359,7 @@ def _check_stream(options: NeuralOptions | NearLosslessOptions | LosslessOptions
     if not MIN_KEY_PERIOD_S <= options.key_period_s <= MAX_KEY_PERIOD_S:
         raise AudioFormatError(
             f"{named('key_period_s')} must be {MIN_KEY_PERIOD_S:g} to {MAX_KEY_PERIOD_S:g} s, "
-            f"got {options.key_period_s!r}"
+            f"got {shown_value('key_period_s', options.key_period_s)}"
         )
 
 

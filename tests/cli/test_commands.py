@@ -137,7 +137,7 @@ def test_key_period_trades_size_for_places_to_begin(
     if tier == "lossless":
         assert sizes == sorted(sizes, reverse=True)
     assert main(["encode", source, coded, "--tier", tier, "--key-period", "11"]) == 2
-    assert "key_period_s must be 0.02 to 10" in capsys.readouterr().err
+    assert "--key-period must be 0.02 to 10 s, got 11\n" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("tier", ["lossless", "near-lossless"])
