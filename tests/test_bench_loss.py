@@ -32,13 +32,13 @@ def test_opus_is_counted_from_the_first_header_to_the_last_tag() -> None:
     assert lossy.made_up == pytest.approx(0.25, abs=0.02)
 
 
-@pytest.mark.parametrize("wire_kbps", [16.0, 38.0])
-def test_streamcodec_keeps_to_the_wire_rate_with_everything_counted(wire_kbps: float) -> None:
+@pytest.mark.parametrize(("wire_kbps", "copies"), [(16.0, False), (38.0, True)])
+def test_streamcodec_keeps_to_the_wire_rate_with_everything_counted(wire_kbps: float, copies: bool) -> None:
     sound = noise(4.0)
     heard = OwnSystem(wire_kbps, DEFAULT_MODEL)(sound, 24_000, PatternLoss("........x"), 0.1)
     assert heard.wire_bytes * 0.008 / 4.0 == pytest.approx(wire_kbps, rel=0.1)
     assert heard.wire_bytes - heard.carried_bytes >= 51 * heard.packets
-    assert heard.payload_bytes < heard.carried_bytes
-    assert heard.made_up < 0.06
+    assert (heard.payload_bytes < heard.carried_bytes) == copies
+    assert heard.made_up < (0.06 if copies else 0.12)
     assert heard.playout_ms <= 105.0
     assert len(heard.samples) >= len(sound)

@@ -117,12 +117,12 @@ def run_session(options: argparse.Namespace) -> None:
             opened.callback(file.close)
             source, spoken = file, file.format
         captures, plays = speaks and not spoken_file, hears and not heard_file
+        if heard_file:
+            check_folder(heard_file)
         if captures or plays:
             from streamcodec.live.devices import check_devices
 
             check_devices(options.input_device, options.output_device, captures=captures, plays=plays)
-        if heard_file:
-            check_folder(heard_file)
         heard = _heard_format(options, spoken, bool(spoken_file)) if heard_file else SoundFormat(DEVICE_RATE_HZ)
         # Loading and compiling come before the devices start: they would starve them.
         encoder = _encoder(options, spoken) if speaks else _no_voice(options)

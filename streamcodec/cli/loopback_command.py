@@ -82,9 +82,9 @@ def run(options: argparse.Namespace) -> None:
         allow_feedback=options.allow_feedback,
     )
     # What is not there is told before kernels are compiled.
-    check_devices(options.input_device, options.output_device)
     if options.record is not None:
         check_folder(options.record)
+    check_devices(options.input_device, options.output_device)
     loopback = Loopback(
         config,
         input_device=options.input_device,

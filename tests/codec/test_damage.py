@@ -33,7 +33,7 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     """Four seconds, lossless, a cluster each second."""
     folder = tmp_path_factory.mktemp("coded")
     soundfile.write(folder / "tone.wav", tone(), RATE_HZ, subtype="PCM_16")
-    encode_file(folder / "tone.wav", folder / "tone.sc", tier="lossless")
+    encode_file(folder / "tone.wav", folder / "tone.sc", tier="lossless", key_period_s=1.0)
     return (folder / "tone.sc").read_bytes()
 
 

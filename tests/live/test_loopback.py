@@ -17,6 +17,7 @@ from rich.console import Console
 
 from streamcodec.cli import main
 from streamcodec.live import DeviceError, Loopback, LoopbackConfig, LoopbackEngine, lasting_stream
+from streamcodec.live import devices as devices_module
 from streamcodec.live import loopback as loopback_module
 from streamcodec.live.feedback_guard import ADVICE, GuardState
 from streamcodec.live.meter import meter
@@ -67,6 +68,7 @@ def fake_stream(monkeypatch: pytest.MonkeyPatch) -> list[FakeStream]:
         return opened[-1]
 
     monkeypatch.setattr(loopback_module, "open_duplex", open_duplex)
+    monkeypatch.setattr(devices_module, "check_devices", lambda *_, **__: None)
     return opened
 
 
@@ -250,6 +252,7 @@ def test_the_summary_tells_of_the_loopback_while_it_ran(
         def __exit__(self, *_: object) -> None:
             self.stats = replace(running, delay=DelaySplit(50.0, 20.0, 26.0, 40.0))
 
+    monkeypatch.setattr(devices_module, "check_devices", lambda *_, **__: None)
     monkeypatch.setattr(streamcodec.live, "Loopback", Ended)
     monkeypatch.setattr(loopback_command, "watch", lambda *_, **__: None)
     assert main(["loopback", "--seconds", "1"]) == 0

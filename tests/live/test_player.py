@@ -44,6 +44,7 @@ class Card:
 def card(monkeypatch: pytest.MonkeyPatch) -> Card:
     made = Card()
     monkeypatch.setattr(player, "sounddevice_module", lambda: made)
+    monkeypatch.setattr(player, "check_devices", lambda **_: None)
     return made
 
 
@@ -73,6 +74,7 @@ def test_a_loudspeaker_that_refuses_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path, speech: NDArray[np.float32], capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.setattr(player, "sounddevice_module", lambda: Card(refuses=True))
+    monkeypatch.setattr(player, "check_devices", lambda **_: None)
     soundfile.write(tmp_path / "a.wav", speech[:1_200], 11_025)
     assert main(["play", str(tmp_path / "a.wav")]) == 2
     error = capsys.readouterr().err

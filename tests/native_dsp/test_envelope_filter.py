@@ -239,7 +239,7 @@ def test_a_copy_goes_its_own_way() -> None:
 
 
 def test_packets_are_of_20_ms() -> None:
-    with pytest.raises(ValueError, match="4 blocks of 120"):
+    with pytest.raises(ValueError, match="4 subframes of 120"):
         make_envelope_filter(RATE_HZ, 240, make_envelope_features(HOPS, DECODER_BINS, some_weights()))
 
 

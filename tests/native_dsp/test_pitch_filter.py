@@ -168,7 +168,7 @@ def test_packets_are_blocks_of_any_number() -> None:
     whole = filtered(sound)
     for packet in (120, 240, 1_440):
         assert decibels(filtered(sound, packet=packet) - whole) < decibels(whole) - 80.0
-    with pytest.raises(ValueError, match="blocks of 120"):
+    with pytest.raises(ValueError, match="subframes of 120"):
         make_pitch_filter(RATE_HZ, 500)
 
 
