@@ -148,7 +148,7 @@ def sound_length(data: bytes) -> None:
 def ogg_pages(data: bytes) -> None:
     """The pages of an Ogg file, or of what says that it is one: parts follow upon each other, to the end."""
     file = io.BytesIO(data)
-    parts = ogg_parts(file)
+    parts, _ = ogg_parts(file)
     assert b"".join(RepairedFile(file, part).read() for part in parts) == (data[parts[0].start :] if parts else b"")
 
 

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import io
 import struct
-from collections import deque
 from collections.abc import Iterator
 from itertools import pairwise
 from typing import IO
@@ -19,30 +18,24 @@ _FIRST_PAGE, _LAST_PAGE = 0x02, 0x04
 MAX_PARTS = 10_000
 
 
-def ogg_parts(file: IO[bytes]) -> list[Repair]:
+def ogg_parts(file: IO[bytes]) -> tuple[list[Repair], bool]:
     """How to see each recording of an Ogg file by itself; of most files one, none of what is no Ogg.
+
+    And whether the file breaks off: its last page is not whole, or not marked as the last.
 
     Reads the heads of all pages, in time linear in their number. Ends where a page does not follow upon the last.
     """
     size = file.seek(0, io.SEEK_END)
     starts: list[int] = []
-    among_first = False
-    for offset, flags, _ in _pages(file, size):
+    among_first = ends_early = False
+    for offset, flags, end in _pages(file, size):
         first = bool(flags & _FIRST_PAGE)
         # The first pages of streams beside each other stand together.
-        if first and not among_first:
+        if first and not among_first and len(starts) < MAX_PARTS:
             starts.append(offset)
-            if len(starts) == MAX_PARTS:
-                break
         among_first = first
-    return [Repair(start=start, end=end) for start, end in pairwise([*starts, size])]
-
-
-def ogg_ends_early(file: IO[bytes]) -> bool:
-    """Whether an Ogg file breaks off: its last page is not whole, or not marked as the last."""
-    size = file.seek(0, io.SEEK_END)
-    last = deque(_pages(file, size), maxlen=1)
-    return any(end > size or not flags & _LAST_PAGE for _, flags, end in last)
+        ends_early = bool(starts) and (end > size or not flags & _LAST_PAGE)
+    return [Repair(start=start, end=end) for start, end in pairwise([*starts, size])], ends_early
 
 
 def _pages(file: IO[bytes], size: int) -> Iterator[tuple[int, int, int]]:

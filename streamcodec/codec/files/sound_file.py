@@ -17,7 +17,7 @@ import soundfile
 
 from streamcodec.codec.audio_format import SAMPLE_LIMIT
 from streamcodec.codec.files import media_file, tags
-from streamcodec.codec.files.ogg_parts import ogg_ends_early, ogg_parts
+from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.output_file import (
     copy_stream,
     describe_error,
@@ -165,8 +165,7 @@ class SoundReader:
                 raise AudioFormatError(f"{self.name} is empty: there is no sound in it")
             repair = repair_of(file)
             self._promised_s = None if repair is None else repair.promised_s
-            parts = ogg_parts(file)
-            self._ends_early = bool(parts) and ogg_ends_early(file)
+            parts, self._ends_early = ogg_parts(file)
             self._later_parts = [RepairedFile(file, part) for part in parts[1:]]
             seen = parts[0] if self._later_parts else repair
             self._source = _GuardedSource(file if seen is None else RepairedFile(file, seen))

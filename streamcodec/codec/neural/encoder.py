@@ -102,7 +102,7 @@ def _warn_of_low_bitrate(bitrate_bps: float, least_bps: float, mode: PacketMode,
     if bitrate_bps >= MET_SHARE * least_bps:
         return
     less = [f"longer ones ({named('packet_ms')})"] if frames < MAX_FRAMES else []
-    less += [f"{given('mode', 'stream')}"] if mode == "independent" else []
+    less += [given("mode", "stream")] if mode == "independent" else []
     mend = f"; {' or '.join(less)} take less" if less else ""
     kind = "independent" if mode == "independent" else "inter-coded"
     warnings.warn(
