@@ -24,7 +24,7 @@ from streamcodec.runtime.backend import Backend
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 HOPS_PER_PACKET = 2
-"""Frames of 10 ms."""
+"""Hops of 10 ms in a packet of 20."""
 
 
 def bundled_speech(rate_hz: int) -> Float32Array:
