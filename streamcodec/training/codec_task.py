@@ -119,7 +119,10 @@ class CodecTask(SoundTask):
             grow_from(self.codec, stored["players"][CODEC]["average"])
             return {}
         if self._start_from is not None and is_kept_state(Path(self._start_from)):
-            self.set_post_filter(read_kept_state(Path(self._start_from)).fill(self.codec))
+            kept = read_kept_state(Path(self._start_from))
+            kept.fill(self.codec)
+            self.set_post_filter(kept.post_filter)
+            self.history = list(kept.stages)
             return {}
         if self._start_from is not None:
             model = load_model(str(self._start_from))

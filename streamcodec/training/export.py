@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,28 +17,68 @@ from streamcodec.codec.neural import entropy as integer
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.post_filter_file import POST_FILTER_FILE, write_post_filter
-from streamcodec.models.shipped import DECODER_GRAPH, ENCODER_GRAPH, ENTROPY_FILE, WEIGHTS_FILE, write_description
+from streamcodec.models.shipped import (
+    DECODER_GRAPH,
+    ENCODER_GRAPH,
+    ENTROPY_FILE,
+    WEIGHTS_FILE,
+    load_model,
+    write_description,
+)
 from streamcodec.models.weights import decoder_shapes, encoder_shapes, write_tensors, write_weights
-from streamcodec.training.checkpoint import CODEC, Checkpoint, read_checkpoint
+from streamcodec.training.checkpoint import CODEC, read_checkpoint
 from streamcodec.training.graph_export import graph_templates
+from streamcodec.training.kept_state import read_kept_state
 from streamcodec.training.post_filter import parameters_from_tensors
 from streamcodec.training.task import TrainingError
 
 
+@dataclass(frozen=True)
+class Trained:
+    """What a checkpoint, or the folder of a kept state, holds of a codec that can be exported."""
+
+    config: NeuralConfig
+    weights: dict[str, Tensor]
+    """Averaged (EMA) weights by name."""
+    post_filter: Mapping[str, Tensor] | PostFilterParameters | None
+    stages: list[object]
+    """Stages of training that led to it, the first one first: steps, minutes and settings of each."""
+
+
+def read_trained(path: Path) -> Trained:
+    """Read a training checkpoint, or a kept state's folder; raises TrainingError.
+
+    Decoders that follow a pitch can be trained and kept, not exported.
+    """
+    if path.is_dir():
+        kept = read_kept_state(path)
+        if kept.decoder != "plain":
+            raise TrainingError(f"{path} is of a {kept.decoder} decoder; only plain ones can be exported")
+        codec = NeuralCodec(load_model(kept.base).config)
+        kept.fill(codec)
+        return Trained(codec.config, dict(codec.state_dict()), kept.post_filter, kept.stages)
+    stored = read_checkpoint(path)
+    run = {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), **stored["settings"]}
+    return Trained(
+        NeuralConfig.from_json(stored["identity"]["model_config"]),
+        stored["players"][CODEC]["average"],
+        stored["task"].get("post_filter"),
+        [*stored["task"].get("history", []), run],
+    )
+
+
 def load_checkpoint(path: Path, *others: Path) -> NeuralCodec:
-    """The averaged (EMA) weights of a training checkpoint, or their mean over several, in evaluation mode.
+    """The codec of a checkpoint or kept state, or the mean of several, in evaluation mode.
 
     The mean of two states of one run is worth trying: Wortsman et al., "Model soups" (2022). Raises TrainingError if
     they are not of one model.
     """
-    stored = [read_checkpoint(each) for each in (path, *others)]
-    configs = {each["identity"]["model_config"] for each in stored}
-    if len(configs) > 1:
+    found = [read_trained(each) for each in (path, *others)]
+    if any(each.config != found[0].config for each in found):
         raise TrainingError("checkpoints of different models have no mean: give states of one run")
-    codec = NeuralCodec(NeuralConfig.from_json(configs.pop()))
-    states = [each["players"][CODEC]["average"] for each in stored]
+    codec = NeuralCodec(found[0].config)
     codec.load_state_dict(
-        {name: torch.stack([state[name].double() for state in states]).mean(0) for name in states[0]}
+        {name: torch.stack([each.weights[name].double() for each in found]).mean(0) for name in found[0].weights}
     )
     return codec.eval()
 
@@ -48,18 +89,15 @@ def training_facts(path: Path, averaged_with: Sequence[Path] = ()) -> list[objec
     Those before the run itself are told by the model that it started from. The checkpoints averaged with it are named
     in the last stage.
     """
-    stored = read_checkpoint(path)
-    last = _run_facts(stored) | {"averaged_with": [_run_facts(read_checkpoint(other)) for other in averaged_with]}
-    return [*stored["task"].get("history", []), last]
-
-
-def _run_facts(stored: Checkpoint) -> dict[str, object]:
-    return {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), **stored["settings"]}
+    *before, last = read_trained(path).stages
+    assert isinstance(last, dict)
+    return [*before, last | {"averaged_with": [read_trained(other).stages[-1] for other in averaged_with]}]
 
 
 def post_filter_of_training(path: Path) -> PostFilterParameters:
     """The post-filter that a checkpoint's decoder was trained through; raises TrainingError."""
-    return parameters_from_tensors(read_checkpoint(path)["task"].get("post_filter"))
+    found = read_trained(path).post_filter
+    return found if isinstance(found, PostFilterParameters) else parameters_from_tensors(found)
 
 
 def _fixed(values: Tensor, bits: int) -> NDArray[np.float64]:

@@ -1,14 +1,14 @@
 """Kept state: what a later run needs to go on from an earlier one, small enough for a repository.
 
-A folder of ``state.json``, ``codec.safetensors`` and, after an adversarial stage, ``judges.safetensors``: averaged
-weights in float16, of the codec only those that differ from the exported model it started from, and no optimiser's
-state, which a few hundred steps make again.
+A folder of ``state.json``, ``codec.safetensors``, ``post_filter.safetensors`` and, after an adversarial stage,
+``judges.safetensors``: averaged weights in float16, of the codec only those that differ from the exported model it
+started from, and no optimiser's state, which a few hundred steps make again.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,20 +19,23 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from native_dsp.filters.post_filter import PostFilterParameters
+from streamcodec.errors import ModelError
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.decoder_kinds import CODECS, DecoderKind, decoder_kind
 from streamcodec.models.discriminator import DiscriminatorConfig
+from streamcodec.models.post_filter_file import POST_FILTER_FILE, read_post_filter, write_post_filter
 from streamcodec.models.shipped import load_model
 from streamcodec.models.voice_judges import VoiceJudgesConfig
 from streamcodec.training.adversarial_task import DISCRIMINATOR
 from streamcodec.training.checkpoint import CODEC, read_checkpoint
 from streamcodec.training.from_shipped import codec_of
 from streamcodec.training.initialise import grow_from
+from streamcodec.training.post_filter import parameters_from_tensors
 from streamcodec.training.task import TrainingError
 
 STATE, CODEC_WEIGHTS, JUDGES_WEIGHTS = "state.json", "codec.safetensors", "judges.safetensors"
-FORMAT = 2
+FORMAT = 3
 CONTINUED = (
     "discriminator_learning_rate",
     "adversarial_share",
@@ -53,8 +56,12 @@ class KeptState:
     """Of the codec, by name, in float32."""
     judges: DiscriminatorConfig | VoiceJudgesConfig | None
     judges_weights: dict[str, Tensor]
+    post_filter: PostFilterParameters
+    """Through which the decoder was trained."""
+    stages: list[Any]
+    """Stages of training, the first one first, as a model's card tells them."""
     facts: dict[str, Any]
-    """``steps`` and ``minutes`` in all, and the settings of the last run."""
+    """``steps`` and ``minutes`` of the last run, and its settings."""
 
     @property
     def repulsion(self) -> float | None:
@@ -68,8 +75,8 @@ class KeptState:
         found = self.facts["settings"].get("adversarial", {})
         return {name: found[name] for name in CONTINUED if name in found}
 
-    def fill(self, codec: NeuralCodec) -> PostFilterParameters:
-        """Put the weights of base and state into ``codec``; returns the base's post-filter.
+    def fill(self, codec: NeuralCodec) -> None:
+        """Put the weights of base and state into ``codec``.
 
         Raises TrainingError if the codec has no place for one of them.
         """
@@ -81,7 +88,6 @@ class KeptState:
                 fresh[name].copy_(values)
         except (KeyError, ValueError, RuntimeError) as error:
             raise TrainingError(f"the kept state is of other networks than this run's ({error})") from error
-        return model.post_filter
 
     def fill_judges(self, judges: nn.Module) -> None:
         """Put the judges' weights in place; raises TrainingError if they are of others."""
@@ -110,22 +116,76 @@ def keep_state(checkpoint: Path, base: str, folder: Path) -> int:
     before = _start(config, decoder, base)
     if before.keys() != weights.keys():
         raise TrainingError(f"{checkpoint} is not of the networks of {base}")
+    changed = {name: values for name, values in weights.items() if not torch.equal(values, before[name])}
+    task, last = stored["task"], stored["settings"]
+    facts = {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), "settings": last}
+    stages = [*task.get("history", []), {"steps": facts["steps"], "minutes": facts["minutes"], **last}]
+    judges = last.get("adversarial", {}).get("discriminator")
+    judging: Mapping[str, Tensor] = {} if judges is None else stored["players"][DISCRIMINATOR]["weights"]
+    description = {"base": base, "decoder": decoder, "judges": judges, "stages": stages, "facts": facts}
+    return _write(folder, description, changed, parameters_from_tensors(task.get("post_filter")), judging)
+
+
+def keep_mean(states: Sequence[Path], shares: Sequence[float], folder: Path) -> int:
+    """Write the mean of kept states and exported models of one kind of codec; returns the bytes of its files.
+
+    Judges, settings and post-filter are those of the first kept state, whose base is that of the mean. Decoders tuned
+    apart from one start have a mean that is often closer to the original than each of them (Wortsman et al., "Model
+    soups", 2022). Raises TrainingError.
+    """
+    kept = {path: read_kept_state(path) for path in states if is_kept_state(path)}
+    if not kept or len(states) != len(shares) or abs(sum(shares) - 1.0) > 1e-6:
+        raise TrainingError("a mean wants a kept state among its sources, and a share for each, 1 in all")
+    first = next(iter(kept.values()))
+    config = load_model(first.base).config
+    mean: dict[str, Tensor] = {}
+    for path, share in zip(states, shares, strict=True):
+        codec = CODECS[first.decoder](config)
+        if path in kept:
+            kept[path].fill(codec)
+        else:
+            grow_from(codec, codec_of(load_model(str(path))).state_dict())
+        for name, values in codec.state_dict().items():
+            mean[name] = mean[name] + share * values.double() if name in mean else share * values.double()
+    before = _start(config, first.decoder, first.base)
     changed = {
-        name: values.half().contiguous() for name, values in weights.items() if not torch.equal(values, before[name])
+        name: values for name, values in mean.items() if not torch.allclose(values.float(), before[name], rtol=0.0)
     }
+    sources = [
+        {"share": share, **({"base": path.name} if path not in kept else _told(kept[path]))}
+        for path, share in zip(states, shares, strict=True)
+    ]
+    stages = [*first.stages[:-1], {**first.stages[-1], "mean_of": sources}]
+    description = {
+        "base": first.base,
+        "decoder": first.decoder,
+        "judges": json.loads((next(iter(kept)) / STATE).read_text())["judges"],
+        "stages": stages,
+        "facts": first.facts,
+    }
+    return _write(folder, description, changed, first.post_filter, first.judges_weights)
+
+
+def _told(state: KeptState) -> dict[str, Any]:
+    return {"steps": state.facts["steps"], "minutes": state.facts["minutes"]}
+
+
+def _write(
+    folder: Path,
+    description: Mapping[str, Any],
+    changed: Mapping[str, Tensor],
+    post_filter: PostFilterParameters,
+    judging: Mapping[str, Tensor],
+) -> int:
+    """Write the files of a state; returns their bytes."""
     folder.mkdir(parents=True, exist_ok=True)
-    save_file(changed, folder / CODEC_WEIGHTS)
-    judges = stored["settings"].get("adversarial", {}).get("discriminator")
-    if judges is None:
-        (folder / JUDGES_WEIGHTS).unlink(missing_ok=True)
-    else:
-        judging: Mapping[str, Tensor] = stored["players"][DISCRIMINATOR]["weights"]
+    save_file({name: values.half().contiguous() for name, values in changed.items()}, folder / CODEC_WEIGHTS)
+    write_post_filter(post_filter, folder / POST_FILTER_FILE)
+    if judging:
         save_file({name: values.half().contiguous() for name, values in judging.items()}, folder / JUDGES_WEIGHTS)
-    facts = {"steps": stored["step"], "minutes": round(stored["minutes_done"], 1), "settings": stored["settings"]}
-    text = json.dumps(
-        {"format": FORMAT, "base": base, "decoder": decoder, "judges": judges, "facts": facts}, indent=1
-    )
-    (folder / STATE).write_text(text + "\n")
+    else:
+        (folder / JUDGES_WEIGHTS).unlink(missing_ok=True)
+    (folder / STATE).write_text(json.dumps({"format": FORMAT, **description}, indent=1) + "\n")
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 
@@ -156,9 +216,11 @@ def read_kept_state(folder: Path) -> KeptState:
             weights=_floats(folder / CODEC_WEIGHTS),
             judges=judges,
             judges_weights={} if judges is None else _floats(folder / JUDGES_WEIGHTS),
+            post_filter=read_post_filter(load_model(stored["base"]).config, folder / POST_FILTER_FILE),
+            stages=list(stored["stages"]),
             facts=dict(stored["facts"]),
         )
-    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError, ModelError) as error:
         raise TrainingError(
             f"{folder} holds no kept state ({error}); give a folder that --keep has written"
         ) from error

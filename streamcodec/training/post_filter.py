@@ -37,22 +37,18 @@ def post_filter_parameters(
     config: NeuralConfig,
     low_noise_gains: QualityCurve = LOW_NOISE_GAINS,
     pitch_strengths: QualityCurve = PITCH_STRENGTHS,
-    band_gains_db: NDArray[np.float64] | None = None,
     envelope: EnvelopeWeights | None = None,
     *,
     cut_top: bool = True,
 ) -> PostFilterParameters:
-    """Parameters from a few curves over quality, from measured band energies, and from a fitted envelope filter.
+    """Parameters from a few curves over quality and from a fitted envelope filter.
 
     Trained on a distribution, the decoder draws as much noise as the original has; between the harmonics of a voice
     a little less is closer to the waveform and no duller, most of all at coarse qualities (figures in
-    ``docs/research/index.md``). Where bands then come out louder or quieter than they were (``band_gains_db``), sound
-    and noise are scaled alike to undo it.
+    ``docs/research/index.md``). What :func:`calibrated` then undoes is how loud bands come out.
 
     ``cut_top`` leaves out what a decoder has not learnt at the top of the band (:data:`TOPS_HZ`); one in training
     still may.
-
-    Shape: band_gains_db ``[qualities, BANDS]``.
     """
     bins_hz = np.arange(config.bins) * (config.sample_rate_hz / config.fft_samples)
     start_hz, end_hz = NOISE_RAMP_HZ
@@ -60,19 +56,31 @@ def post_filter_parameters(
     drawn = by_quality(low_noise_gains, config.qualities)
     low = np.append(drawn, drawn[0])[:, None]
     noise = low + (1.0 - low) * rise
-    bands = np.ones((config.qualities + 1, config.bins))
-    if band_gains_db is not None:
-        centres_hz = band_centres_hz(config.sample_rate_hz)
-        by_bin_db = np.stack([np.interp(bins_hz, centres_hz, row) for row in band_gains_db])
-        by_bin_db = by_bin_db.clip(-LARGEST_BAND_GAIN_DB, LARGEST_BAND_GAIN_DB)
-        # The decoder's output is companded: amplitudes are its squares.
-        bands[: config.qualities] = 10.0 ** (-by_bin_db / 40.0)
     predicted, lift = top_of_band(bins_hz) if cut_top else (np.ones_like(bins_hz), np.ones_like(bins_hz))
     return PostFilterParameters(
-        band_gains=_as_stored(bands * predicted),
-        noise_gains=_as_stored(noise * bands * lift),
+        band_gains=_as_stored(np.ones((config.qualities + 1, 1)) * predicted),
+        noise_gains=_as_stored(noise * lift),
         pitch_strengths=by_quality(pitch_strengths, config.qualities),
         envelope=no_envelope_weights() if envelope is None else envelope,
+    )
+
+
+def calibrated(
+    config: NeuralConfig, parameters: PostFilterParameters, band_gains_db: NDArray[np.float64]
+) -> PostFilterParameters:
+    """Parameters that undo how much too loud bands come out through ``parameters``; sound and noise scaled alike.
+
+    Shape: band_gains_db ``[qualities, BANDS]``.
+    """
+    bins_hz = np.arange(config.bins) * (config.sample_rate_hz / config.fft_samples)
+    centres_hz = band_centres_hz(config.sample_rate_hz)
+    by_bin_db = np.stack([np.interp(bins_hz, centres_hz, row) for row in band_gains_db])
+    by_bin_db = by_bin_db.clip(-LARGEST_BAND_GAIN_DB, LARGEST_BAND_GAIN_DB)
+    scales = np.ones((config.qualities + 1, config.bins))
+    # The decoder's output is companded: amplitudes are its squares.
+    scales[: config.qualities] = 10.0 ** (-by_bin_db / 40.0)
+    return parameters._replace(
+        band_gains=_as_stored(parameters.band_gains * scales), noise_gains=_as_stored(parameters.noise_gains * scales)
     )
 
 

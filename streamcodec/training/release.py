@@ -41,7 +41,12 @@ from streamcodec.training.coded_rate import MODES, entropy_gaps, kbps_by_quality
 from streamcodec.training.data import SegmentSource, build_cache
 from streamcodec.training.envelope_fit import QUALITY_PASSES, SEGMENT_PACKETS, examples_of, fit
 from streamcodec.training.export import export_model, load_checkpoint, post_filter_of_training, training_facts
-from streamcodec.training.post_filter import LOW_NOISE_GAINS, PITCH_STRENGTHS, post_filter_parameters
+from streamcodec.training.post_filter import (
+    LOW_NOISE_GAINS,
+    PITCH_STRENGTHS,
+    calibrated,
+    post_filter_parameters,
+)
 from streamcodec.training.recipe import EnvelopeRecipe, MeasureRecipe, Recipe, read_recipe
 from streamcodec.training.task import TrainingError
 
@@ -94,22 +99,20 @@ def _start_of_post_filter(recipe: Recipe, codec: NeuralCodec) -> PostFilterParam
     )
     if bool((trained.band_gains == 1.0).all() and (trained.noise_gains == 1.0).all()):
         return made
-    if wanted.band_gains is not None or wanted.low_noise_gains is not None:
+    if wanted.low_noise_gains is not None:
         raise TrainingError(
-            f"{recipe.checkpoints[0]} was trained through the gains of the model that it started from, which are "
-            "calibrated already; leave band_gains and low_noise_gains out"
+            f"{recipe.checkpoints[0]} was trained through noise gains of its own; leave low_noise_gains out"
         )
     return trained if wanted.pitch_strengths is None else trained._replace(pitch_strengths=made.pitch_strengths)
 
 
 def _calibrated(recipe: Recipe, model: ShippedModel) -> PostFilterParameters:
-    """Gains that undo what bands are too loud or too quiet by on the speech of ``band_gains``."""
-    wanted = recipe.post_filter
-    assert wanted.band_gains is not None
-    clips, runtime = read_speech(wanted.band_gains, model.config.sample_rate_hz), open_runtime(model)
+    """Gains that undo what bands are still too loud or too quiet by on the speech of ``band_gains``."""
+    folder = recipe.post_filter.band_gains
+    assert folder is not None
+    clips, runtime = read_speech(folder, model.config.sample_rate_hz), open_runtime(model)
     found_db = measure_band_gains_db(runtime, clips, latents_of(runtime, clips))
-    gains = post_filter_parameters(model.config, wanted.low_noise_gains or LOW_NOISE_GAINS, band_gains_db=found_db)
-    return model.post_filter._replace(band_gains=gains.band_gains, noise_gains=gains.noise_gains)
+    return calibrated(model.config, model.post_filter, found_db)
 
 
 def _fitted_envelope(recipe: EnvelopeRecipe, model: ShippedModel) -> tuple[EnvelopeWeights, dict[str, Any]]:

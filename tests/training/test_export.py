@@ -21,7 +21,7 @@ from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.coded_rate import MODES, cross_entropy_kbps, entropy_gaps, kbps_by_quality, latents_of
 from streamcodec.training.export import export_model, load_checkpoint
 from streamcodec.training.loop import TrainingLoop
-from streamcodec.training.post_filter import post_filter_parameters
+from streamcodec.training.post_filter import calibrated, post_filter_parameters
 from streamcodec.training.schedule import QualityCurve
 from streamcodec.training.task import TrainingError
 from tests.helpers.tiny_model import FACTS, SETTINGS, TINY
@@ -85,13 +85,14 @@ def test_balance_is_measured_and_evened_out(trained: Path, tmp_path: Path) -> No
     export_model(codec, tmp_path / "plain", FACTS, neutral_parameters(TINY.qualities, TINY.bins))
     plain = read_model(tmp_path / "plain")
 
-    def measured(band_gains_db: NDArray[np.float64] | None) -> NDArray[np.float64]:
+    def measured(band_gains_db: NDArray[np.float64]) -> NDArray[np.float64]:
         silent: QualityCurve = ((0.0, 0.0), (1.0, 0.0))
-        post_filter = post_filter_parameters(TINY, ((0.0, 1.0), (1.0, 1.0)), silent, band_gains_db)
+        post_filter = post_filter_parameters(TINY, ((0.0, 1.0), (1.0, 1.0)), silent)
+        post_filter = calibrated(TINY, post_filter, band_gains_db)
         runtime = open_runtime(dataclasses.replace(plain, post_filter=post_filter))
         return measure_band_gains_db(runtime, [sound], latents_of(runtime, [sound]))
 
-    plain_db = measured(None)
+    plain_db = measured(np.zeros((TINY.qualities, BANDS)))
     assert plain_db.shape == (TINY.qualities, BANDS)
     # What is said to be 1.5 dB too loud comes out 1.5 dB quieter, and the other levels as before.
     too_loud_db = np.zeros((TINY.qualities, BANDS))

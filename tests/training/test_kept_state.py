@@ -11,11 +11,16 @@ import torch
 
 from streamcodec.models.codec import NeuralCodec, context_available
 from streamcodec.models.harmonic import HarmonicCodec, draw
+from streamcodec.models.refiner import RefinedCodec
+from streamcodec.models.shipped import load_model
 from streamcodec.models.voice_judges import VoiceJudges, VoiceJudgesConfig
+from streamcodec.training import mean_state
 from streamcodec.training.adversarial_task import AdversarialConfig, AdversarialTask
 from streamcodec.training.codec_run import CodecRunOptions, make_task
 from streamcodec.training.codec_task import CodecTask
+from streamcodec.training.from_shipped import codec_of
 from streamcodec.training.harmonicity import HarmonicityDistance
+from streamcodec.training.initialise import grow_from
 from streamcodec.training.kept_state import keep_state, read_kept_state
 from streamcodec.training.loop import TrainingLoop
 from streamcodec.training.refined_task import RefinedTask
@@ -163,6 +168,29 @@ def test_kept_state_of_a_plain_run_without_judges(cache: Path, exported: Path, t
         dataclasses.replace(kept, weights={"decoder.nothing": torch.zeros(1)}).fill(NeuralCodec(TINY))
 
 
+def test_the_mean_of_a_state_and_a_model_lies_between_them(
+    exported: Path, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    keep_state(run / "checkpoint.pt", str(exported), tmp_path / "state")
+    sources = [f"{tmp_path / 'state'}=0.25", f"{exported}=0.75"]
+    monkeypatch.setattr("sys.argv", ["mean_state", str(tmp_path / "mean"), *sources])
+    assert mean_state.main() == 0
+    start, kept, mean = RefinedCodec(TINY), RefinedCodec(TINY), RefinedCodec(TINY)
+    grow_from(start, codec_of(load_model(str(exported))).state_dict())
+    read_kept_state(tmp_path / "state").fill(kept)
+    found = read_kept_state(tmp_path / "mean")
+    found.fill(mean)
+    name = "decoder.up.weight"
+    one, other, between = (codec.state_dict()[name] for codec in (start, kept, mean))
+    assert not torch.equal(one, other)
+    torch.testing.assert_close(between, 0.75 * one + 0.25 * other, atol=1e-3, rtol=1e-3)
+    assert found.judges == JUDGES
+    assert [source["share"] for source in found.stages[-1]["mean_of"]] == [0.25, 0.75]
+    monkeypatch.setattr("sys.argv", ["mean_state", str(tmp_path / "mean"), f"{exported}=1"])
+    assert mean_state.main() == 2
+    assert "wants a kept state among its sources" in capsys.readouterr().err
+
+
 def test_what_is_no_kept_state_is_one_sentence(exported: Path, run: Path, tmp_path: Path) -> None:
     with pytest.raises(TrainingError, match="holds no kept state"):
         read_kept_state(tmp_path)
@@ -170,7 +198,7 @@ def test_what_is_no_kept_state_is_one_sentence(exported: Path, run: Path, tmp_pa
         keep_state(run / "checkpoint.pt", "speech-24k", tmp_path / "state")
     keep_state(run / "checkpoint.pt", str(exported), tmp_path / "state")
     text = (tmp_path / "state" / "state.json").read_text()
-    (tmp_path / "state" / "state.json").write_text(text.replace('"format": 2', '"format": 9'))
+    (tmp_path / "state" / "state.json").write_text(text.replace('"format": 3', '"format": 9'))
     with pytest.raises(TrainingError, match="another version"):
         read_kept_state(tmp_path / "state")
     (tmp_path / "state" / "state.json").write_text(text)

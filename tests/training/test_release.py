@@ -17,6 +17,7 @@ from streamcodec.models.shipped import MODEL_FILES, load_model
 from streamcodec.training import graph_export
 from streamcodec.training.card import card_of
 from streamcodec.training.codec_task import CodecTask
+from streamcodec.training.kept_state import keep_state
 from streamcodec.training.loop import TrainingLoop
 from streamcodec.training.recipe import read_card, read_recipe
 from streamcodec.training.release import main, release
@@ -140,7 +141,7 @@ def test_training_that_goes_on_keeps_post_filter_and_history(
     loop.save()
     recipe = read_recipe(workplace / "recipe.toml")
     bare = dataclasses.replace(recipe, checkpoints=(tmp_path / "run" / "checkpoint.pt",), measure=None, envelope=None)
-    with pytest.raises(TrainingError, match="leave band_gains and low_noise_gains out"):
+    with pytest.raises(TrainingError, match="leave low_noise_gains out"):
         release(bare, tmp_path / "tiny")
     kept = dataclasses.replace(
         bare, post_filter=dataclasses.replace(recipe.post_filter, band_gains=None, low_noise_gains=None)
@@ -151,6 +152,24 @@ def test_training_that_goes_on_keeps_post_filter_and_history(
     assert [stage["steps"] for stage in model.facts["training"]] == [2, 1]
     assert model.facts["training"][1]["decoder_only"]
     assert model.fingerprint == before.fingerprint
+
+    # Kept, it is released to the same bytes; and bands that training has moved are brought back.
+    keep_state(tmp_path / "run" / "checkpoint.pt", str(released), tmp_path / "state")
+    state = dataclasses.replace(kept, checkpoints=(tmp_path / "state",))
+    again = release(state, tmp_path / "again" / "tiny")
+    assert [stage["steps"] for stage in again.facts["training"]] == [2, 1]
+    np.testing.assert_array_equal(again.post_filter.noise_gains, model.post_filter.noise_gains)
+    for name, values in again.load_weights().items():
+        np.testing.assert_allclose(values, model.load_weights()[name], rtol=2e-3, atol=2e-3, err_msg=name)
+    bands = dataclasses.replace(state.post_filter, band_gains=recipe.post_filter.band_gains)
+    trimmed = release(dataclasses.replace(state, post_filter=bands), tmp_path / "trimmed" / "tiny").post_filter
+    scales = trimmed.band_gains[: TINY.qualities, :8] / model.post_filter.band_gains[: TINY.qualities, :8]
+    assert np.abs(scales - 1.0).max() > 0.01
+    np.testing.assert_allclose(
+        trimmed.noise_gains[: TINY.qualities, :8] / model.post_filter.noise_gains[: TINY.qualities, :8],
+        scales,
+        rtol=3e-3,
+    )
 
 
 @pytest.mark.parametrize(
