@@ -97,6 +97,14 @@ class FileHeader:
     bitstream: str = ""
     """See :mod:`streamcodec.codec.bitstream`."""
 
+    def samples_in(self, frames: int) -> int:
+        """Samples of so many frame durations, rounded down."""
+        return int(frames * self.sample_rate_hz / self.packets_per_second)
+
+    def frames_in(self, samples: int) -> int:
+        """Frame durations in so many samples, rounded down."""
+        return int(samples * self.packets_per_second / self.sample_rate_hz)
+
     def to_json(self) -> str:
         """Serialise to JSON text."""
         return json.dumps({**self.__dict__, "tier": tier_name(self.tier)})
@@ -301,7 +309,7 @@ class FileReader:
         if self.total_samples is None:
             return None
         frames = self._end_time + self._silence.left
-        accounted = int(frames * self.header.sample_rate_hz / self.header.packets_per_second)
+        accounted = self.header.samples_in(frames)
         if self._end_time:
             accounted += delay_samples
         return min(self.total_samples, accounted)
@@ -400,8 +408,7 @@ class FileReader:
         if self.total_samples is None:
             return 0
         sound_samples = max(0, self.total_samples + self.header.delay_samples)
-        frames = int(sound_samples * self.header.packets_per_second / self.header.sample_rate_hz)
-        return min(max(frames - self._end_time, 0), self._silence.left)
+        return min(max(self.header.frames_in(sound_samples) - self._end_time, 0), self._silence.left)
 
     def _claimed_bytes(self, offset: int) -> int:
         """How many bytes it took to see that there is no cluster here."""

@@ -38,7 +38,7 @@ def check_tier_rate(tier: Tier, coded_hz: int, wanted_hz: int) -> None:
 
 
 def model_of(header: FileHeader, model: str | None = None) -> str:
-    """The model for a file: the user's, or the one that the file names if that is in the box.
+    """The model for a file: the user's, or the one that the file names if that is a shipped one.
 
     A file never makes anything be loaded from anywhere else. Raises FileFormatError.
     """
