@@ -26,7 +26,7 @@ from streamcodec.runtime.step import THREADS_PER_STREAM, Rows, StepRow, StepStre
 
 @dataclass
 class _Member:
-    """One slot in use: the faces that people know, and the coders that the pool steps."""
+    """One slot in use: the encoder and decoder that callers see, and the coders in them that the pool steps."""
 
     encoder: StreamEncoder
     decoder: StreamDecoder

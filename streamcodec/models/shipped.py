@@ -93,7 +93,7 @@ class ShippedModel:
         All but the first frame of a packet are coded as in a stream, and only one in ``frames`` ends on a whole byte.
         """
         alone, inter_coded = self.kbps_by_quality(mode), self.kbps_by_quality("stream")
-        saved_kbps = ROUNDING_BITS * self.config.packets_per_second / 1000.0
+        saved_kbps = ROUNDING_BITS * self.config.frames_per_second / 1000.0
         share = (frames - 1) / frames
         mixed = ((1 - share) * a + share * (b - saved_kbps) for a, b in zip(alone, inter_coded, strict=True))
         return tuple(max(kbps, 0.1 + 0.01 * quality_index) for quality_index, kbps in enumerate(mixed))

@@ -200,7 +200,7 @@ class NeuralEncoder:
         """Room for a packet of so many frames, and how many of these there are in a second."""
         config = self._runtime.model.config
         self._frames = frames
-        self._packets_per_second = config.packets_per_second / frames
+        self._packets_per_second = config.frames_per_second / frames
         self._key_period_packets = max(1, round(self._key_period_s * self._packets_per_second))
         self._sound = np.zeros((frames, config.frame_samples), np.float32)
         self._latents = np.zeros((frames, config.latents), np.float32)

@@ -66,7 +66,7 @@ class StereoEncoder:
     def _new_rate(self) -> RateControl:
         frames = self._sides[0].frames
         kbps = tuple(CHANNELS * each for each in self._model.kbps_of_packets(self._mode, frames))
-        return RateControl(kbps, self._model.config.packets_per_second / frames, self._bitrate_bps, channels=CHANNELS)
+        return RateControl(kbps, self._model.config.frames_per_second / frames, self._bitrate_bps, channels=CHANNELS)
 
     @property
     def delay_samples(self) -> int:

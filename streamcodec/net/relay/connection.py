@@ -400,7 +400,7 @@ class RelayConnection(asyncio.Protocol):
         self._timer = self._loop.call_later(delay_s, self.refuse, failure)
 
     def _make_room(self) -> None:
-        """Others want the place of somebody who has not joined."""
+        """Close a connection that has not joined: others want its place."""
         self._closing = True
         self._transport.abort()
 
