@@ -31,7 +31,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def describe(source: Path | IO[bytes], model: str | None = None) -> dict[str, Any]:
     """Figures of a file; raises FileFormatError."""
-    from streamcodec.codec.files.container import FileReader
+    from streamcodec.codec.files.container_reader import FileReader
     from streamcodec.codec.files.decoding import decoder_for
     from streamcodec.codec.files.sound_file import open_binary
     from streamcodec.codec.options import tier_name

@@ -30,7 +30,7 @@ from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.net import time_scale
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.delay_estimator import DelayConfig
-from streamcodec.net.jitter_buffer import FRAME_MS, JitterConfig
+from streamcodec.net.jitter_types import FRAME_MS, JitterConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.report import ReceiverReport

@@ -17,7 +17,7 @@ from streamcodec.net.client import ClientConfig
 from streamcodec.net.codec_thread import CAPACITY_JOBS, CodecThread
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.e2e import SealState, room_key_from_passphrase
-from streamcodec.net.jitter_buffer import JitterStats
+from streamcodec.net.jitter_types import JitterStats
 from streamcodec.net.media import OURSELVES, Media, MediaConfig
 from streamcodec.net.pacing import Pacer
 from streamcodec.net.playout import Decoder, PlayoutStats

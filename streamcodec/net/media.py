@@ -14,7 +14,7 @@ import numpy as np
 from streamcodec.codec.audio_format import FiniteSamples
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.congestion import CongestionConfig
-from streamcodec.net.jitter_buffer import JitterConfig
+from streamcodec.net.jitter_types import JitterConfig
 from streamcodec.net.mixer import Mixer
 from streamcodec.net.playout import Decoder
 from streamcodec.net.redundancy import RedundantForm

@@ -15,7 +15,8 @@ from streamcodec.errors import PacketError
 from streamcodec.net import copy_plan
 from streamcodec.net.congestion import CongestionConfig, CongestionController, SendRate
 from streamcodec.net.fragments import Fragmenter, Reassembler, is_fragment, pieces_of
-from streamcodec.net.jitter_buffer import FRAME_MS, JitterBuffer, JitterConfig, JitterStats
+from streamcodec.net.jitter_buffer import JitterBuffer
+from streamcodec.net.jitter_types import FRAME_MS, JitterConfig, JitterStats
 from streamcodec.net.listeners import agreed_rate
 from streamcodec.net.playout import Decoder, Playout, PlayoutStats
 from streamcodec.net.redundancy import Redundancy, RedundantForm

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from streamcodec.codec.bitstream import check_bitstream
-from streamcodec.codec.files.container import FileHeader, FileReader, TimedPacket
+from streamcodec.codec.files.container import FileHeader, TimedPacket
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.damage import DamageCount, tell_of_damage
 from streamcodec.codec.files.sound_file import SoundSource, name_of, open_binary
 from streamcodec.codec.files.sound_writer import SoundWriter

@@ -17,12 +17,12 @@ from streamcodec.codec.bitstream import bitstream_of, check_bitstream
 from streamcodec.codec.files.container import (
     OVERHEAD_BYTES_PER_PACKET,
     FileHeader,
-    FileWriter,
     TimedPacket,
-    fitting_pictures,
     overhead_bytes,
     record_bytes,
 )
+from streamcodec.codec.files.container_pictures import fitting_pictures
+from streamcodec.codec.files.container_writer import FileWriter
 from streamcodec.codec.files.decoding import Progress, check_tier_rate, decode_timed, lag_samples, trimmed
 from streamcodec.codec.files.look_ahead import encode_running, encode_steadily
 from streamcodec.codec.files.output_file import whole_file
