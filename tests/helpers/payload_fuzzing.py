@@ -53,7 +53,7 @@ class _AnyChecksum(bytes):
 
 def trust_checksums() -> None:
     """Let damaged lossless payloads through to what comes behind the check."""
-    lossless._checksum = lambda samples: _AnyChecksum()
+    lossless.samples_checksum = lambda samples: _AnyChecksum()
 
 
 class Reader:
