@@ -28,7 +28,7 @@ def as_array(samples: object) -> NDArray[Any]:
     Errors: AudioFormatError for what is no array of numbers.
     """
     if isinstance(samples, np.ndarray):
-        return samples
+        return samples if samples.dtype.isnative else samples.astype(samples.dtype.newbyteorder("="))
     detach = getattr(samples, "detach", None)
     try:
         array = np.asarray(samples if detach is None else _of_tensor(detach().cpu()))

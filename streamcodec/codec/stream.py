@@ -86,7 +86,7 @@ def frames_of(packet: Packet | bytes | None) -> list[Packet | None]:
 def _check_state(state: object, kind: type[EncoderState | DecoderState], settings: object) -> None:
     """Raise AudioFormatError for a state of something else; how fast it is stepped makes no difference."""
     if not isinstance(state, kind):
-        raise AudioFormatError(f"expected a {kind.__name__}, got {type(state).__name__}")
+        raise AudioFormatError(f"a state here is of type {kind.__name__}, got {type(state).__name__}")
     if state.settings is None or settings is None:
         return
     differing = [

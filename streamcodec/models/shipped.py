@@ -100,20 +100,20 @@ class ShippedModel:
 
 
 def shipped_folder() -> Path:
-    """Where the models in the box lie."""
+    """Where the shipped models lie."""
     return Path(str(resources.files("streamcodec.models") / "shipped"))
 
 
 def model_names() -> list[str]:
-    """Names of the models in the box."""
+    """Names of the shipped models."""
     return sorted(p.parent.name for p in shipped_folder().glob(f"*/{DESCRIPTION}"))
 
 
 def load_shipped(name: str) -> ShippedModel:
-    """A model in the box, and no other: for names that come from a file or a peer. Raises ModelError."""
+    """A shipped model, and no other: for names that come from a file or a peer. Raises ModelError."""
     if name not in model_names():
         raise ModelError(
-            f"there is no model {name[:80]!r} in the box ({', '.join(model_names()) or 'none'}); "
+            f"there is no shipped model {name[:80]!r} (there are: {', '.join(model_names()) or 'none'}); "
             "if you have it as a folder, name that folder yourself"
         )
     return load_model(name)
@@ -121,7 +121,7 @@ def load_shipped(name: str) -> ShippedModel:
 
 @lru_cache(maxsize=8)
 def load_model(name_or_folder: str = DEFAULT_MODEL) -> ShippedModel:
-    """A model by its name in the box, or from a folder that the user named, read once; raises ModelError."""
+    """A shipped model by its name, or one from a folder that the user named, read once; raises ModelError."""
     shipped = name_or_folder in model_names()
     return read_model(shipped_folder() / name_or_folder if shipped else Path(name_or_folder))
 
@@ -172,7 +172,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ModelError(
             f"no usable model {str(folder)!r}: it has no {DESCRIPTION}; "
-            f"models in the box: {', '.join(model_names()) or 'none'}"
+            f"shipped models: {', '.join(model_names()) or 'none'}"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged ({error}); install or export the model again") from error

@@ -44,7 +44,7 @@ class FileReader:
     constant; a file that cannot seek is copied to disk first.
     """
 
-    def __init__(self, file: IO[bytes]) -> None:
+    def __init__(self, file: IO[bytes], name: str = "this") -> None:
         if not file.seekable():
             source, file = file, tempfile.TemporaryFile()  # noqa: SIM115 - lives as long as the reader
             copy_stream(source, file)
@@ -54,7 +54,9 @@ class FileReader:
         self._file.seek(0)
         start = self._file.read(8)
         if len(start) < 8 or start[:4] != MAGIC:
-            raise FileFormatError("this is not a .sc file: it does not begin with 'SCF1'")
+            raise FileFormatError(
+                f"{name} is not a .sc file: it does not begin with 'SCF1'; encode a sound file first"
+            )
         length = int.from_bytes(start[4:], "big")
         if length > min(MAX_HEADER_BYTES, self.file_bytes):
             raise FileFormatError(f"the file claims a header of {length} bytes, more than it can hold")

@@ -63,6 +63,10 @@ def open_source(source: SoundSource) -> IO[bytes]:
     A file object of the caller's is given back as it is if it can seek.
     """
     if not isinstance(source, str | Path):
+        if not hasattr(source, "seekable"):
+            raise FileFormatError(
+                f"a file is given by its name (str or Path) or as a binary file object, got {type(source).__name__}"
+            )
         return source if source.seekable() else spooled(source)
     try:
         file = open(source, "rb")  # noqa: SIM115 - the caller closes it
