@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from pathlib import Path
 
 import pytest
@@ -145,3 +146,15 @@ def test_every_folder_says_what_lives_there(folder: str) -> None:
     docstring = ast.get_docstring(ast.parse((ROOT / folder.replace(".", "/") / "__init__.py").read_text()))
     assert docstring
     assert "import" in docstring
+
+
+def test_public_functions_of_native_dsp_name_the_shapes_of_their_arrays() -> None:
+    for path in ROOT.glob("native_dsp/**/*.py"):
+        module = ast.parse(path.read_text())
+        classes = [node for node in module.body if isinstance(node, ast.ClassDef)]
+        for node in [*module.body, *(inner for each in classes for inner in each.body)]:
+            if not isinstance(node, ast.FunctionDef) or node.name.startswith("_"):
+                continue
+            kinds = [a.annotation for a in node.args.args] + [node.returns]
+            if any("Array" in ast.unparse(kind) for kind in kinds if kind is not None):
+                assert re.search(r"Shape: |\[", ast.get_docstring(node) or ""), f"{path}: {node.name}"

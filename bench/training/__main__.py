@@ -77,7 +77,7 @@ def score_quality(codec: NeuralCodec, clips: Sequence[Clip], quality_index: int)
             torch.zeros(1, packets, dtype=torch.bool),
         )
         pair = AlignedPair(x[0].numpy(), c.sample_rate_hz, out.samples[0].numpy(), c.sample_rate_hz)
-        kbps = float(out.packet_bits_hard.mean()) * c.packets_per_second / 1000
+        kbps = float(out.frame_bits_hard.mean()) * c.frames_per_second / 1000
         rows.append({"kbps": kbps, **{name: METRICS[name].score(pair) for name in METRIC_NAMES}})
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
@@ -102,7 +102,7 @@ def run_variant(
     variant = variants()[name]
     config = TrainingConfig(
         seed=options.seed,
-        segment_packets=round(SEGMENT_S * variant.model.packets_per_second),
+        segment_packets=round(SEGMENT_S * variant.model.frames_per_second),
         batch_segments=options.batch,
         warmup_steps=50,
         rate_warmup_steps=100,

@@ -36,14 +36,20 @@ def make_models(count: int) -> Int32Array:
 
 @integer_kernel
 def probability(models: Int32Array, index: int) -> int:
-    """Probability of a 1, of 65536, always within 1 to 65535."""
+    """Probability of a 1, of 65536, always within 1 to 65535.
+
+    Shape: ``models [count, 3]`` as of :func:`make_models`.
+    """
     mean: int = (np.int64(models[index, FAST]) + np.int64(models[index, SLOW])) >> 1
     return min(max(mean, 1), 65535)
 
 
 @integer_kernel
 def adapt(models: Int32Array, index: int, bit: int) -> None:
-    """Learn one bit."""
+    """Learn one bit.
+
+    Shape: ``models [count, 3]`` as of :func:`make_models`, changed in place.
+    """
     seen = np.int64(models[index, SEEN])
     target = 65535 if bit else 0
     for column, slowest in ((FAST, FAST_SHIFT), (SLOW, SLOW_SHIFT)):
@@ -54,14 +60,21 @@ def adapt(models: Int32Array, index: int, bit: int) -> None:
 
 @integer_kernel
 def encode_adaptive_bit(state: Int64Array, buffer: ByteArray, models: Int32Array, index: int, bit: int) -> None:
-    """Code a bit with model ``index``, which learns it."""
+    """Code a bit with model ``index``, which learns it.
+
+    Shape: ``state [STATE_SIZE]``, ``buffer [bytes]`` (both the range coder's), ``models [count, 3]``, as of
+    :func:`make_models`; all changed in place.
+    """
     encode_bit(state, buffer, probability(models, index), bit)
     adapt(models, index, bit)
 
 
 @integer_kernel
 def decode_adaptive_bit(state: Int64Array, buffer: ByteArray, models: Int32Array, index: int) -> int:
-    """Inverse of :func:`encode_adaptive_bit`."""
+    """Inverse of :func:`encode_adaptive_bit`.
+
+    Shape: as there; ``state`` and ``models`` are changed in place.
+    """
     bit = decode_bit(state, buffer, probability(models, index))
     adapt(models, index, bit)
     return bit

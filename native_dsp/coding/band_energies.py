@@ -57,7 +57,10 @@ class Bands(NamedTuple):
 
 
 def bark(hz: Float64Array | float) -> Float64Array:
-    """Traunmueller's formula, from 0 at 0 Hz."""
+    """Traunmueller's formula, from 0 at 0 Hz.
+
+    Shape: any, in Hz -> the same, in Bark.
+    """
     scale: Float64Array = 26.81 * np.asarray(hz, np.float64) / (1960.0 + np.asarray(hz, np.float64))
     return scale
 
@@ -79,7 +82,10 @@ def make_bands(coefficients: int, sample_rate_hz: int) -> Bands:
 
 
 def measure_band_energies_reference(bands: Bands, spectrum: Float32Array, last: Int32Array, key: bool) -> Int32Array:
-    """The definition of :func:`measure_band_energies`."""
+    """The definition of :func:`measure_band_energies`.
+
+    Shape: as there; returns what there is written into ``energies [bands]``.
+    """
     energy = np.add.reduceat(np.square(spectrum[: bands.edges[-1]], dtype=np.float64), bands.edges[:-1])
     exact = (np.log2(energy / np.diff(bands.edges) + 1e-9) - LOWEST_LOG2) / RESOLUTION
     energy = exact if key else np.where(np.abs(exact - last) < HYSTERESIS, last, exact)
@@ -90,7 +96,7 @@ def measure_band_energies_reference(bands: Bands, spectrum: Float32Array, last: 
 def measure_band_energies(
     bands: Bands, spectrum: Float32Array, last: Int32Array, key: bool, energies: Int32Array
 ) -> None:
-    """Levels of a spectrum, the ``last`` ones where they still do; a key block follows nothing.
+    """Band energies of a spectrum, the ``last`` ones where they still do; a key block follows nothing.
 
     Shape: ``spectrum [coefficients]``, in steps of 16-bit sound, ``last [bands]`` -> ``energies [bands]``.
     """
@@ -107,7 +113,10 @@ def measure_band_energies(
 
 
 def widths_of_energies_reference(bands: Bands, energies: Int32Array, step: float) -> Float64Array:
-    """The definition of :func:`widths_of_energies`."""
+    """The definition of :func:`widths_of_energies`.
+
+    Shape: ``energies [bands]``, ``step`` in units of 16-bit sound -> ``[bands]``, in the same.
+    """
     energy_log2 = np.maximum(energies * RESOLUTION + LOWEST_LOG2, 0)
     widths: Float64Array = step * np.exp2(0.5 * (GAMMA * energy_log2 + bands.tilt_log2))
     return widths

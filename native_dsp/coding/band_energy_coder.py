@@ -176,5 +176,8 @@ def encode_band_energies(
 def decode_band_energies(
     coder: Int64Array, buffer: ByteArray, models: BandEnergyCoder, energies: Int32Array, key: bool
 ) -> None:
-    """Inverse of :func:`encode_band_energies`; any bytes give energies within bounds."""
+    """Inverse of :func:`encode_band_energies`; any bytes give energies within bounds.
+
+    Shape: as there; ``energies [channels, bands]`` are written.
+    """
     _code_band_energies(coder, buffer, models, energies, key, True)

@@ -255,5 +255,8 @@ def decode_coefficients(
     hints: Int32Array,
     key: bool,
 ) -> None:
-    """Inverse of :func:`encode_coefficients`; any bytes decode to something within bounds."""
+    """Inverse of :func:`encode_coefficients`; any bytes decode to something within bounds.
+
+    Shape: as there; ``quantised [channels, coefficients]`` is written.
+    """
     _code_coefficients(coder, buffer, models, quantised, hints, key, True)

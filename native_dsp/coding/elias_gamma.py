@@ -21,7 +21,10 @@ LONGEST_BITS = 28
 
 @inlined
 def encode_gamma(coder: Int64Array, buffer: ByteArray, value: int) -> None:
-    """Code ``value``, 0 to 2^27 - 2, into a range code under way: length of ``value + 1`` in unary, then its bits."""
+    """Code ``value``, 0 to 2^27 - 2, into a range code under way: length of ``value + 1`` in unary, then its bits.
+
+    Shape: ``coder [STATE_SIZE]`` and ``buffer [bytes]`` of the range coder, changed in place.
+    """
     bits = bit_length(value + 1)
     for _ in range(bits - 1):
         encode_bits(coder, buffer, 1, 1)
@@ -31,7 +34,10 @@ def encode_gamma(coder: Int64Array, buffer: ByteArray, value: int) -> None:
 
 @inlined
 def decode_gamma(coder: Int64Array, buffer: ByteArray) -> int:
-    """Inverse of :func:`encode_gamma`; any bytes give a number within its bounds."""
+    """Inverse of :func:`encode_gamma`; any bytes give a number within its bounds.
+
+    Shape: ``coder [STATE_SIZE]``, changed in place; ``buffer [bytes]``.
+    """
     bits = 1
     while bits < LONGEST_BITS and decode_bits(coder, buffer, 1):
         bits += 1

@@ -144,6 +144,9 @@ def encode_samples(coder: Int64Array, buffer: ByteArray, state: LosslessState, s
 def decode_samples(
     coder: Int64Array, buffer: ByteArray, state: LosslessState, samples: Int32Array, bits: int
 ) -> None:
-    """Decode a block of the length of ``samples`` into it; any bytes give samples of the right width."""
+    """Decode a block of the length of ``samples`` into it; any bytes give samples of the right width.
+
+    Shape: ``buffer [bytes]``; ``samples [n, channels]``, ``bits`` wide (8 to 24), are written.
+    """
     decoder_init(coder, buffer, len(buffer))
     _code_samples(coder, buffer, state, samples, bits, True)

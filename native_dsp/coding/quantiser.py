@@ -36,7 +36,11 @@ _MASK = (1 << 62) - 1
 def quantise_reference(
     spectrum: Float32Array, edges: Int64Array, widths: Float64Array, zero_threshold: float, largest: int
 ) -> tuple[Int32Array, float]:
-    """The definition of :func:`quantise`: whole steps, and the squared error."""
+    """The definition of :func:`quantise`: whole steps, and the squared error.
+
+    Shape: ``spectrum [coefficients]``, ``edges [bands + 1]``, ``widths [bands]`` -> ``[edges[-1]]``, within
+    +-``largest``.
+    """
     coded, above = spectrum[: edges[-1]], spectrum[edges[-1] :]
     steps = np.repeat(widths, np.diff(edges))
     ratio = np.minimum(np.abs(coded) / steps, largest)
@@ -77,7 +81,10 @@ def quantise(
 def dequantise_reference(
     quantised: Int32Array, edges: Int64Array, widths: Float64Array, coefficients: int
 ) -> Float32Array:
-    """The definition of :func:`dequantise`: a spectrum of so many coefficients."""
+    """The definition of :func:`dequantise`: a spectrum of so many coefficients.
+
+    Shape: ``quantised [edges[-1]]``, ``edges [bands + 1]``, ``widths [bands]`` -> ``[coefficients]``.
+    """
     spectrum = np.zeros(coefficients, np.float32)
     spectrum[: edges[-1]] = quantised * np.repeat(widths, np.diff(edges))
     return spectrum
@@ -85,7 +92,10 @@ def dequantise_reference(
 
 @kernel
 def dequantise(quantised: Int32Array, edges: Int64Array, widths: Float64Array, spectrum: Float32Array) -> None:
-    """Middle of the steps, zero above the bands; inverse of :func:`quantise` but for its error."""
+    """Middle of the steps, zero above the bands; inverse of :func:`quantise` but for its error.
+
+    Shape: ``quantised [edges[-1]]``, ``edges [bands + 1]``, ``widths [bands]`` -> ``spectrum [coefficients]``.
+    """
     for band in range(len(widths)):
         for k in range(edges[band], edges[band + 1]):
             spectrum[k] = quantised[k] * widths[band]
@@ -101,7 +111,10 @@ def fill_zeros_reference(
     seed: int,
     spectrum: Float32Array,
 ) -> Float32Array:
-    """The definition of :func:`fill_zeros`, band after band, with Python integers; returns the filled spectrum."""
+    """The definition of :func:`fill_zeros`, band after band, with Python integers; returns the filled spectrum.
+
+    Shape: as there -> ``[coefficients]``; ``spectrum`` stays as it is.
+    """
     filled: Float32Array = spectrum.copy()
     state = (seed * _MULTIPLIER + _INCREMENT) & _MASK
     for band, (first, end) in enumerate(pairwise(edges.tolist())):

@@ -48,7 +48,10 @@ def make_state() -> Int64Array:
 
 @integer_kernel
 def encoder_init(state: Int64Array) -> None:
-    """Begin an empty code."""
+    """Begin an empty code.
+
+    Shape: ``state [STATE_SIZE]``, changed in place.
+    """
     state[LOW] = 0
     state[RANGE] = TOP
     state[POSITION] = 0
@@ -97,6 +100,8 @@ def encode(state: Int64Array, buffer: ByteArray, start: int, frequency: int, bit
     """Code the symbol that owns ``[start, start + frequency)`` of ``2**bits``; ``bits`` <= 24.
 
     A frequency below 1 marks the code as faulty.
+
+    Shape: ``state [STATE_SIZE]`` and ``buffer [bytes]``, changed in place.
     """
     unit = state[RANGE] >> bits
     _narrow_encoder(state, buffer, unit * start, unit * frequency)
@@ -104,7 +109,10 @@ def encode(state: Int64Array, buffer: ByteArray, start: int, frequency: int, bit
 
 @integer_kernel
 def encode_bits(state: Int64Array, buffer: ByteArray, value: int, count: int) -> None:
-    """Code the ``count`` lowest bits of ``value`` (0 to 62), all values equally likely, high bits first."""
+    """Code the ``count`` lowest bits of ``value`` (0 to 62), all values equally likely, high bits first.
+
+    Shape: ``state [STATE_SIZE]`` and ``buffer [bytes]``, changed in place.
+    """
     while count > 0:
         step = min(count, 16)
         count -= step
@@ -113,7 +121,10 @@ def encode_bits(state: Int64Array, buffer: ByteArray, value: int, count: int) ->
 
 @integer_kernel
 def encode_bit(state: Int64Array, buffer: ByteArray, probability: int, bit: int) -> None:
-    """Code one bit that is 1 with probability ``probability / 65536``, held within 1 to 65535."""
+    """Code one bit that is 1 with probability ``probability / 65536``, held within 1 to 65535.
+
+    Shape: ``state [STATE_SIZE]`` and ``buffer [bytes]``, changed in place.
+    """
     one = (state[RANGE] >> 16) * min(max(probability, 1), 65535)
     if bit:
         _narrow_encoder(state, buffer, 0, one)
@@ -151,6 +162,8 @@ def encoder_finish(state: Int64Array, buffer: ByteArray) -> int:
 
     Of all values in the final interval the one with most trailing zero bytes is written, and trailing zeros are
     dropped, because the decoder reads zeros past the end. Call it once; the length must travel beside the bytes.
+
+    Shape: ``state [STATE_SIZE]`` and ``buffer [bytes]``, changed in place.
     """
     low = state[LOW]
     if low > 0:
@@ -187,6 +200,8 @@ def encoder_finish_marked(state: Int64Array, buffer: ByteArray, mark: int, bits:
 
     Of the values that end the code all but one are never written: they say the numbers from 1 on. A decoder that asks
     for no number decodes the same symbols.
+
+    Shape: ``state [STATE_SIZE]`` and ``buffer [bytes]``, changed in place.
     """
     if mark <= 0 or mark >= 1 << bits:
         return encoder_finish(state, buffer)
@@ -199,7 +214,10 @@ def encoder_finish_marked(state: Int64Array, buffer: ByteArray, mark: int, bits:
 
 @integer_kernel
 def decode_mark(state: Int64Array, buffer: ByteArray, bits: int) -> int:
-    """The number that :func:`encoder_finish_marked` has added, once all symbols are decoded; 0 if there is none."""
+    """The number that :func:`encoder_finish_marked` has added, once all symbols are decoded; 0 if there is none.
+
+    Shape: ``state [STATE_SIZE]`` of a decoder, ``buffer [bytes]``.
+    """
     window = 0
     for k in range(LOW_BITS // 8):
         i = state[POSITION] - LOW_BITS // 8 + k
@@ -234,7 +252,10 @@ def log2_256(value: int) -> int:
 
 @integer_kernel
 def encoded_length_256(state: Int64Array) -> int:
-    """Length of the code so far in 1/256 bit; goes on counting past the end of the buffer."""
+    """Length of the code so far in 1/256 bit; goes on counting past the end of the buffer.
+
+    Shape: ``state [STATE_SIZE]`` of an encoder.
+    """
     position: int = state[POSITION]
     return (8 * position + LOW_BITS) * 256 - log2_256(state[RANGE])
 
@@ -251,7 +272,10 @@ def _next_byte(state: Int64Array, buffer: ByteArray) -> int:
 
 @integer_kernel
 def decoder_init(state: Int64Array, buffer: ByteArray, length: int) -> None:
-    """Begin to decode the first ``length`` bytes of ``buffer``."""
+    """Begin to decode the first ``length`` bytes of ``buffer``.
+
+    Shape: ``state [STATE_SIZE]``, changed in place; ``buffer [bytes]``.
+    """
     state[RANGE] = TOP
     state[POSITION] = 0
     state[LENGTH] = min(max(length, 0), len(buffer))
@@ -281,21 +305,30 @@ def _narrow_decoder(state: Int64Array, buffer: ByteArray, offset: int, width: in
 
 @integer_kernel
 def decode_target(state: Int64Array, bits: int) -> int:
-    """Where in ``2**bits`` the next symbol lies; :func:`decode_update` must follow with the symbol that owns it."""
+    """Where in ``2**bits`` the next symbol lies; :func:`decode_update` must follow with the symbol that owns it.
+
+    Shape: ``state [STATE_SIZE]`` of a decoder.
+    """
     target: int = state[LOW] // (state[RANGE] >> bits)
     return min(target, (1 << bits) - 1)
 
 
 @integer_kernel
 def decode_update(state: Int64Array, buffer: ByteArray, start: int, frequency: int, bits: int) -> None:
-    """Step over the symbol that owns ``[start, start + frequency)`` of ``2**bits``."""
+    """Step over the symbol that owns ``[start, start + frequency)`` of ``2**bits``.
+
+    Shape: ``state [STATE_SIZE]``, changed in place; ``buffer [bytes]``.
+    """
     unit = state[RANGE] >> bits
     _narrow_decoder(state, buffer, unit * start, unit * frequency)
 
 
 @integer_kernel
 def decode_bits(state: Int64Array, buffer: ByteArray, count: int) -> int:
-    """Inverse of :func:`encode_bits`."""
+    """Inverse of :func:`encode_bits`.
+
+    Shape: ``state [STATE_SIZE]``, changed in place; ``buffer [bytes]``.
+    """
     value = 0
     while count > 0:
         step = min(count, 16)
@@ -308,7 +341,10 @@ def decode_bits(state: Int64Array, buffer: ByteArray, count: int) -> int:
 
 @integer_kernel
 def decode_bit(state: Int64Array, buffer: ByteArray, probability: int) -> int:
-    """Inverse of :func:`encode_bit`."""
+    """Inverse of :func:`encode_bit`.
+
+    Shape: ``state [STATE_SIZE]``, changed in place; ``buffer [bytes]``.
+    """
     one = (state[RANGE] >> 16) * min(max(probability, 1), 65535)
     if state[LOW] < one:
         _narrow_decoder(state, buffer, 0, one)

@@ -29,7 +29,10 @@ def bits_of_bins(step_log2: Float64Array) -> Float64Array:
 
 
 def count_magnitudes_reference(spectrum: Float32Array, edges: Int64Array, widths: Float64Array) -> Float64Array:
-    """The definition of :func:`count_magnitudes`: the histogram of one spectrum."""
+    """The definition of :func:`count_magnitudes`: the histogram of one spectrum.
+
+    Shape: ``spectrum [coefficients]``, ``edges [bands + 1]``, ``widths [bands]`` -> ``[BINS]``, how many of each.
+    """
     ratio = np.abs(spectrum[: edges[-1]]) / np.repeat(widths, np.diff(edges)) + 2.0**SMALLEST_LOG2
     place = np.floor((np.log2(ratio) - SMALLEST_LOG2) * BINS_PER_OCTAVE).astype(np.int64)
     return np.bincount(np.clip(place, 0, BINS - 1), minlength=BINS).astype(np.float64)
@@ -49,14 +52,20 @@ def count_magnitudes(spectrum: Float32Array, edges: Int64Array, widths: Float64A
 
 
 def description_bits_reference(spectrum: Float32Array, edges: Int64Array, widths: Float64Array) -> float:
-    """The definition of :func:`description_bits`."""
+    """The definition of :func:`description_bits`.
+
+    Shape: ``spectrum [coefficients]``, ``edges [bands + 1]``, ``widths [bands]`` in the spectrum's units.
+    """
     ratio = np.abs(spectrum[: edges[-1]]) / np.repeat(widths, np.diff(edges))
     return float(np.sum(np.log2(1 + ratio)))
 
 
 @kernel
 def description_bits(spectrum: Float32Array, edges: Int64Array, widths: Float64Array) -> float:
-    """Bits that a spectrum takes, roughly, for comparing two forms of one block: ``sum log2(1 + |x| / width)``."""
+    """Bits that a spectrum takes, roughly, for comparing two forms of one block: ``sum log2(1 + |x| / width)``.
+
+    Shape: ``spectrum [coefficients]``, ``edges [bands + 1]``, ``widths [bands]`` in the spectrum's units.
+    """
     bits = 0.0
     for band in range(len(widths)):
         for k in range(edges[band], edges[band + 1]):

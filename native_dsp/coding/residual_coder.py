@@ -114,6 +114,9 @@ def code_residual(
     The three parts of the :class:`ResidualCoder` are handed in one by one: taking a tuple of arrays apart for every
     sample costs more than the coding. ``outer`` is a size that the residual's may go with, in Q8: how far the filters
     moved the prediction, or, for the second channel, the residual of the first.
+
+    Shape: ``coder [STATE_SIZE]`` and ``buffer [bytes]`` of the range coder; ``signs`` and ``registers`` as of
+    :class:`ResidualCoder`.
     """
     quick = registers[channel, QUICK]
     slow = registers[channel, SLOW]

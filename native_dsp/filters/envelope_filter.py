@@ -143,6 +143,8 @@ def take_in(state: EnvelopeFilterState, samples: Float32Array) -> None:
     """Move the memory on by a frame, and measure the band energies of its subframes.
 
     Those of the last two subframes before are measured anew, now that what follows them is known.
+
+    Shape: ``samples [frame_samples]``, full scale 1, at the model's rate.
     """
     sound, energy, ahead = state.sound, state.band_energy, state.ahead
     frame_samples = len(samples)

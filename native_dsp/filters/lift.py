@@ -123,7 +123,10 @@ def next_shift(dbfs: float, shift: int) -> int:
 
 @kernel
 def scale_along(samples: Float32Array, before: float, now: float, start: int, divide: bool) -> None:
-    """Multiply or divide by a factor that goes from ``before`` to ``now`` in half a frame from ``start`` on."""
+    """Multiply or divide by a factor that goes from ``before`` to ``now`` in half a frame from ``start`` on.
+
+    Shape: ``samples [n]``, changed in place; ``start`` in samples.
+    """
     if before == 1.0 and now == 1.0:
         return
     ramp = samples.size // 2

@@ -178,7 +178,10 @@ def _take_in(state: PitchFilterState, samples: Float32Array, ahead: Float32Array
 
 @unordered_kernel
 def correlation_at(x: Float32Array, start: int, end: int, lag: int) -> float:
-    """Correlation of a stretch of sound with that of ``lag`` samples before, -1 to 1."""
+    """Correlation of a stretch of sound with that of ``lag`` samples before, -1 to 1.
+
+    Shape: ``x [n]``, any unit; ``start``, ``end`` and ``lag`` in samples, ``lag <= start``.
+    """
     here, there = x[start:end], x[start - lag : end - lag]
     product, own, other = np.float32(0), np.float32(0), np.float32(0)
     for i in range(end - start):

@@ -245,12 +245,18 @@ def _sizes(plan: types.NamedUniTuple) -> tuple[int, int, int]:
 
 
 def rfft_inline(plan: FftPlan, samples: Float32Array, re: Float32Array, im: Float32Array) -> None:
-    """:func:`rfft` as a part of the compiled function that calls it; not to be called from Python."""
+    """:func:`rfft` as a part of the compiled function that calls it; not to be called from Python.
+
+    Shape: as there.
+    """
     raise TypeError("rfft_inline is for compiled code, call rfft instead")
 
 
 def irfft_inline(plan: FftPlan, re: Float32Array, im: Float32Array, samples: Float32Array) -> None:
-    """:func:`irfft` as a part of the compiled function that calls it; not to be called from Python."""
+    """:func:`irfft` as a part of the compiled function that calls it; not to be called from Python.
+
+    Shape: as there.
+    """
     raise TypeError("irfft_inline is for compiled code, call irfft instead")
 
 

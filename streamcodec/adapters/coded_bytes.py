@@ -9,7 +9,8 @@ from typing import IO, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec.codec.files.container import FileHeader, FileReader
+from streamcodec.codec.files.container import FileHeader
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.decoding import decode_file
 from streamcodec.codec.files.sound_file import open_binary
 

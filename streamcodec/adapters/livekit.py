@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from streamcodec.adapters.coded_bytes import facts_of
 from streamcodec.adapters.messages import MessageDecoder, MessageEncoder, to_int16
-from streamcodec.codec.files.container import FileReader
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.decoding import decoder_for
 from streamcodec.codec.files.sound_file import open_binary
 from streamcodec.net.tracks import Listener, Speaker

@@ -264,6 +264,7 @@ class CallRunner:
                 "packets": sent.packets,
                 "datagrams": sent.datagrams,
                 "payload_bytes": sent.payload_bytes,
+                "not_finite": self._call.not_finite,
                 "wire_bytes": wire.sent,
                 "payload_kbps": round(0.008 * sent.payload_bytes / seconds, 3),
                 "wire_kbps": round(0.008 * (wire.sent - before.sent) / seconds, 3),

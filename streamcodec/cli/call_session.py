@@ -199,7 +199,7 @@ def _wire(options: argparse.Namespace, redundancy: int | None) -> WireRateConfig
 
 
 def _no_voice(options: argparse.Namespace) -> FloatEncoder:
-    """Of somebody who only listens: nothing is ever pushed into it."""
+    """The encoder of one who only listens: nothing is ever pushed into it."""
     from streamcodec import StreamEncoder
     from streamcodec.codec.float_stream import FloatEncoder
 

@@ -323,6 +323,16 @@ def output_file(name: str, *sources: str) -> Iterator[Path | IO[bytes]]:
             raise StreamcodecError(f"cannot write to standard output: {error.strerror or error}") from error
 
 
+def is_standard_output(name: str) -> bool:
+    """Whether an output is where standard output goes, by ``-`` or by another name: then nothing else is printed."""
+    if name == "-":
+        return True
+    try:
+        return os.path.samestat(os.stat(name), os.fstat(1))
+    except (OSError, ValueError):
+        return False
+
+
 def _standard_input() -> IO[bytes] | None:
     return None if sys.stdin is None else sys.stdin.buffer
 

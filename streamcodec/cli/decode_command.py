@@ -8,6 +8,7 @@ from streamcodec.cli.common import (
     add_file_model_argument,
     add_max_duration_argument,
     input_file,
+    is_standard_output,
     output_file,
     print_json,
     progress_bar,
@@ -42,7 +43,7 @@ def run(options: argparse.Namespace) -> None:
             floats=options.float,
             progress=progress,
         )
-    if options.output == "-":
+    if is_standard_output(options.output):
         return
     if options.json:
         print_json({"samples": samples})

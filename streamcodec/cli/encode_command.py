@@ -8,6 +8,7 @@ from streamcodec.cli.common import (
     add_file_coding_arguments,
     file_coding_options,
     input_file,
+    is_standard_output,
     output_file,
     print_json,
     progress_bar,
@@ -37,7 +38,7 @@ def run(options: argparse.Namespace) -> None:
         encode_file(source, target, progress=progress, **file_coding_options(options))
         if not isinstance(target, Path) or target.is_file():
             figures = describe(target, options.model)
-    if options.output == "-" or figures is None:
+    if is_standard_output(options.output) or figures is None:
         return
     if options.json:
         print_json(figures)

@@ -31,15 +31,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def describe(source: Path | IO[bytes], model: str | None = None) -> dict[str, Any]:
     """Figures of a file; raises FileFormatError."""
-    from streamcodec.codec.files.container import FileReader
+    from streamcodec.codec.files.container_reader import FileReader
     from streamcodec.codec.files.decoding import decoder_for
-    from streamcodec.codec.files.sound_file import open_binary
+    from streamcodec.codec.files.sound_file import name_of, open_binary
     from streamcodec.codec.options import tier_name
     from streamcodec.codec.packet import Tier
     from streamcodec.errors import FileFormatError
 
     with open_binary(source) as file:
-        reader = FileReader(file)
+        reader = FileReader(file, name_of(source))
         header = reader.header
         packets = payload_bytes = key_packets = 0
         end_time = 0

@@ -94,7 +94,7 @@ def run(options: argparse.Namespace) -> None:
     )
     with without_library_noise(), loopback:
         watch(loopback, options.seconds or math.inf, quiet=options.json)
-        # While it still runs: what is in the buffers after the end is nobody's delay.
+        # While it still runs: what is in the buffers after the end is no delay that was heard.
         stats = loopback.stats
     if options.json:
         print_json(figures(stats))

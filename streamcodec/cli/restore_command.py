@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 
-from streamcodec.cli.common import input_file, output_file, print_json, progress_bar
+from streamcodec.cli.common import input_file, is_standard_output, output_file, print_json, progress_bar
 
 HELP = (
     "undo some of what a lossy codec did to a sound, by a trained restorer",
@@ -30,7 +30,7 @@ def run(options: argparse.Namespace) -> None:
     source = input_file(options.input)
     with output_file(options.output, options.input) as target, progress_bar("restoring") as progress:
         samples = restore_file(source, target, restorer, progress)
-    if options.output == "-":
+    if is_standard_output(options.output):
         return
     delay_ms = 1000.0 * restorer.delay_samples / restorer.sample_rate_hz
     if options.json:

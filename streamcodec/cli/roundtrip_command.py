@@ -19,6 +19,7 @@ from streamcodec.cli.common import (
     burst,
     coding_options,
     input_file,
+    is_standard_output,
     milliseconds,
     output_file,
     print_json,
@@ -89,7 +90,7 @@ def run(options: argparse.Namespace) -> None:
     if options.output is not None:
         _write(options.output, heard, encoder, name)
     written = [] if folder is None else _fill(folder, samples, heard, encoder, name, figures["payload_bps"] / 1000)
-    if options.output == "-":
+    if options.output is not None and is_standard_output(options.output):
         return
     if options.json:
         print_json(figures)

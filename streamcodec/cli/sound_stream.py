@@ -176,7 +176,7 @@ class StreamSource:
         frame_bytes = self._channels * self._bits // 8
         data = data[: len(data) // frame_bytes * frame_bytes]
         if self._kind == _FLOAT:
-            samples = np.nan_to_num(np.frombuffer(data, "<f4").astype(np.float32))
+            samples = np.frombuffer(data, "<f4").astype(np.float32)
         elif self._bits == 8:
             samples = (np.frombuffer(data, np.uint8).astype(np.float32) - 128) / np.float32(128)
         elif self._bits == 24:

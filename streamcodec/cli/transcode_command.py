@@ -9,9 +9,11 @@ from streamcodec.cli.common import (
     add_max_duration_argument,
     file_coding_options,
     input_file,
+    is_standard_output,
     print_json,
     progress_bar,
 )
+from streamcodec.errors import StreamcodecError
 
 HELP = (
     "turn a sound file or .sc file into another (.sc, .flac, .wav)",
@@ -39,6 +41,11 @@ def run(options: argparse.Namespace) -> None:
 
     from streamcodec import transcode_file
 
+    if options.output == "-":
+        raise StreamcodecError(
+            "transcode goes by the suffix of the file it writes: name one, or write to standard output with "
+            "'encode IN -' or 'decode IN -'"
+        )
     source, target = input_file(options.input), Path(options.output)
     with progress_bar("transcoding") as progress:
         transcode_file(
@@ -49,6 +56,8 @@ def run(options: argparse.Namespace) -> None:
             progress=progress,
             **file_coding_options(options),
         )
+    if is_standard_output(options.output):
+        return
     size = target.stat().st_size
     if options.json:
         print_json({"file_bytes": size})

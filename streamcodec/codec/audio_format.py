@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import warnings
 from typing import Any
 
 import numpy as np
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 
 from native_dsp.filters.mixdown import MixdownState, mix_down
 from native_dsp.jit import kernel
-from streamcodec.errors import AudioFormatError
+from streamcodec.errors import AudioFormatError, StreamcodecWarning
 
 Float32Array = NDArray[np.float32]
 
@@ -26,7 +28,7 @@ def as_array(samples: object) -> NDArray[Any]:
     Errors: AudioFormatError for what is no array of numbers.
     """
     if isinstance(samples, np.ndarray):
-        return samples
+        return samples if samples.dtype.isnative else samples.astype(samples.dtype.newbyteorder("="))
     detach = getattr(samples, "detach", None)
     try:
         array = np.asarray(samples if detach is None else _of_tensor(detach().cpu()))
@@ -79,6 +81,8 @@ def as_mono(samples: object, mixdown: MixdownState | None = None) -> Float32Arra
         raise AudioFormatError(
             f"samples must be float32, float64 (full scale 1.0) or int16, got {array.dtype}; convert them first"
         )
+    if sound.ndim not in (1, 2):
+        raise AudioFormatError(f"samples must be [n] or [n, channels], got shape {array.shape}")
     if sound.ndim == 2:
         if not 1 <= sound.shape[1] <= MAX_CHANNELS:
             raise AudioFormatError(
@@ -90,23 +94,67 @@ def as_mono(samples: object, mixdown: MixdownState | None = None) -> Float32Arra
                 f"shape {array.shape} would be one sample of {array.shape[1]} channels: sound goes in as [n] or "
                 "[n, channels]; transpose channels-first sound"
             )
-        if mixdown is not None and sound.shape[1] == 2:
-            _limit(sound.reshape(-1))
-            mixed = np.empty(len(sound), np.float32)
-            mix_down(mixdown, sound, mixed)
-            return mixed
-        with np.errstate(over="ignore", invalid="ignore"):
-            sound = sound.mean(axis=1, dtype=np.float32)
-    elif sound.ndim != 1:
-        raise AudioFormatError(f"samples must be [n] or [n, channels], got shape {array.shape}")
-    limited: Float32Array = sound
-    _limit(limited)
-    return limited
+    clean(sound.reshape(-1))
+    if sound.ndim == 1:
+        return sound
+    if mixdown is not None and sound.shape[1] == 2:
+        mixed = np.empty(len(sound), np.float32)
+        mix_down(mixdown, sound, mixed)
+        return mixed
+    return np.asarray(sound.mean(axis=1, dtype=np.float32))
 
 
 @kernel
-def _limit(sound: Float32Array) -> None:
+def clean(sound: Float32Array) -> int:
+    """Make samples fit to code, in place: NaN to 0, infinities and what is louder to ``SAMPLE_LIMIT``.
+
+    Returns how many were no finite numbers.
+
+    Shape: ``[n]``, full scale 1, contiguous.
+    """
     limit = np.float32(SAMPLE_LIMIT)
+    not_finite = 0
     for i in range(len(sound)):
         x = sound[i]
+        not_finite += not np.isfinite(x)
         sound[i] = np.float32(0.0) if np.isnan(x) else min(max(x, -limit), limit)
+    return not_finite
+
+
+def warn_of_not_finite(name: str, count: int) -> None:
+    """Tell (StreamcodecWarning) of samples that were no finite numbers."""
+    if count:
+        warnings.warn(
+            f"{name} holds {count} sample(s) that are no finite numbers: NaN was coded as silence, infinity as the "
+            "loudest sample; mend what made them",
+            StreamcodecWarning,
+            stacklevel=3,
+        )
+
+
+class FiniteSamples:
+    """Sound of one stream made finite as it comes. Samples that were not are counted, and the first ones told of.
+
+    Telling (StreamcodecWarning) never stops a stream: where warnings are errors, the count alone says it.
+    """
+
+    def __init__(self, name: str = "the sound pushed") -> None:
+        self._name = name
+        self.count = 0
+        """Samples so far that were NaN or infinite."""
+
+    def clean(self, samples: NDArray[Any]) -> NDArray[Any]:
+        """The samples themselves if all are finite (or integers), else a copy as :func:`clean` leaves it, in float32.
+
+        Shape: any, kept.
+        """
+        if samples.dtype not in (np.float32, np.float64) or np.isfinite(samples).all():
+            return samples
+        with np.errstate(over="ignore", invalid="ignore"):
+            cleaned = samples.astype(np.float32, order="C")
+        found = clean(cleaned.reshape(-1))
+        first, self.count = self.count == 0, self.count + found
+        if first:
+            with contextlib.suppress(StreamcodecWarning):
+                warn_of_not_finite(self._name, found)
+        return cleaned

@@ -42,7 +42,7 @@ class FloatEncoder:
         """
         if self._full_scale is None:
             return self.encoder.push(samples)
-        scaled = np.nan_to_num(samples) * self._full_scale
+        scaled = self.encoder.as_finite(samples) * self._full_scale
         return self.encoder.push(np.clip(np.rint(scaled), -self._full_scale, self._full_scale - 1).astype(np.int32))
 
 

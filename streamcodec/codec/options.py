@@ -68,7 +68,7 @@ def check_sample_rate(sample_rate_hz: int) -> int:
     if sample_rate_hz not in SAMPLE_RATES_HZ:
         raise AudioFormatError(
             f"{named('sample_rate_hz')} must be one of {', '.join(map(str, SAMPLE_RATES_HZ))}, got "
-            f"{sample_rate_hz!r}; resample the sound first"
+            f"{sample_rate_hz!r}: resample the sound"
         )
     return int(sample_rate_hz)
 

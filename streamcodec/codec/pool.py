@@ -15,7 +15,7 @@ import numpy as np
 
 from streamcodec.codec.neural.encoder import NeuralEncoder
 from streamcodec.codec.neural.tier import MonoDecoder, ready_runtime
-from streamcodec.codec.options import DecoderOptions, NeuralOptions, PacketMode, Samples
+from streamcodec.codec.options import DecoderOptions, NeuralOptions, PacketMode, Samples, check_whole
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder, frames_of
 from streamcodec.errors import AudioFormatError, PoolError
@@ -26,7 +26,7 @@ from streamcodec.runtime.step import THREADS_PER_STREAM, Rows, StepRow, StepStre
 
 @dataclass
 class _Member:
-    """One slot in use: the faces that people know, and the coders that the pool steps."""
+    """One slot in use: the encoder and decoder that callers see, and the coders in them that the pool steps."""
 
     encoder: StreamEncoder
     decoder: StreamDecoder
@@ -54,6 +54,8 @@ class StreamPool:
         backend: Backend = "auto",
         threads: int = THREADS_PER_STREAM,
     ) -> None:
+        check_whole("capacity", capacity, PoolError)
+        check_whole("threads", threads, PoolError)
         if capacity < 1 or threads < 1:
             raise PoolError(f"a pool needs a capacity and threads of at least 1, got {capacity} and {threads}")
         self.capacity = capacity
@@ -132,7 +134,7 @@ class StreamPool:
         Shape: each block ``[block_samples]`` or ``[block_samples, channels]``, as for :meth:`StreamEncoder.push`;
         one packet, so 20 ms unless the stream joined with another ``packet_ms``.
         """
-        members = {slot: self._member(slot) for slot in sorted(blocks)}
+        members = self._named(blocks, "blocks of sound")
         sound = {slot: _whole_block(member.encoder, slot, blocks[slot]) for slot, member in members.items()}
         for k in range(max((m.sending.frames for m in members.values()), default=0)):
             in_step = {slot: member for slot, member in members.items() if k < member.sending.frames}
@@ -150,7 +152,7 @@ class StreamPool:
 
         Shape: each output float32 ``[frames * block_samples]``, within full scale.
         """
-        members = {slot: self._member(slot) for slot in sorted(packets)}
+        members = self._named(packets, "packets")
         frames = {slot: frames_of(packets[slot]) for slot in members}
         heard: dict[int, list[Samples]] = {slot: [] for slot in members}
         for k in range(max(map(len, frames.values()), default=0)):
@@ -162,6 +164,11 @@ class StreamPool:
             for slot, member in in_step.items():
                 heard[slot].append(member.receiving.finish())
         return {slot: blocks[0] if len(blocks) == 1 else np.concatenate(blocks) for slot, blocks in heard.items()}
+
+    def _named(self, by_slot: Mapping[int, object], what: str) -> dict[int, _Member]:
+        if not isinstance(by_slot, Mapping):
+            raise PoolError(f"a pool takes {what} by slot, as a dict, got {type(by_slot).__name__}")
+        return {slot: self._member(slot) for slot in sorted(by_slot)}
 
     def _member(self, slot: int) -> _Member:
         member = self._members.get(slot)

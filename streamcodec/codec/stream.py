@@ -1,4 +1,4 @@
-"""The faces that people use, the same for all tiers: push sound, get packets; push packets or nothing, get sound."""
+"""The classes that callers use, the same for all tiers: push sound, get packets; push packets or None, get sound."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from streamcodec.codec.audio_format import FiniteSamples, as_array
 from streamcodec.codec.options import (
     DEFAULT_KEY_PERIOD_S,
     FRAME_MS,
@@ -85,7 +86,7 @@ def frames_of(packet: Packet | bytes | None) -> list[Packet | None]:
 def _check_state(state: object, kind: type[EncoderState | DecoderState], settings: object) -> None:
     """Raise AudioFormatError for a state of something else; how fast it is stepped makes no difference."""
     if not isinstance(state, kind):
-        raise AudioFormatError(f"expected a {kind.__name__}, got {type(state).__name__}")
+        raise AudioFormatError(f"a state here is of type {kind.__name__}, got {type(state).__name__}")
     if state.settings is None or settings is None:
         return
     differing = [
@@ -127,6 +128,9 @@ class StreamEncoder:
     the rate on average; ``dtx`` sends next to nothing while there is only background; ``backend`` says what steps
     the networks (``"onnxruntime"``, which ``"auto"`` takes, ``"compiled"``, ``"torch"`` or ``"torch-cuda"``; any
     decoder hears any encoder).
+
+    Samples that are NaN or infinite are no error: they are coded as silence and as the loudest sample, counted in
+    :attr:`not_finite`, and told once (StreamcodecWarning).
 
     Errors: AudioFormatError, BackendError, BitrateError, ModelError on arguments or samples that do not fit.
     """
@@ -193,6 +197,12 @@ class StreamEncoder:
         self._sequence = 0
         self._timestamp = 0
         self._recent: deque[int] = deque(maxlen=RECENT_PACKETS)
+        self._finite = FiniteSamples()
+
+    @property
+    def not_finite(self) -> int:
+        """Samples pushed since the start of the stream that were NaN or infinite."""
+        return self._finite.count
 
     @property
     def delay_samples(self) -> int:
@@ -237,7 +247,7 @@ class StreamEncoder:
 
     def __reduce__(self) -> tuple[Any, ...]:
         """Copies (``copy.deepcopy``, ``pickle``) go on by themselves from the same place."""
-        return _encoder_from, (self.settings, self.state)
+        return _encoder_from, (self.settings, self.state, self.not_finite)
 
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Aim at another rate from the next packet on; raises BitrateError."""
@@ -270,7 +280,14 @@ class StreamEncoder:
 
     def accept(self, samples: object) -> Samples:
         """Samples as they are coded: checked and cleaned, of the tier's type and shape; AudioFormatError."""
-        return self._coder.accept(samples)
+        return self._coder.accept(self.as_finite(samples))
+
+    def as_finite(self, samples: object) -> Samples:
+        """Samples with NaN at 0 and infinities at the loudest, counted in :attr:`not_finite`; AudioFormatError.
+
+        Shape: as of :meth:`push`, kept.
+        """
+        return self._finite.clean(as_array(samples))
 
     def push(self, samples: object) -> list[Packet]:
         """Take any number of samples, return the packets they complete.
@@ -279,7 +296,7 @@ class StreamEncoder:
         ``[n, channels]`` (``[n]`` for one channel), n >= 0. float32, float64 (full scale 1.0) or int16; lossless:
         integers within ``bits_per_sample``.
         """
-        blocks, rest = self._cut(samples)
+        blocks, rest = self._cut(self.as_finite(samples))
         packets = self._encode(blocks)
         self._pending = rest.copy()
         return packets
@@ -452,9 +469,10 @@ class StreamDecoder:
         return self._coder.silence(samples)
 
 
-def _encoder_from(settings: EncoderOptions, state: EncoderState) -> StreamEncoder:
+def _encoder_from(settings: EncoderOptions, state: EncoderState, not_finite: int) -> StreamEncoder:
     encoder = StreamEncoder.of(settings)
     encoder.state = state
+    encoder._finite.count = not_finite
     return encoder
 
 

@@ -60,7 +60,8 @@ def check_live(settings: EncoderOptions) -> None:
 
 
 def _lossless(payload: bytes) -> StreamFormat | None:
-    from streamcodec.codec.lossless.engine import FORMAT_BYTES, LosslessFormat, is_key_payload
+    from streamcodec.codec.lossless.engine import is_key_payload
+    from streamcodec.codec.lossless.format import FORMAT_BYTES, LosslessFormat
 
     if not is_key_payload(payload):
         return None

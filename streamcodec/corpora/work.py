@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from streamcodec.codec.files.container import FileReader
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.decoding import decode_file
 from streamcodec.codec.files.oneshot import encode_file
 from streamcodec.codec.files.output_file import describe_error, whole_file

@@ -11,10 +11,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import soxr
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from streamcodec.codec.files.oneshot import neural_rate_for
 from streamcodec.codec.files.output_file import readable_name, write_whole
 from streamcodec.codec.files.sound_file import SoundReader, sound_files
 from streamcodec.codec.latents import latents, latents_version
@@ -206,4 +208,7 @@ def _heard(path: Path, model: str) -> Float32Array:
     if not pieces:
         raise AudioFormatError(f"{readable_name(path)} holds no sound")
     samples = np.concatenate(pieces)[: round(HEARD_S * rate_hz)]
-    return embedding(latents(samples, rate_hz, model=model), load_model(model).config.envelope_latents)
+    taken_hz = neural_rate_for(rate_hz)
+    if taken_hz != rate_hz:
+        samples = soxr.resample(samples, rate_hz, taken_hz)
+    return embedding(latents(samples, taken_hz, model=model), load_model(model).config.envelope_latents)

@@ -18,7 +18,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from streamcodec.codec.options import NeuralOptions
+from streamcodec.codec.audio_format import FiniteSamples
+from streamcodec.codec.options import DecoderOptions, NeuralOptions
+from streamcodec.codec.packet import Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.errors import StreamcodecError
 from streamcodec.live.cost_window import HOP_MS, CostWindow, HopCost
@@ -28,7 +30,7 @@ from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.net import time_scale
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.delay_estimator import DelayConfig
-from streamcodec.net.jitter_buffer import FRAME_MS, JitterConfig
+from streamcodec.net.jitter_types import FRAME_MS, JitterConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.report import ReceiverReport
@@ -78,7 +80,12 @@ class LoopbackConfig:
                 f"{named('buffer_ms')} must be from 0 to {self.longest_buffer_ms:g} ms, got {self.buffer_ms:g}"
             )
         GilbertElliottConfig(self.loss, self.mean_burst_packets)
-        NeuralOptions(
+        _ = self.encoder_options, self.decoder_options  # what they refuse is refused here
+
+    @property
+    def encoder_options(self) -> NeuralOptions:
+        """What is sent."""
+        return NeuralOptions(
             self.sample_rate_hz,
             self.bitrate_bps,
             constrained=self.constrained,
@@ -87,6 +94,11 @@ class LoopbackConfig:
             packet_ms=self.packet_ms,
             backend=self.backend,
         )
+
+    @property
+    def decoder_options(self) -> DecoderOptions:
+        """What is heard."""
+        return DecoderOptions(Tier.NEURAL, self.sample_rate_hz, model=self.model, backend=self.backend)
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +144,8 @@ class LoopbackStats:
     playback_ms: float
     dropped_ms: float
     """Sound thrown away because the codec, or the device, fell behind."""
+    not_finite: int
+    """Samples from the microphone that were NaN or infinite, heard as silence and as the loudest sample."""
     underruns: int
     """Callbacks for which not all sound was ready."""
     device_restarts: int
@@ -164,18 +178,7 @@ class LoopbackEngine:
     ) -> None:
         self.config = config = config or LoopbackConfig()
         rate_hz = config.sample_rate_hz
-        encoder, decoder = _warm(
-            StreamEncoder(
-                rate_hz,
-                config.bitrate_bps,
-                constrained=config.constrained,
-                dtx=config.dtx,
-                model=config.model,
-                packet_ms=config.packet_ms,
-                backend=config.backend,
-            ),
-            StreamDecoder(rate_hz, model=config.model, backend=config.backend),
-        )
+        encoder, decoder = _warm(StreamEncoder.of(config.encoder_options), StreamDecoder.of(config.decoder_options))
         # 10 ms, or a third of a packet where half of one is no whole number of samples (22,050 Hz): blocks that do
         # not divide packets make these come unevenly, which the jitter buffer would answer with delay.
         self.block_samples = encoder.frame_samples // (3 if encoder.frame_samples % 2 else 2)
@@ -195,6 +198,7 @@ class LoopbackEngine:
         )
         self._reports: deque[tuple[float, ReceiverReport]] = deque()
         self._counts = self._count()
+        self._finite = FiniteSamples("what the microphone gives")
         self._guard = FeedbackGuard(self._block_ms)
         self._clock_s = clock_s
         self._costs = CostWindow()
@@ -267,7 +271,7 @@ class LoopbackEngine:
         blocks = 0
         while self._capture.available_samples >= self.block_samples:
             self._capture.read_into(self._input)
-            self._playback.write(self._answer(self._input))
+            self._playback.write(self._answer(self._finite.clean(self._input)))
             blocks += 1
         if blocks:
             self._counts = self._count()
@@ -370,6 +374,7 @@ class LoopbackEngine:
             jitter_depth_ms=received.jitter.depth_ms,
             playback_ms=playback_ms,
             dropped_ms=1_000.0 * dropped / rate_hz,
+            not_finite=self._finite.count,
             underruns=self._underruns,
             device_restarts=device_restarts,
             guard=self._guard.state,

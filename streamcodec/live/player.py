@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamcodec.codec.files.container import MAGIC, FileReader
+from streamcodec.codec.files.container import MAGIC
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.decoding import decoded_blocks, decoder_for
 from streamcodec.codec.files.sound_file import SoundReader, SoundSource, name_of, open_binary
 from streamcodec.codec.options import Samples

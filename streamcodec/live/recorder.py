@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
+from streamcodec.codec.audio_format import clean
 from streamcodec.codec.files.sound_writer import SoundWriter, warn_of_unfinished
 from streamcodec.errors import FileFormatError
 from streamcodec.live.ring_buffer import RingBuffer
@@ -48,6 +49,7 @@ class Recorder:
     def _drain(self) -> None:
         pair = self._scratch[: self._ring.available_samples]
         self._ring.read_into(pair)
+        clean(pair.reshape(-1))
         if self._failure is None:
             try:
                 self._file.write(pair)

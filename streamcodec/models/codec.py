@@ -22,9 +22,9 @@ class CodecOutput:
     """Decoded sound ``[batch, samples]``, lagging the input by ``overlap_samples``."""
     second: Tensor
     """The same with another draw of the decoder's noise."""
-    packet_bits: Tensor
+    frame_bits: Tensor
     """Bits per frame with noise in place of rounding, differentiable, ``[batch, frames]``."""
-    packet_bits_hard: Tensor
+    frame_bits_hard: Tensor
     """Bits per frame of the rounded indices ``[batch, frames]``, without gradient."""
     decoded: Tensor
     """What the decoder network gave out, scaled by the gains, ``[batch, hops, 3 * bins]``."""

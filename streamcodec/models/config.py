@@ -145,8 +145,8 @@ class NeuralConfig:
         return quality_index / max(self.qualities - 1, 1)
 
     @property
-    def packets_per_second(self) -> float:
-        """Packets per second of sound."""
+    def frames_per_second(self) -> float:
+        """Frames per second of sound."""
         return self.sample_rate_hz / self.frame_samples
 
     @property

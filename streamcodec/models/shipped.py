@@ -93,27 +93,27 @@ class ShippedModel:
         All but the first frame of a packet are coded as in a stream, and only one in ``frames`` ends on a whole byte.
         """
         alone, inter_coded = self.kbps_by_quality(mode), self.kbps_by_quality("stream")
-        saved_kbps = ROUNDING_BITS * self.config.packets_per_second / 1000.0
+        saved_kbps = ROUNDING_BITS * self.config.frames_per_second / 1000.0
         share = (frames - 1) / frames
         mixed = ((1 - share) * a + share * (b - saved_kbps) for a, b in zip(alone, inter_coded, strict=True))
         return tuple(max(kbps, 0.1 + 0.01 * quality_index) for quality_index, kbps in enumerate(mixed))
 
 
 def shipped_folder() -> Path:
-    """Where the models in the box lie."""
+    """Where the shipped models lie."""
     return Path(str(resources.files("streamcodec.models") / "shipped"))
 
 
 def model_names() -> list[str]:
-    """Names of the models in the box."""
+    """Names of the shipped models."""
     return sorted(p.parent.name for p in shipped_folder().glob(f"*/{DESCRIPTION}"))
 
 
 def load_shipped(name: str) -> ShippedModel:
-    """A model in the box, and no other: for names that come from a file or a peer. Raises ModelError."""
+    """A shipped model, and no other: for names that come from a file or a peer. Raises ModelError."""
     if name not in model_names():
         raise ModelError(
-            f"there is no model {name[:80]!r} in the box ({', '.join(model_names()) or 'none'}); "
+            f"there is no shipped model {name[:80]!r} (there are: {', '.join(model_names()) or 'none'}); "
             "if you have it as a folder, name that folder yourself"
         )
     return load_model(name)
@@ -121,7 +121,7 @@ def load_shipped(name: str) -> ShippedModel:
 
 @lru_cache(maxsize=8)
 def load_model(name_or_folder: str = DEFAULT_MODEL) -> ShippedModel:
-    """A model by its name in the box, or from a folder that the user named, read once; raises ModelError."""
+    """A shipped model by its name, or one from a folder that the user named, read once; raises ModelError."""
     shipped = name_or_folder in model_names()
     return read_model(shipped_folder() / name_or_folder if shipped else Path(name_or_folder))
 
@@ -172,7 +172,7 @@ def _read_description(folder: Path) -> dict[str, Any]:
     except FileNotFoundError as error:
         raise ModelError(
             f"no usable model {str(folder)!r}: it has no {DESCRIPTION}; "
-            f"models in the box: {', '.join(model_names()) or 'none'}"
+            f"shipped models: {', '.join(model_names()) or 'none'}"
         ) from error
     except (OSError, ValueError, RecursionError) as error:
         raise ModelError(f"{path} is damaged ({error}); install or export the model again") from error

@@ -174,6 +174,6 @@ def take(tensors: dict[str, Array], path: Path, name: str, shape: tuple[int, ...
 
 
 def check_all_taken(tensors: Mapping[str, Array], path: Path) -> None:
-    """Raises ModelError if something is left that nobody asked for: the file is of another version."""
+    """Raises ModelError if something is left that was not asked for: the file is of another version."""
     if tensors:
         raise ModelError(f"{path} holds {min(tensors)}, which this version does not know; install the one it is of")

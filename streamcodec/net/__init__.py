@@ -1,7 +1,7 @@
 """Packets across a bad network: from an encoder's packets to sound at the other end, and the servers in between.
 
 The path of a packet, in file names: ``session`` (sender) -> ``redundancy`` -> ``room`` -> ``e2e`` -> ``webrtc``, or
-``client`` -> ``relay_connection`` -> ``relay`` (-> ``cluster`` -> another relay) -> ``client`` -> ``e2e`` ->
+``client`` -> ``relay`` (-> its ``cluster`` -> another relay) -> ``client`` -> ``e2e`` ->
 ``session`` (receiver) -> ``jitter_buffer`` with ``delay_estimator`` -> ``playout`` with ``time_scale`` -> ``mixer``.
 ``report`` and ``congestion`` close the loop backwards. ``call`` is all of it behind two methods, ``tracks`` the same
 for aiortc applications, ``simulate`` the same on a simulated clock, with ``loss_models`` and ``lossy_link`` for a

@@ -17,7 +17,7 @@ from streamcodec.net.client import ClientConfig
 from streamcodec.net.codec_thread import CAPACITY_JOBS, CodecThread
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.e2e import SealState, room_key_from_passphrase
-from streamcodec.net.jitter_buffer import JitterStats
+from streamcodec.net.jitter_types import JitterStats
 from streamcodec.net.media import OURSELVES, Media, MediaConfig
 from streamcodec.net.pacing import Pacer
 from streamcodec.net.playout import Decoder, PlayoutStats
@@ -70,7 +70,7 @@ class PeerStats:
     refused: int = 0
     """Datagrams beyond what one person may send."""
     verification: str = ""
-    """Eight digits that this person's screen shows too, unless somebody sits between; empty without a passphrase."""
+    """Eight digits that this peer's screen shows too unless a third party sits between; empty without passphrase."""
     seal: SealState = SealState.NONE
     """How it stands with the encryption; where it is ``silent`` neither hears the other, and the name is the relay's
     word."""
@@ -82,7 +82,7 @@ class PeerStats:
 
 @dataclass(frozen=True, slots=True)
 class Came:
-    """Somebody has entered the room."""
+    """A peer has entered the room."""
 
     identity: str
     name: str
@@ -90,7 +90,7 @@ class Came:
 
 @dataclass(frozen=True, slots=True)
 class Left:
-    """Somebody has gone, or has been out of reach for too long."""
+    """A peer has left, or has been out of reach for too long."""
 
     identity: str
     name: str
@@ -98,7 +98,7 @@ class Left:
 
 @dataclass(frozen=True, slots=True)
 class Talking:
-    """Somebody has begun or stopped talking; an ``identity`` of ``""`` is ourselves."""
+    """A peer has begun or stopped talking; an ``identity`` of ``""`` stands for this end."""
 
     identity: str
     name: str
@@ -210,8 +210,8 @@ class Call:
 
     @property
     def peers(self) -> dict[str, PeerStats]:
-        """Everyone else, by identity, also those with whom no key could be agreed on once it is known why; figures
-        are as of the last block pushed or pulled."""
+        """Every peer, by identity, and those with whom no key could be agreed on, once it is known why; figures are
+        as of the last block pushed or pulled."""
         room, stats = self._room, self._stats
         paths, seals, verifications, troubles = room.paths, room.seals, room.verifications, room.troubles
         strangers = {identity: info for identity, info in room.strangers.items() if seals[identity].silent}
@@ -239,6 +239,12 @@ class Call:
     def level_rms(self) -> float:
         """Loudness of what we send."""
         return self._stats.level_rms
+
+    @property
+    def not_finite(self) -> int:
+        """Samples pushed that were NaN or infinite: they are sent as silence and as the loudest sample, and told once
+        (StreamcodecWarning)."""
+        return self._stats.not_finite
 
     @property
     def sender_stats(self) -> SenderStats:
@@ -408,7 +414,7 @@ class Call:
                 self._room.tell_status(identity, status)
 
     def _understands(self, info: PeerInfo) -> bool:
-        """Whether somebody's packets mean here what they mean there, as far as either side has said."""
+        """Whether a peer's packets can be decoded here, as far as either side has told its bitstream."""
         return not info.bitstream or not self.config.bitstreams or info.bitstream in self.config.bitstreams
 
     def _come_or_go(self, info: PeerInfo, present: bool) -> None:

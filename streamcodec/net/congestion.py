@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from streamcodec.codec.packet import MAX_REDUNDANT
 from streamcodec.errors import BitrateError
 from streamcodec.net import copy_plan
-from streamcodec.net.jitter_buffer import FRAME_MS
+from streamcodec.net.jitter_types import FRAME_MS
 from streamcodec.net.report import ReceiverReport
 
 

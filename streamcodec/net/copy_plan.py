@@ -20,7 +20,7 @@ USUAL_LOSS = 0.1
 def left_over(loss: float, burst_packets: float, ages: tuple[int, ...]) -> float:
     """Share of packets that are lost together with all their copies, under Gilbert's model of bursts.
 
-    ``ages`` says how many packets later the redundancy come, ascending; ``loss`` below 1, bursts of at least one
+    ``ages`` says how many packets later the copies come, ascending; ``loss`` below 1, bursts of at least one
     packet.
     """
     leave = 1.0 / max(burst_packets, 1.0)

@@ -40,7 +40,7 @@ class DelayConfig:
     """A packet this much (or as much again, if more) above the quantile starts a spike."""
     spike_hold_ms: float = 300.0
     spike_longest_ms: float = 1_000.0
-    """A spike that lasts longer is a new level of delay: the window starts afresh."""
+    """A spike that lasts longer is a lasting change of delay: the window starts afresh."""
     spike_memory_ms: float = 10_000.0
     spike_recurrence: int = 3
     """This many spikes in memory keep the target at the highest of them."""

@@ -5,149 +5,21 @@ No clock, socket or task lives here: the caller passes milliseconds of its own m
 are *extended*: media time in frames that does not wrap, as packets' timestamps do.
 
 The playout delay of a frame is how long after the fastest packet of its age it is asked for. It is held to the target
-of :class:`~streamcodec.net.delay_estimator.DelayEstimator` by time-scale instructions, which makes growth, draining
-after a spike and clock drift one and the same thing. When the buffer runs dry it waits without giving the awaited
-frame up, so a stall of the network delays speech and does not swallow it; a gap with something behind it is a loss.
+of :class:`~streamcodec.net.delay_estimator.DelayEstimator` by time-scale instructions
+(:class:`~streamcodec.net.depth_control.DepthControl`), which makes growth, draining after a spike and clock drift one
+and the same thing. When the buffer runs dry it waits without giving the awaited frame up, so a stall of the network
+delays speech and does not swallow it; a gap with something behind it is a loss.
 """
 
 from __future__ import annotations
 
 import enum
-import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags
-from streamcodec.errors import StreamcodecError
-from streamcodec.net.delay_estimator import DelayConfig, DelayEstimator
-
-FRAME_MS = 20.0
-_STEADY_MS = 2.0
-"""Playout asks, and packets come, this regularly at the best."""
-
-
-class TimeScale(enum.Enum):
-    """What playout should do to the decoded samples of one frame."""
-
-    KEEP = "keep"
-    ACCELERATE = "accelerate"
-    """Shorten where the signal allows it without being heard."""
-    ACCELERATE_NOW = "accelerate now"
-    ACCELERATE_IN_PAUSE = "accelerate in a pause"
-    """Shorten where nobody speaks."""
-    EXPAND = "expand"
-    EXPAND_IN_PAUSE = "expand in a pause"
-    EXPAND_NOW = "expand now"
-
-
-class Arrival(enum.Enum):
-    """What became of a packet given to :meth:`JitterBuffer.put`."""
-
-    HELD = "held"
-    DUPLICATE = "duplicate"
-    LATE = "late"
-    SUSPECT = "suspect"
-    """Far from where the stream should be; believed once a second one agrees."""
-    RESTARTED = "restarted"
-    """The sender started afresh; the buffer did too, and holds the packet."""
-
-
-@dataclass(frozen=True, slots=True)
-class Play:
-    """Decode this packet; ``recovered`` when it was rebuilt from a redundant copy.
-
-    Where ``scale`` shortens, by ``most_ms`` at most.
-    """
-
-    packet: Packet
-    recovered: bool
-    scale: TimeScale
-    most_ms: float = math.inf
-
-
-@dataclass(frozen=True, slots=True)
-class Lost:
-    """Conceal one frame; ``underrun`` when nothing has come and it is still awaited."""
-
-    underrun: bool
-
-
-@dataclass(frozen=True, slots=True)
-class Silence:
-    """The sender has stopped on purpose, or has been gone for long: comfort noise."""
-
-
-@dataclass(frozen=True, slots=True)
-class Wait:
-    """No stream yet, or its first packets are still being gathered: play nothing, ask again."""
-
-
-Playout = Play | Lost | Silence | Wait
-
-
-@dataclass(frozen=True, slots=True)
-class JitterConfig:
-    """Behaviour of the buffer; times in milliseconds."""
-
-    delay: DelayConfig = field(default_factory=DelayConfig)
-    frame_ms: float = FRAME_MS
-    """Duration of a frame, which timestamps count."""
-    slack_below_ms: float = 3.0
-    """Playout delay may lie this far below the target before anything is done about it."""
-    least_excess_ms: float = 5.0
-    """Delay beyond what is needed that is worth shortening a frame for. Needed is up to a block more than the
-    target, since the delay moves in steps of what playout asks for at a time."""
-    urgent_below_ms: float = 40.0
-    urgent_above_ms: float = 100.0
-    """Beyond this difference every frame is scaled, whatever the signal. Being late is less of a harm than what
-    hurrying does to speech."""
-    patience_below_frames: int = 50
-    patience_above_frames: int = 500
-    """For so long a correction waits for a pause of the speaker's, where it is not heard."""
-    scale_spacing_frames: int = 3
-    """Gentle corrections are at least this far apart."""
-    fast_drift: float = 0.03
-    """Unless a sender's clock is off by more than this."""
-    resync_ms: float = 5_000.0
-    """A packet this far from where the clock says the stream is belongs to a restarted sender."""
-    restart_run: int = 5
-    """This many stale packets in unbroken order are a restarted sender as well."""
-    late_run: int = 12
-    """This many packets that all come late, in any order, make the buffer start afresh where they are."""
-    stall_ms: float = 400.0
-    """After concealing for so long with nothing to come, wait as in a pause: until the target is met again."""
-
-    def __post_init__(self) -> None:
-        if self.resync_ms <= self.delay.maximum_ms:
-            raise StreamcodecError(
-                f"resync_ms must exceed the largest delay, got {self.resync_ms} and {self.delay.maximum_ms}"
-            )
-
-
-@dataclass(frozen=True, slots=True)
-class JitterStats:
-    """Counts since the start, in frames, and the delays of the moment.
-
-    ``received`` (duplicates and suspects apart) is ``played + late + discarded + held``. ``lost`` counts sequence
-    numbers that never came, as RFC 3550 does; ``recovered`` were played from redundant copies because their own
-    packet was lost or late. ``concealed`` counts frames made up by the decoder, for losses and underruns
-    alike.
-    """
-
-    received: int = 0
-    played: int = 0
-    late: int = 0
-    duplicate: int = 0
-    suspect: int = 0
-    discarded: int = 0
-    lost: int = 0
-    recovered: int = 0
-    concealed: int = 0
-    underruns: int = 0
-    silent: int = 0
-    restarts: int = 0
-    held: int = 0
-    depth_ms: float = 0.0
-    target_ms: float = 0.0
+from streamcodec.net.delay_estimator import DelayEstimator
+from streamcodec.net.depth_control import DepthControl
+from streamcodec.net.jitter_types import Arrival, JitterConfig, JitterStats, Lost, Play, Playout, Silence, Wait
 
 
 class _State(enum.Enum):
@@ -293,8 +165,7 @@ class JitterBuffer:
         self._heard_timestamps = [-1] * self._SEEN_FRAMES
         self._last_played_sequence: int | None = None
         self._waited = 0
-        self._since_scaled = 0
-        self._off_frames = 0
+        self._depth = DepthControl(self.config)
         self._stale_run = 0
         self._stale_sequence = -1
         self._late_run = 0
@@ -508,8 +379,10 @@ class JitterBuffer:
     def _play(self, now_ms: float, block_ms: float, queued_ms: float) -> Play:
         slot = self._slots.pop(self._next)
         beyond_ms = self._delay_ms(self._next, now_ms) - self._target_ms
-        excess_ms = self._excess_ms(beyond_ms, block_ms, queued_ms)
-        scale = self._scale(excess_ms if excess_ms > 0.0 else min(beyond_ms, 0.0))
+        excess_ms = self._depth.excess_ms(
+            beyond_ms, self._target_ms, block_ms, queued_ms, next_is_held=self._next + 1 in self._slots
+        )
+        scale = self._depth.scale(excess_ms if excess_ms > 0.0 else min(beyond_ms, 0.0), self._delay.drift)
         self._next += 1
         self._waited = 0
         if slot.sequence is None:
@@ -524,35 +397,3 @@ class JitterBuffer:
             self._state = _State.PRIMING
             self._ended = True
         return Play(slot.packet, slot.sequence is None, scale, excess_ms)
-
-    def _excess_ms(self, beyond_ms: float, block_ms: float, queued_ms: float) -> float:
-        """What may be taken out so that the next packet is asked for no sooner than the target wants.
-
-        It is asked for when less than a block is queued, so that what is queued can go, and as many whole blocks as
-        fit between the delay of the moment and the target.
-        """
-        config = self.config
-        if self._next + 1 not in self._slots and beyond_ms + self._target_ms > self._frame_ms:
-            return 0.0  # Nothing to hurry for: what comes next should be there, and is not.
-        # A step lower must not lie where it would be mended upwards again.
-        steps = math.floor((beyond_ms + config.slack_below_ms - _STEADY_MS) / block_ms)
-        return max(0.0, queued_ms + steps * block_ms)
-
-    def _scale(self, excess_ms: float) -> TimeScale:
-        config = self.config
-        self._since_scaled += 1
-        if not -config.urgent_below_ms <= excess_ms <= config.urgent_above_ms:
-            self._since_scaled = 0
-            return TimeScale.ACCELERATE_NOW if excess_ms > 0 else TimeScale.EXPAND_NOW
-        drifting = abs(self._delay.drift) > config.fast_drift
-        if -config.slack_below_ms <= excess_ms < config.least_excess_ms:
-            self._off_frames = 0
-            return TimeScale.KEEP
-        self._off_frames += 1
-        if self._since_scaled < (1 if drifting else config.scale_spacing_frames):
-            return TimeScale.KEEP
-        self._since_scaled = 0
-        patience = config.patience_above_frames if excess_ms > 0 else config.patience_below_frames
-        if not drifting and self._off_frames < patience:
-            return TimeScale.ACCELERATE_IN_PAUSE if excess_ms > 0 else TimeScale.EXPAND_IN_PAUSE
-        return TimeScale.ACCELERATE if excess_ms > 0 else TimeScale.EXPAND

@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
+from streamcodec.codec.audio_format import FiniteSamples
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.congestion import CongestionConfig
-from streamcodec.net.jitter_buffer import JitterConfig
+from streamcodec.net.jitter_types import JitterConfig
 from streamcodec.net.mixer import Mixer
 from streamcodec.net.playout import Decoder
 from streamcodec.net.redundancy import RedundantForm
@@ -58,6 +59,8 @@ class MediaStats:
     """Of our own voice, as it is sent."""
     plan: SendPlan | None = None
     """How the rate on the wire is spent, where one is kept to."""
+    not_finite: int = 0
+    """Samples pushed that were NaN or infinite."""
 
 
 class Media:
@@ -76,6 +79,7 @@ class Media:
         self._receivers: dict[str, MediaReceiver] = {}
         self._mixer = Mixer(config.sample_rate_hz, config.channels)
         self._voice_activity = VoiceActivityDetector(config.spoken_rate_hz or config.sample_rate_hz)
+        self._finite = FiniteSamples()
         self._talking: frozenset[str] = frozenset()
         self._report_ms: dict[str, float] = {}
 
@@ -85,16 +89,24 @@ class Media:
         receivers = {identity: receiver.stats for identity, receiver in self._receivers.items()}
         plan = self._sender.plan if isinstance(self._sender, WireRateSender) else None
         return MediaStats(
-            self._sender.stats, receivers, self._sender.round_trips_ms, self._voice_activity.level_rms, plan
+            self._sender.stats,
+            receivers,
+            self._sender.round_trips_ms,
+            self._voice_activity.level_rms,
+            plan,
+            self._finite.count,
         )
 
     def push(self, samples: Samples, *, muted: bool = False) -> list[bytes]:
         """Datagrams of the packets that these samples complete; of silence in their place while ``muted``.
 
+        NaN and infinities are cleaned, counted and told once: see :class:`~streamcodec.StreamEncoder`.
+
         Shape: ``[n]`` or ``[n, channels]``, as the encoder takes them.
         """
         if muted:
             samples = np.zeros_like(samples)
+        samples = self._finite.clean(samples)
         changed = self._voice_activity.hear(samples)
         if changed and isinstance(self._sender, WireRateSender):
             self._sender.note_voice(self._voice_activity.talking)
@@ -105,13 +117,13 @@ class Media:
         return self._sender.flush()
 
     def come(self, identity: str) -> None:
-        """Called when a peer comes."""
+        """Called when a peer has come."""
         self._receivers[identity] = MediaReceiver(
             self._make_decoder(), self._config.sample_rate_hz, self._config.jitter, self._config.channels
         )
 
     def leave(self, identity: str) -> None:
-        """Somebody has gone."""
+        """Called when a peer has left."""
         self._receivers.pop(identity, None)
         self._report_ms.pop(identity, None)
         self._sender.forget(identity)
@@ -143,7 +155,7 @@ class Media:
         return [(identity, report) for identity, report in due if report is not None]
 
     def note_paths(self, direct: int, relayed: int, seal_bytes: int, now_ms: float) -> None:
-        """How everybody is reached: so many lines and relayed messages, the latter so much longer for their seal."""
+        """How peers are reached: so many direct lines and relayed messages, and what a seal adds to the latter."""
         if isinstance(self._sender, WireRateSender):
             self._sender.note_paths(direct, relayed, seal_bytes, now_ms)
 

@@ -9,7 +9,8 @@ import numpy as np
 
 from streamcodec.codec.packet import Packet
 from streamcodec.net import time_scale
-from streamcodec.net.jitter_buffer import JitterBuffer, Play, TimeScale, Wait
+from streamcodec.net.jitter_buffer import JitterBuffer
+from streamcodec.net.jitter_types import Play, TimeScale, Wait
 from streamcodec.net.time_scale import Samples
 
 PAUSE = 0.06

@@ -15,7 +15,7 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.net.fragments import MAX_WHOLE_BYTES
 
 RedundantForm = Callable[[Packet, float], "tuple[int, bytes] | None"]
-"""Gives (level, payload) of a packet coded a moment ago at a share of its rate, or None where there is none."""
+"""Gives (quality index, payload) of a packet coded a moment ago at a share of its rate, None where there is none."""
 FIRST_SHARE, LATER = 0.5, 0.8
 """Rate of a packet's first copy beside the packet's own, and of later ones beside the first's: a second copy is
 seldom played, it takes the loss of the packet and of the first."""

@@ -147,8 +147,8 @@ class Room:
 
     @property
     def strangers(self) -> dict[str, PeerInfo]:
-        """Who else is in the room: nobody hears them and they hear nobody, :attr:`seals` says why. What is said of
-        them is the relay's word."""
+        """Who else is in the room, with whom no keys are agreed on: no sound passes between us, :attr:`seals` says
+        why. What is said of them is the relay's word."""
         return {identity: member.info for identity, member in self._members.items() if not member.here}
 
     @property
@@ -410,7 +410,7 @@ class Room:
         self._on_datagram(member.info.identity, datagram)
 
     async def _keep_house(self) -> None:
-        """Those the relay has lost, and no direct line reaches, have left."""
+        """Take those whom the relay has lost, and no direct line reaches, for having left."""
         while True:
             await asyncio.sleep(0.25)
             self._e2e.tick()

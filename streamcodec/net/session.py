@@ -15,7 +15,8 @@ from streamcodec.errors import PacketError
 from streamcodec.net import copy_plan
 from streamcodec.net.congestion import CongestionConfig, CongestionController, SendRate
 from streamcodec.net.fragments import Fragmenter, Reassembler, is_fragment, pieces_of
-from streamcodec.net.jitter_buffer import FRAME_MS, JitterBuffer, JitterConfig, JitterStats
+from streamcodec.net.jitter_buffer import JitterBuffer
+from streamcodec.net.jitter_types import FRAME_MS, JitterConfig, JitterStats
 from streamcodec.net.listeners import agreed_rate
 from streamcodec.net.playout import Decoder, Playout, PlayoutStats
 from streamcodec.net.redundancy import Redundancy, RedundantForm
@@ -68,9 +69,9 @@ class SenderStats:
 class MediaSender:
     """Samples in, datagrams out, at the rate and redundancy that the receivers' reports allow.
 
-    With ``encode_redundant`` None no redundancy are sent. ``congestion`` None leaves the rate to the encoder, for
-    those that take the bits they need. ``fixed_redundancy`` overrides what reports ask for. Where there are several
-    receivers, the worst path decides within bounds: see :func:`~streamcodec.net.listeners.agreed_rate`.
+    With ``encode_redundant`` None no redundant copies are sent. ``congestion`` None leaves the rate to the encoder,
+    for those that take the bits they need. ``fixed_redundancy`` overrides what reports ask for. Where there are
+    several receivers, the worst path decides within bounds: see :func:`~streamcodec.net.listeners.agreed_rate`.
     """
 
     def __init__(
@@ -238,7 +239,7 @@ class MediaReceiver:
 
     @property
     def talking(self) -> bool:
-        """Whether what is played now is somebody talking."""
+        """Whether what is played now is speech."""
         return self._voice_activity.talking
 
     def receive(self, datagram: bytes, now_ms: float) -> ReceiverReport | None:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from streamcodec.net.congestion import CongestionConfig
-from streamcodec.net.jitter_buffer import FRAME_MS, JitterConfig
+from streamcodec.net.jitter_types import FRAME_MS, JitterConfig
 from streamcodec.net.lossy_link import LossyLink
 from streamcodec.net.playout import Decoder
 from streamcodec.net.redundancy import RedundantForm

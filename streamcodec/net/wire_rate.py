@@ -255,7 +255,7 @@ class WireRateController:
         self._excess_bps = min(max(self._excess_bps, -0.02 * most), 0.25 * most)
 
     def on_voice(self, talking: bool) -> None:
-        """Whether what is sent is somebody talking."""
+        """Whether what is sent is speech."""
         self._talking = talking
 
     def forget(self, receiver: str) -> None:

@@ -63,7 +63,7 @@ class WireRateSender(MediaSender):
         self._wire.on_wire(sent_bps, now_ms)
 
     def note_voice(self, talking: bool) -> None:
-        """Whether what is pushed is somebody talking: packets change their length where nobody does."""
+        """Whether what is pushed is speech: packets change their length in pauses."""
         self._wire.on_voice(talking)
 
     def _follow(self, plan: SendPlan) -> None:

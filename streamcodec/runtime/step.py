@@ -1,4 +1,4 @@
-"""The interface that every backend implements: a network stepped packet by packet, with explicit state.
+"""The interface that every backend implements: a network stepped frame by frame, with explicit state.
 
 A :class:`StepGraph` is a loaded network, shared by all streams of a process. :class:`StepStreams` holds what a fixed
 number of streams remember, as arrays of shape ``[capacity, ...]`` whose rows are the streams, and steps any of them

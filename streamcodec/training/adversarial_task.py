@@ -48,7 +48,7 @@ class AdversarialConfig:
 
 
 class AdversarialTask(TrainingTask, Generic[JudgedT]):
-    """A task that makes sound, with a discriminator as second player.
+    """A task that makes sound, with a discriminator as second trained module.
 
     Each decoded piece is judged beside its own original, place by place, so that what both have in common cancels
     (Jolicoeur-Martineau, "The relativistic discriminator", 2018; Huang et al., "The GAN is dead; long live the GAN!",

@@ -12,7 +12,7 @@ from streamcodec.training.task import TrainingError
 
 FORMAT = 2
 CODEC = "codec"
-"""Name of the codec among the players."""
+"""Name of the codec among the trained modules."""
 
 Checkpoint = dict[str, Any]
 """``step``, ``minutes_done``, ``scores``, ``identity``, ``settings``, ``task`` and ``modules``: by name ``weights``,

@@ -1,4 +1,4 @@
-"""Puts a run of the neural codec together from what a user asks for: device, precision, stage, team, folders."""
+"""Puts a run of the neural codec together from what a user asks for: device, precision, stage, processes, folders."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ class CodecRun:
 
 
 def choose_device(name: str) -> str:
-    """``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is the GPU if there is one, each process of a team its own."""
+    """``cpu``, ``cuda`` or ``cuda:N``; ``auto`` is the GPU if there is one, each process of a group its own."""
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     if name.startswith("cuda") and not torch.cuda.is_available():
@@ -139,7 +139,7 @@ def make_task(
 
 
 def start_run(options: CodecRunOptions) -> CodecRun:
-    """Join the team, decode the data once, choose the precision, and begin or resume the run.
+    """Join the distributed group, decode the data once, choose the precision, and begin or resume the run.
 
     Raises TrainingError if a stage that wants trained weights is asked for with nothing trained to start on.
     """

@@ -78,7 +78,7 @@ class CodecTask(SoundTask):
         self._batches = (
             BatchesAhead(self.source, self.distributed.size) if self.device.type == "cuda" else self.source
         )
-        self.sound_s_per_step = config.batch_segments * config.segment_packets / model_config.packets_per_second
+        self.sound_s_per_step = config.batch_segments * config.segment_packets / model_config.frames_per_second
         self.identity = {"model_config": model_config.to_json()}
         self.modules = {CODEC: self._module()}
         self._forward = torch.compile(self.codec) if compile_model else self.codec
@@ -172,7 +172,7 @@ class CodecTask(SoundTask):
         weights = loss_weights(quality, progress, config.late_losses_from)
         distance, parts = self.loss(*draws, original, band, weights)
         distance, extra = self.score_further(draws, original, band, distance.mean())
-        to_kbps = model.packets_per_second / 1000.0
+        to_kbps = model.frames_per_second / 1000.0
         price = rate_weights(config, model.qualities, step).to(self.device)[quality_index]
         return SoundPass(
             original=original,
@@ -180,11 +180,11 @@ class CodecTask(SoundTask):
             outputs=draws,
             bandwidth_hz=band,
             distance=distance,
-            price=(price * out.packet_bits * to_kbps).mean(),
+            price=(price * out.frame_bits * to_kbps).mean(),
             figures={
                 **parts,
                 **extra,
-                "kbps": _by_quality(out.packet_bits_hard * to_kbps, quality_index, model.qualities),
+                "kbps": _by_quality(out.frame_bits_hard * to_kbps, quality_index, model.qualities),
             },
         )
 

@@ -39,7 +39,7 @@ def read_speech(folder: Path, sample_rate_hz: int) -> list[NDArray[np.float32]]:
 def latents_of(runtime: NeuralModel, clips: Sequence[NDArray[np.float32]]) -> list[NDArray[np.float32]]:
     """What the shipped encoder makes of each clip.
 
-    Shape: clips ``[n]`` at the model's rate -> ``[packets, latents]`` each.
+    Shape: clips ``[n]`` at the model's rate -> ``[frames, latents]`` each.
     """
     samples = runtime.model.config.frame_samples
     found = []
@@ -51,9 +51,9 @@ def latents_of(runtime: NeuralModel, clips: Sequence[NDArray[np.float32]]) -> li
 
 
 def independent_packets(runtime: NeuralModel, latents: NDArray[np.float32], quality_index: int) -> Iterator[Packet]:
-    """Packets of one quality index that decode without each other.
+    """Packets of one frame and one quality index that decode without each other.
 
-    Shape: latents ``[packets, latents]``.
+    Shape: latents ``[frames, latents]``.
     """
     coder, context = PacketCoder(runtime), LatentContext(runtime.model.config.latents)
     for k, packet in enumerate(latents):
@@ -64,7 +64,7 @@ def independent_packets(runtime: NeuralModel, latents: NDArray[np.float32], qual
 
 
 def key_packets(mode: str, packets: int, packets_per_second: float) -> NDArray[np.bool_]:
-    """Which packets are key packets.
+    """Which packets, of one frame each, are key packets.
 
     Shape: output ``[packets]``.
     """
@@ -102,12 +102,12 @@ def coded_kbps(
     predicted = coded = 0.0
     for clip in latents:
         context = LatentContext(config.latents)
-        for key, packet in zip(key_packets(mode, len(clip), config.packets_per_second), clip, strict=True):
+        for key, packet in zip(key_packets(mode, len(clip), config.frames_per_second), clip, strict=True):
             if key:
                 context.forget()
             predicted += coder.cost_bits(packet[None], quality_index, context)
             coded += 8 * len(coder.code(packet[None], quality_index, context))
-    scale = config.packets_per_second / 1000.0 / sum(len(clip) for clip in latents)
+    scale = config.frames_per_second / 1000.0 / sum(len(clip) for clip in latents)
     return CodedRate(predicted * scale, coded * scale)
 
 
@@ -122,14 +122,14 @@ def cross_entropy_kbps(
         qualities = torch.full((1, packets), quality_index)
         dequantised, _, indices = codec.quantizer(torch.from_numpy(clip)[None], qualities)
         available = context_available(1, packets, mode)
-        for k in np.flatnonzero(key_packets(mode, packets, codec.config.packets_per_second)):
+        for k in np.flatnonzero(key_packets(mode, packets, codec.config.frames_per_second)):
             for age in range(available.shape[-1]):
                 available[0, k : k + age + 1, age] = False
         step = codec.quantizer.steps(qualities)
         location, log2_scale = codec.entropy(dequantised, qualities, available)
         bits_in_all += float(bits(indices, location / step, log2_scale - torch.log2(step)).sum())
     packets_in_all = sum(len(clip) for clip in latents)
-    return bits_in_all * codec.config.packets_per_second / 1000.0 / packets_in_all
+    return bits_in_all * codec.config.frames_per_second / 1000.0 / packets_in_all
 
 
 def entropy_gaps(

@@ -27,7 +27,7 @@ class DistributedGroup:
             dist.barrier()
 
     def leave(self) -> None:
-        """End the team; nothing can be exchanged after it."""
+        """Leave the group; nothing can be exchanged after it."""
         if self.size > 1:
             dist.destroy_process_group()
 
@@ -66,7 +66,7 @@ class DistributedGroup:
 
 
 def join_group(device: torch.device) -> DistributedGroup:
-    """The team that ``torchrun`` started this process in, or a team of one."""
+    """The group that ``torchrun`` started this process in, or a group of one."""
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
         return DistributedGroup()

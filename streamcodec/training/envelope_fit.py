@@ -157,7 +157,7 @@ def _bins_of(band_energy: Float32Array, first_row: int) -> Float32Array:
 
 
 class EnvelopeNetwork(nn.Module):
-    """One hidden layer for each bin, the same for all, and one for the packet; what they say is added.
+    """One hidden layer for each bin, the same for all, and one for the frame; what they say is added.
 
     Shape: ``[frames, BINS, BIN_FEATURES]``, ``[frames, FRAME_FEATURES]`` -> ``[frames, BINS, SUBFRAMES]``, nepers.
     """

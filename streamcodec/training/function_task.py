@@ -48,7 +48,7 @@ class FunctionTask(TrainingTask):
         return self._settings
 
     def optimiser_steps(self, step: int, progress: float) -> Iterator[OptimiserStep]:
-        """One turn of the one player."""
+        """One optimiser step of the one module."""
         loss, figures = self._step_loss(step)
         yield OptimiserStep(MODEL, loss, figures)
 

@@ -45,7 +45,7 @@ class RunLimits:
 
 
 class _OptimiserState:
-    """A player with its optimiser and averaged weights."""
+    """A trained module with its optimiser and averaged weights."""
 
     def __init__(self, module: TrainedModule) -> None:
         self.module = module
@@ -99,7 +99,7 @@ class _Window:
 
     sums: dict[str, float | Tensor] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
-    """Steps that knew the figure: not every player moves in every one."""
+    """Steps that knew the figure: not every module is trained in every one."""
     by_case: dict[str, Counted] = field(default_factory=dict)
     steps: int = 0
 
@@ -126,7 +126,7 @@ class _Window:
 class TrainingLoop:
     """State of one run; it goes on from wherever the run's folder says it stands.
 
-    A player that the folder's checkpoint does not know starts afresh, so a second stage can join a finished first.
+    A module that the folder's checkpoint does not know starts afresh, so a second stage can join a finished first.
     Raises TrainingError if the folder holds a run of other networks.
     """
 
@@ -157,7 +157,7 @@ class TrainingLoop:
         self._write(CHECKPOINT)
 
     def train_step(self, progress: float) -> Figures:
-        """One step of every player; returns the figures of the step."""
+        """One step of every trained module; returns the figures of the step."""
         # Seeded step by step, a run needs no generator's state to go on exactly where it stood.
         self._seed((self.seed * 1_000_003 + self.step) * 1_009 + self.distributed.rank)
         figures: dict[str, float | Tensor | Counted] = {}
@@ -181,7 +181,7 @@ class TrainingLoop:
             torch.manual_seed(seed)
 
     def _named(self, optimiser_step: OptimiserStep, norm: Tensor) -> Figures:
-        """The figures of a turn; the first player's plain, the others' under their name."""
+        """The figures of an optimiser step; the first module's plain, the others' under their name."""
         prefix = "" if optimiser_step.module == next(iter(self.optimiser_states)) else f"{optimiser_step.module}_"
         figures = {"loss": optimiser_step.loss.detach(), "grad_norm": norm, **optimiser_step.figures}
         return {prefix + name: value for name, value in figures.items()}
@@ -233,7 +233,7 @@ class TrainingLoop:
 
     @contextmanager
     def averaged(self) -> Iterator[None]:
-        """Within, every player that keeps averaged weights has them in place and is in evaluation mode."""
+        """Within, every module that keeps averaged weights has them in place and is in evaluation mode."""
         optimiser_states = list(self.optimiser_states.values())
         current = [
             {k: v.clone() for k, v in optimiser_state.module.module.state_dict().items()}

@@ -59,7 +59,7 @@ def draw_samples(task: CodecTask, path: Path, segments: int = 3) -> None:
         quality_index = torch.full((segments, frames), value, device=task.device)
         available = context_available(segments, frames, "independent").to(task.device)
         out = task.codec(x, quality_index, available, torch.zeros_like(quality_index, dtype=torch.bool))
-        kbps = float(out.packet_bits_hard.mean()) * config.packets_per_second / 1000
+        kbps = float(out.frame_bits_hard.mean()) * config.frames_per_second / 1000
         rows.append((f"quality index {value}, {kbps:.1f} kbps", out.samples.cpu().numpy()))
     figure, axes = pyplot.subplots(
         len(rows), segments, figsize=(5 * segments, 2.4 * len(rows)), constrained_layout=True, squeeze=False

@@ -36,12 +36,12 @@ class SoundPass:
 
     @property
     def loss(self) -> Tensor:
-        """What is lowered while nobody judges."""
+        """What is lowered without a discriminator."""
         return self.distance + self.price
 
 
 class SoundTask(TrainingTask):
-    """A task whose first player makes sound."""
+    """A task whose first trained module makes sound."""
 
     sample_rate_hz: int
     device: torch.device
@@ -53,6 +53,6 @@ class SoundTask(TrainingTask):
         """Draw the batch of a step, let the network make sound of it, and score that."""
 
     def optimiser_steps(self, step: int, progress: float) -> Iterator[OptimiserStep]:
-        """The turn of the player that makes the sound."""
+        """The optimiser step of the module that makes the sound."""
         done = self.sound_batch(step, progress)
         yield OptimiserStep(next(iter(self.modules)), done.loss, done.figures)

@@ -41,7 +41,7 @@ class ParameterGroup:
 class TrainedModule:
     """One network that one optimiser moves to lower one loss.
 
-    An autoencoder is one player; an adversarial stage has two. ``average_decay`` keeps an exponential moving
+    An autoencoder is one trained module; an adversarial stage has two. ``average_decay`` keeps an exponential moving
     average of the weights, which validation and export take; None keeps none.
     """
 
@@ -52,7 +52,7 @@ class TrainedModule:
     average_decay: float | None = None
 
     def make_optimiser(self) -> torch.optim.Optimizer:
-        """A fresh, fused optimiser of this player's parameters; a group's ``scale`` multiplies its rate."""
+        """A fresh, fused optimiser of this module's parameters; a group's ``scale`` multiplies its rate."""
         groups = self.groups or [ParameterGroup(list(self.module.parameters()), self.optimiser.weight_decay)]
         options = [{"params": g.parameters, "weight_decay": g.weight_decay, "scale": g.rate_scale} for g in groups]
         kind = torch.optim.AdamW if self.optimiser.kind == "adamw" else torch.optim.Adam
@@ -75,7 +75,7 @@ Figures = Mapping[str, float | Tensor | Counted]
 
 @dataclass
 class OptimiserStep:
-    """The loop is to lower ``loss`` with the parameters of ``module``, then to ask for the next turn."""
+    """The loop is to lower ``loss`` with the parameters of ``module``, then to ask for the next optimiser step."""
 
     module: str
     loss: Tensor
@@ -83,7 +83,7 @@ class OptimiserStep:
 
 
 class TrainingTask(ABC):
-    """What is trained on what; how it is optimised, timed, saved and resumed is the loop's business.
+    """What is trained on what; how it is optimised, timed, saved and resumed is up to the loop.
 
     Everything random in a step must come from ``step`` or from torch's own generators, which the loop seeds before
     each step: a resumed run then equals an unbroken one, bit by bit.
@@ -98,7 +98,7 @@ class TrainingTask(ABC):
 
     @abstractmethod
     def optimiser_steps(self, step: int, progress: float) -> Iterator[OptimiserStep]:
-        """One step: a turn for each player that is to move, each taken before the next is computed.
+        """One step: an optimiser step for each trained module in turn, each taken before the next is computed.
 
         ``progress`` goes from 0 to 1 over the run.
         """

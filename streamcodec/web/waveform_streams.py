@@ -15,7 +15,7 @@ from native_dsp.coding.lossless_block import LosslessState, make_lossless_state
 from native_dsp.coding.range_coder import make_state
 from native_dsp.transforms.mdct import MdctState, make_mdct
 from native_dsp.transforms.time_splitting import TimeSplitter, make_splitter
-from streamcodec.codec.lossless.engine import MAX_BLOCK_SAMPLES
+from streamcodec.codec.lossless.format import MAX_BLOCK_SAMPLES
 from streamcodec.codec.near_lossless.format import RATES_HZ, NearLosslessFormat, default_block_samples
 from streamcodec.codec.near_lossless.learnt_coefficients import learnt_models
 from streamcodec.codec.near_lossless.spectra import Layout

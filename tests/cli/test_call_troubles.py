@@ -86,7 +86,7 @@ def stay_with(peers: dict[str, Any], *, hears: bool = True) -> tuple[CallRunner,
 
 def peer(*troubles: Trouble, received: int = 0, path: str = "relay") -> Any:
     from streamcodec.net.call import PeerStats
-    from streamcodec.net.jitter_buffer import JitterStats
+    from streamcodec.net.jitter_types import JitterStats
     from streamcodec.net.playout import PlayoutStats
     from streamcodec.net.session import ReceiverStats
 

@@ -14,6 +14,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from streamcodec.cli import COMMANDS, main
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.models.shipped import load_model
 from tests.helpers.commands import refusal
 
@@ -53,6 +54,27 @@ def test_pipes(tmp_path: Path, speech_file: Path) -> None:
     )
     (tmp_path / "a.wav").write_bytes(decoded.stdout)
     assert soundfile.info(tmp_path / "a.wav").frames == soundfile.info(speech_file).frames
+
+
+def test_nothing_else_is_printed_where_standard_output_is_the_file(tmp_path: Path, speech_file: Path) -> None:
+    command = [sys.executable, "-c", "from streamcodec.entry import console; console()"]
+    with open(tmp_path / "a.sc", "wb") as out:
+        subprocess.run([*command, "encode", str(speech_file), "/dev/stdout"], stdout=out, check=True, timeout=100)
+    assert (tmp_path / "a.sc").read_bytes()[:4] == b"SCF1"
+    with open(tmp_path / "a.sc", "rb") as coded:
+        assert FileReader(coded).total_samples == soundfile.info(speech_file).frames
+
+
+def test_transcode_wants_a_name_whose_suffix_says_what_to_write(
+    speech_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert "goes by the suffix" in refusal(["transcode", str(speech_file), "-"], capsys)
+    assert not Path("-").exists()
+
+
+def test_what_is_no_sc_file_is_named(speech_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for command in (["info", str(speech_file)], ["decode", str(speech_file), str(tmp_path / "a.wav")]):
+        assert "speech.flac is not a .sc file" in refusal(command, capsys)
 
 
 def test_roundtrip_with_loss(tmp_path: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -119,7 +119,7 @@ def test_a_signal_in_the_middle_of_a_file_leaves_nothing(
         """
         import os, sys
         from streamcodec.cli import console
-        from streamcodec.codec.files.container import FileWriter
+        from streamcodec.codec.files.container_writer import FileWriter
         real, number = FileWriter.write, int(sys.argv.pop())
         def interrupted(self, *packet):
             real(self, *packet)

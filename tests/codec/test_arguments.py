@@ -6,6 +6,7 @@ import copy
 import pickle
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -18,11 +19,15 @@ from streamcodec import (
     FileFormatError,
     ModelError,
     PacketError,
+    PoolError,
     StreamcodecWarning,
     StreamDecoder,
     StreamEncoder,
+    StreamPool,
     decode_array,
+    decode_file,
     encode_array,
+    encode_file,
 )
 
 RATE_HZ = 24_000
@@ -114,7 +119,7 @@ def test_a_state_of_another_stream_is_refused() -> None:
         StreamDecoder(48_000).state = StreamDecoder(RATE_HZ).state
     with pytest.raises(AudioFormatError, match="belongs to another stream: tier"):
         StreamEncoder(RATE_HZ, tier="near-lossless").state = StreamEncoder(RATE_HZ).state
-    with pytest.raises(AudioFormatError, match="expected a DecoderState, got EncoderState"):
+    with pytest.raises(AudioFormatError, match="of type DecoderState, got EncoderState"):
         StreamDecoder(RATE_HZ).state = StreamEncoder(RATE_HZ).state  # type: ignore[assignment]
 
 
@@ -151,3 +156,39 @@ def test_a_rate_that_cannot_be_met_is_told(options: dict[str, Any], least: float
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         StreamEncoder(RATE_HZ, 1_000 * least, **options)
+
+
+@pytest.mark.parametrize("source", [None, 3, [1.0]])
+def test_what_is_no_file_is_refused(source: Any, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match="a file is given by its name"):
+        encode_file(source, tmp_path / "a.sc")
+    with pytest.raises(FileFormatError, match="a file is given by its name"):
+        decode_file(source, tmp_path / "a.wav")
+
+
+def test_a_longest_duration_is_a_number(speech_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match="max_duration_s must be a number"):
+        decode_file(speech_file, tmp_path / "a.wav", max_duration_s="1")  # type: ignore[arg-type]
+
+
+def test_a_pool_says_what_it_takes() -> None:
+    for capacity in ("2", 1.5, None):
+        with pytest.raises(PoolError, match="capacity must be a whole number"):
+            StreamPool(capacity)  # type: ignore[arg-type]
+    pool = StreamPool(1)
+    slot = pool.join(RATE_HZ)
+    for blocks in (None, [TONE[:480]]):
+        with pytest.raises(PoolError, match="by slot, as a dict"):
+            pool.encode(blocks)  # type: ignore[arg-type]
+    with pytest.raises(PoolError, match="by slot, as a dict"):
+        pool.decode([None])  # type: ignore[arg-type]
+    assert pool.encode({slot: TONE[:480]})[slot] is not None
+
+
+def test_samples_of_the_other_byte_order_are_the_same_sound() -> None:
+    for kind in (np.float32, np.float64, np.int16):
+        sound = (TONE * (32_767 if kind is np.int16 else 1)).astype(kind)
+        swapped = sound.astype(sound.dtype.newbyteorder())
+        assert [p.payload for p in StreamEncoder(RATE_HZ).push(swapped)] == [
+            p.payload for p in StreamEncoder(RATE_HZ).push(sound)
+        ]

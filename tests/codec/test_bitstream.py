@@ -12,7 +12,8 @@ import pytest
 from streamcodec import FileFormatError, Tier, decode_file, encode_file
 from streamcodec.cli import main
 from streamcodec.codec.bitstream import bitstream_of, bitstreams_read
-from streamcodec.codec.files.container import MAGIC, FileReader
+from streamcodec.codec.files.container import MAGIC
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.options import tier_name
 from streamcodec.models.shipped import load_model
 

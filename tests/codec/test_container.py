@@ -13,7 +13,9 @@ import pytest
 import soundfile
 
 from streamcodec import FileFormatError, Packet, PacketFlags, Tier, decode_file, encode_file
-from streamcodec.codec.files.container import FileHeader, FileReader, FileWriter, TimedPacket
+from streamcodec.codec.files.container import FileHeader, TimedPacket
+from streamcodec.codec.files.container_reader import FileReader
+from streamcodec.codec.files.container_writer import FileWriter
 
 HEADER = FileHeader(Tier.NEURAL, 24_000, 1, 50.0, 20, "speech-24k", {"title": "a title"})
 

@@ -14,7 +14,8 @@ import soundfile
 
 from streamcodec import AudioFormatError, FileFormatError, StreamcodecWarning, decode_file, encode_array, encode_file
 from streamcodec.codec.audio_format import as_mono
-from streamcodec.codec.files.container import CLUSTER_MARK, FileReader
+from streamcodec.codec.files.container import CLUSTER_MARK
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.damage import describe_damage
 from streamcodec.codec.files.sound_file import SoundReader
 from streamcodec.codec.packet import Tier

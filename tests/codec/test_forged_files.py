@@ -18,16 +18,10 @@ import soundfile
 from streamcodec import FileFormatError, StreamcodecWarning, Tier, decode_file, encode_file
 from streamcodec.cli.info_command import describe
 from streamcodec.codec.bitstream import bitstream_of
-from streamcodec.codec.files.container import (
-    CLUSTER_MARK,
-    END_MAGIC,
-    INDEX_MARK,
-    MAGIC,
-    MAX_CLUSTER_PACKETS,
-    FileHeader,
-    FileReader,
-    FileWriter,
-)
+from streamcodec.codec.files.cluster_records import MAX_CLUSTER_PACKETS
+from streamcodec.codec.files.container import CLUSTER_MARK, END_MAGIC, INDEX_MARK, MAGIC, FileHeader
+from streamcodec.codec.files.container_reader import FileReader
+from streamcodec.codec.files.container_writer import FileWriter
 from streamcodec.codec.packet import Packet, PacketFlags
 
 KEY = 0x10

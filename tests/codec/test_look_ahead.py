@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from streamcodec import StreamDecoder, StreamEncoder, decode_array, encode_array, encode_file
 from streamcodec.codec.files import look_ahead
-from streamcodec.codec.files.container import FileReader
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.look_ahead import encode_steadily
 from streamcodec.codec.neural.rate_control import highest_fractional_index_within
 from streamcodec.codec.packet import Packet

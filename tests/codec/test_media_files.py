@@ -12,7 +12,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from streamcodec import AudioFormatError, StreamcodecWarning, decode_file, encode_file
-from streamcodec.codec.files.container import FileReader
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.sound_file import SoundReader
 from streamcodec.codec.packet import Tier
 

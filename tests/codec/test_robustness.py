@@ -189,10 +189,14 @@ def test_memory_stays_constant_over_a_long_stream() -> None:
                 decoder.push(packet)
 
     run(100)
-    stretches = traced_stretches(lambda: run(50), lambda: run(400), 10)
+    kept_bytes = []
     # One pointer kept per packet would add 3,200 bytes to every stretch; what comes and goes by itself is thousands
     # in most stretches and hundreds in the quietest of ten.
-    assert min(stretch.kept_bytes for stretch in stretches) < 2_000, stretches
+    for stretch in traced_stretches(lambda: run(50), lambda: run(400), 10):
+        kept_bytes.append(stretch.kept_bytes)
+        if stretch.kept_bytes < 2_000:
+            return
+    raise AssertionError(f"every stretch keeps something: {kept_bytes}")
 
 
 def test_counters_wrap_and_the_stream_goes_on(speech: Float32Array) -> None:

@@ -25,7 +25,7 @@ from streamcodec import (
     encode_file,
 )
 from streamcodec.cli import main
-from streamcodec.codec.files.container import FileReader
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.float_stream import FloatEncoder
 from streamcodec.codec.neural.stereo import apart, joined
 

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from streamcodec import FileFormatError, StreamcodecWarning, decode_file, encode_file, transcode_file
 from streamcodec.cli import main
-from streamcodec.codec.files import container, tags
-from streamcodec.codec.files.container import FileReader, fitting_pictures
+from streamcodec.codec.files import container_pictures, tags
+from streamcodec.codec.files.container_pictures import fitting_pictures
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.sound_file import SoundReader
 from streamcodec.codec.files.tags import Picture
 from streamcodec.codec.packet import Tier
@@ -88,7 +89,7 @@ def test_damaged_pictures_cost_no_sound(tagged: Path, capsys: pytest.CaptureFixt
     with SoundReader(tagged, Tier.LOSSLESS) as one, SoundReader(tagged.with_name("b.wav"), Tier.LOSSLESS) as other:
         np.testing.assert_array_equal(other.read(), one.read())
     for body in (b"", b"\0\0\0\x02[]", b"\0\0\0\x01[", b"\0\0\0\x04[{}]x", b"\xff\xff\xff\xff[]"):
-        assert container._parse_pictures(body) == ()
+        assert container_pictures.parse_pictures(body) == ()
 
 
 class _FullDisk(io.BytesIO):

@@ -20,7 +20,8 @@ from streamcodec import (
     encode_file,
     transcode_file,
 )
-from streamcodec.codec.files.container import FileHeader, FileReader
+from streamcodec.codec.files.container import FileHeader
+from streamcodec.codec.files.container_reader import FileReader
 from tests.helpers.partials import floats, pcm, snr_db
 
 EXACT = ("lossless", "near-lossless")

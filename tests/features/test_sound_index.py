@@ -99,6 +99,13 @@ def test_what_was_heard_before_ctrl_c_is_kept(folder: Path) -> None:
     assert SoundIndex.of_folder(folder).heard == 5
 
 
+def test_sound_of_any_rate_is_taken(tmp_path: Path) -> None:
+    noise = np.random.default_rng(1).uniform(-0.3, 0.3, 48_000)
+    for rate_hz in (11_025, 96_000):
+        soundfile.write(tmp_path / f"{rate_hz}.wav", noise, rate_hz)
+    assert len(SoundIndex.of_folder(tmp_path)) == 2
+
+
 def test_unreadable_files_are_left_out_with_a_word(folder: Path) -> None:
     (folder / "broken.flac").write_bytes(b"fLaC" + bytes(40))
     with pytest.warns(StreamcodecWarning, match=r"left out: .*broken\.flac"):

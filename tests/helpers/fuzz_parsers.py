@@ -17,7 +17,7 @@ from pathlib import Path
 import numpy as np
 
 from streamcodec import FileFormatError, Packet, PacketError, StreamDecoder, Tier
-from streamcodec.codec.files.container import FileReader
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
 from streamcodec.codec.files.tags import MAX_FIELD_CHARACTERS, MAX_PICTURES, read_tags

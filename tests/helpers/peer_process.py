@@ -14,7 +14,8 @@ from pathlib import Path
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import PacketError
 from streamcodec.net.client import ClientConfig
-from streamcodec.net.jitter_buffer import JitterBuffer, Play
+from streamcodec.net.jitter_buffer import JitterBuffer
+from streamcodec.net.jitter_types import Play
 from streamcodec.net.room import Room, RoomConfig
 from streamcodec.net.webrtc import WebRtcConfig
 from tests.helpers.simulation import packet

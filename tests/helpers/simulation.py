@@ -7,7 +7,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from streamcodec.codec.packet import Packet, PacketFlags, RedundantCopy, Tier
-from streamcodec.net.jitter_buffer import FRAME_MS, JitterBuffer, JitterConfig, Lost, Play, Silence, TimeScale
+from streamcodec.net.jitter_buffer import JitterBuffer
+from streamcodec.net.jitter_types import FRAME_MS, JitterConfig, Lost, Play, Silence, TimeScale
 
 
 def packet(

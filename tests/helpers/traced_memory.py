@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import tracemalloc
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 
@@ -15,13 +15,12 @@ class Stretch:
     peak_bytes: int
 
 
-def traced_stretches(warm_up: Callable[[], object], stretch: Callable[[], object], count: int) -> list[Stretch]:
-    """Trace ``count`` stretches after a warm-up.
+def traced_stretches(warm_up: Callable[[], object], stretch: Callable[[], object], count: int) -> Iterator[Stretch]:
+    """Trace up to ``count`` stretches after a warm-up, each when it is asked for.
 
     Other threads are traced too, and now and then the interpreter fills its stores of free objects anew: what is kept
     on purpose is kept in every stretch.
     """
-    found = []
     tracemalloc.start()
     try:
         warm_up()
@@ -30,7 +29,6 @@ def traced_stretches(warm_up: Callable[[], object], stretch: Callable[[], object
             tracemalloc.reset_peak()
             stretch()
             after, peak = tracemalloc.get_traced_memory()
-            found.append(Stretch(after - before, peak - before))
+            yield Stretch(after - before, peak - before)
     finally:
         tracemalloc.stop()
-    return found

@@ -13,7 +13,7 @@ pytest.importorskip("aiortc")
 from streamcodec.live.call_meter import OwnVoice, call_meter
 from streamcodec.net.call import PeerStats
 from streamcodec.net.congestion import SendRate
-from streamcodec.net.jitter_buffer import JitterStats
+from streamcodec.net.jitter_types import JitterStats
 from streamcodec.net.playout import PlayoutStats
 from streamcodec.net.session import ReceiverStats, SenderStats
 from streamcodec.net.trouble import Trouble

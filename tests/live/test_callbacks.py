@@ -85,7 +85,7 @@ def test_thousands_of_callbacks_allocate_no_array_and_keep_nothing(
         for _ in range(times):
             callback(*blocks)
 
-    stretches = traced_stretches(lambda: call(100), lambda: call(CALLBACKS // 5), 5)
+    stretches = list(traced_stretches(lambda: call(100), lambda: call(CALLBACKS // 5), 5))
     # What a callback makes for a moment are views and numbers; the smallest array of samples would show.
     assert max(stretch.peak_bytes for stretch in stretches) < BLOCK * blocks[0].itemsize, stretches
     # Counters grow by a few bytes as numbers get longer, over all of the calls.

@@ -13,7 +13,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from streamcodec.errors import StreamcodecError
+from streamcodec.errors import StreamcodecError, StreamcodecWarning
 from streamcodec.live import LoopbackConfig, LoopbackEngine
 from streamcodec.live.feedback_guard import GuardState
 from streamcodec.live.recorder import Recorder
@@ -230,3 +230,22 @@ def test_a_recording_that_cannot_be_written_says_so(tmp_path: Path) -> None:
 def test_settings_that_do_not_fit_are_refused(changes: dict[str, float], says: str) -> None:
     with pytest.raises(StreamcodecError, match=says):
         LoopbackEngine(LoopbackConfig(**changes))  # type: ignore[arg-type]
+
+
+def test_a_microphone_that_gives_no_numbers_is_told_once(talk: Samples, tmp_path: Path) -> None:
+    engine = LoopbackEngine(LoopbackConfig(), record=True)
+    assert engine.recorded is not None
+    recorder = Recorder(tmp_path / "out.wav", 48_000, engine.recorded)
+    broken = talk[:48_000].copy()
+    broken[9_600:9_603] = np.nan, np.inf, -np.inf
+    broken[19_200:19_203] = np.nan
+    with pytest.warns(StreamcodecWarning, match="what the microphone gives holds 3 sample") as told:
+        played = play_through(engine, broken)
+    assert len(told) == 1
+    stats = engine.stats()
+    assert stats.not_finite == 6
+    assert np.isfinite([stats.mic_dbfs, stats.heard_dbfs]).all()
+    assert np.isfinite(played).all()
+    recorder.close()
+    written, _ = soundfile.read(tmp_path / "out.wav", dtype="float32")
+    assert (written[9_600, 0], written[19_200:19_203, 0].tolist()) == (0.0, [0.0] * 3)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import io
+import json
 import subprocess
 import sys
 import threading
@@ -29,6 +30,8 @@ Callback = Callable[[Samples, Samples], None]
 class FakeStream:
     """Calls back from a thread of its own, as fast as the codec answers, for ``blocks`` blocks."""
 
+    captured = 0.01
+
     def __init__(self, callback: Callback, blocks: int) -> None:
         self.active = True
         self.closed = False
@@ -51,7 +54,7 @@ class FakeStream:
         self.closed = True
 
     def _run(self) -> None:
-        captured, played = np.full((480, 1), 0.01, np.float32), np.zeros((480, 2), np.float32)
+        captured, played = np.full((480, 1), self.captured, np.float32), np.zeros((480, 2), np.float32)
         for _ in range(self._blocks):
             self._callback(captured, played)
             if self._closing.wait(0.002):
@@ -149,6 +152,17 @@ def test_the_command_prints_figures(fake_stream: list[FakeStream], capsys: pytes
     assert "recovered" in printed.out
     assert "underruns" in printed.out
     assert len(printed.out.strip().splitlines()) == 1
+
+
+def test_a_microphone_that_gives_no_numbers_is_one_line(
+    fake_stream: list[FakeStream], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(FakeStream, "captured", np.nan)
+    assert main(["loopback", "--seconds", "0.1", "--json"]) == 0
+    printed = capsys.readouterr()
+    assert json.loads(printed.out)["not_finite"] >= 4_800
+    (line,) = printed.err.strip().splitlines()
+    assert line.startswith("streamcodec: what the microphone gives holds 480 sample(s) that are no finite numbers")
 
 
 @pytest.mark.parametrize(

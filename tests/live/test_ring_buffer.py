@@ -109,7 +109,7 @@ def test_reading_and_writing_make_no_arrays() -> None:
     assert stretch.peak_bytes < block.nbytes
 
 
-def test_a_bell_counts_once_and_never_blocks_who_rings() -> None:
+def test_a_wake_up_counts_once_and_never_blocks_who_rings() -> None:
     wake_up = WakeUp()
     assert not wake_up.wait(0.0)
     wake_up.ring()

@@ -126,7 +126,7 @@ def test_a_damaged_description_is_refused(copy: Path, damage: str, said: str) ->
     replace(copy / DESCRIPTION, damage.encode())
     assert said in refused(copy)
     (copy / DESCRIPTION).unlink()
-    assert "models in the box: speech-24k" in refused(copy)
+    assert "shipped models: speech-24k" in refused(copy)
 
 
 @pytest.mark.parametrize(
@@ -284,7 +284,7 @@ def test_tensors_that_cannot_be_are_refused_though_the_hash_fits(
 def test_files_and_peers_choose_among_the_models_in_the_box(tmp_path: Path, copy: Path) -> None:
     assert load_shipped(DEFAULT_MODEL) is load_model(DEFAULT_MODEL)
     for name in (str(copy), "../shipped/speech-24k", f"./{DEFAULT_MODEL}", "", "nobody", "x" * 10_000):
-        with pytest.raises(ModelError, match="in the box") as caught:
+        with pytest.raises(ModelError, match="no shipped model") as caught:
             load_shipped(name)
         assert len(str(caught.value)) < 300
     # What a user names may be a folder.

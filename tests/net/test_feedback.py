@@ -10,7 +10,8 @@ import pytest
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import BitrateError, PacketError
 from streamcodec.net.congestion import CongestionConfig, CongestionController, SendRate
-from streamcodec.net.jitter_buffer import FRAME_MS, JitterBuffer, JitterStats
+from streamcodec.net.jitter_buffer import JitterBuffer
+from streamcodec.net.jitter_types import FRAME_MS, JitterStats
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig, LossModel, NoLoss
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.report import REPORT_BYTES, ReceiverReport, ReceptionMonitor

@@ -11,7 +11,8 @@ import pytest
 
 from streamcodec.codec.packet import Packet
 from streamcodec.net.drift import DriftEstimator
-from streamcodec.net.jitter_buffer import FRAME_MS, Arrival, JitterBuffer, JitterStats
+from streamcodec.net.jitter_buffer import JitterBuffer
+from streamcodec.net.jitter_types import FRAME_MS, Arrival, JitterStats
 from tests.helpers.simulation import Receiver, packet
 
 Arrivals = Iterator[tuple[float, Packet]]

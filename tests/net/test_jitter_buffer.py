@@ -9,18 +9,8 @@ from hypothesis import strategies as st
 from streamcodec.codec.packet import PacketFlags
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.delay_estimator import DelayConfig
-from streamcodec.net.jitter_buffer import (
-    FRAME_MS,
-    Arrival,
-    JitterBuffer,
-    JitterConfig,
-    Lost,
-    Play,
-    Silence,
-    TimeScale,
-    Wait,
-    extend,
-)
+from streamcodec.net.jitter_buffer import JitterBuffer, extend
+from streamcodec.net.jitter_types import FRAME_MS, Arrival, JitterConfig, Lost, Play, Silence, TimeScale, Wait
 from tests.helpers.simulation import Receiver, packet, run
 
 WRAP = 65536

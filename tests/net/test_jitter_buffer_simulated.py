@@ -8,12 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamcodec.net.jitter_buffer import (
-    FRAME_MS,
-    JitterBuffer,
-    Play,
-    extend,
-)
+from streamcodec.net.jitter_buffer import JitterBuffer, extend
+from streamcodec.net.jitter_types import FRAME_MS, Play
 from tests.helpers.simulation import Receiver, packet, run
 
 WRAP = 65536

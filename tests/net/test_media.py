@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import soundfile
 
-from streamcodec import StreamEncoder
+from streamcodec import StreamcodecWarning, StreamEncoder
 from streamcodec.codec.float_stream import FloatDecoder, FloatEncoder
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.media import OURSELVES, Media, MediaConfig
@@ -217,3 +217,17 @@ def test_who_talks_is_told_once_each_way_and_mute_is_silence() -> None:
     assert [change[1:] for change in own] == [(OURSELVES, True), (OURSELVES, False)]
     assert 50 <= own[0][0] <= told[0][0] <= 56
     assert 100 < own[1][0] <= told[1][0] <= 145
+
+
+def test_samples_that_are_no_numbers_are_counted_and_harm_nothing_after_them(fixtures: Path) -> None:
+    sound, rate_hz = excerpt(fixtures, "speech_44k.flac", 1.0)
+    speaker, listener = media(rate_hz), media(rate_hz)
+    broken = sound.copy()
+    broken[1_000:1_003] = np.nan, np.inf, -np.inf
+    with pytest.warns(StreamcodecWarning, match="3 sample") as told:
+        played = converse(speaker, listener, broken, rate_hz, rate_hz)
+    assert len(told) == 1
+    assert speaker.stats.not_finite == 3
+    assert np.isfinite(played).all()
+    # Voice activity hears what comes after.
+    assert 0.01 < speaker.stats.level_rms < 1.0

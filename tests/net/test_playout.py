@@ -9,7 +9,8 @@ import pytest
 
 from streamcodec.codec.packet import Packet
 from streamcodec.net import time_scale
-from streamcodec.net.jitter_buffer import FRAME_MS, JitterBuffer, JitterConfig
+from streamcodec.net.jitter_buffer import JitterBuffer
+from streamcodec.net.jitter_types import FRAME_MS, JitterConfig
 from streamcodec.net.playout import Playout
 from streamcodec.net.time_scale import Samples
 from tests.helpers.simulation import packet

@@ -10,7 +10,8 @@ from streamcodec import StreamDecoder, StreamEncoder
 from streamcodec.codec.packet import Packet, PacketFlags
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.copy_plan import LONGEST_WAIT_MS, left_over, plan
-from streamcodec.net.jitter_buffer import JitterBuffer, Play
+from streamcodec.net.jitter_buffer import JitterBuffer
+from streamcodec.net.jitter_types import Play
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig, PatternLoss
 from streamcodec.net.recovery import RecoveryDelay
 from streamcodec.net.redundancy import Redundancy

@@ -259,7 +259,7 @@ def test_a_slow_reader_is_dropped_from_then_shed_and_others_notice_nothing() -> 
                     sent += 1
                 await asyncio.sleep(0.005)
                 for connection in relay._connections:
-                    waiting = sum(len(packet) for queue in connection._unsent.values() for packet in queue)
+                    waiting = sum(len(packet) for queue in connection._unsent._queues.values() for packet in queue)
                     held = waiting + connection._transport.get_write_buffer_size()
                     most_bytes = max(most_bytes, held)
             assert relay.stats.dropped_packets > 0

@@ -205,7 +205,7 @@ def test_a_step_allocates_nothing(shipped: tuple[StepGraph, StepGraph], side: in
     _nrt_python.memsys_enable_stats()
     try:
         before = rtsys.get_allocation_stats()
-        stretches = traced_stretches(lambda: step(3), lambda: step(200), 5)
+        stretches = list(traced_stretches(lambda: step(3), lambda: step(200), 5))
         # Handing over an array takes numba one record, which is freed after the call: that of the rows.
         calls = 2 * (3 + 5 * 200)
         assert rtsys.get_allocation_stats().alloc - before.alloc == calls

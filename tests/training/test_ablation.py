@@ -22,7 +22,7 @@ def test_rates_are_compared_on_a_logarithmic_scale() -> None:
 
 
 def test_every_variant_codes_as_many_latents_per_second() -> None:
-    rates = {variant.model.latents * variant.model.packets_per_second for variant in variants().values()}
+    rates = {variant.model.latents * variant.model.frames_per_second for variant in variants().values()}
     assert rates == {96 * 50.0}
 
 

@@ -27,7 +27,7 @@ def test_a_grown_model_begins_where_the_smaller_one_stood() -> None:
         torch.manual_seed(1)
         outputs.append(codec(sound, quality_index, *nothing))
     torch.testing.assert_close(outputs[0].samples, outputs[1].samples)
-    torch.testing.assert_close(outputs[0].packet_bits_hard, outputs[1].packet_bits_hard)
+    torch.testing.assert_close(outputs[0].frame_bits_hard, outputs[1].frame_bits_hard)
     with pytest.raises(ValueError, match="has no place"):
         grow_from(small, large.state_dict())
 

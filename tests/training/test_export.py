@@ -137,6 +137,6 @@ def test_coded_rate_matches_the_cross_entropy(trained: Path, tmp_path: Path) -> 
             context_available(1, key_period, "stream"),
             torch.zeros(1, key_period, dtype=torch.bool),
         )
-    trained_kbps = float(out.packet_bits_hard.mean()) * TINY.packets_per_second / 1000
+    trained_kbps = float(out.frame_bits_hard.mean()) * TINY.frames_per_second / 1000
     first = [latents[0][:key_period]]
     assert cross_entropy_kbps(codec, first, 1, "stream") == pytest.approx(trained_kbps, rel=0.005)

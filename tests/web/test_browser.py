@@ -20,7 +20,8 @@ from numpy.typing import NDArray
 from bench.web_room import simulate
 from streamcodec import StreamDecoder, StreamEncoder, Tier, decode_file, encode_file
 from streamcodec.codec.bitstream import bitstream_of
-from streamcodec.codec.files.container import FileHeader, FileWriter
+from streamcodec.codec.files.container import FileHeader
+from streamcodec.codec.files.container_writer import FileWriter
 from streamcodec.codec.options import TierName
 from tests.helpers.golden_in_browsers import DECODE, RATE_HZ, as_hex, check, packets_of, with_losses
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from streamcodec import Packet, PacketFlags, RedundantCopy, StreamEncoder, Tier, decode_file, encode_file
 from streamcodec.codec.stream_resampler import StreamResampler
 from streamcodec.net.congestion import CongestionConfig, CongestionController
-from streamcodec.net.jitter_buffer import JitterBuffer, JitterConfig, Play
+from streamcodec.net.jitter_buffer import JitterBuffer
+from streamcodec.net.jitter_types import JitterConfig, Play
 from streamcodec.net.report import ReceiverReport, ReceptionMonitor
 from streamcodec.net.wire_rate import WireRateConfig, WireRateController
 from streamcodec.web.files import DEVICE_RATES_HZ

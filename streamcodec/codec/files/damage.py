@@ -5,7 +5,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Iterator
 
-from streamcodec.codec.files.container import FileReader, TimedPacket
+from streamcodec.codec.files.container import TimedPacket
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.stream import StreamDecoder
 from streamcodec.errors import StreamcodecWarning
 

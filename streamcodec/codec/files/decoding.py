@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 
 from streamcodec.codec.bitstream import check_bitstream
-from streamcodec.codec.files.container import FileHeader, FileReader, TimedPacket
+from streamcodec.codec.files.container import FileHeader, TimedPacket
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.damage import DamageCount, tell_of_damage
 from streamcodec.codec.files.sound_file import SoundSource, name_of, open_binary
 from streamcodec.codec.files.sound_writer import SoundWriter
-from streamcodec.codec.options import MAX_DURATION_S, Samples, check_sample_rate, check_whole, tier_name
+from streamcodec.codec.options import MAX_DURATION_S, Samples, check_number, check_sample_rate, check_whole, tier_name
 from streamcodec.codec.packet import Tier
 from streamcodec.codec.stream import StreamDecoder
 from streamcodec.errors import AudioFormatError, FileFormatError
@@ -38,7 +39,7 @@ def check_tier_rate(tier: Tier, coded_hz: int, wanted_hz: int) -> None:
 
 
 def model_of(header: FileHeader, model: str | None = None) -> str:
-    """The model for a file: the user's, or the one that the file names if that is in the box.
+    """The model for a file: the user's, or the one that the file names if that is a shipped one.
 
     A file never makes anything be loaded from anywhere else. Raises FileFormatError.
     """
@@ -82,8 +83,9 @@ def decode_file(
     (StreamcodecWarning). Raises AudioFormatError,
     FileFormatError or ModelError.
     """
+    check_number("max_duration_s", max_duration_s, FileFormatError)
     with open_binary(source) as file:
-        reader = FileReader(file)
+        reader = FileReader(file, name_of(source))
         header = reader.header
         check_bitstream(header.bitstream, header.tier, model_of(header, model), header.channels)
         rate_hz = check_output_rate(header, sample_rate_hz)

@@ -12,21 +12,21 @@ from typing import Any
 
 import numpy as np
 
-from streamcodec.codec.audio_format import as_array
+from streamcodec.codec.audio_format import FiniteSamples, as_array
 from streamcodec.codec.bitstream import bitstream_of, check_bitstream
 from streamcodec.codec.files.container import (
     OVERHEAD_BYTES_PER_PACKET,
     FileHeader,
-    FileWriter,
     TimedPacket,
-    fitting_pictures,
     overhead_bytes,
     record_bytes,
 )
+from streamcodec.codec.files.container_pictures import fitting_pictures
+from streamcodec.codec.files.container_writer import FileWriter
 from streamcodec.codec.files.decoding import Progress, check_tier_rate, decode_timed, lag_samples, trimmed
 from streamcodec.codec.files.look_ahead import encode_running, encode_steadily
 from streamcodec.codec.files.output_file import whole_file
-from streamcodec.codec.files.sound_file import SoundReader, SoundSource, warn_of_not_finite
+from streamcodec.codec.files.sound_file import SoundReader, SoundSource
 from streamcodec.codec.options import (
     SAMPLE_RATES_HZ,
     NearLosslessOptions,
@@ -123,9 +123,7 @@ def encode_array(
 
     Shape: ``[n]`` or ``[n, channels]``.
     """
-    array = as_array(samples)
-    if array.dtype.kind == "f":
-        warn_of_not_finite("the sound", int(array.size - np.count_nonzero(np.isfinite(array))))
+    array = FiniteSamples("the sound").clean(as_array(samples))
     kind = tier_of(tier)
     if kind is not Tier.NEURAL:
         options.setdefault("channels", array.shape[1] if array.ndim == 2 else 1)
@@ -169,7 +167,7 @@ def decode_array(
     """Decode to the source's length, delay removed.
 
     The neural tier decodes to any rate, the waveform tiers to the one they were encoded at (AudioFormatError);
-    ``model`` is the encoder's where it is None, and must be one that reads its packets (FileFormatError);
+    ``model`` is the encoder's where it is None, and must be one that reads its packets (FileFormatError).
 
     Shape: output of the neural tier ``[n]`` (of two channels ``[n, 2]``), of the waveform tiers as encoded, ``[n]``
     or ``[n, channels]`` (integers where lossless); ``n`` as encoded, times the ratio of the rates.

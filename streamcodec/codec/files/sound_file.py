@@ -15,7 +15,7 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
-from streamcodec.codec.audio_format import SAMPLE_LIMIT
+from streamcodec.codec.audio_format import clean, warn_of_not_finite
 from streamcodec.codec.files import media_file, tags
 from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.output_file import (
@@ -63,6 +63,10 @@ def open_source(source: SoundSource) -> IO[bytes]:
     A file object of the caller's is given back as it is if it can seek.
     """
     if not isinstance(source, str | Path):
+        if not hasattr(source, "seekable"):
+            raise FileFormatError(
+                f"a file is given by its name (str or Path) or as a binary file object, got {type(source).__name__}"
+            )
         return source if source.seekable() else spooled(source)
     try:
         file = open(source, "rb")  # noqa: SIM115 - the caller closes it
@@ -88,27 +92,6 @@ def spooled(source: IO[bytes]) -> IO[bytes]:
     except OSError as error:
         raise FileFormatError(f"cannot take in the stream: {describe_error(error)}") from error
     return copy
-
-
-def clean(samples: Samples) -> int:
-    """Make float samples finite in place, NaN to 0 and infinities to ``SAMPLE_LIMIT``; how many were not."""
-    # One pass where all is well, as it nearly always is.
-    if np.isfinite(np.abs(samples).max(initial=0.0)):
-        return 0
-    count = int(samples.size - np.count_nonzero(np.isfinite(samples)))
-    np.nan_to_num(samples, copy=False, nan=0.0, posinf=SAMPLE_LIMIT, neginf=-SAMPLE_LIMIT)
-    return count
-
-
-def warn_of_not_finite(name: str, count: int) -> None:
-    """Tell (StreamcodecWarning) of samples that were no finite numbers."""
-    if count:
-        warnings.warn(
-            f"{name} holds {count} sample(s) that are no finite numbers: NaN was coded as silence, infinity as the "
-            "loudest sample; mend what made them",
-            StreamcodecWarning,
-            stacklevel=3,
-        )
 
 
 class _GuardedSource:
@@ -250,8 +233,11 @@ class SoundReader:
             total += count
             block = block[:count]
             if not self._integers:
-                not_finite += clean(block)
-                peak = max(peak, float(np.abs(block).max()))
+                loudest = float(np.abs(block).max())
+                if not np.isfinite(loudest):
+                    not_finite += clean(block.reshape(-1))
+                    loudest = float(np.abs(block).max())
+                peak = max(peak, loudest)
             yield block >> (32 - self.bits_per_sample) if self._integers else block
         self._say_what_is_missing(total / self.sample_rate_hz, damaged)
         warn_of_not_finite(self.name, not_finite)

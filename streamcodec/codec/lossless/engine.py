@@ -23,7 +23,6 @@ The predictors adapt from decoded samples alone, in integers: nothing but residu
 
 from __future__ import annotations
 
-import zlib
 from dataclasses import dataclass, field, replace
 
 import numpy as np
@@ -32,95 +31,32 @@ from numpy.typing import NDArray
 from native_dsp.coding.lossless_block import LosslessState, decode_samples, encode_samples, make_lossless_state
 from native_dsp.coding.range_coder import make_state
 from native_dsp.state import copy_state
+from streamcodec.codec.lossless.format import (
+    FORMAT_BYTES,
+    MIN_RATE_HZ,
+    PREDICTED_BITS,
+    LosslessFormat,
+    default_block_samples,
+    sample_bytes,
+)
+from streamcodec.codec.lossless.raw_samples import (
+    common_zero_bits,
+    pack_low_bits,
+    pack_samples,
+    sample_width,
+    samples_checksum,
+    unpack_low_bits,
+    unpack_samples,
+    within_width,
+)
 from streamcodec.errors import AudioFormatError, DamagedPayload
 
 Int32Array = NDArray[np.int32]
 Int64Array = NDArray[np.int64]
 
-MIN_RATE_HZ, MAX_RATE_HZ = 8_000, 384_000
-MIN_BITS, MAX_BITS = 8, 32
-PREDICTED_BITS = 24
-"""Width of the widest samples that are predicted whole."""
-MAX_CHANNELS = 8
-MAX_BLOCK_SAMPLES = 8_192
-MAX_RAW_BYTES = 59_000
-"""Of a block's samples, so that a payload of them fits into a packet whatever the sound."""
-DEFAULT_BLOCK_MS = 20
-
 _CODED, _CONSTANT, _RAW = 0, 1, 2
 _KIND, _KEY, _LENGTH, _SHIFT, _LOW, _UNKNOWN = 3, 4, 8, 16, 32, 192
 _RAW_PAIR = 0xFFFF
-
-
-def sample_bytes(bits_per_sample: int) -> int:
-    """Bytes of one raw sample."""
-    return (bits_per_sample + 7) // 8
-
-
-def default_block_samples(
-    sample_rate_hz: int, channels: int, bits_per_sample: int, block_ms: int = DEFAULT_BLOCK_MS
-) -> int:
-    """20 ms, or less where so many samples of so many channels would not fit into a packet."""
-    most = MAX_RAW_BYTES // max(channels * sample_bytes(bits_per_sample), 1)
-    return min(sample_rate_hz * block_ms // 1000, most, MAX_BLOCK_SAMPLES)
-
-
-@dataclass(frozen=True, slots=True)
-class LosslessFormat:
-    """What a key block says about the stream; constructing one out of range raises AudioFormatError."""
-
-    sample_rate_hz: int
-    channels: int
-    bits_per_sample: int
-    block_samples: int
-
-    def __post_init__(self) -> None:
-        if not MIN_RATE_HZ <= self.sample_rate_hz <= MAX_RATE_HZ:
-            raise AudioFormatError(
-                f"lossless coding takes {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz, got {self.sample_rate_hz}"
-            )
-        if not 1 <= self.channels <= MAX_CHANNELS:
-            raise AudioFormatError(f"lossless coding takes 1 to {MAX_CHANNELS} channels, got {self.channels}")
-        if not MIN_BITS <= self.bits_per_sample <= MAX_BITS:
-            raise AudioFormatError(
-                f"lossless coding takes {MIN_BITS} to {MAX_BITS} bits per sample, got {self.bits_per_sample}"
-            )
-        if not 1 <= self.block_samples <= MAX_BLOCK_SAMPLES:
-            raise AudioFormatError(f"a block has 1 to {MAX_BLOCK_SAMPLES} samples, got {self.block_samples}")
-        if self.raw_bytes(self.block_samples) > MAX_RAW_BYTES:
-            raise AudioFormatError(
-                f"a block of {self.block_samples} samples has {self.raw_bytes(self.block_samples)} bytes, at most "
-                f"{MAX_RAW_BYTES} fit: take shorter blocks"
-            )
-
-    @property
-    def sample_bytes(self) -> int:
-        """Bytes of one raw sample."""
-        return sample_bytes(self.bits_per_sample)
-
-    def coded_bits(self, shift: int) -> int:
-        """Width of the samples that are predicted, at a shift."""
-        return min(max(self.bits_per_sample - shift, MIN_BITS), PREDICTED_BITS)
-
-    def raw_bytes(self, samples: int) -> int:
-        """Bytes of so many samples of every channel, uncompressed."""
-        return samples * self.channels * self.sample_bytes
-
-    def to_bytes(self) -> bytes:
-        """The seven bytes of a key block's header."""
-        return (
-            bytes((self.bits_per_sample, self.channels))
-            + self.sample_rate_hz.to_bytes(3, "big")
-            + self.block_samples.to_bytes(2, "big")
-        )
-
-    @classmethod
-    def from_bytes(cls, data: bytes) -> LosslessFormat:
-        """Inverse of :meth:`to_bytes`; raises AudioFormatError where a field is out of range."""
-        return cls(int.from_bytes(data[2:5], "big"), data[1], data[0], int.from_bytes(data[5:7], "big"))
-
-
-FORMAT_BYTES = 7
 
 
 def is_key_payload(payload: bytes) -> bool:
@@ -216,26 +152,26 @@ class LosslessEncoder:
                 header += bytes((shift,))
         if constant:
             flags |= _CONSTANT
-            body = _pack(samples[:1], max(self.format.sample_bytes, 3)) if samples[0].any() else b""
+            body = pack_samples(samples[:1], max(self.format.sample_bytes, 3)) if samples[0].any() else b""
         else:
-            low = max(0, shift - _common_zero_bits(samples))
+            low = max(0, shift - common_zero_bits(samples))
             kind, body = self._body(samples, low)
             flags |= kind
             if low and kind == _CODED:
                 flags |= _LOW
                 header += bytes((low,))
-        return bytes((flags,)) + header + _checksum(samples) + body
+        return bytes((flags,)) + header + samples_checksum(samples) + body
 
     def _shift_for(self, samples: Int32Array, key: bool, constant: bool) -> int:
         """How many bits to leave below what is predicted; another than before costs all that was learnt."""
         kept = self._adaptation.shift
         if constant:
             return 0 if key else kept
-        zeros = _common_zero_bits(samples)
+        zeros = common_zero_bits(samples)
         spare = self.format.bits_per_sample - PREDICTED_BITS
         if spare <= 0:
             return zeros if key else min(kept, zeros)
-        needed = max(0, _width(samples) - PREDICTED_BITS)
+        needed = max(0, sample_width(samples) - PREDICTED_BITS)
         if key:
             return max(zeros, needed)
         if needed > kept:
@@ -246,7 +182,7 @@ class LosslessEncoder:
     def _body(self, samples: Int32Array, low: int) -> tuple[int, bytes]:
         adaptation, form = self._adaptation, self.format
         raw_bytes = form.raw_bytes(len(samples))
-        front = _pack_low(samples, adaptation.shift, low)
+        front = pack_low_bits(samples, adaptation.shift, low)
         shifted, bits = samples >> adaptation.shift, form.coded_bits(adaptation.shift)
         coded = adaptation.encode(shifted, bits, raw_bytes)
         if len(coded) == 1:
@@ -257,7 +193,7 @@ class LosslessEncoder:
             )
         if body is not None and len(front) + len(body) < raw_bytes:
             return _CODED, front + body
-        return _RAW, _pack(samples, form.sample_bytes)
+        return _RAW, pack_samples(samples, form.sample_bytes)
 
     def _checked(self, block: NDArray[np.integer]) -> Int32Array:
         form = self.format
@@ -336,7 +272,7 @@ class LosslessDecoder:
             raise DamagedPayload(f"lossless payload claims {low} low bits of {adaptation.shift}")
         checksum = reader.take(4, "its checksum")
         samples = _decoded(form, adaptation, flags & _KIND, samples_count, low, reader)
-        if _checksum(samples) != checksum:
+        if samples_checksum(samples) != checksum:
             raise DamagedPayload("lossless payload does not match its checksum: it is damaged")
         adaptation.counter = (counter + 1) & 255
         self.format = form
@@ -356,12 +292,12 @@ def _decoded(
     if kind == _CONSTANT:
         body = reader.rest()
         if body:
-            samples[:] = _unpack(body, max(form.sample_bytes, 3), 1, form.channels)
+            samples[:] = unpack_samples(body, max(form.sample_bytes, 3), 1, form.channels)
         return samples
     bits, shift = form.coded_bits(adaptation.shift), adaptation.shift
     if kind == _RAW:
-        samples[:] = _unpack(reader.rest(), form.sample_bytes, count, form.channels)
-        adaptation.encode(_within(samples >> shift, bits), bits, 1)
+        samples[:] = unpack_samples(reader.rest(), form.sample_bytes, count, form.channels)
+        adaptation.encode(within_width(samples >> shift, bits), bits, 1)
         return samples
     front = reader.take((count * form.channels * low + 7) // 8, "its low bits")
     for number, state in enumerate(adaptation.states):
@@ -372,15 +308,15 @@ def _decoded(
             length = int.from_bytes(reader.take(2, "the length of a pair"), "big")
             if length == _RAW_PAIR:
                 width = sample_bytes(bits)
-                pair[:] = _unpack(reader.take(pair.size * width, "a raw pair"), width, count, state.channels)
-                _within(pair, bits)
+                pair[:] = unpack_samples(reader.take(pair.size * width, "a raw pair"), width, count, state.channels)
+                within_width(pair, bits)
                 encode_samples(adaptation.coder, np.zeros(1, np.uint8), state, pair, bits)
                 samples[:, 2 * number : 2 * number + 2] = pair
                 continue
             body = reader.take(length, "a pair of channels")
         decode_samples(adaptation.coder, np.frombuffer(body, np.uint8).copy(), state, pair, bits)
         samples[:, 2 * number : 2 * number + 2] = pair
-    return (samples << shift) | _unpack_low(front, samples.shape, shift, low)
+    return (samples << shift) | unpack_low_bits(front, samples.shape, shift, low)
 
 
 class _Reader:
@@ -400,66 +336,8 @@ class _Reader:
         return self._payload[self._position :]
 
 
-def _common_zero_bits(samples: Int32Array) -> int:
-    """Zero bits below every sample."""
-    union = int(np.bitwise_or.reduce(samples, axis=None))
-    return (union & -union).bit_length() - 1 if union else 0
-
-
-def _width(samples: Int32Array) -> int:
-    """Bits of the widest sample, its sign counted."""
-    return max(int(samples.max()), ~int(samples.min()), 0).bit_length() + 1
-
-
-def _within(samples: Int32Array, bits: int) -> Int32Array:
-    """The samples, if they are as narrow as the kernels take them; raises DamagedPayload."""
-    if _width(samples) > bits:
-        raise DamagedPayload(f"lossless payload has raw samples of more than {bits} bits")
-    return samples
-
-
 def _with_length(body: bytes | None, pair: Int32Array, width: int) -> bytes:
     """A pair's residuals behind their length, or its samples where those are shorter."""
     if body is None or len(body) >= min(pair.size * width, _RAW_PAIR):
-        return _RAW_PAIR.to_bytes(2, "big") + _pack(pair, width)
+        return _RAW_PAIR.to_bytes(2, "big") + pack_samples(pair, width)
     return len(body).to_bytes(2, "big") + body
-
-
-def _pack_low(samples: Int32Array, shift: int, low: int) -> bytes:
-    """The upper ``low`` of the ``shift`` bits below every sample, interleaved, filled up to a byte."""
-    if not low:
-        return b""
-    places = np.arange(shift - 1, shift - low - 1, -1)
-    return np.packbits(((samples.reshape(-1, 1) >> places) & 1).astype(np.uint8)).tobytes()
-
-
-def _unpack_low(front: bytes, shape: tuple[int, ...], shift: int, low: int) -> Int32Array:
-    """Inverse of :func:`_pack_low`. Shape: output ``shape``."""
-    if not low:
-        return np.zeros(shape, np.int32)
-    count = int(np.prod(shape))
-    bits = np.unpackbits(np.frombuffer(front, np.uint8), count=count * low).reshape(count, low).astype(np.int32)
-    places = np.arange(shift - 1, shift - low - 1, -1, dtype=np.int32)
-    values: Int32Array = (bits << places).sum(axis=1, dtype=np.int32).reshape(shape)
-    return values
-
-
-def _checksum(samples: Int32Array) -> bytes:
-    return zlib.crc32(np.ascontiguousarray(samples, "<i4").data).to_bytes(4, "big")
-
-
-def _pack(samples: Int32Array, sample_bytes: int) -> bytes:
-    """Big-endian bytes of every sample, interleaved."""
-    wide = np.ascontiguousarray(samples, ">i4").view(np.uint8).reshape(-1, 4)
-    return wide[:, 4 - sample_bytes :].tobytes()
-
-
-def _unpack(body: bytes, sample_bytes: int, count: int, channels: int) -> Int32Array:
-    if len(body) != count * channels * sample_bytes:
-        raise DamagedPayload(
-            f"lossless payload has {len(body)} bytes of raw samples where {count * channels * sample_bytes} belong"
-        )
-    wide = np.zeros((count * channels, 4), np.uint8)
-    wide[:, :sample_bytes] = np.frombuffer(body, np.uint8).reshape(-1, sample_bytes)
-    samples = wide.view(">i4").astype(np.int32) >> (32 - 8 * sample_bytes)
-    return samples.reshape(count, channels)

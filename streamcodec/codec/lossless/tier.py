@@ -10,14 +10,8 @@ from numpy.typing import NDArray
 
 from streamcodec.codec.audio_format import as_array
 from streamcodec.codec.lossless import engine as lossless
-from streamcodec.codec.lossless.engine import (
-    DEFAULT_BLOCK_MS,
-    LosslessDecoder,
-    LosslessEncoder,
-    LosslessFormat,
-    default_block_samples,
-    is_key_payload,
-)
+from streamcodec.codec.lossless.engine import LosslessDecoder, LosslessEncoder, is_key_payload
+from streamcodec.codec.lossless.format import DEFAULT_BLOCK_MS, LosslessFormat, default_block_samples
 from streamcodec.codec.options import DecoderOptions, LosslessOptions, Samples
 from streamcodec.codec.packet import Packet, Tier
 from streamcodec.codec.waveform_blocks import KeyPace, WaveformBlock, waveform_block, with_channels

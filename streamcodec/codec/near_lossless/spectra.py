@@ -1,6 +1,6 @@
 """Spectra of near-lossless blocks to bytes and back: band energies, steps, quantiser, range coder and its contexts.
 
-Plain streams have one step for every coefficient. Levelled ones send band energies first, and a bit that says whether
+Plain streams have one step for every coefficient. Shaped ones send band energies first, and a bit that says whether
 the block is split in time; steps follow from band energies, and the decoder fills zeros with noise of that energy.
 """
 
@@ -177,7 +177,7 @@ class SpectrumContexts:
         )
 
     def shape(self, spectra: Float32Array, index: int, key: bool) -> ShapedBlock:
-        """Levels of a block, which is split where that promises fewer bits at about this step."""
+        """Band energies of a block, which is split where that promises fewer bits at about this step."""
         whole = self._measured(spectra, key, False)
         splitter = self.layout.splitter
         if splitter is None:

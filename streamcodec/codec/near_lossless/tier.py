@@ -9,7 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec.codec.audio_format import SAMPLE_LIMIT, as_array
+from streamcodec.codec.audio_format import as_array, clean
 from streamcodec.codec.near_lossless import engine as near_lossless
 from streamcodec.codec.near_lossless.engine import (
     NearLosslessDecoder,
@@ -107,13 +107,16 @@ class Encoder:
         if array.dtype == np.int16:
             sound = array.astype(np.float32) / np.float32(32_768.0)
         elif array.dtype in (np.float32, np.float64):
-            sound = np.nan_to_num(array, nan=0.0, posinf=SAMPLE_LIMIT, neginf=-SAMPLE_LIMIT)
+            # What is beyond float32 becomes infinite, and is limited below.
+            with np.errstate(over="ignore", invalid="ignore"):
+                sound = array.astype(np.float32)
         else:
             raise AudioFormatError(
                 f"samples must be float32, float64 (full scale 1.0) or int16, got {array.dtype}; convert them first"
             )
-        limited: Float32Array = np.clip(with_channels(sound, self._settings.channels), -SAMPLE_LIMIT, SAMPLE_LIMIT)
-        return limited.astype(np.float32)
+        sound = np.ascontiguousarray(with_channels(sound, self._settings.channels))
+        clean(sound.reshape(-1))
+        return sound
 
     def encode(self, block: Samples) -> WaveformBlock:
         """Code one block.

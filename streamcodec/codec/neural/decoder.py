@@ -170,7 +170,7 @@ class NeuralDecoder:
         return DecodedGroup(first_timestamp, packet.payload, indices, shift)
 
     def latents_of(self, packet: Packet) -> Float32Array:
-        """Dequantised latents of the next packet, zeros where it cannot be decoded; advances the context.
+        """Dequantised latents of the next frame, zeros where it cannot be decoded; advances the context.
 
         Shape: output ``[latents]``.
         """
@@ -215,7 +215,7 @@ class NeuralDecoder:
         self._in_silence = False
 
     def finish(self) -> Float32Array:
-        """What comes after the network: sound of the packet prepared, or of the gap.
+        """What comes after the network: sound of the frame prepared, or of the gap.
 
         Shape: output ``[frame_samples]`` at 24 kHz.
         """

@@ -19,11 +19,11 @@ from native_dsp.jit import shared
 from streamcodec.codec.audio_format import as_mono
 from streamcodec.codec.neural.activity import ActivityDetector, level_dbfs
 from streamcodec.codec.neural.analysis import AnalysisState, LatentAnalysis
+from streamcodec.codec.neural.constant_quality import ForeseenBlock, plan_constant_quality
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.packet_coder import PacketCoder
 from streamcodec.codec.neural.rate_control import (
     RateControl,
-    highest_fractional_index_within,
     highest_quality_within,
     quality_index_for_kbps,
 )
@@ -57,18 +57,6 @@ class EncodedBlock:
     quality_index: int
     flags: PacketFlags
     payload: bytes
-
-
-@dataclass(frozen=True)
-class ForeseenBlock:
-    """What is known of a block to come before its quality index is."""
-
-    latents: Float32Array
-    flags: PacketFlags
-    voiced: float
-    shift: int
-    nothing: bool
-    """Silence after silence: coded as coarsely as can be."""
 
 
 @shared
@@ -200,7 +188,7 @@ class NeuralEncoder:
         """Room for a packet of so many frames, and how many of these there are in a second."""
         config = self._runtime.model.config
         self._frames = frames
-        self._packets_per_second = config.packets_per_second / frames
+        self._packets_per_second = config.frames_per_second / frames
         self._key_period_packets = max(1, round(self._key_period_s * self._packets_per_second))
         self._sound = np.zeros((frames, config.frame_samples), np.float32)
         self._latents = np.zeros((frames, config.latents), np.float32)
@@ -387,11 +375,7 @@ class NeuralEncoder:
 
         Shape: each block ``[block_samples]``.
         """
-        foreseen = self.foresee(blocks)
-        budget_bits = budget_s * self._bitrate_bps
-        index, bits = highest_fractional_index_within(budget_bits, self._qualities, partial(self._bits_at, foreseen))
-        self._rate.constant_quality_index = index
-        return (budget_bits - bits) / self._bitrate_bps
+        return plan_constant_quality([self], [(block,) for block in self.foresee(blocks)], self._rate, budget_s)
 
     def foresee(self, blocks: Sequence[Samples]) -> list[ForeseenBlock]:
         """What will be known of blocks to come when they come; blocks that are not sent are left out.
@@ -419,17 +403,6 @@ class NeuralEncoder:
         if PacketFlags.KEY in block.flags:
             context.forget()
         return len(self._coder.code(block.latents, quality_index, context, block.shift))
-
-    def _bits_at(self, blocks: Sequence[ForeseenBlock], fractional_index: float) -> float:
-        rate = copy.copy(self._rate)
-        rate.constant_quality_index = fractional_index
-        context = self.new_context()
-        total = 0
-        for block in blocks:
-            silent = block.nothing or PacketFlags.SILENCE in block.flags
-            quality_index = 0 if silent else rate.choose_quality_index(block.voiced)
-            total += self.foreseen_bytes(block, quality_index, context)
-        return 8.0 * total
 
     def encode_redundant(
         self, age: int, first: int, frames: int, quality_index: int, share: float

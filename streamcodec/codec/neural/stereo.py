@@ -9,24 +9,23 @@ from __future__ import annotations
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.codec.audio_format import as_array, as_mono
+from streamcodec.codec.neural.constant_quality import plan_constant_quality
 from streamcodec.codec.neural.encoder import (
     DEFAULT_BITRATE_BPS,
     EncodedBlock,
-    ForeseenBlock,
     NeuralEncoder,
     NeuralEncoderState,
 )
 from streamcodec.codec.neural.model import NeuralModel
-from streamcodec.codec.neural.rate_control import RateControl, highest_fractional_index_within
+from streamcodec.codec.neural.rate_control import RateControl
 from streamcodec.codec.options import NeuralOptions, Samples, check_bitrate
 from streamcodec.codec.packet import Packet, PacketFlags
-from streamcodec.codec.varint import take_varint, varint, varint_bytes
+from streamcodec.codec.varint import take_varint, varint
 from streamcodec.codec.waveform_blocks import with_channels
 from streamcodec.errors import BitrateError
 from streamcodec.wording import named
@@ -66,7 +65,7 @@ class StereoEncoder:
     def _new_rate(self) -> RateControl:
         frames = self._sides[0].frames
         kbps = tuple(CHANNELS * each for each in self._model.kbps_of_packets(self._mode, frames))
-        return RateControl(kbps, self._model.config.packets_per_second / frames, self._bitrate_bps, channels=CHANNELS)
+        return RateControl(kbps, self._model.config.frames_per_second / frames, self._bitrate_bps, channels=CHANNELS)
 
     @property
     def delay_samples(self) -> int:
@@ -145,28 +144,7 @@ class StereoEncoder:
             side.foresee([np.ascontiguousarray(block[:, number]) for block in blocks])
             for number, side in enumerate(self._sides)
         ]
-        budget_bits = budget_s * self._bitrate_bps
-        pairs = list(zip(*sides, strict=True))
-        index, bits = highest_fractional_index_within(
-            budget_bits, self._model.config.qualities, partial(self._bits_at, pairs)
-        )
-        self._rate.constant_quality_index = index
-        return (budget_bits - bits) / self._bitrate_bps
-
-    def _bits_at(self, pairs: Sequence[tuple[ForeseenBlock, ...]], fractional_index: float) -> float:
-        rate = copy.copy(self._rate)
-        rate.constant_quality_index = fractional_index
-        contexts = [side.new_context() for side in self._sides]
-        total = 0
-        for pair in pairs:
-            voiced = sum(block.voiced for block in pair) / CHANNELS
-            quality_index = 0 if all(block.nothing for block in pair) else rate.choose_quality_index(voiced)
-            sizes = [
-                side.foreseen_bytes(block, quality_index, context)
-                for side, block, context in zip(self._sides, pair, contexts, strict=True)
-            ]
-            total += sum(sizes) + varint_bytes(sizes[0])
-        return 8.0 * total
+        return plan_constant_quality(self._sides, list(zip(*sides, strict=True)), self._rate, budget_s)
 
     def reset(self) -> None:
         """Back to the start of a stream."""

@@ -12,7 +12,7 @@ from native_dsp.jit import shared
 from streamcodec.codec.neural.activity import level_dbfs
 
 UNVOICED, VOICED = 0.4, 0.6
-"""Likeness of a packet to the pitch period before: up to here none of it counts as voice, from there all."""
+"""Pitch correlations of a packet: up to the first none of it counts as voice, from the second on all."""
 QUIET_DB = -25.0
 """What is so far below the loudest of late is no voice, whatever repeats in it."""
 PEAK_FALL_DB_PER_S = 5.0
@@ -27,9 +27,9 @@ class VoicingDetector:
     state: VoicingState
     peak_dbfs: float = START_DBFS
     dbfs: float = START_DBFS
-    """Level of the packet taken last."""
+    """Loudness of the packet taken last."""
     correlation: float = 0.0
-    """Its likeness to the pitch period before, -1 to 1."""
+    """Its pitch correlation, -1 to 1."""
 
     @classmethod
     def of(cls, sample_rate_hz: int, frame_samples: int) -> VoicingDetector:

@@ -77,7 +77,7 @@ def blocks_of(sound: Float32Array, block_samples: int) -> Float32Array:
 
 @dataclass
 class PacketTimes:
-    """What a run took, per packet and per frame of 10 ms.
+    """What a run took, per packet, told per hop.
 
     Shape: all times ``[packets]``, in milliseconds per 10 ms of sound.
     """

@@ -1,4 +1,4 @@
-"""What a frame allocates: how much it keeps (which must be nothing) and how much it takes for a moment."""
+"""What a packet allocates: how much it keeps (which must be nothing) and how much it takes for a moment."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histogram of the cost of a frame with the budget line."""
+"""Histogram of the cost per hop with the budget line."""
 
 from __future__ import annotations
 

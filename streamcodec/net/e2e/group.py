@@ -131,7 +131,7 @@ class EndToEnd:
     # -- who is here --------------------------------------------------------------------------------------------
 
     def meet(self, identity: str) -> None:
-        """Somebody has come, or come back."""
+        """A peer has come, or come back."""
         if self._secret is None:
             self._plain.setdefault(identity, SealState.NONE)
             return
@@ -145,7 +145,7 @@ class EndToEnd:
             peer.again_s = peer.keys_again_s = now_s
 
     def forget(self, identity: str) -> None:
-        """Somebody has gone for good; what we say from now on is not for them."""
+        """A peer has left for good: it gets no key to what is sealed from now on."""
         self._plain.pop(identity, None)
         self._outgoing = deque((item for item in self._outgoing if item[0] != identity), _QUEUE)
         peer = self._peers.pop(identity, None)
@@ -155,12 +155,12 @@ class EndToEnd:
             self._left_s = self._clock_s()
 
     def state(self, identity: str) -> SealState:
-        """How it stands with somebody."""
+        """How it stands with a peer's encryption."""
         peer = self._peers.get(identity)
         return self._plain.get(identity, SealState.NONE) if peer is None else peer.state
 
     def introduction(self, identity: str) -> Introduction | None:
-        """Who somebody is, by their own authenticated word; None before there is any."""
+        """Who a peer is, by its own authenticated word; None before there is any."""
         peer = self._peers.get(identity)
         return None if peer is None or peer.session is None else peer.session.peer
 
@@ -181,7 +181,7 @@ class EndToEnd:
         return self._session(identity).to_one.seal(datagram)
 
     def open_media(self, identity: str, sealed: bytes) -> bytes:
-        """Decrypt a datagram that came from somebody, or leave it as it is where neither of us encrypts. Errors:
+        """Decrypt a datagram that came from a peer, or leave it as it is where neither of us encrypts. Errors:
         SealError."""
         try:
             if self._secret is None:
@@ -202,7 +202,7 @@ class EndToEnd:
         return {"e2e": [self._seal(self._session(identity), {"kind": "signal", "data": data})]}
 
     def hear(self, identity: str, data: dict[str, Any]) -> list[dict[str, Any]]:
-        """Take a signal of somebody that :meth:`meet` was told of; gives the sealed signals inside. Never raises."""
+        """Take a signal of a peer that :meth:`meet` was told of; gives the sealed signals inside. Never raises."""
         messages = data.get("e2e")
         if not isinstance(messages, list) or len(messages) > _MESSAGES:
             if self.on:
@@ -332,7 +332,7 @@ class EndToEnd:
             self._give(identity, peer, self._next)
 
     def _somebody_waits(self, peer: _Peer) -> bool:
-        """Whether somebody who came before this one is still to be shown our share: first come, first served."""
+        """Whether a peer who came before this one is still to be shown our share: first come, first served."""
         for other in self._peers.values():
             if other is peer:
                 return False
@@ -404,7 +404,7 @@ class EndToEnd:
         return None
 
     def _renew(self, now_s: float) -> None:
-        """A new key once somebody has gone, and when the old one is old; used when everybody has it."""
+        """A new key once a peer has left, and when the old one is old; used when every peer has it."""
         if self._next is not None:
             waiting = any(self._next.generation in peer.unconfirmed for peer in self._peers.values())
             if not waiting or now_s >= self._switch_s:

@@ -1,6 +1,6 @@
 """SFrame (RFC 9605): the header and the encryption of one frame, with the cipher suites used here.
 
-KernelArguments to the RFC's test vectors. Which key has which number, and who may have it, is the business of
+Held to the RFC's test vectors. Which key has which number, and who may have it, is the business of
 ``media`` and ``group``; here a key is a key.
 """
 

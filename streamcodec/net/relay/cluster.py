@@ -243,7 +243,7 @@ class Cluster:
         return [member.info for _, member in self._remote.get(room, {}).values() if member.token == token]
 
     def forget(self, room: str, identity: str) -> None:
-        """Somebody who has come to another relay, or to this one, is no longer where they were."""
+        """A peer who has joined at another relay, or at this one, is no longer where it was."""
         remote = self._remote.get(room, {})
         for number, (_, member) in list(remote.items()):
             if member.info.identity == identity:

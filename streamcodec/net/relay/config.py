@@ -49,7 +49,7 @@ class RelayConfig:
     ping_interval_s: float = 5.0
     idle_timeout_s: float = 15.0
     seat_grace_s: float = 6.0
-    """A seat not heard of for so long is given up where somebody else shows its token."""
+    """A seat not heard of for so long is given up where another connection shows its token."""
     slow_timeout_s: float = 5.0
     close_timeout_s: float = 2.0
     housekeeping_s: float = 1.0

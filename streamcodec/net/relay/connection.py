@@ -12,7 +12,6 @@ import asyncio
 import hashlib
 import logging
 import socket
-from collections import deque
 from typing import Protocol, cast
 
 from websockets.frames import Frame, Opcode
@@ -23,8 +22,10 @@ from websockets.typing import Origin
 
 from streamcodec.net.gate import Visit
 from streamcodec.net.relay.config import RelayConfig, RelayStats
+from streamcodec.net.relay.frames import packet_frame, text_frame
 from streamcodec.net.relay.pages import Pages
 from streamcodec.net.relay.rate_limit import RateLimit
+from streamcodec.net.relay.unsent_packets import UnsentPackets
 from streamcodec.net.signalling import (
     EVERYONE,
     MAX_DATAGRAM_BYTES,
@@ -121,8 +122,7 @@ class RelayConnection(asyncio.Protocol):
         self._signal_bytes = RateLimit(config.signal_bytes_per_s, config.signal_burst_bytes)
         self._small: dict[tuple[int, bool], RateLimit] = {}
         self._refused = 0
-        self._unsent: dict[int, deque[bytes]] = {}
-        self._unsent_count = 0
+        self._unsent = UnsentPackets()
         self._unsent_control: list[bytes] = []
         self._paused_s: float | None = None
         self._page: memoryview | None = None
@@ -207,19 +207,11 @@ class RelayConnection(asyncio.Protocol):
         for message in self._unsent_control:
             self._transport.write(message)
         self._unsent_control.clear()
-        while self._unsent_count and self._paused_s is None:
-            # One of each sender's in turn: who sends most is not heard most.
-            for source in list(self._unsent):
-                self._transport.write(self._take_unsent(source))
+        while self._unsent and self._paused_s is None:
+            # One of each sender's in turn.
+            for source in self._unsent.senders:
+                self._transport.write(self._unsent.take(source))
                 self._relay.stats.sent_packets += 1
-
-    def _take_unsent(self, source: int) -> bytes:
-        queue = self._unsent[source]
-        self._unsent_count -= 1
-        framed = queue.popleft()
-        if not queue:
-            del self._unsent[source]
-        return framed
 
     # -- to the client ------------------------------------------------------------------------------------------
 
@@ -234,11 +226,10 @@ class RelayConnection(asyncio.Protocol):
             self._transport.write(framed)
             self._relay.stats.sent_packets += 1
             return
-        self._unsent.setdefault(source, deque()).append(framed)
-        self._unsent_count += 1
-        if self._unsent_count > self._relay.config.queue_messages:
+        self._unsent.add(source, framed)
+        if len(self._unsent) > self._relay.config.queue_messages:
             self._relay.stats.dropped_packets += 1
-            self._take_unsent(max(self._unsent, key=lambda number: len(self._unsent[number])))
+            self._unsent.drop_oldest()
 
     def takes_small(self, peer: int, datagram: bytes, *, sends: bool = False) -> bool:
         """Whether a datagram from (or, with ``sends``, to) ``peer`` may pass where sound may not."""
@@ -252,7 +243,7 @@ class RelayConnection(asyncio.Protocol):
         """
         if self._closing or self._websocket.state is not State.OPEN:
             return
-        message = _frame(Opcode.TEXT, text.encode())
+        message = text_frame(text)
         if self._paused_s is None:
             self._transport.write(message)
         elif droppable and len(self._unsent_control) >= self._relay.config.queue_messages:
@@ -400,7 +391,7 @@ class RelayConnection(asyncio.Protocol):
         self._timer = self._loop.call_later(delay_s, self.refuse, failure)
 
     def _make_room(self) -> None:
-        """Others want the place of somebody who has not joined."""
+        """Close a connection that has not joined: others want its place."""
         self._closing = True
         self._transport.abort()
 
@@ -442,18 +433,3 @@ def _same_origin(request: Request) -> bool:
     """Whether a browser's page that asks for a websocket came from here itself."""
     host = request.headers.get("Host")
     return host is not None and request.headers.get("Origin") in (f"http://{host}", f"https://{host}")
-
-
-def packet_frame(source: int, datagram: bytes) -> bytes:
-    """A datagram as it goes to clients, built once however many they are."""
-    return _frame(Opcode.BINARY, bytes((source,)) + datagram)
-
-
-def _frame(opcode: Opcode, payload: bytes) -> bytes:
-    """An unmasked, unfragmented websocket frame (RFC 6455, 5.2)."""
-    length = len(payload)
-    if length < 126:
-        return bytes((0x80 | opcode, length)) + payload
-    if length < 65_536:
-        return bytes((0x80 | opcode, 126)) + length.to_bytes(2, "big") + payload
-    return bytes((0x80 | opcode, 127)) + length.to_bytes(8, "big") + payload

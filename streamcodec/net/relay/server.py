@@ -207,28 +207,28 @@ class Relay:
         return [] if here is None else [Member(peer.info, peer.since_s, peer.token) for peer in here.peers.values()]
 
     def remote_joined(self, room: str, info: PeerInfo) -> None:
-        """Somebody has come to another relay."""
+        """A peer has joined at another relay."""
         if room in self._rooms:
             self._rooms[room].announce(PeerJoined(info).to_json())
 
     def remote_left(self, room: str, number: int) -> None:
-        """Somebody has left another relay."""
+        """A peer has left another relay."""
         if room in self._rooms:
             self._rooms[room].announce(PeerLeft(number).to_json())
 
     def remote_packet(self, room: str, source: int, destination: int, datagram: bytes) -> None:
-        """A datagram from somebody at another relay."""
+        """A datagram from a peer at another relay."""
         if room in self._rooms:
             self._rooms[room].deliver(source, destination, datagram)
 
     def remote_signal(self, room: str, source: int, signal: Signal) -> None:
-        """A signal from somebody at another relay."""
+        """A signal from a peer at another relay."""
         here = self._rooms.get(room)
         if here is not None and signal.peer in here.peers:
             here.peers[signal.peer].send_text(Signal(source, signal.data).to_json(), droppable=True)
 
     def evict(self, room: str, number: int, moved: bool) -> None:
-        """Somebody here has turned up at another relay, or holds a number that goes to somebody there."""
+        """A peer here has joined at another relay, or holds a number that goes to one there."""
         peer = self._rooms[room].peers[number]
         self._leave(peer)
         peer.fail(Failure("replaced", "this session has connected anew") if moved else Failure("busy", "try again"))

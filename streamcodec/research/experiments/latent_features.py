@@ -27,7 +27,7 @@ CODED_BITRATE_BPS = 6_000
 
 
 def latents(samples: Features) -> Features:
-    """Latents of the shipped encoder before quantisation, one row per packet.
+    """Latents of the shipped encoder before quantisation, one row per frame.
 
     Shape: ``[frames * 480]`` at 24 kHz -> ``[frames, 96]``.
     """
@@ -60,7 +60,7 @@ def _mel() -> Features:
 
 
 def log_mel(samples: Features) -> Features:
-    """Log-mel magnitudes of Hann frames that end with each packet: as many rows and columns as latents.
+    """Log-mel magnitudes of Hann windows that end with each frame: as many rows and columns as latents.
 
     Shape: ``[frames * 480]`` at 24 kHz -> ``[frames, 96]``.
     """

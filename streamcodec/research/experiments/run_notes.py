@@ -12,7 +12,7 @@ TITLE = "Training"
 
 
 def note_run(folder: Path, steps: int, epochs: float, minutes: float, settled: bool | None = None) -> None:
-    """Write down what a run took; ``settled`` says whether it had stopped improving, None if nobody looked."""
+    """Write down what a run took; ``settled`` says whether it had stopped improving, None if that is not known."""
     done = {"steps": steps, "epochs": round(epochs, 3), "minutes": minutes}
     if settled is not None:
         done["settled"] = settled

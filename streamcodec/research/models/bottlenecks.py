@@ -159,7 +159,7 @@ class VectorBottleneck(Bottleneck):
     """Groups of channels, each replaced by the nearest of a codebook (van den Oord et al., VQ-VAE, 2017).
 
     Codebooks follow their members by moving averages, start at vectors of the untrained encoder, and put entries that
-    nobody chooses onto vectors of the present batch: otherwise most of them are never used.
+    are never chosen onto vectors of the present batch: otherwise most of them are never used.
     """
 
     DECAY = 0.97

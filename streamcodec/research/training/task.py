@@ -53,7 +53,7 @@ class ResearchTask(SoundTask):
         return dict(json.loads(json.dumps(dataclasses.asdict(self._settings))))
 
     def optimiser_steps(self, step: int, progress: float) -> Iterator[OptimiserStep]:
-        """The model's turn; nobody listens, so features need not become sound."""
+        """The model's optimiser step; features are not turned into sound, which no loss asks for here."""
         done = self._code(step)
         yield OptimiserStep(MODEL, done.loss, done.figures)
 

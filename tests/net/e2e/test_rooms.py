@@ -14,7 +14,8 @@ from streamcodec.net.call import Call, CallConfig, CallEvent, Came
 from streamcodec.net.client import ClientConfig
 from streamcodec.net.e2e import SealState, room_key_from_passphrase
 from streamcodec.net.relay.config import RelayConfig
-from streamcodec.net.relay.connection import RelayRoom, packet_frame
+from streamcodec.net.relay.connection import RelayRoom
+from streamcodec.net.relay.frames import packet_frame
 from streamcodec.net.relay.server import Relay
 from streamcodec.net.room import Room, RoomConfig
 from tests.helpers.fake_codec import FakeDecoder, FakeEncoder

@@ -1,0 +1,36 @@
+"""How much silence a file may claim: a bound on what is decoded where no packets stand."""
+
+from __future__ import annotations
+
+from streamcodec.codec.packet import Tier
+
+SILENT_FRAMES = 25
+"""Frame durations without a packet behind one: discontinuous transmission sends one each 0.4 s."""
+MAX_SILENT_FRAMES = 1_500
+"""Of those that no damage accounts for, at once."""
+FRAMES_PER_DAMAGED_BYTE = 5
+"""Frames that a byte of a neural stream in its pauses stands for."""
+BYTES_PER_DAMAGED_FRAME = 5
+"""What the waveform tiers need at least for a frame, of silence."""
+
+
+class SilenceBudget:
+    """Frame durations that may pass without a packet, earned by packets and by bytes that are damaged."""
+
+    def __init__(self, tier: Tier) -> None:
+        neural = tier is Tier.NEURAL
+        self._per_packet = SILENT_FRAMES if neural else 1
+        self._frames_per_byte = FRAMES_PER_DAMAGED_BYTE if neural else 1 / BYTES_PER_DAMAGED_FRAME
+        self.left = 0
+
+    def earn_packet(self) -> None:
+        self.left = min(self.left + self._per_packet, MAX_SILENT_FRAMES)
+
+    def earn_damage(self, count_bytes: int) -> None:
+        self.left += int(self._frames_per_byte * count_bytes)
+
+    def spend(self, frames: int) -> int:
+        """So many frames, or as many as there are."""
+        spent = min(frames, self.left)
+        self.left -= spent
+        return spent
