@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.helpers.fuzz_parsers import SEEDS, TARGETS
+from tests.helpers.kernel_modules import kernel_modules
 from tests.helpers.payload_fuzzing import CORPUS, mutated
 
 MUTATIONS = 300
@@ -30,6 +31,12 @@ def test_parsers_keep_their_promise(target: str) -> None:
         TARGETS[target](data)
     for k in range(MUTATIONS):
         TARGETS[target](mutated(good[k % len(good)], rng))
+
+
+def test_kernels_are_left_as_they_are_by_the_fuzzer() -> None:
+    left_out = kernel_modules()
+    assert {"streamcodec.codec.audio_format", "streamcodec.codec.neural.entropy"} <= set(left_out)
+    assert not any(name.startswith(("streamcodec.net", "streamcodec.codec.files")) for name in left_out)
 
 
 def test_the_corpus_is_small() -> None:

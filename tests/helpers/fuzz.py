@@ -1,4 +1,4 @@
-"""Hands a target of ``fuzz_parsers`` to atheris, with the code of this package instrumented.
+"""Hands a target of ``fuzz_parsers`` to atheris, with the code of this package instrumented, but for kernels.
 
 Use: ``python -m tests.helpers.fuzz TARGET [options of libFuzzer] [folders of seeds]``, as ``.ci/fuzz`` does.
 """
@@ -9,7 +9,9 @@ import sys
 
 import atheris
 
-with atheris.instrument_imports(include=["streamcodec"]):
+from tests.helpers.kernel_modules import kernel_modules
+
+with atheris.instrument_imports(include=["streamcodec"], exclude=kernel_modules()):
     from tests.helpers.fuzz_parsers import TARGETS
 
 
