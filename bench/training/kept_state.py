@@ -70,7 +70,7 @@ def measure(codec: NeuralCodec, post_filter: PostFilter, sounds: Sequence[Sample
         out = codec(x, index, context_available(1, frames, "independent"), lost, gains)
         played, _ = as_played(post_filter, out, index, lost)
         pair = AlignedPair(x[0, :-lag].numpy(), c.sample_rate_hz, played[0, lag:].numpy(), c.sample_rate_hz)
-        kbps = float(out.packet_bits_hard.mean()) * c.packets_per_second / 1000
+        kbps = float(out.frame_bits_hard.mean()) * c.frames_per_second / 1000
         rows.append({"kbps": kbps, **{name: METRICS[name].score(pair) for name in METRIC_NAMES}})
     return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
 
