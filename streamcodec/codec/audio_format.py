@@ -96,7 +96,8 @@ def as_mono(samples: object, mixdown: MixdownState | None = None) -> Float32Arra
             )
     clean(sound.reshape(-1))
     if sound.ndim == 1:
-        return sound
+        mono: Float32Array = sound
+        return mono
     if mixdown is not None and sound.shape[1] == 2:
         mixed = np.empty(len(sound), np.float32)
         mix_down(mixdown, sound, mixed)
