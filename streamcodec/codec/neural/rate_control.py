@@ -200,7 +200,7 @@ def highest_quality_within(budget_bits: float, qualities: int, cost_bits: Callab
 def highest_fractional_index_within(
     budget_bits: float, qualities: int, cost_bits: Callable[[float], float], lowest: float = 0.0
 ) -> tuple[float, float]:
-    """(index, cost in bits) of the fractional quality index that makes most of the budget, ``lowest`` if none fits it.
+    """(index, cost in bits) of the fractional index that makes most of the budget, ``lowest`` if none fits it.
 
     Cost grows with the index by and large only: another one gives other packets the finer of its two neighbours,
     which tells in short sounds. Where the bisection ends far below the budget, a few above are tried too.
