@@ -22,6 +22,7 @@ OPTIONS: Any = {"fastmath": {"contract"}, "error_model": "numpy", "nogil": True}
 # Between compiled functions every array of every struct costs two atomic counts of references, about 10 ns, unless
 # the callee becomes part of its caller.
 INLINED_OPTIONS: Any = {**OPTIONS, "forceinline": True}
+UNORDERED = {"contract", "reassoc", "nsz"}
 
 
 def kernel(function: Function) -> Function:
@@ -40,6 +41,14 @@ def outlined_kernel(function: Function) -> Function:
     return _cached(function, {**OPTIONS, "_nrt": False})
 
 
+def outlined_unordered_kernel(function: Function) -> Function:
+    """An :func:`outlined_kernel` with the sums of an :func:`unordered_kernel`.
+
+    For a stage of a long chain: as parts of one huge function, loops lose the registers that they would have alone.
+    """
+    return _cached(function, {**OPTIONS, "_nrt": False, "fastmath": UNORDERED})
+
+
 def integer_kernel(function: Function) -> Function:
     """A :func:`kernel` that joins its callers before typing, which spares more counts: symbols code twice as fast.
 
@@ -53,7 +62,7 @@ def unordered_kernel(function: Function) -> Function:
 
     For sound that is only listened to, never for what two ends must agree on.
     """
-    return _cached(function, {**INLINED_OPTIONS, "fastmath": {"contract", "reassoc", "nsz"}})
+    return _cached(function, {**INLINED_OPTIONS, "fastmath": UNORDERED})
 
 
 def inlined(function: Function) -> Function:

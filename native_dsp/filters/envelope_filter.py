@@ -30,7 +30,7 @@ from native_dsp.filters.envelope_network import (
     frame_features,
     infer,
 )
-from native_dsp.jit import kernel, unordered_kernel
+from native_dsp.jit import kernel, outlined_unordered_kernel, unordered_kernel
 from native_dsp.state import copy_state
 from native_dsp.transforms.fft import FftPlan, make_fft, rfft_inline
 from native_dsp.transforms.windows import hann_periodic
@@ -138,7 +138,7 @@ def _measure(state: EnvelopeFilterState, start: int, row: int) -> None:
         energy[k] = np.float32(0.5) * np.log(mean)
 
 
-@unordered_kernel
+@outlined_unordered_kernel
 def take_in(state: EnvelopeFilterState, samples: Float32Array) -> None:
     """Move the memory on by a frame, and measure the band energies of its subframes.
 
@@ -178,7 +178,7 @@ def _convolve(sound: Float32Array, middle: int, taps: Float32Array, out: Float32
             out[i] += tap * (before[i] + after[i])
 
 
-@unordered_kernel
+@outlined_unordered_kernel
 def _apply(state: EnvelopeFilterState, middle: int, before: int, now: int, samples: Float32Array) -> None:
     """Add to one subframe what its filter and, fading, that of the subframe before make of it."""
     old, new, changed = state.taps[before], state.taps[now], state.changed

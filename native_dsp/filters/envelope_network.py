@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.jit import kernel, unordered_kernel
+from native_dsp.jit import kernel, outlined_unordered_kernel, unordered_kernel
 from native_dsp.networks.flat import flat
 
 Float32Array = NDArray[np.float32]
@@ -114,7 +114,7 @@ def store_spectrum(features: EnvelopeFeatures, hop: int, decoded: Float32Array) 
             spectrum[part, k] = decoded[part * bins + k]
 
 
-@unordered_kernel
+@outlined_unordered_kernel
 def frame_features(features: EnvelopeFeatures) -> None:
     """Features of the frame as a whole: ``features.frame_inputs``."""
     spectrum, inputs = features.spectrum, features.frame_inputs
@@ -129,7 +129,7 @@ def frame_features(features: EnvelopeFeatures) -> None:
         n += 2 * SPECTRUM_BINS
 
 
-@unordered_kernel
+@outlined_unordered_kernel
 def bin_features(
     band_energy: Float32Array,
     correlations: Float32Array,
@@ -183,7 +183,7 @@ def _hidden_units(inputs: Float32Array, weights: Float32Array, bias: Float32Arra
         hidden[q] = max(hidden[q], np.float32(LEAK) * hidden[q])
 
 
-@unordered_kernel
+@outlined_unordered_kernel
 def infer(features: EnvelopeFeatures, weights: EnvelopeWeights) -> None:
     """Gain of each subframe of each bin in nepers, from the features: ``features.log_gain``."""
     hidden, log_gain = features.frame_hidden, flat(features.log_gain)

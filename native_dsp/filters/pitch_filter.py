@@ -21,7 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.jit import kernel, unordered_kernel
+from native_dsp.jit import kernel, outlined_unordered_kernel, unordered_kernel
 from native_dsp.state import copy_state
 
 Float32Array = NDArray[np.float32]
@@ -131,7 +131,7 @@ def low_pass_taps(cycles_per_sample: float, half: int) -> Float32Array:
     return np.asarray(taps / (2.0 * taps.sum() - taps[0]), np.float32)
 
 
-@unordered_kernel
+@outlined_unordered_kernel
 def _take_in(state: PitchFilterState, samples: Float32Array, ahead: Float32Array) -> None:
     """Move the memory on by a frame, and split that into bands."""
     sound, low, coarse, bands, taps = state.sound, state.low, state.coarse, state.bands, state.taps
@@ -192,7 +192,7 @@ def correlation_at(x: Float32Array, start: int, end: int, lag: int) -> float:
     return float(product) / np.sqrt(power) if power > 0.0 else 0.0
 
 
-@unordered_kernel
+@outlined_unordered_kernel
 def _find_lag(state: PitchFilterState, end: int) -> tuple[int, float]:
     """The period of the window that ends at ``end``, and how well the low bands repeat after it."""
     coarse, window = state.coarse, state.window_samples // COARSE_STEP
@@ -220,7 +220,7 @@ def _find_lag(state: PitchFilterState, end: int) -> tuple[int, float]:
     return lag_found, best
 
 
-@unordered_kernel
+@outlined_unordered_kernel
 def _comb(state: PitchFilterState, start: int, b: int, lag: int, gain: np.float32, out: Float32Array) -> None:
     """Add one band of one subframe to ``out``, filtered; old lag and gain fade into the new ones.
 

@@ -26,7 +26,8 @@ def _flat_typed(typing_context: Any, array: Any) -> Any:
         made.strides = cgutils.pack_array(builder, [itemsize])  # type: ignore[no-untyped-call]
         made.meminfo, made.parent = whole.meminfo, whole.parent
         result = made._getvalue()
-        context.nrt.incref(builder, row, result)
+        if context.enable_nrt:
+            context.nrt.incref(builder, row, result)
         return result
 
     return row(array), generate

@@ -177,12 +177,12 @@ def _add_integers(builder: Any, processor: list[str], total: Any, weights: Any, 
     """
     inputs = builder.bitcast(inputs, weights.type)
     if "+avx512bw" in processor:
-        return builder.add(total, _x86_pairs(builder, "llvm.x86.avx512.pmaddw.d.512", weights, inputs))
+        return builder.add(total, x86_pairs(builder, weights, inputs, name="llvm.x86.avx512.pmaddw.d.512"))
     if "+avx2" in processor:
         halves = []
         for half in (range(LANES), range(LANES, 2 * LANES)):
             both = [_lanes(builder, vector, half) for vector in (weights, inputs)]
-            halves.append(_x86_pairs(builder, "llvm.x86.avx2.pmadd.wd", *both))
+            halves.append(x86_pairs(builder, *both, name="llvm.x86.avx2.pmadd.wd"))
         return builder.add(total, builder.shuffle_vector(*halves, ir.Constant(_vector(_INT32), list(range(LANES)))))
     if _is_wasm_simd(processor):
         quarters = []
@@ -197,7 +197,8 @@ def _add_integers(builder: Any, processor: list[str], total: Any, weights: Any, 
     return total
 
 
-def _x86_pairs(builder: Any, name: str, weights: Any, inputs: Any) -> Any:
+def x86_pairs(builder: Any, weights: Any, inputs: Any, *, name: str) -> Any:
+    """Products of 16-bit integers, added up two by two: the instruction of x86 that has this name."""
     sums = _vector(_INT32, weights.type.count // PAIR)
     signature = ir.FunctionType(sums, [weights.type] * 2)
     function = cgutils.get_or_insert_function(builder.module, signature, name)  # type: ignore[no-untyped-call]

@@ -48,7 +48,9 @@ class ForeseeingEncoder(Protocol):
     def new_context(self) -> LatentContext:
         """A copy of the context of the next block."""
 
-    def foreseen_bytes(self, block: ForeseenBlock, quality_index: int, context: LatentContext) -> int:
+    def foreseen_bytes(
+        self, block: ForeseenBlock, quality_index: int, context: LatentContext, saving: float = 0.0
+    ) -> int:
         """Bytes that a block will take; ``context`` becomes that of the block after."""
 
 
@@ -65,7 +67,9 @@ def plan_constant_quality(
     """
     budget_bits = budget_s * rate.bitrate_bps
     qualities = len(rate.kbps_by_quality)
-    index, bits = highest_fractional_index_within(budget_bits, qualities, partial(_bits_at, sides, blocks, rate))
+    index, bits = highest_fractional_index_within(
+        budget_bits, qualities, partial(_bits_at, sides, blocks, rate), rate.lowest_fractional_index
+    )
     rate.constant_quality_index = index
     return (budget_bits - bits) / rate.bitrate_bps
 
@@ -84,8 +88,9 @@ def _bits_at(
         voiced = sum(block.voiced for block in channels) / len(channels)
         silent = all(block.is_silent for block in channels)
         quality_index = 0 if silent else rate.choose_quality_index(voiced)
+        saving = 0.0 if silent else rate.saving
         sizes = [
-            side.foreseen_bytes(block, quality_index, context)
+            side.foreseen_bytes(block, quality_index, context, saving)
             for side, block, context in zip(sides, channels, contexts, strict=True)
         ]
         # Payloads of two channels go behind the length of the first.

@@ -26,8 +26,10 @@ from streamcodec.codec.neural.rate_control import (
     RateControl,
     highest_quality_within,
     quality_index_for_kbps,
+    saved_share,
 )
 from streamcodec.codec.neural.resample import BlockResampler
+from streamcodec.codec.neural.thrift import LARGEST_SAVING, Thrift
 from streamcodec.codec.neural.voicing import VoicingDetector
 from streamcodec.codec.options import FRAME_MS, NeuralOptions, PacketMode, Samples, check_bitrate, check_sample_rate
 from streamcodec.codec.packet import MAX_FRAMES, PacketFlags
@@ -83,6 +85,11 @@ class NeuralEncoderState:
     since_key: int
     recent: tuple[tuple[Float32Array, int], ...]
     frames: int
+
+
+def largest_saving(frames: int) -> float:
+    """Quality indices below 0 that packets of so many frames can save: those of 120 ms alone, for links of 1 kbps."""
+    return LARGEST_SAVING if frames == MAX_FRAMES else 0.0
 
 
 def _warn_of_low_bitrate(bitrate_bps: float, least_bps: float, mode: PacketMode, frames: int) -> None:
@@ -141,9 +148,11 @@ class NeuralEncoder:
         self._rate_hz = rate_hz
         self._since_key = 0
         self._allot(options.frames)
-        least_bps = 1_000.0 * runtime.model.kbps_of_packets(self._mode, options.frames)[0]
+        kbps = runtime.model.kbps_of_packets(self._mode, options.frames)
+        least_bps = 1_000.0 * kbps[0] * saved_share(kbps, largest_saving(options.frames))
         _warn_of_low_bitrate(self._bitrate_bps, least_bps, self._mode, options.frames)
         self._coder = PacketCoder(runtime)
+        self._thrift = Thrift(runtime)
         self._independent = LatentContext(config.latents)
         self.reset()
 
@@ -202,6 +211,7 @@ class NeuralEncoder:
         before = self._packets_per_second
         self._allot(frames)
         self._rate.kbps_by_quality = self._runtime.model.kbps_of_packets(self._mode, frames)
+        self._rate.largest_saving = largest_saving(frames)
         self._rate.packets_per_second = self._activity.packets_per_second = self._packets_per_second
         share = self._packets_per_second / before
         self._activity.quiet_packets = round(share * self._activity.quiet_packets)
@@ -217,6 +227,7 @@ class NeuralEncoder:
         self._context = LatentContext(config.latents)
         kbps = model.kbps_of_packets(self._mode, self._frames)
         self._rate = RateControl(kbps, self._packets_per_second, self._bitrate_bps)
+        self._rate.largest_saving = largest_saving(self._frames)
         self._activity = ActivityDetector(self._packets_per_second)
         self._low_cut = make_low_cut(config.sample_rate_hz)
         self._voicing = VoicingDetector.of(config.sample_rate_hz, config.frame_samples)
@@ -321,13 +332,15 @@ class NeuralEncoder:
             return None
         self.begin(flags)
         silent = self.is_nothing() or PacketFlags.SILENCE in flags
+        saving = 0.0
         if silent:
             quality_index = 0
         elif self._constrained:
             quality_index = self.highest_quality_within_budget()
         else:
             quality_index = self._rate.choose_quality_index(self.voiced_share())
-        payload = self.coded(quality_index)
+            saving = self._rate.saving
+        payload = self.coded(quality_index, saving)
         self._rate.spent(8.0 * len(payload), None if silent or self._constrained else quality_index)
         return EncodedBlock(quality_index, flags, payload)
 
@@ -336,15 +349,19 @@ class NeuralEncoder:
         if PacketFlags.KEY in flags:
             self._context.forget()
 
-    def coded(self, quality_index: int) -> bytes:
-        """Payload of the block collected; the context becomes that of the block after."""
+    def coded(self, quality_index: int, saving: float = 0.0) -> bytes:
+        """Payload of the block collected; the context becomes that of the block after.
+
+        ``saving`` is how many quality indices are to be saved below this one.
+        """
         latents = self._latents
         if self._constrained:
             payload = self._coder.code_within(
                 latents, quality_index, self._context, self._shift, self._budget_bytes()
             )
         else:
-            payload = self._coder.code(latents, quality_index, self._context, self._shift)
+            given = self._thrift.chosen(latents, quality_index, saving, self._context) if saving else latents
+            payload = self._coder.code(given, quality_index, self._context, self._shift)
         self._recent.append((latents.copy(), self._shift))
         return payload
 
@@ -398,11 +415,14 @@ class NeuralEncoder:
         """A copy of the context of the next block, for :meth:`foreseen_bytes`."""
         return self._context.copy()
 
-    def foreseen_bytes(self, block: ForeseenBlock, quality_index: int, context: LatentContext) -> int:
+    def foreseen_bytes(
+        self, block: ForeseenBlock, quality_index: int, context: LatentContext, saving: float = 0.0
+    ) -> int:
         """Bytes that a block will take; ``context`` becomes that of the block after."""
         if PacketFlags.KEY in block.flags:
             context.forget()
-        return len(self._coder.code(block.latents, quality_index, context, block.shift))
+        latents = self._thrift.chosen(block.latents, quality_index, saving, context) if saving else block.latents
+        return len(self._coder.code(latents, quality_index, context, block.shift))
 
     def encode_redundant(
         self, age: int, first: int, frames: int, quality_index: int, share: float

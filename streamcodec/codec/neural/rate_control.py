@@ -72,6 +72,10 @@ class RateControl:
     """The fractional quality index to keep, whatever the reservoir says."""
     voiced_quality_offset: float = field(init=False)
     """Quality indices by which voiced packets are finer than others at the present bitrate."""
+    largest_saving: float = 0.0
+    """How far below quality index 0 the fractional one may fall, at bitrates that packets at index 0 do not meet."""
+    saving: float = 0.0
+    """By how much it is below 0 for the packet chosen last, see :mod:`streamcodec.codec.neural.thrift`."""
 
     def __post_init__(self) -> None:
         self.reservoir_bits = CREDIT_S * self.bitrate_bps
@@ -89,8 +93,18 @@ class RateControl:
         planned = self.constant_quality_index
         fractional_index = (self._affordable() if planned is None else planned) + self.dither
         fractional_index += self.voiced_quality_offset * (voiced - USUALLY_VOICED)
+        self.saving = 0.0
+        if fractional_index < 0.0 and self.lowest_fractional_index < 0.0:
+            # No rounding: any saving can be had.
+            self.saving, self.dither = min(-fractional_index, -self.lowest_fractional_index), 0.0
+            return 0
         quality_index, self.dither = nearest_quality(fractional_index, len(self.kbps_by_quality))
         return quality_index
+
+    @property
+    def lowest_fractional_index(self) -> float:
+        """Below 0 where the bitrate is one that packets at quality index 0 do not meet."""
+        return -self.largest_saving if self.bitrate_bps < 1000.0 * self.kbps_by_quality[0] else 0.0
 
     def _affordable(self) -> float:
         usual_bps = affordable_bps(
@@ -103,9 +117,8 @@ class RateControl:
         if quality_index is not None:
             kept = cost_kept(self.packets_per_second)
             self.coded_bits = kept * self.coded_bits + bits
-            self.usual_bits = (
-                kept * self.usual_bits + 1000.0 * self.kbps_by_quality[quality_index] / self.packets_per_second
-            )
+            usual_kbps = self.kbps_by_quality[quality_index] * saved_share(self.kbps_by_quality, self.saving)
+            self.usual_bits = kept * self.usual_bits + 1000.0 * usual_kbps / self.packets_per_second
         self.elapsed_s += 1.0 / self.packets_per_second
         self.reservoir_bits = reservoir_after(self.reservoir_bits, bits, self.bitrate_bps, self.packets_per_second)
 
@@ -165,6 +178,11 @@ def quality_index_for_kbps(kbps_by_quality: Sequence[float], kbps: float) -> flo
     return upper - 1 + (math.log(kbps) - start) / span
 
 
+def saved_share(kbps_by_quality: Sequence[float], saving: float) -> float:
+    """Share of the usual rate at quality index 0 that is left, as :func:`quality_index_for_kbps` goes on below it."""
+    return math.exp(-saving * max(math.log(kbps_by_quality[1] / kbps_by_quality[0]), 1e-6)) if saving else 1.0
+
+
 def highest_quality_within(budget_bits: float, qualities: int, cost_bits: Callable[[int], float]) -> int | None:
     """Finest quality index whose cost fits the budget, by bisection (cost grows with it); None if none does."""
     if cost_bits(0) > budget_bits:
@@ -180,15 +198,19 @@ def highest_quality_within(budget_bits: float, qualities: int, cost_bits: Callab
 
 
 def highest_fractional_index_within(
-    budget_bits: float, qualities: int, cost_bits: Callable[[float], float]
+    budget_bits: float, qualities: int, cost_bits: Callable[[float], float], lowest: float = 0.0
 ) -> tuple[float, float]:
-    """(index, cost in bits) of the fractional quality index that makes most of the budget, 0 if none fits it.
+    """(index, cost in bits) of the fractional index that makes most of the budget, ``lowest`` if none fits it.
 
     Cost grows with the index by and large only: another one gives other packets the finer of its two neighbours,
     which tells in short sounds. Where the bisection ends far below the budget, a few above are tried too.
     """
     low, high = 0.0, qualities - 1.0
     cost = cost_bits(low)
+    if cost > budget_bits and lowest < 0.0:
+        low, high = lowest, 0.0
+        cost = cost_bits(low)
+    highest = high
     while high - low > QUALITY_INDEX_STEP and budget_bits - cost > CLOSE_ENOUGH * budget_bits:
         middle = 0.5 * (low + high)
         tried = cost_bits(middle)
@@ -198,6 +220,6 @@ def highest_fractional_index_within(
             high = middle
     found = [(low, cost)]
     if budget_bits - cost > TOO_FAR * budget_bits:
-        above = [low + further for further in NEARBY if low + further <= qualities - 1.0]
+        above = [low + further for further in NEARBY if low + further <= highest]
         found += [(index, tried) for index in above if (tried := cost_bits(index)) <= budget_bits]
     return max(found, key=itemgetter(1))
