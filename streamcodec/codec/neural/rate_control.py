@@ -75,7 +75,7 @@ class RateControl:
     largest_saving: float = 0.0
     """How far below quality index 0 the fractional one may fall, at bitrates that packets at index 0 do not meet."""
     saving: float = 0.0
-    """By how much it is below 0 for the packet chosen last, see :mod:`streamcodec.codec.neural.thrift`."""
+    """By how much it is below 0 for the packet chosen last, see :mod:`streamcodec.codec.neural.rate_distortion`."""
 
     def __post_init__(self) -> None:
         self.reservoir_bits = CREDIT_S * self.bitrate_bps

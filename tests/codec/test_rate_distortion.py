@@ -13,7 +13,7 @@ from streamcodec import StreamEncoder
 from streamcodec.codec.files.oneshot import decode_array, encode_array
 from streamcodec.codec.neural.model import LatentContext, load_runtime
 from streamcodec.codec.neural.packet_coder import PacketCoder
-from streamcodec.codec.neural.thrift import Thrift
+from streamcodec.codec.neural.rate_distortion import RateDistortionQuantiser
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 Float32Array = NDArray[np.float32]
@@ -60,7 +60,7 @@ def test_rates_that_are_met_are_not_touched(speech: Float32Array, monkeypatch: p
     def refused(*_: object) -> Float32Array:
         raise AssertionError("latents were chosen by their cost")
 
-    monkeypatch.setattr(Thrift, "chosen", refused)
+    monkeypatch.setattr(RateDistortionQuantiser, "chosen", refused)
     encoder = StreamEncoder(RATE_HZ, 1_500, packet_ms=PACKET_MS)
     qualities = [packet.quality_index for packet in encoder.push(np.tile(speech, 2))]
     assert min(qualities) == 0
@@ -69,12 +69,12 @@ def test_rates_that_are_met_are_not_touched(speech: Float32Array, monkeypatch: p
 def test_chosen_latents_cost_less_and_are_coded_as_they_are() -> None:
     runtime = load_runtime(DEFAULT_MODEL)
     latents = np.random.default_rng(5).laplace(0.0, 4.0, (6, runtime.model.config.latents)).astype(np.float32)
-    thrift, coder = Thrift(runtime), PacketCoder(runtime)
+    rate_distortion, coder = RateDistortionQuantiser(runtime), PacketCoder(runtime)
     context = LatentContext(latents.shape[1])
     plain = coder.cost_bits(latents, 0, context)
     costs, errors = [], []
     for saving in (0.5, 1.0, 2.0):
-        chosen = thrift.chosen(latents, 0, saving, context)
+        chosen = rate_distortion.chosen(latents, 0, saving, context)
         assert not context.values.any()
         costs.append(coder.cost_bits(chosen, 0, context))
         errors.append(float(np.square(chosen - latents).sum()))

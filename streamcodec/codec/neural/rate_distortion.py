@@ -90,7 +90,7 @@ def _choose(
         entropy.remember(context)
 
 
-class Thrift:
+class RateDistortionQuantiser:
     """Chooses latents that cost less; holds scratch, remembers nothing."""
 
     def __init__(self, runtime: NeuralModel) -> None:
