@@ -152,7 +152,7 @@ class NeuralEncoder:
         least_bps = 1_000.0 * kbps[0] * saved_share(kbps, largest_saving(options.frames))
         _warn_of_low_bitrate(self._bitrate_bps, least_bps, self._mode, options.frames)
         self._coder = PacketCoder(runtime)
-        self._rate_distortion = RateDistortionQuantiser(runtime)
+        self._quantiser = RateDistortionQuantiser(runtime)
         self._independent = LatentContext(config.latents)
         self.reset()
 
@@ -360,7 +360,7 @@ class NeuralEncoder:
                 latents, quality_index, self._context, self._shift, self._budget_bytes()
             )
         else:
-            given = self._rate_distortion.chosen(latents, quality_index, saving, self._context) if saving else latents
+            given = self._quantiser.chosen(latents, quality_index, saving, self._context) if saving else latents
             payload = self._coder.code(given, quality_index, self._context, self._shift)
         self._recent.append((latents.copy(), self._shift))
         return payload
@@ -421,9 +421,7 @@ class NeuralEncoder:
         """Bytes that a block will take; ``context`` becomes that of the block after."""
         if PacketFlags.KEY in block.flags:
             context.forget()
-        latents = (
-            self._rate_distortion.chosen(block.latents, quality_index, saving, context) if saving else block.latents
-        )
+        latents = self._quantiser.chosen(block.latents, quality_index, saving, context) if saving else block.latents
         return len(self._coder.code(latents, quality_index, context, block.shift))
 
     def encode_redundant(
