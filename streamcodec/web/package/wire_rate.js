@@ -25,8 +25,9 @@ const LOWEST = 0.999;
 const MAP_SLOPE = 1.3669;
 const MAP_OFFSET = 3.8224;
 const HIGHEST_RAW = 4.5;
-const CONCEALED_HARM = 52;
-const COPY_HARM = 1.8;
+const CONCEALED_HARM = 58;
+const COPY_HARM = 1;
+const SWITCH_HARM = 5;
 const KNEE_MS = 177.3;
 const DELAY_PER_MS = 0.024 / 20;
 const LATE_PER_MS = 0.11 / 20;
@@ -34,7 +35,7 @@ const CODEC_MS = 10;
 const BUFFER_MS = 20;
 const LONGEST_PLAYOUT_MS = 100;
 const UNKNOWN_ROUND_TRIP_MS = 80;
-const EXPECTED_LOSS = 0.045;
+const EXPECTED_LOSS = 0.04;
 const EXPECTED_PACKETS = 18;
 const LONG_MEMORY_PACKETS = 300;
 const SHORT_MEMORY_PACKETS = 60;
@@ -334,7 +335,10 @@ function pesq(kbps, concealed, copied, copyShare) {
   const clean = cleanPesq(kbps);
   if (concealed + copied <= 0) return clean;
   let square = disturbance(clean) ** 2;
-  if (copied > 0) square += COPY_HARM * copied * (disturbance(cleanPesq(copyShare * kbps)) ** 2 - square);
+  if (copied > 0) {
+    const coarser = disturbance(cleanPesq(copyShare * kbps)) ** 2 - square;
+    square += copied * (COPY_HARM * coarser + SWITCH_HARM);
+  }
   const raw = HIGHEST_RAW - Math.sqrt(square + CONCEALED_HARM * concealed);
   return LOWEST + 4 / (1 + Math.exp(MAP_OFFSET - MAP_SLOPE * raw));
 }
