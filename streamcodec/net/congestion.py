@@ -1,13 +1,15 @@
 """How much to send and how redundantly, from receiver reports: growing delay means congestion, loss alone does not.
 
 Delay governs the rate (additive growth, multiplicative retreat, as in LEDBAT, RFC 6817, and Google's congestion
-control); loss without delay is taken for a lossy path and answered with redundancy, up to a share of loss that
-no path without congestion has. Redundancy is there from the first packet on, since nobody knows the path yet, and
-goes when the path has shown that it loses nothing.
+control); loss without delay is taken for a lossy path and answered with redundancy. Where it is heavy it may still be
+congestion, of a queue too short to show in the delay (a policer): then it follows the rate, which is tried out. Less
+is sent for some seconds; if as much is lost as before, the rate is not to blame and comes back. Redundancy is there
+from the first packet on, since nobody knows the path yet, and goes when the path has shown that it loses nothing.
 """
 
 from __future__ import annotations
 
+from collections import deque
 from dataclasses import dataclass
 
 from streamcodec.codec.packet import MAX_REDUNDANT
@@ -15,6 +17,9 @@ from streamcodec.errors import BitrateError
 from streamcodec.net import copy_plan
 from streamcodec.net.jitter_types import FRAME_MS
 from streamcodec.net.report import ReceiverReport
+
+RECENT_REPORTS = 8
+"""What a lower rate is compared with: these reports before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,7 +44,14 @@ class CongestionConfig:
     full_queue_ms: float = 120.0
     """Queueing delay that is congestion unless it shrinks."""
     heavy_loss: float = 0.3
-    """Loss, averaged over some seconds, above which the rate retreats whatever the delay."""
+    """Loss, averaged over some seconds, above which a lower rate is tried whatever the delay."""
+    trial_ms: float = 5_000.0
+    """How long the lower rate is tried, after ``hold_ms``."""
+    excused_ms: float = 60_000.0
+    """After a trial that did not help, no other one for this long, unless more is lost than then; after one that did,
+    the lower rate is not exceeded for this long."""
+    excused_more: float = 0.1
+    """More than this."""
     retreat: float = 0.7
     advance_per_s: float = 0.08
     hold_ms: float = 1_000.0
@@ -69,6 +81,19 @@ class SendRate:
     """Of which packets: how many packets ago they were sent, ascending."""
 
 
+@dataclass(slots=True)
+class _Trial:
+    """A lower rate for a while, where much is lost."""
+
+    begun_ms: float
+    loss: float
+    """Before."""
+    budget_bps: float
+    """What to come back to if the rate is not to blame."""
+    lost: float = 0.0
+    reports: int = 0
+
+
 class CongestionController:
     """Feed it reports and the time; read :attr:`rate`. Times are milliseconds of the sender's own clock."""
 
@@ -84,6 +109,10 @@ class CongestionController:
         self._last_report_ms: float | None = None
         self._last_retreat_ms = float("-inf")
         self._starved = False
+        self._losses: deque[float] = deque(maxlen=RECENT_REPORTS)
+        self._trial: _Trial | None = None
+        self._excused_loss, self._excused_until_ms = 0.0, float("-inf")
+        self._ceiling_bps, self._ceiling_until_ms = float("inf"), float("-inf")
 
     @property
     def rate(self) -> SendRate:
@@ -107,6 +136,7 @@ class CongestionController:
         weight = 0.5 if report.loss > self._loss else 0.1
         self._loss += weight * (report.loss - self._loss)
         self._mean_loss += 0.1 * (report.loss - self._mean_loss)
+        self._losses.append(report.loss)
         if report.mean_burst_packets >= 1.0:
             # Reports count frames, of which a lost packet takes all.
             lost_packets = max(1.0, report.mean_burst_packets * FRAME_MS / self.config.packet_ms)
@@ -117,11 +147,16 @@ class CongestionController:
             # Copies are small beside a datagram's headers, so where nothing queues they need not be saved up for.
             self._budget_bps *= self._share(len(self._ages)) / self._share(before)
         if self._congested(report):
+            self._trial = None
             self._retreat(now_ms, self.config.retreat)
-        elif self._mean_loss > self.config.heavy_loss:
-            self._retreat(now_ms, 0.9)
+        elif self._trial is not None:
+            self._try_on(self._trial, report.loss, now_ms)
+        elif self._mean_loss > self._bearable_loss(now_ms):
+            self._try(sum(self._losses) / len(self._losses), self._budget_bps, now_ms)
         elif report.queue_ms < self.config.queue_ms and now_ms - self._last_retreat_ms > self.config.hold_ms:
             self._budget_bps *= 1.0 + self.config.advance_per_s * elapsed_ms / 1_000.0
+        if now_ms < self._ceiling_until_ms:
+            self._budget_bps = min(self._budget_bps, self._ceiling_bps)
         self._bound()
         return self.rate
 
@@ -143,6 +178,38 @@ class CongestionController:
         if now_ms - self._last_retreat_ms >= self.config.hold_ms:
             self._last_retreat_ms = now_ms
             self._budget_bps *= factor
+
+    def _bearable_loss(self, now_ms: float) -> float:
+        excused = self._excused_loss if now_ms < self._excused_until_ms else 0.0
+        return max(self.config.heavy_loss, excused)
+
+    def _try(self, loss: float, budget_bps: float, now_ms: float) -> None:
+        self._trial = _Trial(now_ms, loss, budget_bps)
+        self._last_retreat_ms = now_ms
+        self._budget_bps *= self.config.retreat
+
+    def _try_on(self, trial: _Trial, loss: float, now_ms: float) -> None:
+        """Whether a lower rate has helped: of what a full link loses, all that is sent less would get through."""
+        config = self.config
+        elapsed_ms = now_ms - trial.begun_ms
+        if elapsed_ms < config.hold_ms:
+            return
+        trial.lost += loss
+        trial.reports += 1
+        if elapsed_ms < config.hold_ms + config.trial_ms:
+            return
+        now_lost = trial.lost / trial.reports
+        if_full = max(0.0, 1.0 - (1.0 - trial.loss) / config.retreat)
+        self._trial = None
+        self._mean_loss = now_lost
+        if now_lost > 0.5 * (trial.loss + if_full):
+            self._budget_bps = trial.budget_bps
+            self._excused_loss = max(now_lost, trial.loss) + config.excused_more
+            self._excused_until_ms = now_ms + config.excused_ms
+        elif now_lost > config.heavy_loss:
+            self._try(now_lost, trial.budget_bps, now_ms)
+        else:
+            self._ceiling_bps, self._ceiling_until_ms = self._budget_bps, now_ms + config.excused_ms
 
     def _bound(self) -> None:
         config = self.config

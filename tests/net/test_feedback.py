@@ -183,12 +183,50 @@ def test_without_feedback_little_is_sent() -> None:
     assert call.controller.rate.bitrate_bps > 15_000
 
 
-def test_heavy_loss_is_congestion_whatever_the_delay() -> None:
+def bursty(loss: float, burst_packets: float = 2.0) -> GilbertElliott:
+    return GilbertElliott(GilbertElliottConfig(loss, burst_packets), seed=3)
+
+
+def test_heavy_loss_that_does_not_follow_the_rate_leaves_it() -> None:
+    """A lower rate is tried for a few seconds, once a minute at most."""
+    call = Call(link(loss=bursty(0.45)))
+    call.run(200.0)
+    rates = [rate.bitrate_bps for now, rate, _ in call.history if now > 80_000]
+    assert sum(rate < 50_000 for rate in rates) < 0.15 * len(rates)
+    assert sorted(rates)[len(rates) // 2] == CONFIG.maximum_bps
+    # Much more than was found bearable is another matter.
+    call.link.loss = bursty(0.8, 6.0)
+    before = call.controller.rate.bitrate_bps
+    call.run(12.0)
+    assert min(rate.bitrate_bps for now, rate, _ in call.history if now > 200_000) < 0.75 * before
+
+
+def test_heavy_loss_that_follows_the_rate_lowers_it() -> None:
+    """A policer: a queue so short that delay tells nothing."""
+    call = Call(link(rate_bps=40_000.0), CongestionController(replace(CONFIG, start_bps=64_000, max_redundancy=0)))
+    call.link.config = replace(call.link.config, queue_ms=20.0)
+    call.run(15.0)
+    # 14.8 kbps of it are headers.
+    assert call.controller.rate.bitrate_bps < 50_000
+    call.run(60.0)
+    rates = [rate.bitrate_bps for now, rate, _ in call.history if now > 30_000]
+    assert sum(rates) / len(rates) < 45_000
+    sent = call.link.stats.sent
+    lost = call.link.stats.overflowed
+    call.run(60.0)
+    # At the highest rate half would be.
+    assert call.link.stats.overflowed - lost < 0.35 * (call.link.stats.sent - sent)
+
+
+def test_a_queue_that_grows_ends_the_trial() -> None:
     controller = CongestionController(CONFIG)
     quiet = replace(REPORT, queue_ms=0.0, queue_growth_ms_per_s=0.0, loss=0.4)
-    for second in range(60):
-        controller.on_report(quiet, second * 1_000.0)
-    assert controller.rate.bitrate_bps == CONFIG.minimum_bps
+    for half in range(20):
+        controller.on_report(quiet, half * 500.0)
+    tried_bps = controller.rate.bitrate_bps
+    for half in range(20, 44):
+        controller.on_report(replace(quiet, queue_ms=60.0, queue_growth_ms_per_s=20.0), half * 500.0)
+    assert controller.rate.bitrate_bps < 0.2 * tried_bps
 
 
 def test_copies_come_at_once_where_nothing_queues_and_cost_the_primaries_nothing() -> None:

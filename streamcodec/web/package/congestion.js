@@ -12,6 +12,10 @@ const QUEUE_MS = 30;
 const GROWTH_MS_PER_S = 10;
 const FULL_QUEUE_MS = 120;
 const HEAVY_LOSS = 0.3;
+const TRIAL_MS = 5_000;
+const EXCUSED_MS = 60_000;
+const EXCUSED_MORE = 0.1;
+const RECENT_REPORTS = 8;
 const RETREAT = 0.7;
 const ADVANCE_PER_S = 0.08;
 const HOLD_MS = 1_000;
@@ -49,6 +53,14 @@ export class CongestionController {
     this._lastReportMs = null;
     this._lastRetreatMs = -Infinity;
     this._starved = false;
+    /** @type {number[]} Shares lost, of the last reports. */
+    this._losses = [];
+    /** @type {{begunMs: number, loss: number, budgetBps: number, lost: number, reports: number} | null} */
+    this._trial = null;
+    this._excusedLoss = 0;
+    this._excusedUntilMs = -Infinity;
+    this._ceilingBps = Infinity;
+    this._ceilingUntilMs = -Infinity;
   }
 
   /** @returns {SendRate} */
@@ -70,6 +82,8 @@ export class CongestionController {
     // Up at once, down slowly: a burst now is likely followed by another.
     this._loss += (report.loss > this._loss ? 0.5 : 0.1) * (report.loss - this._loss);
     this._meanLoss += 0.1 * (report.loss - this._meanLoss);
+    this._losses.push(report.loss);
+    if (this._losses.length > RECENT_REPORTS) this._losses.shift();
     if (report.meanBurstPackets >= 1) {
       const lostPackets = Math.max(1, (report.meanBurstPackets * FRAME_MS) / this.packetMs);
       this._burstPackets += 0.2 * (lostPackets - this._burstPackets);
@@ -80,11 +94,16 @@ export class CongestionController {
       // Copies are small beside a datagram's headers, so where nothing queues they need not be saved up for.
       this._budgetBps *= share(this._ages.length) / share(before);
     }
-    if (congested(report)) this._retreat(nowMs, RETREAT);
-    else if (this._meanLoss > HEAVY_LOSS) this._retreat(nowMs, 0.9);
-    else if (report.queueMs < QUEUE_MS && nowMs - this._lastRetreatMs > HOLD_MS) {
+    if (congested(report)) {
+      this._trial = null;
+      this._retreat(nowMs, RETREAT);
+    } else if (this._trial) this._tryOn(this._trial, report.loss, nowMs);
+    else if (this._meanLoss > this._bearableLoss(nowMs)) {
+      this._try(this._losses.reduce((sum, loss) => sum + loss, 0) / this._losses.length, this._budgetBps, nowMs);
+    } else if (report.queueMs < QUEUE_MS && nowMs - this._lastRetreatMs > HOLD_MS) {
       this._budgetBps *= 1 + (ADVANCE_PER_S * elapsedMs) / 1_000;
     }
+    if (nowMs < this._ceilingUntilMs) this._budgetBps = Math.min(this._budgetBps, this._ceilingBps);
     const highestBps = this.maximumBps * share(this._ages.length);
     this._budgetBps = Math.min(Math.max(this._budgetBps, this._minimumBps), highestBps);
   }
@@ -110,6 +129,50 @@ export class CongestionController {
     if (nowMs - this._lastRetreatMs < HOLD_MS) return;
     this._lastRetreatMs = nowMs;
     this._budgetBps *= factor;
+  }
+
+  /** @param {number} nowMs */
+  _bearableLoss(nowMs) {
+    return Math.max(HEAVY_LOSS, nowMs < this._excusedUntilMs ? this._excusedLoss : 0);
+  }
+
+  /**
+   * A lower rate for a while, where much is lost.
+   * @param {number} loss
+   * @param {number} budgetBps
+   * @param {number} nowMs
+   */
+  _try(loss, budgetBps, nowMs) {
+    this._trial = { begunMs: nowMs, loss, budgetBps, lost: 0, reports: 0 };
+    this._lastRetreatMs = nowMs;
+    this._budgetBps *= RETREAT;
+  }
+
+  /**
+   * Whether a lower rate has helped: of what a full link loses, all that is sent less would get through.
+   * @param {{begunMs: number, loss: number, budgetBps: number, lost: number, reports: number}} trial
+   * @param {number} loss
+   * @param {number} nowMs
+   */
+  _tryOn(trial, loss, nowMs) {
+    const elapsedMs = nowMs - trial.begunMs;
+    if (elapsedMs < HOLD_MS) return;
+    trial.lost += loss;
+    trial.reports += 1;
+    if (elapsedMs < HOLD_MS + TRIAL_MS) return;
+    const nowLost = trial.lost / trial.reports;
+    const ifFull = Math.max(0, 1 - (1 - trial.loss) / RETREAT);
+    this._trial = null;
+    this._meanLoss = nowLost;
+    if (nowLost > 0.5 * (trial.loss + ifFull)) {
+      this._budgetBps = trial.budgetBps;
+      this._excusedLoss = Math.max(nowLost, trial.loss) + EXCUSED_MORE;
+      this._excusedUntilMs = nowMs + EXCUSED_MS;
+    } else if (nowLost > HEAVY_LOSS) this._try(nowLost, trial.budgetBps, nowMs);
+    else {
+      this._ceilingBps = this._budgetBps;
+      this._ceilingUntilMs = nowMs + EXCUSED_MS;
+    }
   }
 
   _wanted() {
