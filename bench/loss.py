@@ -18,7 +18,7 @@ import argparse
 import json
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from streamcodec.evaluation.packet_loss.measure import (
     MEAN_BURST_PACKETS,
     SCORES,
     Row,
+    Sample,
     Task,
     mean_row,
     measured,
@@ -140,12 +141,22 @@ def beside(rows: list[dict[str, Any]], path: Path | None) -> list[dict[str, Any]
     return sorted(merged.values(), key=lambda row: (row["loss"], not row["system"].startswith(OWN)))
 
 
+def by_system(
+    tested: Sequence[tuple[LossySystem, float]], tasks: Sequence[Task], samples: Iterable[Sample]
+) -> Iterator[tuple[tuple[LossySystem, float], list[Sample]]]:
+    """The samples of each system at each loss, which follow one another."""
+    coming = iter(samples)
+    for system, loss in tested:
+        yield (system, loss), [next(coming) for task in tasks if (task.system, task.loss) == (system, loss)]
+
+
 def parser() -> argparse.ArgumentParser:
     """Options of the command."""
     options = argparse.ArgumentParser("python -m bench.loss", description="Quality under loss at equal wire rate.")
     options.add_argument("folder", type=Path, help="speech: wav, flac or ogg files, searched recursively")
     options.add_argument("--clips", type=int, help="at most this many clips")
     options.add_argument("--seconds", type=float, help="only so much of each clip")
+    options.add_argument("--patterns", type=int, default=1, metavar="N", help="patterns of losses for each clip")
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     options.add_argument(
         "--wire-kbps",
@@ -184,18 +195,21 @@ def main(arguments: Sequence[str] | None = None) -> int:
         clips = read_clips(options.folder, ["speech"], options.clips)
         tested = [(system, loss) for system in systems(options) for loss in options.losses]
         scores = tuple(options.scores)
-        tasks = [Task(system, loss, clip, scores, options.seconds) for system, loss in tested for clip in clips]
+        drawn = [(clip, pattern) for clip in clips for pattern in range(options.patterns)]
+        tasks = [
+            Task(system, loss, clip, scores, options.seconds, pattern)
+            for system, loss in tested
+            # Without losses all patterns are one.
+            for clip, pattern in (drawn if loss else drawn[:: options.patterns])
+        ]
         shown = Console(stderr=True)
         made = track(measured(tasks, options.workers), "measuring", total=len(tasks), console=shown)
-        samples = list(made)
-        rows = [
-            mean_row(system, loss, samples[index * len(clips) : (index + 1) * len(clips)])
-            for index, (system, loss) in enumerate(tested)
-        ]
+        rows = [mean_row(system, loss, each) for (system, loss), each in by_system(tested, tasks, made)]
         Console(width=None if sys.stdout.isatty() else 150).print(table(rows))
         if options.json:
             settings = {
                 "clips": len(clips),
+                "patterns": options.patterns,
                 "seconds": options.seconds,
                 "mean_burst_packets": MEAN_BURST_PACKETS,
                 "longest_wait_ms": LONGEST_WAIT_MS,

@@ -94,15 +94,18 @@ class Task:
     clip: Clip
     scores: tuple[str, ...]
     longest_s: float | None
+    pattern: int = 0
+    """Which of a clip's patterns of losses."""
 
 
 def measure(task: Task) -> Sample:
-    """Send and score; the losses depend on clip and rate alone."""
+    """Send and score; the losses depend on clip, pattern and rate alone."""
     clip = task.clip
     samples, rate_hz = clip.read()
     if task.longest_s is not None:
         samples = samples[: round(task.longest_s * rate_hz)]
-    losses = GilbertElliott(GilbertElliottConfig(task.loss, MEAN_BURST_PACKETS), zlib.crc32(clip.name.encode()))
+    seed = zlib.crc32(clip.name.encode()) + task.pattern
+    losses = GilbertElliott(GilbertElliottConfig(task.loss, MEAN_BURST_PACKETS), seed)
     heard = task.system.transmit(samples, rate_hz, losses, task.loss)
     pair = AlignedPair(samples, rate_hz, heard.samples, heard.sample_rate_hz)
     return Sample(
