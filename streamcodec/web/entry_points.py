@@ -293,12 +293,17 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
                 s.recent[0, f, k] = s.packet[f, k]
         for back in range(len(s.recent) - 1, 0, -1):
             s.recent_shifts[back] = s.recent_shifts[back - 1]
+            s.recent_frames[back] = s.recent_frames[back - 1]
         s.recent_shifts[0] = control.shift[0]
+        s.recent_frames[0] = frames
         control.recent_packets[0] = min(control.recent_packets[0] + 1, len(s.recent))
         return length
 
-    def encoder_copy(constants: Any, stream: Any, age: int, quality_index: int, share: float) -> int:
-        """Code the packet of so many packets ago (0: the last) again, at a share of its rate; bytes, -1 where none.
+    def encoder_copy(
+        constants: Any, stream: Any, age: int, first: int, frames: int, quality_index: int, share: float
+    ) -> int:
+        """Code so many frames again, from frame ``first`` of the packet of ``age`` packets ago (0: the last) on, at a
+        share of their rate; bytes, -1 where there are not so many.
 
         As ``NeuralEncoder.encode_redundant``.
         """
@@ -306,14 +311,26 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         control, coding = s.control, s.coding
         if control.inter_coded[0] or not 0 <= age < control.recent_packets[0]:
             return -1
-        frames = control.frames[0]
+        shift = s.recent_shifts[age]
+        found = 0
+        for back in range(age, -1, -1):
+            if found < frames:
+                if s.recent_shifts[back] != shift:
+                    return -1
+                for f in range(first if back == age else 0, s.recent_frames[back]):
+                    if found < frames:
+                        for k in range(len(s.latents)):
+                            s.copied[found, k] = s.recent[back, f, k]
+                        found += 1
+        if found < frames:
+            return -1
         kbps = s.constants.kbps[0, frames - 1]
         wanted = round(quality_index_for_kbps(kbps, share * kbps[quality_index]))
         coarse = np.int64(min(quality_index, max(0, wanted)))
         s.copy_context[:] = 0
         length = entropy.code(
             s.constants.tables,
-            s.recent[age, :frames],
+            s.copied[:frames],
             coarse,
             np.int64(0),
             s.copy_context,
@@ -324,7 +341,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             s.indices,
             coding.coder,
             coding.payload,
-            s.recent_shifts[age],
+            shift,
         )
         control.copy_quality_index[0] = coarse
         return max(length, 0)
@@ -336,7 +353,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         "encoder_set_frames": (encoder_set_frames, [a, a, i]),
         "encoder_collect": (encoder_collect, [a, a, i]),
         "encoder_code": (encoder_code, [a, a]),
-        "encoder_copy": (encoder_copy, [a, a, i, i, n]),
+        "encoder_copy": (encoder_copy, [a, a, i, i, i, i, n]),
     }
 
 

@@ -138,7 +138,8 @@ class EncoderControl(NamedTuple):
 class EncoderStream(NamedTuple):
     """One stream that is sent.
 
-    Shape: block ``[frame_samples]``; packet ``[MAX_FRAMES, latents]``, latents of the frames collected.
+    Shape: block ``[frame_samples]``; packet ``[MAX_FRAMES, latents]``, latents of the frames collected; copied, those
+    of the frames that are coded once more.
     """
 
     constants: Constants
@@ -154,6 +155,8 @@ class EncoderStream(NamedTuple):
     packet: NDArray[np.float32]
     recent: NDArray[np.float32]
     recent_shifts: NDArray[np.int64]
+    recent_frames: NDArray[np.int64]
+    copied: NDArray[np.float32]
     copy_context: NDArray[np.int32]
     indices: NDArray[np.int32]
     stft: Any
@@ -256,6 +259,8 @@ def make_encoder_stream(
         packet=np.zeros((MAX_FRAMES, config.latents), np.float32),
         recent=np.zeros((RECENT_PACKETS, MAX_FRAMES, config.latents), np.float32),
         recent_shifts=np.zeros(RECENT_PACKETS, np.int64),
+        recent_frames=np.zeros(RECENT_PACKETS, np.int64),
+        copied=np.zeros((MAX_FRAMES, config.latents), np.float32),
         copy_context=np.zeros((entropy.CONTEXT_FRAMES + 1) * config.latents, np.int32),
         indices=np.zeros(config.latents, np.int32),
         stft=runtime.new_stft(),

@@ -20,6 +20,7 @@ const { CongestionController } = await load('congestion.js');
 const { Line } = await load('line.js');
 const { Room } = await load('room.js');
 const { Sender } = await load('sender.js');
+const { Redundancy } = await load('redundancy.js');
 const { WireRateController } = await load('wire_rate.js');
 const { RingBuffer } = await load('ring_buffer.js');
 
@@ -163,6 +164,14 @@ test('discontinuous transmission is switched in mid-stream', () => {
   assert.equal(encoder.push(quiet).length, 100);
 });
 
+test("heavy loss is answered as Python answers it", () => {
+  const congestion = new CongestionController(24_000, 20);
+  for (const { at, report, bps } of json('rates.json')) {
+    congestion.onReport(reportFromBytes(bytes(report)), at);
+    assert.equal(congestion.rate.bitrate, bps, `at ${at}`);
+  }
+});
+
 test("redundant copies are Python's", () => {
   const speech = floats('speech.f32');
   const copies = new Map(json('copies.json').map((copy) => [copy.of, copy]));
@@ -181,6 +190,36 @@ test("redundant copies are Python's", () => {
   assert.equal(encoder.encodeRedundant(packets[0]), null);
   const plain = new Encoder(codec, { bitrate: 6_000 }).push(speech.subarray(0, 48_000));
   assert.deepEqual(plain.map((packet) => hex(packet.toBytes())), packets.map((packet) => hex(packet.toBytes())));
+});
+
+test("through changes of length copies are Python's", () => {
+  const speech = floats('speech.f32');
+  const encoder = new Encoder(codec, { bitrate: 9_000 });
+  const redundancy = new Redundancy((of, share) => encoder.encodeRedundant(of, share));
+  let count = 0;
+  let same = 0;
+  json('changing-copies.json').forEach(({ packetMs, ages, share, sent }, step) => {
+    encoder.setPacketMs(packetMs);
+    Object.assign(redundancy, { ages, share });
+    const packets = encoder.push(speech.subarray(step * 5_760, (step + 1) * 5_760)).map((packet) => redundancy.attach(packet));
+    assert.equal(packets.length, sent.length);
+    const expected = sent.map((each) => Packet.fromBytes(bytes(each)));
+    const places = (packet) => [packet.timestamp, packet.frames, ...packet.redundant.map(({ age }) => age)];
+    assert.deepEqual(packets.map(places), expected.map(places));
+    count += packets.length;
+    same += packets.filter((packet, k) => hex(packet.toBytes()) === sent[k]).length;
+  });
+  assert.ok(same >= 0.95 * count, `${same} of ${count}`);
+});
+
+test("what rides along is Python's choice", () => {
+  const named = ({ sequence, timestamp, frames, qualityIndex }, share) => sequence % 17 === 0 ? null
+    : { qualityIndex: 1, payload: new TextEncoder().encode([sequence, timestamp, frames, qualityIndex, share.toFixed(3)].join()) };
+  const redundancy = new Redundancy(named);
+  json('attached.json').forEach(({ packet, ages, share, sent }, k) => {
+    Object.assign(redundancy, { ages, share });
+    assert.equal(hex(redundancy.attach(Packet.fromBytes(bytes(packet))).toBytes()), sent, `packet ${k}`);
+  });
 });
 
 test("resampling is Python's between every rate of sound cards and the codec's", () => {

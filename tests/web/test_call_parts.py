@@ -20,6 +20,7 @@ from streamcodec.codec.stream_resampler import StreamResampler
 from streamcodec.net.congestion import CongestionConfig, CongestionController
 from streamcodec.net.jitter_buffer import JitterBuffer
 from streamcodec.net.jitter_types import JitterConfig, Play
+from streamcodec.net.redundancy import Redundancy
 from streamcodec.net.report import ReceiverReport, ReceptionMonitor
 from streamcodec.net.wire_rate import WireRateConfig, WireRateController
 from streamcodec.web.files import DEVICE_RATES_HZ
@@ -32,9 +33,12 @@ FRAMES = 1_500
 
 
 def _sent(rng: random.Random, frames: int, pauses: bool, packet_ms: float) -> Iterator[tuple[float, Packet]]:
-    """(when sent in ms, packet): with copies, and pauses of the sender if wanted."""
+    """(when sent in ms, packet): with copies, and pauses of the sender if wanted; ``frames`` 0: changing lengths."""
     sequence = timestamp = 65_000
-    for _ in range(FRAMES // frames):
+    changing = frames == 0
+    while sequence < 65_000 + FRAMES:
+        if changing and (frames == 0 or rng.random() < 0.05):
+            frames = rng.choice((1, 2, 3))
         silent = pauses and rng.random() < 0.02
         flags = PacketFlags.KEY | (PacketFlags.SILENCE if silent else PacketFlags.NONE)
         copies = tuple(RedundantCopy(age * frames, 2, PacketFlags.KEY, b"copy") for age in rng.sample(range(1, 4), 2))
@@ -66,6 +70,7 @@ def _arrivals(
         if rng.random() < 0.01:
             found.append((at_ms + rng.uniform(0, 100), packet))
     again_ms = found[-1][0] + 500.0
+    frames = max(frames, 1)
     afresh = [
         Packet(Tier.NEURAL, k * frames, 7 + k * frames, 3, PacketFlags.KEY, b"y", frames=frames) for k in range(50)
     ]
@@ -146,6 +151,7 @@ TRACES = {
     "pauses": {"frames": 1, "pauses": True, "drift": 0.0, "jitter_ms": 15.0},
     "drifting": {"frames": 1, "pauses": False, "drift": 0.02, "jitter_ms": 4.0},
     "near-lossless": {"frames": 1, "pauses": False, "drift": 0.001, "jitter_ms": 6.0, "packet_ms": 32.0 / 3.0},
+    "changing": {"frames": 0, "pauses": False, "drift": 0.0, "jitter_ms": 6.0},
     "long": {"frames": 3, "pauses": True, "drift": -0.004, "jitter_ms": 20.0},
 }
 
@@ -190,6 +196,23 @@ def _wire_trace(seed: int, wire_bps: int) -> dict[str, Any]:
     return {"wireBps": wire_bps, "events": events}
 
 
+def _rate_trace(seed: int) -> list[Any]:
+    """What Python's congestion control makes of paths that lose much, whatever the rate or because of it."""
+    rng = random.Random(seed)
+    congestion = CongestionController(CongestionConfig(maximum_bps=24_000, start_bps=24_000))
+    events = []
+    for half in range(800):
+        bps = congestion.rate.bitrate_bps
+        loss = (0.02, 0.4, max(0.0, 1.0 - 14_000 / bps), 0.4, 0.6, max(0.1, 1.0 - 6_000 / bps), 0.0, 0.3)[half // 100]
+        queue_ms = 50.0 if rng.random() < 0.01 else 4.0
+        loss = min(1.0, max(0.0, loss + rng.uniform(-0.08, 0.08)))
+        report = ReceiverReport(loss, 0.0, 2.0, 0, 3.0, queue_ms, 12.0, 40.0, 6e3, 0, 0, 0).to_bytes()
+        rate = congestion.on_report(ReceiverReport.from_bytes(report), 500.0 * half)
+        events.append({"at": 500.0 * half, "report": report.hex(), "bps": rate.bitrate_bps})
+    assert len({event["bps"] for event in events}) > 15
+    return events
+
+
 def _copies(speech: NDArray[np.float32]) -> list[Any]:
     """Redundant forms that Python's encoder makes of its packets."""
     encoder = StreamEncoder(RATE_HZ, 6_000, backend="compiled")
@@ -203,6 +226,54 @@ def _copies(speech: NDArray[np.float32]) -> list[Any]:
                 {"of": packets[-3].to_bytes().hex(), "qualityIndex": quality_index, "payload": payload.hex()}
             )
     return found
+
+
+LENGTHS = ((1, (5,), 0.5), (3, (1,), 0.35), (2, (1, 2), 0.25), (1, (2, 5), 0.15), (6, (), 0.5), (2, (2,), 0.5))
+"""Frames in a packet, which earlier packets ride along, size of the first copy."""
+
+
+def _changing_copies(speech: NDArray[np.float32]) -> list[Any]:
+    """Packets that Python sends through changes of length, with their copies."""
+    encoder = StreamEncoder(RATE_HZ, 9_000, backend="compiled")
+    redundancy = Redundancy(encoder.encode_redundant)
+    steps = []
+    for step, (frames, ages, share) in enumerate(LENGTHS):
+        encoder.set_packet_ms(20 * frames)
+        redundancy.ages, redundancy.share = ages, share
+        part = speech[step * 5_760 : (step + 1) * 5_760]
+        sent = [redundancy.attach(packet).to_bytes().hex() for packet in encoder.push(part)]
+        steps.append({"packetMs": 20 * frames, "ages": ages, "share": share, "sent": sent})
+    return steps
+
+
+def _named(packet: Packet, share: float) -> tuple[int, bytes] | None:
+    """In place of a copy, what was asked for; nothing now and then."""
+    if packet.sequence % 17 == 0:
+        return None
+    return 1, f"{packet.sequence},{packet.timestamp},{packet.frames},{packet.quality_index},{share:.3f}".encode()
+
+
+def _attached(seed: int) -> list[Any]:
+    """What rides along with packets that change their length, flags and distances, with pauses between them."""
+    rng = random.Random(seed)
+    redundancy = Redundancy(_named)
+    sequence = timestamp = 65_300
+    frames = 1
+    steps = []
+    for _ in range(600):
+        frames = rng.choice((1, 2, 3, 6)) if rng.random() < 0.2 else frames
+        if rng.random() < 0.1:
+            redundancy.ages = tuple(sorted(rng.sample(range(1, 6), rng.randrange(4))))
+            redundancy.share = rng.choice((0.5, 0.35, 0.25, 0.15))
+        flags = PacketFlags.KEY | (PacketFlags.SILENCE if rng.random() < 0.05 else PacketFlags.NONE)
+        place = sequence % 65_536, timestamp % 65_536
+        packet = Packet(Tier.NEURAL, *place, rng.randrange(12), flags, b"x", frames=frames)
+        step: dict[str, Any] = {"packet": packet.to_bytes().hex(), "ages": redundancy.ages, "share": redundancy.share}
+        step["sent"] = redundancy.attach(packet).to_bytes().hex()
+        steps.append(step)
+        sequence += frames
+        timestamp += frames + (rng.randrange(1, 20) if rng.random() < 0.05 else 0)
+    return steps
 
 
 def _resampled(speech: NDArray[np.float32], folder: Path) -> list[Any]:
@@ -239,7 +310,10 @@ def test_the_parts_of_a_call_decide_as_python_does(
         "frames.json": json.loads((fixtures / "golden_frames.json").read_text()),
         "traces.json": {name: _trace(seed, **line) for seed, (name, line) in enumerate(TRACES.items())},
         "wire.json": [_wire_trace(seed, wire_bps) for seed, wire_bps in enumerate((12_000, 20_000, 34_000, 60_000))],
+        "rates.json": _rate_trace(5),
         "copies.json": _copies(speech),
+        "changing-copies.json": _changing_copies(speech),
+        "attached.json": _attached(11),
         "resampled.json": _resampled(speech, tmp_path),
     }
     for name, content in made.items():

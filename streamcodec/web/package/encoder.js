@@ -1,5 +1,5 @@
 import { AudioFormatError } from './errors.js';
-import { MODULUS, Packet, Tier } from './packet.js';
+import { MAX_FRAMES, MODULUS, Packet, Tier } from './packet.js';
 
 /** @typedef {import('./codec.js').Codec} Codec */
 
@@ -92,17 +92,20 @@ export class Encoder {
 
   /**
    * One of the last 9 packets again, at about a share of its rate, to ride along with others; null where it is older,
-   * and in stream mode. Packets to come are not affected.
-   * @param {Packet} packet
+   * and in stream mode. Where packets have changed their length, `packet` may also name a stretch of frames, by
+   * `sequence` and `frames`, that begins and ends within packets. Packets to come are not affected.
+   * @param {{sequence: number, frames: number, qualityIndex: number}} packet
    * @param {number} [share]
    * @returns {{qualityIndex: number, payload: Uint8Array} | null}
    */
-  encodeRedundant(packet, share = 0.5) {
+  encodeRedundant({ sequence, frames, qualityIndex }, share = 0.5) {
     const codec = this._open();
-    const age = this._recent.lastIndexOf(packet.sequence);
-    if (age < 0 || packet.frames !== this._frames) return null;
-    const back = this._recent.length - 1 - age;
-    const length = codec.kernels.encoder_copy(codec.constants, this._stream, back, packet.qualityIndex, share);
+    const into = (/** @type {number} */ start) => (sequence - start + MODULUS) % MODULUS;
+    const at = this._recent.findLastIndex((start) => into(start) < MAX_FRAMES);
+    if (at < 0) return null;
+    const age = this._recent.length - 1 - at;
+    const first = into(this._recent[at]);
+    const length = codec.kernels.encoder_copy(codec.constants, this._stream, age, first, frames, qualityIndex, share);
     if (length < 0) return null;
     const { payload, copyQualityIndex } = codec.layout.encoder;
     return {

@@ -2,11 +2,10 @@
 
 import { CongestionController, agreedRate } from './congestion.js';
 import { Encoder } from './encoder.js';
-import { Flags, MAX_REDUNDANT, MODULUS, Packet } from './packet.js';
+import { Flags, Packet } from './packet.js';
+import { FIRST_SHARE, Redundancy } from './redundancy.js';
 import { reportFromBytes, roundTripMs } from './report.js';
-import { LATER_COPIES, WireRateController } from './wire_rate.js';
-
-const FIRST_SHARE = 0.5;
+import { WireRateController } from './wire_rate.js';
 
 /**
  * @typedef {object} SenderSettings
@@ -26,7 +25,7 @@ export class Sender {
   constructor(codec, { bitrate, packetMs, congestion, dtx = false, wireBps = 0 }) {
     this._encoder = new Encoder(codec, { bitrate, packetMs, dtx });
     this._encoderPacketMs = packetMs;
-    this._share = FIRST_SHARE;
+    this._redundancy = new Redundancy((of, share) => this._encoder.encodeRedundant(of, share));
     /** @type {WireRateController | null} */
     this._wire = wireBps ? new WireRateController(wireBps) : null;
     this._paths = { direct: 1, relayed: 0, sealBytes: 0 };
@@ -37,11 +36,7 @@ export class Sender {
     this._controllers = new Map();
     /** @type {Map<string, number>} */
     this.roundTripsMs = new Map();
-    /** @type {Packet[]} */
-    this._recent = [];
     this.bitrate = bitrate;
-    /** @type {readonly number[]} How many packets ago those were sent that ride along. */
-    this.ages = [];
     this.packets = 0;
     this.payloadBytes = 0;
     this._follow();
@@ -89,9 +84,14 @@ export class Sender {
    */
   setWireBps(wireBps, nowMs) {
     this._wire = wireBps ? new WireRateController(wireBps) : null;
-    this._share = FIRST_SHARE;
+    this._redundancy.share = FIRST_SHARE;
     this._onPaths(nowMs);
     this._follow();
+  }
+
+  /** How many packets ago those were sent that ride along. */
+  get ages() {
+    return this._redundancy.ages;
   }
 
   /** @returns {import('./wire_rate.js').SendPlan | null} How the rate on the wire is spent, where one is kept to. */
@@ -185,7 +185,7 @@ export class Sender {
       return;
     }
     const agreed = plan ?? agreedRate([...this._controllers.values()], this._highestBps, this._packetMs);
-    this._share = plan?.copyShare || FIRST_SHARE;
+    this._redundancy.share = plan?.copyShare || FIRST_SHARE;
     this._aim(agreed.bitrate, agreed.ages);
   }
 
@@ -194,7 +194,7 @@ export class Sender {
    * @param {readonly number[]} ages
    */
   _aim(bitrate, ages) {
-    this.ages = ages;
+    this._redundancy.ages = ages;
     if (bitrate !== this.bitrate) this._encoder.setBitrate(bitrate);
     this.bitrate = bitrate;
   }
@@ -204,29 +204,7 @@ export class Sender {
     return packets.map((packet) => {
       this.packets += 1;
       this.payloadBytes += packet.payload.length;
-      return this._attach(packet);
+      return this._redundancy.attach(packet);
     });
-  }
-
-  /** @param {Packet} packet */
-  _attach(packet) {
-    const chosen = [];
-    for (const back of this.ages) {
-      const earlier = this._recent.at(-back);
-      if (back > this._recent.length || !earlier || earlier.frames !== packet.frames) continue;
-      const age = (packet.timestamp - earlier.timestamp + MODULUS) % MODULUS;
-      if (age === 0 || age > /** @type {number} */ (this.ages.at(-1)) * packet.frames) continue;
-      const coarse = this._encoder.encodeRedundant(earlier, back === this.ages[0] ? this._share : LATER_COPIES * this._share);
-      if (coarse) chosen.push({ age, flags: earlier.flags, ...coarse });
-    }
-    const oldest = (this.ages.at(-1) ?? 0) * packet.frames;
-    const carried = Math.max(0, ...chosen.map((copy) => copy.age));
-    if (carried < oldest && this._recent.length < /** @type {number} */ (this.ages.at(-1))) {
-      // The receiver had better begin with the delay that the copies to come ask for.
-      chosen.push({ age: oldest, qualityIndex: 0, flags: Flags.KEY, payload: new Uint8Array(0) });
-    }
-    this._recent.push(packet);
-    if (this._recent.length > MAX_REDUNDANT) this._recent.shift();
-    return chosen.length ? new Packet({ ...packet, redundant: chosen }) : packet;
   }
 }
