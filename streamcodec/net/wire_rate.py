@@ -43,27 +43,30 @@ COPY_SHARES = (0.5, 0.35, 0.25)
 COPY_BYTES = 2.5
 """What frames a copy."""
 PESQ_BY_KBPS = (
-    (1.5, 1.45),
-    (2.2, 1.77),
-    (3.3, 2.21),
-    (6.0, 3.0),
-    (9.0, 3.48),
-    (12.0, 3.76),
-    (16.0, 3.88),
-    (20.0, 3.98),
-    (24.0, 4.0),
+    (2.0, 1.72),
+    (2.3, 1.86),
+    (3.4, 2.3),
+    (4.6, 2.68),
+    (6.1, 3.12),
+    (9.2, 3.62),
+    (12.2, 3.84),
+    (16.3, 3.93),
+    (20.4, 3.955),
+    (23.7, 3.965),
 )
 """Of packets of 20 ms that decode alone: nine clips of development speech."""
 LOWEST, MAP_SLOPE, MAP_OFFSET = 0.999, 1.3669, 3.8224
 """ITU-T P.862.2: the mapping of PESQ-WB."""
 HIGHEST_RAW = 4.5
 """PESQ without its mapping to what listeners say, of sound without disturbance: 4.5 less the disturbance."""
-CONCEALED_HARM = 52.0
-"""Squares of disturbances add up (PESQ takes a norm over time): what is concealed adds this times its share. Four
-clips at 11 to 24 kbps, packets of 20, 40 and 60 ms, 0.7 to 8 % concealed: 45 to 74, no worse for longer packets."""
-COPY_HARM = 1.8
+CONCEALED_HARM = 58.0
+"""Squares of disturbances add up (PESQ takes a norm over time): what is concealed adds this times its share. Fitted with
+the two below to clips of development speech at 5 to 40 % loss, up to 6 % concealed (``bench.wire.search``)."""
+COPY_HARM = 1.2
 """Copies that are played add this times their share, times by how much the square of their own disturbance exceeds
-their packets' (8 % played from copies of 0.5 and 0.25: 1.6 and 2.0; copies of the packet's own rate: nothing)."""
+their packets', ..."""
+SWITCH_HARM = 4.0
+"""... and this times their share, however fine they are."""
 KNEE_MS = 177.3
 DELAY_PER_MS, LATE_PER_MS = 0.024 / 20, 0.11 / 20
 """R points of the E-model in terms of the score: about 20 to one."""
@@ -72,7 +75,7 @@ BUFFER_MS = 20.0
 LONGEST_PLAYOUT_MS = 100.0
 """What a packet's first frame may wait for its others and a copy: beyond it no copies are sent."""
 UNKNOWN_ROUND_TRIP_MS = 80.0
-EXPECTED_LOSS, EXPECTED_PACKETS = 0.045, 18.0
+EXPECTED_LOSS, EXPECTED_PACKETS = 0.03, 18.0
 """Before anything is known, and how many packets' worth of reports weigh as much."""
 LONG_MEMORY_PACKETS, SHORT_MEMORY_PACKETS = 300.0, 60.0
 """Loss is what either memory holds it to be, if that is more: a burst now is likely followed by another."""
@@ -368,16 +371,18 @@ def pesq(kbps: float, concealed: float, *, copied: float = 0.0, copy_share: floa
 
     ``copied`` is the share of packets played from copies that have ``copy_share`` of their rate.
     """
-    clean = _clean_pesq(kbps)
+    clean = clean_pesq(kbps)
     if concealed + copied <= 0.0:
         return clean
-    square = _disturbance(clean) ** 2
+    square = disturbance(clean) ** 2
     if copied > 0.0:
-        square += COPY_HARM * copied * (_disturbance(_clean_pesq(copy_share * kbps)) ** 2 - square)
+        coarser = disturbance(clean_pesq(copy_share * kbps)) ** 2 - square
+        square += copied * (COPY_HARM * coarser + SWITCH_HARM)
     return _mapped(math.sqrt(square + CONCEALED_HARM * concealed))
 
 
-def _disturbance(score: float) -> float:
+def disturbance(score: float) -> float:
+    """What PESQ found disturbed, of its score as ITU-T P.862.2 maps it."""
     return HIGHEST_RAW - (MAP_OFFSET - math.log(4.0 / (score - LOWEST) - 1.0)) / MAP_SLOPE
 
 
@@ -385,7 +390,8 @@ def _mapped(disturbance: float) -> float:
     return LOWEST + 4.0 / (1.0 + math.exp(MAP_OFFSET - MAP_SLOPE * (HIGHEST_RAW - disturbance)))
 
 
-def _clean_pesq(kbps: float) -> float:
+def clean_pesq(kbps: float) -> float:
+    """PESQ of a payload rate without loss."""
     points = PESQ_BY_KBPS
     at = min(max(kbps, points[0][0]), points[-1][0])
     for (low, low_score), (high, high_score) in pairwise(points):
