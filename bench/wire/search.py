@@ -210,9 +210,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("--wire-kbps", type=float, nargs="+", default=WIRE_KBPS, metavar="KBPS")
     options.add_argument("--scores", nargs="+", choices=SCORES, default=("pesq", "plcmos"))
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
-    options.add_argument(
-        "--json", type=Path, required=True, help="means; every sample beside it (.jsonl)"
-    )
+    options.add_argument("--json", type=Path, required=True, help="means; every sample beside it (.jsonl)")
     asked = options.parse_args(arguments)
     try:
         clips = [

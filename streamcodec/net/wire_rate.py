@@ -60,8 +60,8 @@ LOWEST, MAP_SLOPE, MAP_OFFSET = 0.999, 1.3669, 3.8224
 HIGHEST_RAW = 4.5
 """PESQ without its mapping to what listeners say, of sound without disturbance: 4.5 less the disturbance."""
 CONCEALED_HARM = 58.0
-"""Squares of disturbances add up (PESQ takes a norm over time): what is concealed adds this times its share. Fitted with
-the two below to clips of development speech at 5 to 40 % loss, up to 6 % concealed (``bench.wire.search``)."""
+"""Squares of disturbances add up (PESQ takes a norm over time): what is concealed adds this times its share. Fitted
+with the two below to clips of development speech at 5 and 10 % loss, up to 6 % concealed (``bench.wire.search``)."""
 COPY_HARM = 1.2
 """Copies that are played add this times their share, times by how much the square of their own disturbance exceeds
 their packets', ..."""

@@ -95,7 +95,8 @@ def test_another_length_waits_for_a_pause_but_not_for_ever(pause_ms: float, chan
     plans = [controller.plan]
     for tick in range(1, 50):
         controller.on_voice(500.0 * tick < pause_ms)
-        plans.append(controller.on_report("bob", report(0.2, 2.0 * controller.plan.packet_ms / 20), 20.0, 500.0 * tick))
+        told = report(0.2, 2.0 * controller.plan.packet_ms / 20)
+        plans.append(controller.on_report("bob", told, 20.0, 500.0 * tick))
     assert changes_of_length(plans) == 1
     changed = next(tick for tick in range(1, 50) if plans[tick].packet_ms != plans[0].packet_ms)
     assert plans[changed].packet_ms < plans[0].packet_ms
