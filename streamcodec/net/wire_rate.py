@@ -43,16 +43,15 @@ COPY_SHARES = (0.5, 0.35, 0.25)
 COPY_BYTES = 2.5
 """What frames a copy."""
 PESQ_BY_KBPS = (
-    (2.0, 1.72),
-    (2.3, 1.86),
-    (3.4, 2.3),
-    (4.6, 2.68),
-    (6.1, 3.12),
-    (9.2, 3.62),
-    (12.2, 3.84),
-    (16.3, 3.93),
-    (20.4, 3.955),
-    (23.7, 3.965),
+    (1.5, 1.45),
+    (2.2, 1.77),
+    (3.3, 2.21),
+    (6.0, 3.0),
+    (9.0, 3.48),
+    (12.0, 3.76),
+    (16.0, 3.88),
+    (20.0, 3.98),
+    (24.0, 4.0),
 )
 """Of packets of 20 ms that decode alone: nine clips of development speech."""
 LOWEST, MAP_SLOPE, MAP_OFFSET = 0.999, 1.3669, 3.8224
@@ -61,11 +60,12 @@ HIGHEST_RAW = 4.5
 """PESQ without its mapping to what listeners say, of sound without disturbance: 4.5 less the disturbance."""
 CONCEALED_HARM = 58.0
 """Squares of disturbances add up (PESQ takes a norm over time): what is concealed adds this times its share. Fitted
-with the two below to clips of development speech at 5 and 10 % loss, up to 6 % concealed (``bench.wire.search``)."""
-COPY_HARM = 1.2
+with the two below, in PESQ, to clips of development speech at 5 and 10 % loss and up to 6 % concealed, error 0.18
+(``bench.wire.search``; its own fit, in squares of disturbances, gives 53, 0.9 and 6)."""
+COPY_HARM = 1.0
 """Copies that are played add this times their share, times by how much the square of their own disturbance exceeds
 their packets', ..."""
-SWITCH_HARM = 4.0
+SWITCH_HARM = 5.0
 """... and this times their share, however fine they are."""
 KNEE_MS = 177.3
 DELAY_PER_MS, LATE_PER_MS = 0.024 / 20, 0.11 / 20
@@ -75,7 +75,7 @@ BUFFER_MS = 20.0
 LONGEST_PLAYOUT_MS = 100.0
 """What a packet's first frame may wait for its others and a copy: beyond it no copies are sent."""
 UNKNOWN_ROUND_TRIP_MS = 80.0
-EXPECTED_LOSS, EXPECTED_PACKETS = 0.03, 18.0
+EXPECTED_LOSS, EXPECTED_PACKETS = 0.04, 18.0
 """Before anything is known, and how many packets' worth of reports weigh as much."""
 LONG_MEMORY_PACKETS, SHORT_MEMORY_PACKETS = 300.0, 60.0
 """Loss is what either memory holds it to be, if that is more: a burst now is likely followed by another."""

@@ -183,7 +183,7 @@ def test_the_judge_is_monotonic() -> None:
     assert np.all(np.diff([pesq(rate, 0.0) for rate in rates]) >= 0)
     assert np.all(np.diff([pesq(6.0, loss) for loss in np.linspace(0, 0.5, 20)]) < 0)
     assert np.all(np.diff([delay_penalty(delay) for delay in np.linspace(0, 500, 50)]) > 0)
-    assert pesq(6.1, 0.0) == pytest.approx(3.12)
+    assert pesq(6.0, 0.0) == pytest.approx(3.0)
     assert pesq(6.0, 0.05) == pytest.approx(2.1, abs=0.1)
 
 

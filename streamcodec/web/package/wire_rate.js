@@ -19,16 +19,15 @@ const COPY_SHARES = [0.5, 0.35, 0.25];
 export const LATER_COPIES = 0.8;
 const COPY_BYTES = 2.5;
 const PESQ_BY_KBPS = [
-  [2, 1.72], [2.3, 1.86], [3.4, 2.3], [4.6, 2.68], [6.1, 3.12], [9.2, 3.62], [12.2, 3.84], [16.3, 3.93], [20.4, 3.955],
-  [23.7, 3.965],
+  [1.5, 1.45], [2.2, 1.77], [3.3, 2.21], [6, 3], [9, 3.48], [12, 3.76], [16, 3.88], [20, 3.98], [24, 4],
 ];
 const LOWEST = 0.999;
 const MAP_SLOPE = 1.3669;
 const MAP_OFFSET = 3.8224;
 const HIGHEST_RAW = 4.5;
 const CONCEALED_HARM = 58;
-const COPY_HARM = 1.2;
-const SWITCH_HARM = 4;
+const COPY_HARM = 1;
+const SWITCH_HARM = 5;
 const KNEE_MS = 177.3;
 const DELAY_PER_MS = 0.024 / 20;
 const LATE_PER_MS = 0.11 / 20;
@@ -36,7 +35,7 @@ const CODEC_MS = 10;
 const BUFFER_MS = 20;
 const LONGEST_PLAYOUT_MS = 100;
 const UNKNOWN_ROUND_TRIP_MS = 80;
-const EXPECTED_LOSS = 0.03;
+const EXPECTED_LOSS = 0.04;
 const EXPECTED_PACKETS = 18;
 const LONG_MEMORY_PACKETS = 300;
 const SHORT_MEMORY_PACKETS = 60;
