@@ -378,7 +378,10 @@ class ReceptionMonitorWithOne extends ReceptionMonitor {
 test('a line says in full where packets belong when the time stamps of either side have jumped', () => {
   const heard = [];
   const make = (onPacket) =>
-    new Line({ onPacket, onReport: () => undefined, onPiece: () => undefined, sendOnChannel: () => undefined, takeReport: () => null });
+    new Line({
+      onPacket, onReport: () => undefined, onPiece: () => undefined, sendOnChannel: () => undefined, takeReport: () => null,
+      onWait: () => undefined,
+    });
   const sender = make(() => undefined);
   const receiver = make((packet) => heard.push(packet));
   sender.mediaReady = true;
@@ -404,14 +407,17 @@ test('a line says in full where packets belong when the time stamps of either si
 
 test('a line whose audio frames come too slowly lets the rest take the channel', () => {
   const channel = [];
+  const waits = [];
   const line = new Line({
     onPacket: () => undefined, onReport: () => undefined, onPiece: () => undefined, sendOnChannel: (data) => channel.push(data),
-    takeReport: () => null,
+    takeReport: () => null, onWait: (frames) => waits.push(frames),
   });
   line.mediaReady = line.channelOpen = true;
   line._heardMs = 0;
   for (let k = 0; k < 10; k++) line.send(packetAt(k), 0);
   assert.equal(channel.length, 7);
+  // Each is told of, so that the browser's frames can be asked for.
+  assert.deepEqual(waits, Array(10).fill(1));
   assert.equal(line.dropped, 0);
   // What waits at every frame goes too, in time: the delay must not stay for good.
   let more = 0;

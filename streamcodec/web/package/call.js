@@ -8,6 +8,8 @@ import { RingBuffer } from './ring_buffer.js';
 const RING_SAMPLES = 16_384;
 const USUAL_CARD_HZ = 48_000;
 const COUNT_MS = 500;
+/** Blocks of 10 ms that wait for the worker; older ones give way. */
+const TRACK_BLOCKS = 25;
 /** Without a sound card some browsers neither start nor fail. */
 const SOUND_MS = 4_000;
 
@@ -44,7 +46,7 @@ export class Call extends EventTarget {
     this._worker = new Worker(new URL('./call_worker.js', import.meta.url), { type: 'module' });
     this._lines = new DirectLines({
       worker: this._worker,
-      silence: () => this._silence(),
+      silence: (identity, generation) => this._silence(identity, generation),
       signal: (identity, data) => this._worker.postMessage({ type: 'signal-line', identity, data }),
       iceServers: settings.iceServers ?? [],
       media: settings.transport !== 'data-channel',
@@ -59,6 +61,8 @@ export class Call extends EventTarget {
     this._node = null;
     /** @type {MediaStreamAudioSourceNode | null} */
     this._source = null;
+    /** @type {readonly number[]} Rates that the codec's kernel converts from. */
+    this._rates = [];
     this._muted = false;
     /** @type {Record<string, any> | null} As of the last `state` event. */
     this.state = null;
@@ -94,6 +98,7 @@ export class Call extends EventTarget {
       passphrase, dtx, wireKbps,
     });
     const { rates } = await ready;
+    this._rates = rates;
     if (!rates.includes(this._context.sampleRate)) {
       // The browser converts what the kernel has no filter for.
       await this._context.close();
@@ -160,6 +165,7 @@ export class Call extends EventTarget {
     else if (type === 'drop-line') this._lines.drop(identity);
     else if (type === 'signal-line') this._lines.hear(identity, data);
     else if (type === 'channel') this._lines.send(identity, data);
+    else if (type === 'unread') this._hearMicrophone();
     else {
       if (type === 'state') this.state = message.state;
       this._tell(type, type === 'state' ? message.state : message);
@@ -231,11 +237,54 @@ export class Call extends EventTarget {
 
   _connectMicrophone() {
     if (!this._context || !this._node || !this._microphone) return;
+    if (!this._readMicrophone(this._microphone.getAudioTracks()[0])) this._hearMicrophone();
+  }
+
+  /** By way of the sound context, at its rate. */
+  _hearMicrophone() {
+    if (!this._context || !this._node || !this._microphone) return;
     this._source = this._context.createMediaStreamSource(this._microphone);
     this._source.connect(this._node);
   }
 
-  _silence() {
+  /**
+   * Where the browser gives a track's sound as it comes, the worker takes it: by way of the sound context it would wait
+   * for the loudspeaker's clock first.
+   * @param {MediaStreamTrack} track
+   * @returns {boolean} whether it does
+   */
+  _readMicrophone(track) {
+    const { MediaStreamTrackProcessor: Processor } = /** @type {any} */ (globalThis);
+    const { sampleRate: rateHz } = track.getSettings();
+    if (!Processor || !rateHz || !this._rates.includes(rateHz)) return false;
+    try {
+      const { readable } = new Processor({ track, maxBufferSize: TRACK_BLOCKS });
+      this._worker.postMessage({ type: 'microphone', readable }, [readable]);
+      return true;
+    } catch {
+      return false; // Some take video only.
+    }
+  }
+
+  /**
+   * Where a track takes the sound of a script, the worker makes silence whenever a packet is to go out, so that it goes
+   * at once; elsewhere the sound context's clock tells when.
+   * @param {string} identity
+   * @param {number} generation
+   * @returns {MediaStreamTrack}
+   */
+  _silence(identity, generation) {
+    const { MediaStreamTrackGenerator: Generator } = /** @type {any} */ (globalThis);
+    if (Generator) {
+      try {
+        const track = new Generator({ kind: 'audio' });
+        const { writable } = track;
+        this._worker.postMessage({ type: 'pace', identity, generation, writable }, [writable]);
+        return track;
+      } catch {
+        // Some make video only.
+      }
+    }
     const context = /** @type {AudioContext} */ (this._context);
     const destination = context.createMediaStreamDestination();
     const source = new ConstantSourceNode(context, { offset: 0 });

@@ -16,6 +16,9 @@ import { VoiceActivity } from './voice_activity.js';
 import { WaveformCodec } from './waveform.js';
 
 const TICK_MS = 100;
+const FRAME_MS = 20;
+/** Of the silence that a connection codes. */
+const PACE_HZ = 48_000;
 /** What goes out is told to the sender once a second. */
 const TICKS_PER_NOTE = 10;
 const BLOCK_MS = 10;
@@ -88,6 +91,12 @@ class Conversation {
     /** @type {RingBuffer | null} */
     this._played = null;
     this._cardHz = 0;
+    /** @type {Map<string, {generation: number, writer: WritableStreamDefaultWriter<any>, frames: number}>} By person. */
+    this._paces = new Map();
+    /** @type {Map<number, Resampler>} To the codec's rate, by rate. */
+    this._resamplers = new Map();
+    /** @type {ReadableStreamDefaultReader<any> | null} Of the microphone, where it does not come from the sound card's thread. */
+    this._track = null;
     this._readyMs = LEAST_READY_MS;
     this._missed = 0;
     this._missedMs = 0;
@@ -114,6 +123,7 @@ class Conversation {
         dropLine: (identity) => tell({ type: 'drop-line', identity }),
         signalLine: (identity, data) => tell({ type: 'signal-line', identity, data }),
         sendOnChannel: (identity, data) => tell({ type: 'channel', identity, data }, [data.buffer]),
+        waitOnMedia: (identity, frames) => this._pace(identity, frames),
       },
       () => performance.now(),
       settings.direct,
@@ -135,11 +145,74 @@ class Conversation {
     this._cardHz = cardHz;
     this._heard = heard ? new RingBuffer(heard) : null;
     this._played = played ? new RingBuffer(played) : null;
-    this._fromCard = new Resampler(this._codec, cardHz, this._rateHz);
     this._toCard = new Resampler(this._codec, this._rateHz, cardHz);
     this._cardMixer = new Mixer(cardHz);
     this._missed = this._given = 0;
     port.onmessage = ({ data }) => this._wake(data);
+  }
+
+  /**
+   * Sound of the microphone as it comes, at one of the codec's rates; until it ends, what the sound card's thread hears
+   * is nothing.
+   * @param {ReadableStream<any>} readable
+   */
+  async readMicrophone(readable) {
+    void this._track?.cancel().catch(() => undefined);
+    const reader = (this._track = readable.getReader());
+    try {
+      for (;;) {
+        const { done, value } = await reader.read();
+        if (done || this._track !== reader) break;
+        const start = performance.now();
+        const { sampleRate } = value;
+        const samples = mono(value);
+        if (!this._codec.deviceRates.includes(sampleRate)) {
+          tell({ type: 'unread' });
+          break;
+        }
+        if (!this._listens) this._speak(samples, this._resamplerFrom(sampleRate), start);
+        this._busyMs += performance.now() - start;
+      }
+    } finally {
+      if (this._track === reader) this._track = null;
+      void reader.cancel().catch(() => undefined);
+    }
+  }
+
+  /**
+   * The track that a connection codes, to be given silence whenever something is to go out.
+   * @param {string} identity
+   * @param {number} generation
+   * @param {WritableStream<any>} writable
+   */
+  setPace(identity, generation, writable) {
+    void this._paces.get(identity)?.writer.close().catch(() => undefined);
+    this._paces.set(identity, { generation, writer: writable.getWriter(), frames: 0 });
+  }
+
+  /**
+   * @param {string} identity
+   * @param {number} frames
+   */
+  _pace(identity, frames) {
+    const pace = this._paces.get(identity);
+    if (!pace || pace.generation !== this._room.line(identity)?.generation) return;
+    const numberOfFrames = (PACE_HZ * FRAME_MS * frames) / 1_000;
+    const timestamp = 1_000 * FRAME_MS * pace.frames;
+    pace.frames += frames;
+    const form = { format: 'f32-planar', sampleRate: PACE_HZ, numberOfChannels: 1, numberOfFrames, timestamp };
+    const silence = new scope.AudioData({ ...form, data: new Float32Array(numberOfFrames) });
+    pace.writer.write(silence).catch(() => undefined);
+  }
+
+  /**
+   * Kept, since what it takes of the kernels' memory is not given back.
+   * @param {number} rateHz
+   */
+  _resamplerFrom(rateHz) {
+    let resampler = this._resamplers.get(rateHz);
+    if (!resampler) this._resamplers.set(rateHz, (resampler = new Resampler(this._codec, rateHz, this._rateHz)));
+    return resampler;
   }
 
   /** @param {boolean} listens */
@@ -159,6 +232,8 @@ class Conversation {
   leave() {
     if (!this._listens) this._sender.flush().forEach((packet) => this._room.send(packet));
     clearInterval(this._timer);
+    void this._track?.cancel().catch(() => undefined);
+    for (const { writer } of this._paces.values()) void writer.close().catch(() => undefined);
     this._card?.close();
     this._room.leave();
   }
@@ -181,7 +256,7 @@ class Conversation {
       samples = new Float32Array(this._heard.held);
       this._heard.read(samples);
     }
-    if (samples?.length && !this._listens) this._speak(samples, start);
+    if (samples?.length && !this._listens && !this._track) this._speak(samples, this._resamplerFrom(this._cardHz), start);
     this._noteMissed(missed, start);
     this._play(this._played ? this._played.held : this._given - taken, start);
     this._busyMs += performance.now() - start;
@@ -189,11 +264,12 @@ class Conversation {
 
   /**
    * @param {Float32Array} samples
+   * @param {Resampler} resampler to the codec's rate
    * @param {number} nowMs
    */
-  _speak(samples, nowMs) {
+  _speak(samples, resampler, nowMs) {
     if (samples.some((x) => x !== 0)) this._soundAliveMs = nowMs;
-    const sound = /** @type {Resampler} */ (this._fromCard).process(samples);
+    const sound = resampler.process(samples);
     if (this.muted) sound.fill(0);
     this._activity.hear(sound);
     this._sender.noteVoice(this._activity.talking);
@@ -362,6 +438,22 @@ class Conversation {
   }
 }
 
+/**
+ * The mean of all channels, of sound that is let go of.
+ * @param {any} sound AudioData
+ */
+function mono(sound) {
+  const { numberOfFrames: count, numberOfChannels: channels } = sound;
+  const samples = new Float32Array(count);
+  const plane = channels > 1 ? new Float32Array(count) : samples;
+  for (let planeIndex = 0; planeIndex < channels; planeIndex++) {
+    sound.copyTo(plane, { planeIndex, format: 'f32-planar' });
+    if (plane !== samples) for (let k = 0; k < count; k++) samples[k] += plane[k] / channels;
+  }
+  sound.close();
+  return samples;
+}
+
 /** @param {JoinMessage} message */
 async function join(message) {
   try {
@@ -393,6 +485,8 @@ async function keyOf({ passphrase, fields }) {
 scope.onmessage = ({ data }) => {
   if (data.type === 'join') void join(data);
   else if (data.type === 'card') conversation?.connectCard(data.port, data.cardHz, data.heard, data.played);
+  else if (data.type === 'microphone') void conversation?.readMicrophone(data.readable);
+  else if (data.type === 'pace') conversation?.setPace(data.identity, data.generation, data.writable);
   else if (data.type === 'mute') conversation && (conversation.muted = data.muted);
   else if (data.type === 'listens') conversation?.setListens(data.listens);
   else if (data.type === 'change') conversation?.change(data);

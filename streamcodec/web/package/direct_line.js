@@ -14,7 +14,8 @@ const IP_AND_UDP_BYTES = 28;
 /**
  * @typedef {object} LinesConfig
  * @property {Worker} worker
- * @property {() => MediaStreamTrack} silence A track for the browser to code; what it codes never goes out.
+ * @property {(identity: string, generation: number) => MediaStreamTrack} silence A track for the browser to code on this
+ *   connection; what it codes never goes out.
  * @property {(identity: string, data: Signal) => void} signal
  * @property {RTCIceServer[]} iceServers
  * @property {boolean} media Whether an audio line is offered; without, everything goes on the data channel.
@@ -191,7 +192,7 @@ class DirectLine {
     const connection = new RTCPeerConnection({ iceServers, bundlePolicy: 'max-bundle' });
     this._connection = connection;
     if (media) {
-      const sender = connection.addTrack(silence());
+      const sender = connection.addTrack(silence(identity, generation));
       const transceiver = connection.getTransceivers().find((each) => each.sender === sender);
       const codecs = RTCRtpReceiver.getCapabilities('audio')?.codecs ?? [];
       transceiver?.setCodecPreferences(codecs.filter(({ mimeType }) => mimeType.toLowerCase() === 'audio/opus'));

@@ -21,6 +21,7 @@ const WRAP = 2 ** 32;
  * @property {(piece: Uint8Array) => void} onPiece
  * @property {(data: Uint8Array<ArrayBuffer>) => void} sendOnChannel
  * @property {() => Uint8Array | null} takeReport One that waits for a packet to ride with.
+ * @property {(frames: number) => void} onWait Something waits for a frame of the browser's, and takes as long as so many.
  */
 
 export class Line {
@@ -183,6 +184,7 @@ export class Line {
    */
   _wait(what, nowMs) {
     this._waiting.push(what);
+    this._events.onWait(what instanceof Packet ? what.frames : 1);
     if (this._waiting.length > MOST_WAITING) this._divert(nowMs);
   }
 

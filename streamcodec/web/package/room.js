@@ -76,6 +76,7 @@ class Member {
  * @property {(identity: string) => void} dropLine
  * @property {(identity: string, data: Record<string, unknown>) => void} signalLine
  * @property {(identity: string, data: Uint8Array<ArrayBuffer>) => void} sendOnChannel
+ * @property {(identity: string, frames: number) => void} waitOnMedia Something waits for frames of the browser's.
  */
 
 export class Room {
@@ -294,6 +295,7 @@ export class Room {
       onPiece: (piece) => this._takePiece(member, piece),
       sendOnChannel: (data) => this._events.sendOnChannel(identity, data),
       takeReport: () => this._takeReport(member),
+      onWait: (frames) => this._events.waitOnMedia(identity, frames),
     });
   }
 
