@@ -76,10 +76,9 @@ def envelope(points: Sequence[tuple[float, float]], *, lower: bool = False) -> l
     return best
 
 
-def plot(rows: Sequence[Row], path: Path) -> None:
-    """A row of panels per score, one for each loss, the wire rate along."""
-    names = list(rows[0].scores)
-    losses = list(dict.fromkeys(row.loss for row in rows))
+def plot(rows: Sequence[dict[str, Any]], names: Sequence[str], path: Path) -> None:
+    """A row of panels per score, one for each loss, the wire rate along; rows as of the report."""
+    losses = list(dict.fromkeys(row["loss"] for row in rows))
     figure = require("matplotlib.figure", "Plotting").Figure(
         figsize=(3.0 * len(losses) + 1.0, 2.4 * len(names) + 0.8), layout="constrained"
     )
@@ -87,14 +86,10 @@ def plot(rows: Sequence[Row], path: Path) -> None:
     for score, line in zip(names, panels, strict=True):
         for loss, panel in zip(losses, line, strict=True):
             for own, colour in ((True, "#c0392b"), (False, "#34495e")):
-                points = [row for row in rows if row.loss == loss and row.system.startswith(OWN) is own]
-                rates = [row.wire_kbps for row in points]
-                panel.plot(
-                    rates, [row.scores[score].mean for row in points], "o", color=colour, alpha=0.5, markersize=4
-                )
-                best = envelope(
-                    [(row.wire_kbps, row.scores[score].mean) for row in points], lower=METRICS[score].better == "low"
-                )
+                points = [row for row in rows if row["loss"] == loss and row["system"].startswith(OWN) is own]
+                places = [(row["wire_kbps"], row[score]["mean"]) for row in points if score in row]
+                panel.plot(*zip(*places, strict=True), "o", color=colour, alpha=0.5, markersize=4)
+                best = envelope(places, lower=METRICS[score].better == "low")
                 label = OWN if own else "Opus: DRED, deep concealment, NoLACE"
                 panel.plot(*zip(*best, strict=True), color=colour, linewidth=1.8, label=label)
             panel.grid(color="#dddddd", linewidth=0.6)
@@ -206,6 +201,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         made = track(measured(tasks, options.workers), "measuring", total=len(tasks), console=shown)
         rows = [mean_row(system, loss, each) for (system, loss), each in by_system(tested, tasks, made)]
         Console(width=None if sys.stdout.isatty() else 150).print(table(rows))
+        report = beside([row.as_json() for row in rows], options.beside)
         if options.json:
             settings = {
                 "clips": len(clips),
@@ -215,11 +211,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 "longest_wait_ms": LONGEST_WAIT_MS,
                 "opus": loaded(options.libopus).description,
                 "dred_ms": DRED_MS,
+                "names": [clip.name for clip in clips],
             }
-            report = {"settings": settings, "rows": beside([row.as_json() for row in rows], options.beside)}
-            options.json.write_text(json.dumps(report, indent=1) + "\n")
+            options.json.write_text(json.dumps({"settings": settings, "rows": report}, indent=1) + "\n")
         if options.plot:
-            plot(rows, options.plot)
+            plot(report, scores, options.plot)
     except StreamcodecError as error:
         print(f"bench.loss: {error}", file=sys.stderr)
         return 2
