@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -31,6 +31,8 @@ TOPS_HZ = (10_580.0, 10_875.0, 11_430.0)
 kHz): from the first frequency on what it predicts is lowered, from the second on only its noise is heard, from the
 third on nothing."""
 PREDICTED_SHARE, NOISE_LIFT = 0.6, 1.2
+LINE_REACH_HZ = 100.0
+"""How far from a line what is predicted is lowered."""
 
 
 def post_filter_parameters(
@@ -81,6 +83,26 @@ def calibrated(
     scales[: config.qualities] = 10.0 ** (-by_bin_db / 40.0)
     return parameters._replace(
         band_gains=_as_stored(parameters.band_gains * scales), noise_gains=_as_stored(parameters.noise_gains * scales)
+    )
+
+
+def without_lines(
+    config: NeuralConfig, parameters: PostFilterParameters, lines_hz: Sequence[float]
+) -> PostFilterParameters:
+    """Parameters that lower what is predicted where a decoder has learnt constants, and lift the noise there.
+
+    A constant at every hop is a line at a multiple of the hop rate, as at the top of the band (:data:`TOPS_HZ`); the
+    edge of sounds of 16 kHz among those of training is such a place.
+
+    Shape: lines_hz any number of frequencies in Hz.
+    """
+    bins_hz = np.arange(config.bins) * (config.sample_rate_hz / config.fft_samples)
+    near = np.zeros(config.bins, bool)
+    for line_hz in lines_hz:
+        near |= np.abs(bins_hz - line_hz) <= LINE_REACH_HZ
+    return parameters._replace(
+        band_gains=_as_stored(parameters.band_gains * np.where(near, PREDICTED_SHARE, 1.0)),
+        noise_gains=_as_stored(parameters.noise_gains * np.where(near, NOISE_LIFT, 1.0)),
     )
 
 

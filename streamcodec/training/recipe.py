@@ -84,12 +84,13 @@ class PostFilterRecipe:
     """Where gains and strengths come from; what is not said is kept from training.
 
     Curves are (quality, value) pairs, interpolated. ``band_gains`` is a folder of speech, not that of ``rates``, on
-    which band gains are measured.
+    which band gains are measured. ``lines_hz`` are where the decoder makes lines out of constants it has learnt.
     """
 
     low_noise_gains: QualityCurve | None = field(default=None, metadata=_read(_curve))
     pitch_strengths: QualityCurve | None = field(default=None, metadata=_read(_curve))
     band_gains: Path | None = field(default=None, metadata=_read(_path))
+    lines_hz: tuple[float, ...] = field(default=(), metadata=_read(_list_of(_number)))
 
 
 @dataclass(frozen=True)

@@ -46,6 +46,7 @@ from streamcodec.training.post_filter import (
     PITCH_STRENGTHS,
     calibrated,
     post_filter_parameters,
+    without_lines,
 )
 from streamcodec.training.recipe import EnvelopeRecipe, MeasureRecipe, Recipe, read_recipe
 from streamcodec.training.task import TrainingError
@@ -77,6 +78,9 @@ def release(recipe: Recipe, folder: Path) -> ShippedModel:
     )
     if recipe.post_filter.band_gains is not None:
         model = replace(model, post_filter=_calibrated(recipe, model))
+    if recipe.post_filter.lines_hz:
+        quiet = without_lines(config, model.post_filter, recipe.post_filter.lines_hz)
+        model = replace(model, post_filter=quiet)
     if recipe.envelope is not None:
         envelope, facts["envelope_fit"] = _fitted_envelope(recipe.envelope, model)
         model = replace(model, post_filter=model.post_filter._replace(envelope=envelope))

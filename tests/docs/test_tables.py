@@ -84,10 +84,18 @@ def test_an_unknown_table_is_an_error() -> None:
 
 
 def test_figures_in_the_readme_s_sentences_are_the_tables() -> None:
+    speech = json.loads((sources.RESULTS / "quality_dev_speech.json").read_text(encoding="utf-8"))
+    now = next(r for r in speech["summaries"] if (r["system"], r["nominal_kbps"]) == ("streamcodec", 6))
+    clips = next(note for note in speech["notes"] if "Distill-MOS" in note)
     rows = json.loads((sources.RESULTS / "naturalness_24_voices.json").read_text(encoding="utf-8"))["rows"]
     found = {(row["codec"], row["kbps"]): f"{row['distill_mos']:.1f}" for row in rows}
     sentence = re.sub(r"\s+", " ", (sources.ROOT / "README.md").read_text(encoding="utf-8"))
     own, lyra = found["streamcodec", 6.0], found["Lyra v2", 6.0]
     nolace = [found["Opus + NoLACE", kbps] for kbps in (6.1, 8.8)]
-    assert f"gives {own} at 6 kbps, Lyra v2 {lyra} at the same rate" in sentence
+    natural = now["scores"]["distill_mos"]["mean"]
+    assert f"gives {natural:.1f} at 6 kbps on these clips, " in sentence
+    untouched = re.search(r"Distill-MOS (\d\.\d\d)", clips)
+    assert untouched is not None
+    assert f"{float(untouched[1]):.1f} to the clips themselves" in sentence
+    assert f"the decoder before this one had {own}, Lyra v2 {lyra} at the same rate" in sentence
     assert f"Opus with NoLACE {nolace[0]} at 6.1 and {nolace[1]} at 8.8" in sentence

@@ -20,6 +20,7 @@ from streamcodec.training.post_filter import (
     output_gains,
     parameters_from_tensors,
     parameters_to_tensors,
+    without_lines,
 )
 from streamcodec.training.task import TrainingError
 
@@ -134,3 +135,17 @@ def test_parameters_survive_a_checkpoint(runtime: NeuralModel) -> None:
     for damaged in (None, {}, {"band_gains": torch.zeros(1)}):
         with pytest.raises(TrainingError, match="post-filter is damaged"):
             parameters_from_tensors(damaged)
+
+
+def test_what_is_predicted_near_a_line_gives_way_to_noise(runtime: NeuralModel) -> None:
+    config = runtime.model.config
+    neutral = neutral_parameters(config.qualities, config.bins)
+    found = without_lines(config, neutral, (8_000.0, 3_000.0))
+    bins_hz = np.arange(config.bins) * config.sample_rate_hz / config.fft_samples
+    near = (np.abs(bins_hz - 8_000.0) < 90.0) | (np.abs(bins_hz - 3_000.0) < 90.0)
+    far = (np.abs(bins_hz - 8_000.0) > 110.0) & (np.abs(bins_hz - 3_000.0) > 110.0)
+    assert near.any()
+    assert (found.band_gains[:, near] < 0.7).all()
+    assert (found.noise_gains[:, near] > 1.1).all()
+    np.testing.assert_array_equal(found.band_gains[:, far], neutral.band_gains[:, far])
+    np.testing.assert_array_equal(found.noise_gains[:, far], neutral.noise_gains[:, far])
