@@ -31,7 +31,7 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation import METRICS, read_clips
 from streamcodec.evaluation.alignment import AlignedPair
 from streamcodec.evaluation.clips import Clip
-from streamcodec.evaluation.packet_loss.measure import MEAN_BURST_PACKETS, SCORES
+from streamcodec.evaluation.packet_loss.measure import MEAN_BURST_PACKETS
 from streamcodec.evaluation.packet_loss.systems import CountingLink
 from streamcodec.evaluation.systems import SRTP_OVERHEAD_BYTES
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
@@ -48,6 +48,7 @@ from streamcodec.net.wire_rate import (
     disturbance,
 )
 
+SCORES = ("pesq", "plcmos")
 LOSSES = (0.05, 0.1, 0.2, 0.4)
 WIRE_KBPS = (16.0, 22.0, 30.0, 38.0, 44.0)
 LEAST_KBPS, MOST_KBPS = 2.2, 24.0
@@ -123,7 +124,6 @@ class Task:
     clip: Clip
     pattern: int
     seconds: float
-    scores: tuple[str, ...]
 
     @property
     def identity(self) -> tuple[Any, ...]:
@@ -160,7 +160,7 @@ def measure(task: Task) -> dict[str, Any]:
         "made_up": round(result.made_up, 4),
         "recovered": round(jitter.recovered / max(1, jitter.played + jitter.recovered + jitter.concealed), 4),
         "playout_ms": round(result.playout_ms, 1),
-        **{name: round(METRICS[name].score(pair), 3) for name in task.scores},
+        **{name: round(METRICS[name].score(pair), 3) for name in SCORES},
     }
 
 
@@ -208,7 +208,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     options.add_argument("--seconds", type=float, default=6.0, help="only so much of each clip (default: 6)")
     options.add_argument("--losses", type=float, nargs="+", default=LOSSES, metavar="SHARE")
     options.add_argument("--wire-kbps", type=float, nargs="+", default=WIRE_KBPS, metavar="KBPS")
-    options.add_argument("--scores", nargs="+", choices=SCORES, default=("pesq", "plcmos"))
     options.add_argument("--workers", type=int, default=os.cpu_count() or 1, help="processes (default: one per core)")
     options.add_argument("--json", type=Path, required=True, help="means; every sample beside it (.jsonl)")
     asked = options.parse_args(arguments)
@@ -219,7 +218,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if not asked.names or any(name in clip.name for name in asked.names)
         ]
         tasks = [
-            Task(way, loss, clip, pattern, asked.seconds, tuple(asked.scores))
+            Task(way, loss, clip, pattern, asked.seconds)
             for loss in asked.losses
             for kbps in asked.wire_kbps
             for way in ways(kbps, loss)

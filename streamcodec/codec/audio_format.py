@@ -136,11 +136,11 @@ def warn_of_not_finite(name: str, count: int) -> None:
 class FiniteSamples:
     """Sound of one stream made finite as it comes. Samples that were not are counted, and the first ones told of.
 
-    Telling (StreamcodecWarning) never stops a stream: where warnings are errors, the count alone says it.
+    Telling (StreamcodecWarning) never stops a live stream: where warnings are errors, the count alone says it.
     """
 
-    def __init__(self, name: str = "the sound pushed") -> None:
-        self._name = name
+    def __init__(self, name: str = "the sound pushed", *, live: bool = True) -> None:
+        self._name, self._live = name, live
         self.count = 0
         """Samples so far that were NaN or infinite."""
 
@@ -149,6 +149,7 @@ class FiniteSamples:
 
         Shape: any, kept.
         """
+        samples = as_array(samples)
         if samples.dtype not in (np.float32, np.float64) or np.isfinite(samples).all():
             return samples
         with np.errstate(over="ignore", invalid="ignore"):
@@ -156,6 +157,6 @@ class FiniteSamples:
         found = clean(cleaned.reshape(-1))
         first, self.count = self.count == 0, self.count + found
         if first:
-            with contextlib.suppress(StreamcodecWarning):
+            with contextlib.suppress(StreamcodecWarning) if self._live else contextlib.nullcontext():
                 warn_of_not_finite(self._name, found)
         return cleaned

@@ -167,6 +167,7 @@ class CongestionController:
             self._starved = True
             self._budget_bps = float(self.config.minimum_bps)
             self._ages = ()
+            self._trial = None
         return self.rate
 
     def _congested(self, report: ReceiverReport) -> bool:

@@ -134,18 +134,19 @@ def keep_mean(states: Sequence[Path], shares: Sequence[float], folder: Path) -> 
     soups", 2022). Raises TrainingError.
     """
     kept = {path: read_kept_state(path) for path in states if is_kept_state(path)}
-    if not kept or len(states) != len(shares) or abs(sum(shares) - 1.0) > 1e-6:
+    if not kept or len(states) != len(shares) or not abs(sum(shares) - 1.0) <= 1e-6:
         raise TrainingError("a mean wants a kept state among its sources, and a share for each, 1 in all")
     first = next(iter(kept.values()))
     config = load_model(first.base).config
     mean: dict[str, Tensor] = {}
     for path, share in zip(states, shares, strict=True):
-        codec = CODECS[first.decoder](config)
         if path in kept:
+            codec = CODECS[first.decoder](config)
             kept[path].fill(codec)
+            weights: Mapping[str, Tensor] = codec.state_dict()
         else:
-            grow_from(codec, codec_of(load_model(str(path))).state_dict())
-        for name, values in codec.state_dict().items():
+            weights = _start(config, first.decoder, str(path))
+        for name, values in weights.items():
             mean[name] = mean[name] + share * values.double() if name in mean else share * values.double()
     before = _start(config, first.decoder, first.base)
     changed = {

@@ -229,6 +229,22 @@ def test_a_queue_that_grows_ends_the_trial() -> None:
     assert controller.rate.bitrate_bps < 0.2 * tried_bps
 
 
+def test_a_trial_ends_where_reports_stop() -> None:
+    """Or its rate of before would come back at once with the first report."""
+    controller = CongestionController(replace(CONFIG, start_bps=64_000))
+    quiet = replace(REPORT, queue_ms=0.0, queue_growth_ms_per_s=0.0, loss=0.5)
+    now_ms = 0.0
+    while controller.rate.bitrate_bps > 50_000:
+        controller.on_report(quiet, now_ms)
+        now_ms += 500.0
+    now_ms += 10_000.0
+    controller.on_tick(now_ms)
+    assert controller.rate.bitrate_bps == CONFIG.minimum_bps
+    for _ in range(3):
+        now_ms += 500.0
+        assert controller.on_report(replace(quiet, loss=0.0), now_ms).bitrate_bps < 4 * CONFIG.minimum_bps
+
+
 def test_copies_come_at_once_where_nothing_queues_and_cost_the_primaries_nothing() -> None:
     controller = CongestionController(CONFIG)
     lossy = replace(REPORT, queue_ms=0.0, queue_growth_ms_per_s=0.0, loss=0.2, mean_burst_packets=3.0)

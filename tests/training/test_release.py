@@ -153,7 +153,7 @@ def test_training_that_goes_on_keeps_post_filter_and_history(
     assert model.facts["training"][1]["decoder_only"]
     assert model.fingerprint == before.fingerprint
 
-    # Kept, it is released to the same bytes; and bands that training has moved are brought back.
+    # Kept in 16 bits, it is released all but the same; and bands that training has moved are brought back.
     keep_state(tmp_path / "run" / "checkpoint.pt", str(released), tmp_path / "state")
     state = dataclasses.replace(kept, checkpoints=(tmp_path / "state",))
     again = release(state, tmp_path / "again" / "tiny")

@@ -123,7 +123,7 @@ def encode_array(
 
     Shape: ``[n]`` or ``[n, channels]``.
     """
-    array = FiniteSamples("the sound").clean(as_array(samples))
+    array = FiniteSamples("the sound", live=False).clean(as_array(samples))
     kind = tier_of(tier)
     if kind is not Tier.NEURAL:
         options.setdefault("channels", array.shape[1] if array.ndim == 2 else 1)

@@ -149,7 +149,8 @@ class NeuralEncoder:
         self._since_key = 0
         self._allot(options.frames)
         kbps = runtime.model.kbps_of_packets(self._mode, options.frames)
-        least_bps = 1_000.0 * kbps[0] * saved_share(kbps, largest_saving(options.frames))
+        saving = 0.0 if options.constrained else largest_saving(options.frames)
+        least_bps = 1_000.0 * kbps[0] * saved_share(kbps, saving)
         _warn_of_low_bitrate(self._bitrate_bps, least_bps, self._mode, options.frames)
         self._coder = PacketCoder(runtime)
         self._quantiser = RateDistortionQuantiser(runtime)

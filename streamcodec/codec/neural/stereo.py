@@ -20,6 +20,7 @@ from streamcodec.codec.neural.encoder import (
     EncodedBlock,
     NeuralEncoder,
     NeuralEncoderState,
+    largest_saving,
 )
 from streamcodec.codec.neural.model import NeuralModel
 from streamcodec.codec.neural.rate_control import RateControl
@@ -65,7 +66,9 @@ class StereoEncoder:
     def _new_rate(self) -> RateControl:
         frames = self._sides[0].frames
         kbps = tuple(CHANNELS * each for each in self._model.kbps_of_packets(self._mode, frames))
-        return RateControl(kbps, self._model.config.frames_per_second / frames, self._bitrate_bps, channels=CHANNELS)
+        rate = RateControl(kbps, self._model.config.frames_per_second / frames, self._bitrate_bps, channels=CHANNELS)
+        rate.largest_saving = largest_saving(frames)
+        return rate
 
     @property
     def delay_samples(self) -> int:
@@ -103,6 +106,7 @@ class StereoEncoder:
             side.set_frames(frames)
         fresh = self._new_rate()
         self._rate.kbps_by_quality, self._rate.packets_per_second = fresh.kbps_by_quality, fresh.packets_per_second
+        self._rate.largest_saving = fresh.largest_saving
 
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Aim at another rate, of both channels together, from the next block on."""
@@ -124,6 +128,7 @@ class StereoEncoder:
         for side in self._sides:
             side.begin(flags)
         nothing = [side.is_nothing() for side in self._sides]
+        saving = 0.0
         if all(nothing):
             quality_index = 0
         elif self._constrained:
@@ -131,7 +136,8 @@ class StereoEncoder:
         else:
             voiced = sum(side.voiced_share() for side in self._sides) / CHANNELS
             quality_index = self._rate.choose_quality_index(voiced)
-        payload = joined([side.coded(quality_index) for side in self._sides])
+            saving = self._rate.saving
+        payload = joined([side.coded(quality_index, saving) for side in self._sides])
         self._rate.spent(8.0 * len(payload), None if all(nothing) or self._constrained else quality_index)
         return EncodedBlock(quality_index, flags, payload)
 

@@ -120,7 +120,11 @@ class Conversation {
         },
         onLost: (failure) => tell({ type: 'lost', failure }),
         makeLine: (identity, offers) => tell({ type: 'make-line', identity, offers }),
-        dropLine: (identity) => tell({ type: 'drop-line', identity }),
+        dropLine: (identity) => {
+          void this._paces.get(identity)?.writer.close().catch(() => undefined);
+          this._paces.delete(identity);
+          tell({ type: 'drop-line', identity });
+        },
         signalLine: (identity, data) => tell({ type: 'signal-line', identity, data }),
         sendOnChannel: (identity, data) => tell({ type: 'channel', identity, data }, [data.buffer]),
         waitOnMedia: (identity, frames) => this._pace(identity, frames),

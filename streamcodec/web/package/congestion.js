@@ -118,6 +118,7 @@ export class CongestionController {
       this._starved = true;
       this._budgetBps = this._minimumBps;
       this._ages = [];
+      this._trial = null;
     }
   }
 
