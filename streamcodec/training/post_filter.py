@@ -100,9 +100,10 @@ def without_lines(
     near = np.zeros(config.bins, bool)
     for line_hz in lines_hz:
         near |= np.abs(bins_hz - line_hz) <= LINE_REACH_HZ
+    predicted, noise = (np.where(near, share, 1.0).astype(np.float64) for share in (PREDICTED_SHARE, NOISE_LIFT))
     return parameters._replace(
-        band_gains=_as_stored(parameters.band_gains * np.where(near, PREDICTED_SHARE, 1.0)),
-        noise_gains=_as_stored(parameters.noise_gains * np.where(near, NOISE_LIFT, 1.0)),
+        band_gains=_as_stored(parameters.band_gains.astype(np.float64) * predicted),
+        noise_gains=_as_stored(parameters.noise_gains.astype(np.float64) * noise),
     )
 
 

@@ -30,7 +30,7 @@ MOST_STEPS = 2
 
 def price_of(saving: float) -> float:
     """Squared steps that a bit is worth, where so many quality indices are to be saved; 0 for none."""
-    return PRICE * max(saving, 0.0) ** PRICE_POWER
+    return float(PRICE * max(saving, 0.0) ** PRICE_POWER)
 
 
 @kernel
