@@ -100,6 +100,7 @@ def pack_folder(
                 for start in range(0, len(names), shard_files)
             ]
         _run(jobs, manifest, engine, workers, len(left), progress)
+        _remove_parts(target)
     finally:
         manifest.close()
     return Outcome(tuple(manifest.entries[name] for name in found if name in manifest.entries), len(before))
@@ -136,6 +137,7 @@ def unpack_folder(
             if pairs:
                 jobs.append(UnpackJob(source, target, pairs, model, tar))
         _run(jobs, manifest, engine, workers, len(found) - len(before), progress)
+        _remove_parts(target)
     finally:
         manifest.close()
     return Outcome(tuple(manifest.entries[name] for name in found if name in manifest.entries), len(before))
@@ -164,11 +166,16 @@ def _folder(name: str | Path) -> Path:
     return Path(name)
 
 
+def _remove_parts(target: Path) -> None:
+    """Of a run that was killed; at the end, too, since its workers may outlive it by a moment."""
+    for part in target.rglob(".*.part"):
+        part.unlink(missing_ok=True)
+
+
 def _begun(target: Path, asked: dict[str, Any]) -> Manifest:
     try:
         target.mkdir(parents=True, exist_ok=True)
-        for part in target.rglob(".*.part"):
-            part.unlink(missing_ok=True)
+        _remove_parts(target)
     except OSError as error:
         raise FileFormatError(f"cannot write {target}: {error.strerror or error}") from error
     return Manifest(target, asked)
