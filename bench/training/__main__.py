@@ -18,15 +18,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
-import soxr
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench.training.decoded_alone import Scores, decode_alone, mean_scores, read_sound, scores_of
 from bench.training.variants import Variant, variants
 from streamcodec.evaluation import METRICS, Clip, read_clips
 from streamcodec.evaluation.alignment import AlignedPair
-from streamcodec.models.codec import NeuralCodec, context_available
+from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.training.codec_task import CodecTask
 from streamcodec.training.data import build_cache
@@ -37,7 +37,6 @@ METRIC_NAMES = ("pesq", "stoi", "mel16", "si_sdr")
 RATES_KBPS = (3.0, 6.0, 10.0)
 SEGMENT_S = 0.8
 RESULTS = Path(__file__).parents[1] / "results"
-Scores = dict[str, float]
 
 
 class VariantTask(CodecTask):
@@ -61,25 +60,13 @@ class VariantTask(CodecTask):
 @torch.no_grad()
 def score_quality(codec: NeuralCodec, clips: Sequence[Clip], quality_index: int) -> Scores:
     """Mean rate and metrics of one quality index, packets coded alone."""
-    c = codec.config
+    rate_hz = codec.config.sample_rate_hz
     rows: list[Scores] = []
     for clip in clips:
-        sound, rate_hz = clip.read()
-        if rate_hz != c.sample_rate_hz:
-            sound = soxr.resample(sound, rate_hz, c.sample_rate_hz)
-        packets = sound.size // c.frame_samples
-        x = torch.from_numpy(np.ascontiguousarray(sound[: packets * c.frame_samples]))[None]
-        torch.manual_seed(0)
-        out = codec(
-            x,
-            torch.full((1, packets), quality_index),
-            context_available(1, packets, "independent"),
-            torch.zeros(1, packets, dtype=torch.bool),
-        )
-        pair = AlignedPair(x[0].numpy(), c.sample_rate_hz, out.samples[0].numpy(), c.sample_rate_hz)
-        kbps = float(out.frame_bits_hard.mean()) * c.frames_per_second / 1000
-        rows.append({"kbps": kbps, **{name: METRICS[name].score(pair) for name in METRIC_NAMES}})
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
+        decoded = decode_alone(codec, read_sound(clip, rate_hz), quality_index)
+        pair = AlignedPair(decoded.sound[0].numpy(), rate_hz, decoded.out.samples[0].numpy(), rate_hz)
+        rows.append(scores_of(codec, decoded.out, pair, METRIC_NAMES))
+    return mean_scores(rows)
 
 
 def at_rates(qualities: Sequence[Scores], rates_kbps: Sequence[float]) -> list[Scores]:

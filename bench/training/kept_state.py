@@ -15,16 +15,15 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
-import soxr
 import torch
 from rich.console import Console
 from rich.table import Table
 
+from bench.training.decoded_alone import Scores, decode_alone, mean_scores, read_sound, scores_of
 from streamcodec.codec.neural.post_filter import PostFilter
-from streamcodec.evaluation import METRICS, Clip, read_clips
+from streamcodec.evaluation import METRICS, read_clips
 from streamcodec.evaluation.alignment import AlignedPair, Samples
-from streamcodec.models.codec import NeuralCodec, context_available
+from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.decoder_kinds import CODECS
 from streamcodec.models.shipped import DEFAULT_MODEL, load_model
 from streamcodec.training.from_shipped import codec_of
@@ -41,7 +40,6 @@ METRIC_NAMES = (
     "harmonicity_4_7k",
 )
 QUALITY_INDICES = (2, 4, 7)
-Scores = dict[str, float]
 
 
 def decoder_of(state: Path | None) -> tuple[NeuralCodec, PostFilter]:
@@ -58,31 +56,14 @@ def decoder_of(state: Path | None) -> tuple[NeuralCodec, PostFilter]:
 @torch.no_grad()
 def measure(codec: NeuralCodec, post_filter: PostFilter, sounds: Sequence[Samples], quality_index: int) -> Scores:
     """Mean rate in kbps and metrics of one quality index. Shape: each sound ``[samples]`` at the codec's rate."""
-    c = codec.config
-    lag = c.overlap_samples
+    rate_hz, lag = codec.config.sample_rate_hz, codec.config.overlap_samples
     rows: list[Scores] = []
     for sound in sounds:
-        frames = sound.size // c.frame_samples
-        x = torch.from_numpy(np.ascontiguousarray(sound[: frames * c.frame_samples], np.float32))[None]
-        torch.manual_seed(0)
-        index, lost = torch.full((1, frames), quality_index), torch.zeros(1, frames, dtype=torch.bool)
-        gains = output_gains(post_filter.parameters)
-        out = codec(x, index, context_available(1, frames, "independent"), lost, gains)
-        played, _ = as_played(post_filter, out, index, lost)
-        pair = AlignedPair(x[0, :-lag].numpy(), c.sample_rate_hz, played[0, lag:].numpy(), c.sample_rate_hz)
-        kbps = float(out.frame_bits_hard.mean()) * c.frames_per_second / 1000
-        rows.append({"kbps": kbps, **{name: METRICS[name].score(pair) for name in METRIC_NAMES}})
-    return {name: float(np.mean([row[name] for row in rows])) for name in rows[0]}
-
-
-def sounds_of(clips: Sequence[Clip], seconds: float, rate_hz: int) -> list[Samples]:
-    """The beginnings of clips at one rate."""
-    found = []
-    for clip in clips:
-        sound, own_hz = clip.read()
-        sound = sound[: round(seconds * own_hz)]
-        found.append(sound if own_hz == rate_hz else soxr.resample(sound, own_hz, rate_hz))
-    return found
+        decoded = decode_alone(codec, sound, quality_index, output_gains(post_filter.parameters))
+        played, _ = as_played(post_filter, decoded.out, decoded.quality_index, decoded.lost)
+        pair = AlignedPair(decoded.sound[0, :-lag].numpy(), rate_hz, played[0, lag:].numpy(), rate_hz)
+        rows.append(scores_of(codec, decoded.out, pair, METRIC_NAMES))
+    return mean_scores(rows)
 
 
 def main() -> None:
@@ -102,7 +83,7 @@ def main() -> None:
     rows: list[dict[str, object]] = []
     for state in states:
         codec, post_filter = decoder_of(state)
-        sounds = sounds_of(clips, options.seconds, codec.config.sample_rate_hz)
+        sounds = [read_sound(clip, codec.config.sample_rate_hz, options.seconds) for clip in clips]
         for index in QUALITY_INDICES:
             scores = measure(codec, post_filter, sounds, index)
             name = "shipped" if state is None else str(state)

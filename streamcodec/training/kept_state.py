@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -160,7 +160,7 @@ def keep_mean(states: Sequence[Path], shares: Sequence[float], folder: Path) -> 
     description = {
         "base": first.base,
         "decoder": first.decoder,
-        "judges": json.loads((next(iter(kept)) / STATE).read_text())["judges"],
+        "judges": None if first.judges is None else asdict(first.judges),
         "stages": stages,
         "facts": first.facts,
     }

@@ -66,9 +66,13 @@ class StereoEncoder:
     def _new_rate(self) -> RateControl:
         frames = self._sides[0].frames
         kbps = tuple(CHANNELS * each for each in self._model.kbps_of_packets(self._mode, frames))
-        rate = RateControl(kbps, self._model.config.frames_per_second / frames, self._bitrate_bps, channels=CHANNELS)
-        rate.largest_saving = largest_saving(frames)
-        return rate
+        return RateControl(
+            kbps,
+            self._model.config.frames_per_second / frames,
+            self._bitrate_bps,
+            channels=CHANNELS,
+            largest_saving=largest_saving(frames),
+        )
 
     @property
     def delay_samples(self) -> int:
