@@ -30,7 +30,9 @@ from native_dsp.filters.envelope_network import (
     frame_features,
     infer,
 )
-from native_dsp.jit import kernel, outlined_unordered_kernel, unordered_kernel
+from native_dsp.filters.symmetric_filter import make_symmetric_filter, whole_blocks
+from native_dsp.jit import kernel, outlined_unordered_kernel
+from native_dsp.networks.elementary import exponential, logarithm
 from native_dsp.state import copy_state
 from native_dsp.transforms.fft import FftPlan, make_fft, rfft_inline
 from native_dsp.transforms.windows import hann_periodic
@@ -52,13 +54,14 @@ LARGEST_CHANGE = 0.92
 NOT_VOICED, VOICED = 0.15, 0.35
 """Correlations of a subframe with the period before below which nothing is done, and from which all is."""
 FADE_SAMPLES = 60
+_convolve = make_symmetric_filter(1)
 
 
 class EnvelopeFilterState(NamedTuple):
     """Memory, constants and scratch of one stream; not to be shared between streams or threads.
 
-    Shape: sound ``[FFT_SAMPLES + frame_samples + FFT_SAMPLES / 2]``; band_energy ``[PAST_SUBFRAMES + SUBFRAMES,
-    COLUMNS]``, log amplitudes of the bins from ``FIRST_BIN`` on; excess ``[SUBFRAMES, bins]``, the gain of each bin
+    Shape: sound ``[FFT_SAMPLES + frame_samples + FFT_SAMPLES / 2]`` or more; band_energy ``[PAST_SUBFRAMES +
+    SUBFRAMES, COLUMNS]``, log amplitudes of the bins from ``FIRST_BIN`` on; excess ``[SUBFRAMES, bins]``, the gain of each bin
     less one; taps ``[2, half + 1]``, of the filters before and now, from the middle outwards; ahead ``[half]``, for
     the caller to fill; window ``[FFT_SAMPLES]``; smoothing ``[2 * SPREAD + 1]``; cosines ``[bins, half + 1]``; share
     ``[bins]``; frame, real, imaginary, power, changed: scratch.
@@ -100,8 +103,9 @@ def make_envelope_filter(sample_rate_hz: int, frame_samples: int, features: Enve
     distance = np.arange(half + 1)
     taper = np.sqrt(0.5 + 0.5 * np.cos(np.pi * distance / (half + 1)))
     cosines = np.cos(2.0 * np.pi * np.outer(bins, distance) / FFT_SAMPLES) * (2.0 / FFT_SAMPLES) * taper
+    after = max(frame_samples + FFT_SAMPLES // 2, SUBFRAMES * half + whole_blocks(half))
     return EnvelopeFilterState(
-        sound=np.zeros(FFT_SAMPLES + frame_samples + FFT_SAMPLES // 2, np.float32),
+        sound=np.zeros(FFT_SAMPLES + after, np.float32),
         band_energy=np.full((PAST_SUBFRAMES + SUBFRAMES, COLUMNS), 0.5 * np.log(POWER_FLOOR), np.float32),
         excess=np.zeros((SUBFRAMES, bins.size), np.float32),
         taps=np.zeros((2, half + 1), np.float32),
@@ -111,10 +115,10 @@ def make_envelope_filter(sample_rate_hz: int, frame_samples: int, features: Enve
         cosines=cosines.astype(np.float32),
         share=np.clip(np.minimum(rise, fall), 0.0, 1.0).astype(np.float32),
         frame=np.zeros(FFT_SAMPLES, np.float32),
-        real=np.zeros(FFT_SAMPLES // 2 + 1, np.float32),
-        imaginary=np.zeros(FFT_SAMPLES // 2 + 1, np.float32),
+        real=np.zeros(FIRST_BIN + COLUMNS + SPREAD, np.float32),
+        imaginary=np.zeros(FIRST_BIN + COLUMNS + SPREAD, np.float32),
         power=np.zeros(COLUMNS + 2 * SPREAD, np.float32),
-        changed=np.zeros(half, np.float32),
+        changed=np.zeros(whole_blocks(max(half, FADE_SAMPLES)), np.float32),
         features=features,
         fft=make_fft(FFT_SAMPLES),
     )
@@ -135,7 +139,9 @@ def _measure(state: EnvelopeFilterState, start: int, row: int) -> None:
         mean = np.float32(POWER_FLOOR)
         for o in range(len(smoothing)):
             mean += smoothing[o] * power[k + o]
-        energy[k] = np.float32(0.5) * np.log(mean)
+        energy[k] = mean
+    for k in range(len(energy)):
+        energy[k] = np.float32(0.5) * logarithm(energy[k])
 
 
 @outlined_unordered_kernel
@@ -163,35 +169,38 @@ def take_in(state: EnvelopeFilterState, samples: Float32Array) -> None:
         _measure(state, first + j * subframe, PAST_SUBFRAMES + j)
 
 
-@unordered_kernel
-def _convolve(sound: Float32Array, middle: int, taps: Float32Array, out: Float32Array) -> None:
-    """What a symmetric filter makes of the sound from ``middle`` on.
-
-    Shape: taps ``[half + 1]``, the middle first -> out, as many samples as it has room for.
-    """
-    here, first = sound[middle:], taps[0]
-    for i in range(len(out)):
-        out[i] = first * here[i]
-    for m in range(1, len(taps)):
-        tap, before, after = taps[m], sound[middle - m :], sound[middle + m :]
-        for i in range(len(out)):
-            out[i] += tap * (before[i] + after[i])
-
-
 @outlined_unordered_kernel
 def _apply(state: EnvelopeFilterState, middle: int, before: int, now: int, samples: Float32Array) -> None:
     """Add to one subframe what its filter and, fading, that of the subframe before make of it."""
     old, new, changed = state.taps[before], state.taps[now], state.changed
-    fading = changed[:FADE_SAMPLES]
-    _convolve(state.sound, middle, old, fading)
+    half = len(new) - 1
+    _convolve(state.sound, middle, old, half, changed, 0, 0, FADE_SAMPLES)
     step = np.float32(1.0 / FADE_SAMPLES)
     for i in range(FADE_SAMPLES):
-        samples[i] += (np.float32(1) - step * (np.float32(i) + np.float32(0.5))) * fading[i]
-    _convolve(state.sound, middle, new, changed)
+        samples[i] += (np.float32(1) - step * (np.float32(i) + np.float32(0.5))) * changed[i]
+    _convolve(state.sound, middle, new, half, changed, 0, 0, len(samples))
     for i in range(FADE_SAMPLES):
         samples[i] += step * (np.float32(i) + np.float32(0.5)) * changed[i]
     for i in range(FADE_SAMPLES, len(samples)):
         samples[i] += changed[i]
+
+
+@outlined_unordered_kernel
+def _add_cosines(excess: Float32Array, cosines: Float32Array, taps: Float32Array) -> None:
+    """Taps of the filter that adds so much of each bin.
+
+    Shape: excess ``[BINS]``, cosines ``[BINS, half + 1]`` -> taps ``[half + 1]``, added to.
+    """
+    whole = BINS - BINS % 4
+    for i in range(0, whole, 4):
+        a, b, c, d = excess[i], excess[i + 1], excess[i + 2], excess[i + 3]
+        row0, row1, row2, row3 = cosines[i], cosines[i + 1], cosines[i + 2], cosines[i + 3]
+        for m in range(len(taps)):
+            taps[m] += a * row0[m] + b * row1[m] + c * row2[m] + d * row3[m]
+    for i in range(whole, BINS):
+        gain, row = excess[i], cosines[i]
+        for m in range(len(taps)):
+            taps[m] += gain * row[m]
 
 
 @kernel
@@ -223,24 +232,23 @@ def filter_envelope(
         frame_features(features)
         bin_features(state.band_energy, correlations, lags, quality, features.bin_inputs)
         infer(features, weights)
-        for i in range(BINS):
-            for j in range(SUBFRAMES):
-                share = min(max((correlations[j] - NOT_VOICED) / (VOICED - NOT_VOICED), 0.0), 1.0)
+        for j in range(SUBFRAMES):
+            share = np.float32(min(max((correlations[j] - NOT_VOICED) / (VOICED - NOT_VOICED), 0.0), 1.0))
+            gains = excess[j]
+            for i in range(BINS):
                 change = min(
-                    max(np.float32(share) * features.log_gain[i, j], np.float32(-LARGEST_CHANGE)),
-                    np.float32(LARGEST_CHANGE),
+                    max(share * features.log_gain[i, j], np.float32(-LARGEST_CHANGE)), np.float32(LARGEST_CHANGE)
                 )
-                excess[j, i] = np.exp(state.share[i] * change) - np.float32(1)
+                gains[i] = state.share[i] * change
+            for i in range(BINS):
+                gains[i] = exponential(gains[i]) - np.float32(1)
     for j in range(SUBFRAMES):
         before, now = j % 2, (j + 1) % 2
         new = taps[now]
         for m in range(len(new)):
             new[m] = 0
         if correlations[j] > NOT_VOICED:
-            for i in range(BINS):
-                gain, row = excess[j, i], cosines[i]
-                for m in range(len(new)):
-                    new[m] += gain * row[m]
+            _add_cosines(excess[j], cosines, new)
         # Where both are zero the sound stays as it is to the last bit.
         if new[0] != 0 or taps[before, 0] != 0:
             _apply(state, FFT_SAMPLES + j * size, before, now, samples[j * size : (j + 1) * size])

@@ -14,7 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.jit import kernel, outlined_unordered_kernel, unordered_kernel
+from native_dsp.networks.elementary import logarithm
 from native_dsp.networks.flat import flat
+from native_dsp.networks.simd_product import PHASES, TILE, make_simd_product
 
 Float32Array = NDArray[np.float32]
 
@@ -42,6 +44,9 @@ FRAME_FEATURES = HOPS * 2 * SPECTRUM_BINS
 """Amplitude and noise of every bin in every hop."""
 
 
+_two_bins = make_simd_product("floats", 2)
+
+
 class EnvelopeWeights(NamedTuple):
     """The network's weights; without hidden units there is no network, and nothing is changed.
 
@@ -63,8 +68,8 @@ class EnvelopeFeatures(NamedTuple):
     """Inputs of the network and room for its output; of one stream.
 
     Shape: spectrum ``[HOPS, 3, SPECTRUM_BINS]``, as :func:`store_spectrum` left it; frame_inputs
-    ``[FRAME_FEATURES]``, bin_inputs ``[BINS, BIN_FEATURES]``; frame_hidden, bin_hidden, scratch; log_gain ``[BINS,
-    SUBFRAMES]``, nepers.
+    ``[FRAME_FEATURES]``, bin_inputs ``[BINS, BIN_FEATURES]``; frame_hidden ``[frame_hidden]``, bin_hidden ``[2,
+    hidden]``, scratch; log_gain ``[BINS, SUBFRAMES]``, nepers.
     """
 
     spectrum: Float32Array
@@ -96,7 +101,7 @@ def make_envelope_features(hops: int, bins: int, weights: EnvelopeWeights) -> En
         frame_inputs=np.zeros(FRAME_FEATURES, np.float32),
         bin_inputs=np.zeros((BINS, BIN_FEATURES), np.float32),
         frame_hidden=np.zeros(frame_hidden, np.float32),
-        bin_hidden=np.zeros(hidden, np.float32),
+        bin_hidden=np.zeros((2, hidden), np.float32),
         log_gain=np.zeros((BINS, SUBFRAMES), np.float32),
     )
 
@@ -124,8 +129,9 @@ def frame_features(features: EnvelopeFeatures) -> None:
         real, imaginary, noise = spectrum[hop, 0], spectrum[hop, 1], spectrum[hop, 2]
         for k in range(SPECTRUM_BINS):
             power = real[k] * real[k] + imaginary[k] * imaginary[k]
-            inputs[n + k] = np.float32(0.5) * np.log(power + floor * floor) + middle
-            inputs[n + SPECTRUM_BINS + k] = np.log(noise[k] + floor) + middle
+            inputs[n + k] = np.float32(0.5) * logarithm(power + floor * floor) + middle
+        for k in range(SPECTRUM_BINS):
+            inputs[n + SPECTRUM_BINS + k] = logarithm(noise[k] + floor) + middle
         n += 2 * SPECTRUM_BINS
 
 
@@ -169,18 +175,44 @@ def bin_features(
 def _hidden_units(inputs: Float32Array, weights: Float32Array, bias: Float32Array, hidden: Float32Array) -> None:
     """A layer with a leaky rectifier after it.
 
-    Shape: inputs ``[n]``, n a multiple of 4, weights ``[n, hidden]``, bias ``[hidden]`` -> hidden.
+    Shape: inputs ``[n]``, weights ``[n, hidden]``, bias ``[hidden]`` -> hidden.
     """
     for q in range(len(hidden)):
         hidden[q] = bias[q]
-    # Four inputs at a time: sums go to memory and back a quarter as often.
-    for n in range(0, len(inputs), 4):
+    # Eight inputs at a time: sums go to memory and back an eighth as often.
+    whole = len(inputs) - len(inputs) % 8
+    for n in range(0, whole, 8):
         x0, x1, x2, x3 = inputs[n], inputs[n + 1], inputs[n + 2], inputs[n + 3]
+        x4, x5, x6, x7 = inputs[n + 4], inputs[n + 5], inputs[n + 6], inputs[n + 7]
         row0, row1, row2, row3 = weights[n], weights[n + 1], weights[n + 2], weights[n + 3]
+        row4, row5, row6, row7 = weights[n + 4], weights[n + 5], weights[n + 6], weights[n + 7]
         for q in range(len(hidden)):
-            hidden[q] += x0 * row0[q] + x1 * row1[q] + x2 * row2[q] + x3 * row3[q]
+            first = x0 * row0[q] + x1 * row1[q] + x2 * row2[q] + x3 * row3[q]
+            hidden[q] += first + x4 * row4[q] + x5 * row5[q] + x6 * row6[q] + x7 * row7[q]
+    for n in range(whole, len(inputs)):
+        x0, row0 = inputs[n], weights[n]
+        for q in range(len(hidden)):
+            hidden[q] += x0 * row0[q]
     for q in range(len(hidden)):
         hidden[q] = max(hidden[q], np.float32(LEAK) * hidden[q])
+
+
+@unordered_kernel
+def _activate(hidden: Float32Array, bias: Float32Array) -> None:
+    """Bias and leaky rectifier of sums made elsewhere."""
+    for q in range(len(hidden)):
+        x = hidden[q] + bias[q]
+        hidden[q] = max(x, np.float32(LEAK) * x)
+
+
+@unordered_kernel
+def _add_bin(hidden: Float32Array, weights: EnvelopeWeights, log_gain: Float32Array) -> None:
+    """Add what the units of one bin say of its subframes."""
+    for j in range(SUBFRAMES):
+        total, row = weights.bin_out_bias[j] + log_gain[j], weights.bin_out[j]
+        for q in range(len(hidden)):
+            total += hidden[q] * row[q]
+        log_gain[j] = total
 
 
 @outlined_unordered_kernel
@@ -190,15 +222,27 @@ def infer(features: EnvelopeFeatures, weights: EnvelopeWeights) -> None:
     _hidden_units(features.frame_inputs, weights.frame_hidden, weights.frame_hidden_bias, hidden)
     for n in range(len(log_gain)):
         log_gain[n] = 0
-    for q in range(len(hidden)):
+    whole = len(hidden) - len(hidden) % 4
+    for q in range(0, whole, 4):
+        a, b, c, d = hidden[q], hidden[q + 1], hidden[q + 2], hidden[q + 3]
+        row0, row1 = weights.frame_out[q], weights.frame_out[q + 1]
+        row2, row3 = weights.frame_out[q + 2], weights.frame_out[q + 3]
+        for n in range(len(log_gain)):
+            log_gain[n] += a * row0[n] + b * row1[n] + c * row2[n] + d * row3[n]
+    for q in range(whole, len(hidden)):
         unit, row = hidden[q], weights.frame_out[q]
         for n in range(len(log_gain)):
             log_gain[n] += unit * row[n]
     hidden = features.bin_hidden
-    for i in range(BINS):
-        _hidden_units(features.bin_inputs[i], weights.bin_hidden, weights.bin_hidden_bias, hidden)
-        for j in range(SUBFRAMES):
-            total, row = weights.bin_out_bias[j] + features.log_gain[i, j], weights.bin_out[j]
-            for q in range(len(hidden)):
-                total += hidden[q] * row[q]
-            features.log_gain[i, j] = total
+    in_tiles = hidden.shape[1] == TILE
+    if in_tiles:
+        steps = BIN_FEATURES // PHASES
+        for i in range(0, BINS - 1, 2):
+            first = i * BIN_FEATURES
+            _two_bins(weights.bin_hidden, 0, features.bin_inputs, first, BIN_FEATURES, hidden, 0, TILE, steps)
+            for r in range(2):
+                _activate(hidden[r], weights.bin_hidden_bias)
+                _add_bin(hidden[r], weights, features.log_gain[i + r])
+    for i in range(BINS - 1 if in_tiles else 0, BINS):
+        _hidden_units(features.bin_inputs[i], weights.bin_hidden, weights.bin_hidden_bias, hidden[0])
+        _add_bin(hidden[0], weights, features.log_gain[i])

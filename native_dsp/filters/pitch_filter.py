@@ -21,7 +21,9 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.symmetric_filter import make_symmetric_filter, whole_blocks
 from native_dsp.jit import kernel, outlined_unordered_kernel, unordered_kernel
+from native_dsp.networks.flat import flat
 from native_dsp.state import copy_state
 
 Float32Array = NDArray[np.float32]
@@ -51,13 +53,17 @@ LARGEST_LEVELLING = 1.2
 SILENCE_POWER = 1e-8
 ENERGY_FLOOR = 1e-10
 LARGEST_CORRECTION = 2.0
+LEAST_POWER_SHARE = 1e-6
+"""A period is taken for no softer than this beside the one after it."""
+_split_bands = make_symmetric_filter(len(BAND_EDGES_HZ))
 
 
 class PitchFilterState(NamedTuple):
     """Memory and scratch of one stream; not to be shared between streams or threads.
 
     Shape, with F samples in a frame: taps ``[edges, ahead + 1]``, from the middle outwards; sound ``[past + F +
-    ahead]``; low ``[past + F]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past + F]``;
+    ahead]`` and room for whole blocks; split ``[edges, whole blocks of F]``, scratch; squares ``[2, lags]``, scratch;
+    low ``[past + F]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past + F]``;
     repeated, like bands, what a period later is added to them; lag int64 ``[1]``, gains and corrections ``[edges +
     1]``, as they were at the end of the last subframe; energies ``[edges + 1, 2]``, averages before and after the
     comb; mixed ``[subframe_samples]``; out ``[F]``; ahead ``[ahead]``, for the caller to fill; lags int64 and
@@ -66,6 +72,8 @@ class PitchFilterState(NamedTuple):
 
     taps: Float32Array
     sound: Float32Array
+    split: Float32Array
+    squares: Float32Array
     low: Float32Array
     coarse: Float32Array
     bands: Float32Array
@@ -100,7 +108,9 @@ def make_pitch_filter(sample_rate_hz: int, frame_samples: int) -> PitchFilterSta
     bands = len(BAND_EDGES_HZ) + 1
     return PitchFilterState(
         taps=np.stack([low_pass_taps(edge_hz / sample_rate_hz, ahead) for edge_hz in BAND_EDGES_HZ]),
-        sound=np.zeros(past + frame_samples + ahead, np.float32),
+        sound=np.zeros(past + whole_blocks(frame_samples) + ahead, np.float32),
+        split=np.zeros((len(BAND_EDGES_HZ), whole_blocks(frame_samples)), np.float32),
+        squares=np.zeros((2, longest // COARSE_STEP - shortest // COARSE_STEP + 1), np.float32),
         low=np.zeros(past + frame_samples, np.float32),
         coarse=np.zeros((past + frame_samples) // COARSE_STEP, np.float32),
         bands=np.zeros((bands, past + frame_samples), np.float32),
@@ -152,28 +162,24 @@ def _take_in(state: PitchFilterState, samples: Float32Array, ahead: Float32Array
         for i in range(past):
             band[i] = band[i + frame_samples]
             played[i] = played[i + frame_samples]
-        newest = band[past:]
-        if e == edges:
-            for i in range(frame_samples):
-                newest[i] = samples[i]
-        else:
-            middle = taps[e, 0]
-            for i in range(frame_samples):
-                newest[i] = middle * samples[i]
-            for k in range(1, reach + 1):
-                tap, before, after = taps[e, k], sound[past - k :], sound[past + k :]
-                for i in range(frame_samples):
-                    newest[i] += tap * (before[i] + after[i])
-    newest = low[past:]
+    split = state.split
+    _split_bands(sound, past, taps, reach, flat(split), 0, split.shape[1], frame_samples)
+    # Each low-pass signal holds all bands below it: what is left of it is the band.
+    newest, below = bands[0][past:], split[0]
     for i in range(frame_samples):
-        newest[i] = bands[PITCH_EDGE, past + i]
+        newest[i] = below[i]
+    for e in range(1, edges):
+        newest, above, below = bands[e][past:], split[e], split[e - 1]
+        for i in range(frame_samples):
+            newest[i] = above[i] - below[i]
+    newest, below = bands[edges][past:], split[edges - 1]
+    for i in range(frame_samples):
+        newest[i] = samples[i] - below[i]
+    newest, below = low[past:], split[PITCH_EDGE]
+    for i in range(frame_samples):
+        newest[i] = below[i]
     for i in range(frame_samples // COARSE_STEP):
         coarse[past // COARSE_STEP + i] = newest[COARSE_STEP * i]
-    # Each low-pass signal holds all bands below it: what is left of it is the band.
-    for e in range(edges, 0, -1):
-        band, below = bands[e][past:], bands[e - 1][past:]
-        for i in range(frame_samples):
-            band[i] -= below[i]
 
 
 @unordered_kernel
@@ -192,32 +198,91 @@ def correlation_at(x: Float32Array, start: int, end: int, lag: int) -> float:
     return float(product) / np.sqrt(power) if power > 0.0 else 0.0
 
 
+@unordered_kernel
+def _correlation_near(x: Float32Array, start: int, end: int, own: float, lag: int) -> float:
+    """:func:`correlation_at` for a stretch whose squares add up to ``own``."""
+    here, there = x[start:end], x[start - lag : end - lag]
+    product, other = np.float32(0), np.float32(0)
+    for i in range(end - start):
+        product += here[i] * there[i]
+        other += there[i] * there[i]
+    power = own * float(other)
+    return float(product) / np.sqrt(power) if power > 0.0 else 0.0
+
+
+@outlined_unordered_kernel
+def squared_correlations(x: Float32Array, start: int, end: int, longest: int, squares: Float32Array) -> None:
+    """Squares of :func:`correlation_at` for lag after lag from ``longest`` downwards, 0 where it is negative.
+
+    All lags side by side, so that vectors of them are added up.
+
+    Shape: ``x [n]``, the stretch not silent, ``longest <= start``; squares ``[2, lags]``, of which the second row is
+    scratch.
+    """
+    products, powers = squares[0], squares[1]
+    lags = len(products)
+    for r in range(lags):
+        products[r] = 0
+    own = np.float32(0)
+    for i in range(start, end):
+        own += x[i] * x[i]
+    whole = start + (end - start) // 8 * 8
+    for i in range(start, whole, 8):
+        there = x[i - longest :]
+        x0, x1, x2, x3, x4, x5, x6, x7 = x[i], x[i + 1], x[i + 2], x[i + 3], x[i + 4], x[i + 5], x[i + 6], x[i + 7]
+        for r in range(lags):
+            first = x0 * there[r] + x1 * there[r + 1] + x2 * there[r + 2] + x3 * there[r + 3]
+            products[r] += first + x4 * there[r + 4] + x5 * there[r + 5] + x6 * there[r + 6] + x7 * there[r + 7]
+    for i in range(whole, end):
+        x0, there = x[i], x[i - longest :]
+        for r in range(lags):
+            products[r] += x0 * there[r]
+    # From lag to lag one sample enters the stretch before and one leaves it.
+    other = 0.0
+    for i in range(start - longest, end - longest):
+        other += float(x[i]) * float(x[i])
+    least = LEAST_POWER_SHARE * float(own)
+    entering, leaving = x[end - longest :], x[start - longest :]
+    for r in range(lags):
+        powers[r] = own * np.float32(max(other, least))
+        other += float(entering[r]) * float(entering[r]) - float(leaving[r]) * float(leaving[r])
+    for r in range(lags):
+        positive = max(products[r], np.float32(0))
+        products[r] = positive * positive / powers[r]
+
+
 @outlined_unordered_kernel
 def _find_lag(state: PitchFilterState, end: int) -> tuple[int, float]:
     """The period of the window that ends at ``end``, and how well the low bands repeat after it."""
     coarse, window = state.coarse, state.window_samples // COARSE_STEP
     last = end // COARSE_STEP
-    own = 0.0
+    own = np.float32(0)
     for i in range(last - window, last):
         own += coarse[i] * coarse[i]
     if own < SILENCE_POWER * window:
         return state.lag[0], 0.0
-    shortest, longest = state.shortest_lag // COARSE_STEP, state.longest_lag // COARSE_STEP
-    penalty = LONG_LAG_PENALTY * SUBFRAME_S / state.subframe_samples
-    best, found = 0.0, 0
-    for lag in range(shortest, longest + 1):
-        correlation = correlation_at(coarse, last - window, last, lag) * (1.0 - penalty * COARSE_STEP * lag)
-        if correlation > best:
-            best, found = correlation, lag
+    longest = state.longest_lag // COARSE_STEP
+    squares = state.squares
+    squared_correlations(coarse, last - window, last, longest, squares)
+    penalty = np.float32(LONG_LAG_PENALTY * SUBFRAME_S / state.subframe_samples * COARSE_STEP)
+    best, found = np.float32(0), 0
+    for r in range(squares.shape[1]):
+        share = np.float32(1) - penalty * np.float32(longest - r)
+        score = squares[0, r] * share * share
+        if score > np.float32(0) and score >= best:
+            best, found = score, longest - r
     if found == 0:
         return state.lag[0], 0.0
-    best, lag_found = 0.0, state.lag[0]
-    around = COARSE_STEP * found
+    highest, lag_found = 0.0, state.lag[0]
+    around, start, low = COARSE_STEP * found, end - state.window_samples, state.low
+    power = np.float32(0)
+    for i in range(start, end):
+        power += low[i] * low[i]
     for lag in range(max(around - 2, state.shortest_lag), min(around + 2, state.longest_lag) + 1):
-        correlation = correlation_at(state.low, end - state.window_samples, end, lag)
-        if correlation > best:
-            best, lag_found = correlation, lag
-    return lag_found, best
+        correlation = _correlation_near(low, start, end, float(power), lag)
+        if correlation > highest:
+            highest, lag_found = correlation, lag
+    return lag_found, highest
 
 
 @outlined_unordered_kernel
@@ -230,6 +295,17 @@ def _comb(state: PitchFilterState, start: int, b: int, lag: int, gain: np.float3
     before_gain, before_lag = state.gains[b], state.lag[0]
     here, repeated = state.bands[b][start : start + subframe], state.repeated[b]
     newest = repeated[start : start + subframe]
+    energies = state.energies[b]
+    if gain == 0 and before_gain == 0 and state.corrections[b] == 1:
+        was = np.float32(ENERGY_FLOOR * subframe)
+        for i in range(subframe):
+            x = here[i]
+            was += x * x
+            out[i] += x
+            newest[i] = x
+        for k in range(2):
+            energies[k] = np.float32(ENERGY_MEMORY) * energies[k] + was
+        return
     # A period shorter than a subframe has some of this subframe a period before: that is repeated as decoded.
     for i in range(subframe):
         newest[i] = here[i]
@@ -247,7 +323,6 @@ def _comb(state: PitchFilterState, start: int, b: int, lag: int, gain: np.float3
         came += y * y
         a_period_ago += now[i] * now[i]
         mixed[i] = y
-    energies = state.energies[b]
     energies[0] = np.float32(ENERGY_MEMORY) * energies[0] + was
     energies[1] = np.float32(ENERGY_MEMORY) * energies[1] + came
     correction = np.float32(1)

@@ -18,8 +18,8 @@ from native_dsp.filters.pitch_filter import (
     LOWEST_PITCH_HZ,
     PITCH_EDGE,
     SILENCE_POWER,
-    correlation_at,
     low_pass_taps,
+    squared_correlations,
 )
 from native_dsp.jit import unordered_kernel
 from native_dsp.state import copy_state
@@ -32,13 +32,13 @@ class VoicingState(NamedTuple):
     """Memory of one stream.
 
     Shape: taps ``[2 * half + 1]``; sound ``[2 * half + packet]``; low ``[longest_lag + packet / 3]``, every third
-    sample of the low frequencies.
+    sample of the low frequencies; squares ``[2, lags]``, scratch.
     """
 
     taps: Float32Array
     sound: Float32Array
     low: Float32Array
-    shortest_lag: int
+    squares: Float32Array
     longest_lag: int
 
     def copy(self) -> VoicingState:
@@ -52,13 +52,13 @@ def make_voicing(sample_rate_hz: int, frame_samples: int) -> VoicingState:
         raise ValueError(f"packets must be a multiple of {COARSE_STEP} samples, got {frame_samples}")
     half = round(HALF_FILTER_S * sample_rate_hz)
     coarse_hz = sample_rate_hz / COARSE_STEP
-    longest = int(coarse_hz / LOWEST_PITCH_HZ)
+    shortest, longest = int(coarse_hz / HIGHEST_PITCH_HZ), int(coarse_hz / LOWEST_PITCH_HZ)
     outwards = low_pass_taps(BAND_EDGES_HZ[PITCH_EDGE] / sample_rate_hz, half)
     return VoicingState(
         taps=np.concatenate([outwards[:0:-1], outwards]),
         sound=np.zeros(2 * half + frame_samples, np.float32),
         low=np.zeros(longest + frame_samples // COARSE_STEP, np.float32),
-        shortest_lag=int(coarse_hz / HIGHEST_PITCH_HZ),
+        squares=np.zeros((2, longest - shortest + 1), np.float32),
         longest_lag=longest,
     )
 
@@ -89,7 +89,8 @@ def voicing(state: VoicingState, samples: Float32Array) -> float:
         own += total * total
     if own < SILENCE_POWER * window:
         return 0.0
-    best = 0.0
-    for lag in range(state.shortest_lag, state.longest_lag + 1):
-        best = max(best, correlation_at(low, past, len(low), lag))
-    return best
+    squared_correlations(low, past, len(low), state.longest_lag, state.squares)
+    best = np.float32(0)
+    for r in range(state.squares.shape[1]):
+        best = max(best, state.squares[0, r])
+    return float(np.sqrt(best))

@@ -16,6 +16,7 @@ _LOG2_E = np.float32(1.4426950408889634)
 # ln 2 in two parts, of which the first has few bits, so that multiples of it are exact.
 _LN2_HIGH, _LN2_LOW = np.float32(0.693359375), np.float32(-2.12194440e-4)
 _LEAST, _MOST = np.float32(-87.0), np.float32(88.0)
+_ROOT_OF_HALF = np.int32(0x3F3504F3)
 WHOLE_NUMBERS = np.float32(1.5 * 2**23)
 """What has this added to it has no bits left behind the point: add and subtract it to round."""
 _POWERS = tuple(np.float32(1.0 / factorial) for factorial in (1, 2, 6, 24, 120, 720))
@@ -39,6 +40,20 @@ def exponential(x: Any) -> Any:
     p1, p2, p3, p4, p5, p6 = _POWERS
     series = _ONE + rest * (p1 + rest * (p2 + rest * (p3 + rest * (p4 + rest * (p5 + rest * p6)))))
     return np.float32(series * number_of_bits(np.int32((np.int32(octaves) + np.int32(127)) << np.int32(23))))
+
+
+@kernel
+def logarithm(x: Any) -> Any:
+    """The natural logarithm of a positive, normal number."""
+    bits = np.float32(x).view(np.int32)
+    octaves = np.int32(np.int32(bits - _ROOT_OF_HALF) >> np.int32(23))
+    mantissa = number_of_bits(np.int32(bits - np.int32(octaves << np.int32(23))))
+    # The series of twice an inverse hyperbolic tangent, of at most 0.172.
+    z = (mantissa - _ONE) / (mantissa + _ONE)
+    z2 = z * z
+    series = z2 * (np.float32(1 / 3) + z2 * (np.float32(1 / 5) + z2 * (np.float32(1 / 7) + z2 * np.float32(1 / 9))))
+    whole = np.float32(octaves)
+    return np.float32(whole * _LN2_HIGH + (whole * _LN2_LOW + _TWO * z * (_ONE + series)))
 
 
 @kernel

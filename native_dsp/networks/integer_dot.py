@@ -23,7 +23,7 @@ _DOTS_IN_32_BITS = 4
 
 def _sum_of_eights_typed(typing_context: Any, weights: Any, values: Any, eights: Any) -> Any:
     """The dot product of the first ``8 * eights`` entries; none where :func:`_eights_of` says so."""
-    wide = {types.int32: _INT, types.int64: _LONG}[values.dtype]
+    wide = {types.int16: _SHORT, types.int32: _INT, types.int64: _LONG}[values.dtype]
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
         pairs = _pairs_of(context)
@@ -48,7 +48,7 @@ def _sum_of_eights_typed(typing_context: Any, weights: Any, values: Any, eights:
                 vector = ir.VectorType(kind, _TOGETHER)
                 place = builder.bitcast(builder.gep(base, [start]), vector.as_pointer())
                 vectors.append(builder.load(place, align=kind.width // 8))
-            narrow = builder.trunc(vectors[1], ir.VectorType(_SHORT, _TOGETHER))
+            narrow = vectors[1] if wide is _SHORT else builder.trunc(vectors[1], ir.VectorType(_SHORT, _TOGETHER))
             builder.store(builder.add(builder.load(recent), pairs(builder, vectors[0], narrow)), recent)
             last = ir.Constant(eights.type, _DOTS_IN_32_BITS - 1)
             with builder.if_then(builder.icmp_unsigned("==", builder.and_(loop.index, last), last)):
@@ -96,7 +96,7 @@ def dot_of_shorts(weights: NDArray[np.int16], values: NDArray[np.signedinteger[A
 
     Left to the compiler, products would be of 64 bits: one by one on WebAssembly, four at a time on x86.
 
-    Shape: weights int16, values int32 or int64, both ``[n]`` and contiguous.
+    Shape: weights int16, values int16, int32 or int64, both ``[n]`` and contiguous.
     """
     eights = _eights_of(len(weights))
     total = _sum_of_eights(weights, values, eights)

@@ -14,7 +14,8 @@ from llvmlite import ir  # type: ignore[import-untyped]
 from numba.core import cgutils, types
 from numba.extending import intrinsic
 
-Kind = Literal["integers", "halves", "floats"]
+Kind = Literal["integers", "shorts", "halves", "floats"]
+INTEGER_KINDS = ("integers", "shorts")
 
 LANES, VECTORS = 16, 2
 TILE = LANES * VECTORS
@@ -22,6 +23,8 @@ TILE = LANES * VECTORS
 PHASES = 2
 """Inputs, or pairs of them, in a step. Each has sums of its own, so that additions need not wait for one another, but
 where there are too few registers for that."""
+FEW_REGISTERS, MANY_REGISTERS = 12, 24
+"""Of 16 (AVX2, WebAssembly on x86) and of 32, those that sums may take."""
 PAIR = 2
 """Integers that are multiplied and added up in one instruction."""
 
@@ -34,17 +37,18 @@ def _vector(kind: Any, lanes: int = LANES) -> Any:
 
 _WEIGHTS = {
     "integers": _vector(_INT8, PAIR * LANES),
+    "shorts": _vector(_INT16, PAIR * LANES),
     "halves": _vector(_INT16),
     "floats": _vector(_FLOAT),
 }
 
 
-_WEIGHT_BYTES = {"integers": 1, "halves": 2, "floats": 4}
+_WEIGHT_BYTES = {"integers": 1, "shorts": 2, "halves": 2, "floats": 4}
 
 
 def inputs_together(kind: Kind) -> int:
     """Inputs whose weights for one output lie side by side."""
-    return PAIR if kind == "integers" else 1
+    return PAIR if kind in INTEGER_KINDS else 1
 
 
 def step_bytes(kind: Kind) -> int:
@@ -59,11 +63,11 @@ def make_simd_product(kind: Kind, rows: int) -> Callable[..., Any]:
     ``steps`` of ``PHASES * inputs_together(kind)`` inputs there are: ``(weights, first_byte, inputs, first_input,
     input_stride, sums, first_sum, sum_stride, steps)``.
 
-    Shape: weights, the bytes of int8, float16 or float32 ``[steps, PHASES, TILE, inputs_together]``; inputs int16 for
-    integers, else float32; sums float32 ``[rows, TILE]``.
+    Shape: weights, the bytes of int8, int16, float16 or float32 ``[steps, PHASES, TILE, inputs_together]``; inputs
+    int16 for integers and shorts, else float32; sums ``[rows, TILE]``, int32 for shorts, else float32.
     """
     together = inputs_together(kind)
-    integer = kind == "integers"
+    integer = kind in INTEGER_KINDS
     weight_bytes = _WEIGHT_BYTES[kind]
     zero = ir.Constant(_vector(_INT32 if integer else _FLOAT), [0] * LANES)
 
@@ -79,6 +83,7 @@ def make_simd_product(kind: Kind, rows: int) -> Callable[..., Any]:
             weights, inputs, sums = (
                 context.make_array(signature.args[k])(context, builder, args[k]).data for k in (0, 2, 5)
             )
+            weights = builder.bitcast(weights, _INT8.as_pointer())
             first_byte, first_input, input_stride, first_sum, sum_stride, steps = (
                 context.cast(builder, args[k], signature.args[k], types.intp) for k in (1, 3, 4, 6, 7, 8)
             )
@@ -94,42 +99,60 @@ def make_simd_product(kind: Kind, rows: int) -> Callable[..., Any]:
                     place = builder.gep(place, [offset])
                 return builder.bitcast(place, to.as_pointer())
 
-            # A register of WebAssembly holds four sums: with two for each output they would go to memory and back.
-            sums_of_output = 1 if _is_wasm_simd(processor) else PHASES
-            each = [(r, p, v) for r in range(rows) for p in range(sums_of_output) for v in range(VECTORS)]
-            total = {key: cgutils.alloca_once(builder, zero.type) for key in each}  # type: ignore[no-untyped-call]
-            for slot in total.values():
-                builder.store(zero, slot)
+            sums_of_output, passes = _division(kind, processor, rows)
             starts = [builder.add(first_input, builder.mul(input_stride, number(r))) for r in range(rows)]
-            with cgutils.for_range(builder, steps, intp=steps.type) as loop:
-                step = builder.mul(loop.index, number(PHASES * together))
-                step_start = builder.add(first_byte, builder.mul(loop.index, number(step_bytes(kind))))
-                for p in range(PHASES):
-                    offset = number(p * together)
-                    places = [pointer(inputs, r, step, offset, to=_INT32 if integer else _FLOAT) for r in starts]
-                    same = [_in_all_lanes(builder, builder.load(place, align=4 // together)) for place in places]
-                    for v in range(VECTORS):
-                        offset = number((p * VECTORS + v) * LANES * together * weight_bytes)
-                        place = pointer(weights, step_start, offset, to=_WEIGHTS[kind])
-                        read = _widened(builder, kind, processor, builder.load(place, align=weight_bytes))
-                        for r in range(rows):
-                            slot = total[r, p % sums_of_output, v]
-                            add = _add_integers if integer else _add_floats
-                            builder.store(add(builder, processor, builder.load(slot), read, same[r]), slot)
-            for r in range(rows):
-                start = builder.add(first_sum, builder.mul(sum_stride, number(r)))
-                for v in range(VECTORS):
-                    whole, *others = (builder.load(total[r, p, v]) for p in range(sums_of_output))
-                    for other in others:
-                        whole = builder.add(whole, other) if integer else builder.fadd(whole, other)
-                    result = builder.sitofp(whole, _vector(_FLOAT)) if integer else whole
-                    builder.store(result, pointer(sums, start, number(v * LANES), to=result.type), align=4)
+            for vectors in passes:
+                each = [(r, p, v) for r in range(rows) for p in range(sums_of_output) for v in vectors]
+                total = {key: cgutils.alloca_once(builder, zero.type) for key in each}  # type: ignore[no-untyped-call]
+                for slot in total.values():
+                    builder.store(zero, slot)
+                with cgutils.for_range(builder, steps, intp=steps.type) as loop:
+                    step = builder.mul(loop.index, number(PHASES * together))
+                    step_start = builder.add(first_byte, builder.mul(loop.index, number(step_bytes(kind))))
+                    for p in range(PHASES):
+                        offset = number(p * together)
+                        places = [pointer(inputs, r, step, offset, to=_INT32 if integer else _FLOAT) for r in starts]
+                        same = [_in_all_lanes(builder, builder.load(place, align=4 // together)) for place in places]
+                        for v in vectors:
+                            offset = number((p * VECTORS + v) * LANES * together * weight_bytes)
+                            place = pointer(weights, step_start, offset, to=_WEIGHTS[kind])
+                            read = _widened(builder, kind, processor, builder.load(place, align=weight_bytes))
+                            for r in range(rows):
+                                slot = total[r, p % sums_of_output, v]
+                                add = _add_integers if integer else _add_floats
+                                builder.store(add(builder, processor, builder.load(slot), read, same[r]), slot)
+                for r in range(rows):
+                    start = builder.add(first_sum, builder.mul(sum_stride, number(r)))
+                    for v in vectors:
+                        whole, *others = (builder.load(total[r, p, v]) for p in range(sums_of_output))
+                        for other in others:
+                            whole = builder.add(whole, other) if integer else builder.fadd(whole, other)
+                        stored = builder.sitofp(whole, _vector(_FLOAT)) if kind == "integers" else whole
+                        builder.store(stored, pointer(sums, start, number(v * LANES), to=stored.type), align=4)
             return context.get_dummy_value()
 
         return signature, generate
 
     made: Callable[..., Any] = simd_product
     return made
+
+
+def _division(kind: Kind, processor: list[str], rows: int) -> tuple[int, list[range]]:
+    """Sums of each output, and the vectors of outputs that each pass over the inputs computes.
+
+    Sums that do not stay in registers go to memory and back at every step. Those of integers are exact; those of
+    floats are as many whatever the rows, so that a row's result does not depend on the rows beside it.
+    """
+    wasm = _is_wasm_simd(processor)
+    lanes = 16 if "+avx512f" in processor else 8 if "+avx2" in processor else 4
+    registers = LANES // lanes
+    room = FEW_REGISTERS if wasm or (processor[0].startswith("x86") and lanes < 16) else MANY_REGISTERS
+    sums = PHASES
+    if wasm or (kind in INTEGER_KINDS and rows * VECTORS * registers * PHASES > room):
+        sums = 1
+    if rows * VECTORS * registers * sums <= room:
+        return sums, [range(VECTORS)]
+    return sums, [range(v, v + 1) for v in range(VECTORS)]
 
 
 def _in_all_lanes(builder: Any, value: Any) -> Any:

@@ -275,10 +275,11 @@ def _rfft_of_size(plan: Any, samples: Any, re: Any, im: Any) -> Callable[..., No
         z_im = result + points
         mirror[0] = work[z_re]
         mirror[points] = work[z_im]
-        for k in range(1, points):
+        bins = min(len(re), points)
+        for k in range(1, bins):
             mirror[k] = work[z_re + points - k]
             mirror[points + k] = work[z_im + points - k]
-        for k in range(points):
+        for k in range(bins):
             w_re = untangle[k]
             w_im = untangle[points + k]
             even_re = work[z_re + k] + mirror[k]
@@ -287,8 +288,9 @@ def _rfft_of_size(plan: Any, samples: Any, re: Any, im: Any) -> Callable[..., No
             odd_im = mirror[k] - work[z_re + k]
             re[k] = half * (even_re + (odd_re * w_re - odd_im * w_im))
             im[k] = half * (even_im + (odd_re * w_im + odd_im * w_re))
-        re[points] = work[z_re] - work[z_im]
-        im[points] = 0
+        if len(re) > points:
+            re[points] = work[z_re] - work[z_im]
+            im[points] = 0
 
     return rfft_constant_size
 
@@ -326,6 +328,8 @@ def _irfft_of_size(plan: Any, re: Any, im: Any, samples: Any) -> Callable[..., N
 @kernel
 def rfft(plan: FftPlan, samples: Float32Array, re: Float32Array, im: Float32Array) -> None:
     """Spectrum of real samples, ``X[k] = sum_n x[n] exp(-2 pi i k n / N)``, not scaled.
+
+    Of shorter arrays, the lowest bins are written.
 
     Shape: ``samples [N]`` -> ``re [N / 2 + 1]``, ``im [N / 2 + 1]``, contiguous float32, written in place.
     """

@@ -55,6 +55,11 @@ class PacketFlags(enum.IntFlag):
     """Last packet of the stream."""
 
 
+# Enumerations look values up slowly.
+_TIERS = {int(tier): tier for tier in Tier}
+_FLAGS = tuple(PacketFlags(nibble) for nibble in range(8))
+
+
 @dataclass(frozen=True, slots=True)
 class RedundantCopy:
     """A coarser copy of an earlier packet's payload."""
@@ -150,10 +155,9 @@ class Packet:
             raise PacketError(f"packet version {data[0] >> 4} is not the {VERSION} this build reads")
         if binascii.crc_hqx(data[:-2], _CRC_SEED) != int.from_bytes(data[-2:], "big"):
             raise PacketError("packet checksum does not match: the packet is damaged or cut short")
-        try:
-            tier = Tier(data[0] & 15)
-        except ValueError as error:
-            raise PacketError(f"packet tier {data[0] & 15} is unknown to this build") from error
+        tier = _TIERS.get(data[0] & 15)
+        if tier is None:
+            raise PacketError(f"packet tier {data[0] & 15} is unknown to this build")
         body = data[:-2]
         payload, position = _take_chunk(body, 6)
         if position >= len(body):
@@ -188,7 +192,7 @@ class Packet:
 def _flags(nibble: int) -> PacketFlags:
     if nibble & ~7:
         raise PacketError(f"packet flags {nibble:#x} use a bit this build does not know")
-    return PacketFlags(nibble)
+    return _FLAGS[nibble]
 
 
 def _append_chunk(out: bytearray, chunk: bytes) -> None:

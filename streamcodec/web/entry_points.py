@@ -5,7 +5,6 @@ Each function takes the address of the constants and that of a stream, and retur
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -22,7 +21,7 @@ from native_dsp.networks import codec_networks as networks
 from native_dsp.transforms.companding import analyse_companded
 from native_dsp.transforms.polyphase import PolyphaseState, resample_block
 from streamcodec.codec.neural import entropy
-from streamcodec.codec.neural.activity import noise_floor, refresh_due, silent_packets
+from streamcodec.codec.neural.activity import mean_square_dbfs, noise_floor, refresh_due, silent_packets
 from streamcodec.codec.neural.decoder import concealment_gains
 from streamcodec.codec.neural.encoder import key_due
 from streamcodec.codec.neural.rate_control import (
@@ -47,12 +46,6 @@ KEY, SILENCE = int(PacketFlags.KEY), int(PacketFlags.SILENCE)
 CONTEXT_FRAMES = entropy.CONTEXT_FRAMES
 LOST, TAIL = -1, -2
 """In place of a frame's number in its packet: one that is missing, and the end of the last overlap."""
-
-
-@kernel
-def mean_square_dbfs(mean_square: float) -> float:
-    """As ``activity.level_dbfs``, of a mean square."""
-    return 10.0 * math.log10(mean_square + 1e-12)
 
 
 @kernel
@@ -123,14 +116,12 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             control.context_frames[0] = 0
         elif timestamp != control.expected_timestamp[0]:
             return 0
-        control.shift[0] = entropy.read_indices(
+        control.shift[0] = entropy.read_packet(
             s.constants.tables,
             np.int64(quality_index),
             control.context_frames[0],
             coding.context,
-            coding.hidden,
-            coding.location,
-            coding.table,
+            coding.prediction,
             coding.coder,
             coding.payload,
             np.int64(length),
@@ -266,16 +257,14 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         if not flags & SILENCE:
             quality_index = choose_quality_index(control, kbps)
             usual_kbps = kbps[quality_index]
-        length = entropy.code(
+        length = entropy.code_packet(
             s.constants.tables,
             s.packet[:frames],
             quality_index,
             control.context_frames[0],
             coding.context,
             len(s.latents),
-            coding.hidden,
-            coding.location,
-            coding.table,
+            coding.prediction,
             s.indices,
             coding.coder,
             coding.payload,
@@ -286,14 +275,17 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         account(control, 8.0 * length, usual_kbps, packets_per_second)
         control.quality_index[0] = quality_index
         control.flags[0] = flags
-        for f in range(len(s.packet)):
-            for k in range(len(s.latents)):
-                for back in range(len(s.recent) - 1, 0, -1):
-                    s.recent[back, f, k] = s.recent[back - 1, f, k]
-                s.recent[0, f, k] = s.packet[f, k]
         for back in range(len(s.recent) - 1, 0, -1):
             s.recent_shifts[back] = s.recent_shifts[back - 1]
             s.recent_frames[back] = s.recent_frames[back - 1]
+            for f in range(s.recent_frames[back]):
+                now, after = s.recent[back, f], s.recent[back - 1, f]
+                for k in range(len(s.latents)):
+                    now[k] = after[k]
+        for f in range(frames):
+            now, after = s.recent[0, f], s.packet[f]
+            for k in range(len(s.latents)):
+                now[k] = after[k]
         s.recent_shifts[0] = control.shift[0]
         s.recent_frames[0] = frames
         control.recent_packets[0] = min(control.recent_packets[0] + 1, len(s.recent))
@@ -328,16 +320,14 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         wanted = round(quality_index_for_kbps(kbps, share * kbps[quality_index]))
         coarse = np.int64(min(quality_index, max(0, wanted)))
         s.copy_context[:] = 0
-        length = entropy.code(
+        length = entropy.code_packet(
             s.constants.tables,
             s.copied[:frames],
             coarse,
             np.int64(0),
             s.copy_context,
             len(s.latents),
-            coding.hidden,
-            coding.location,
-            coding.table,
+            coding.prediction,
             s.indices,
             coding.coder,
             coding.payload,

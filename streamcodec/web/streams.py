@@ -58,9 +58,7 @@ class CoderScratch(NamedTuple):
     """What the entropy coder works on; ``context`` goes on from packet to packet."""
 
     context: NDArray[np.int32]
-    hidden: NDArray[np.int64]
-    location: NDArray[np.int32]
-    table: NDArray[np.int32]
+    prediction: entropy.Prediction
     coder: NDArray[np.int64]
     payload: NDArray[np.uint8]
 
@@ -274,9 +272,7 @@ def _make_coding(runtime: NeuralModel) -> CoderScratch:
     config = runtime.model.config
     return CoderScratch(
         context=np.zeros((entropy.CONTEXT_FRAMES + 1) * config.latents, np.int32),
-        hidden=np.zeros(config.entropy_hidden, np.int64),
-        location=np.zeros(config.latents, np.int32),
-        table=np.zeros(config.latents, np.int32),
+        prediction=entropy.make_prediction(config.latents, config.entropy_hidden),
         coder=range_coder.make_state(),
         payload=np.zeros(PAYLOAD_BYTES, np.uint8),
     )

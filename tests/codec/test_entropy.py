@@ -10,7 +10,6 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from native_dsp.coding import range_coder
 from streamcodec import StreamEncoder
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.analysis import LatentAnalysis
@@ -136,15 +135,11 @@ def test_decoding_arbitrary_bytes_in_bulk_is_harmless() -> None:
     config = runtime.model.config
     rng = np.random.default_rng(9)
     values = np.zeros((entropy.CONTEXT_FRAMES + 1) * config.latents, np.int32)
-    hidden = np.zeros(config.entropy_hidden, np.int64)
-    location, table = (np.zeros(config.latents, np.int32) for _ in range(2))
+    arguments = entropy.bundle(runtime.tables, config.entropy_hidden, np.zeros(0, np.uint8))
     indices = np.zeros((2, config.latents), np.int32)
-    state = range_coder.make_state()
     noise = rng.integers(0, 256, (20_000, 40), dtype=np.uint8)
     for row, length, quality_index in zip(
         noise, rng.integers(0, 41, 20_000), rng.integers(0, config.qualities, 20_000), strict=True
     ):
-        entropy.read_indices(
-            runtime.tables, int(quality_index), 0, values, hidden, location, table, state, row, int(length), indices
-        )
+        entropy.read_indices(arguments, int(quality_index), 0, values, row, int(length), indices)
         assert np.abs(indices).max() <= 1 << 17

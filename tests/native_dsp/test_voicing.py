@@ -44,7 +44,7 @@ def test_it_is_the_best_correlation_over_all_lags() -> None:
         end = 4 * PACKET + (k + 1) * PACKET
         newest = low[end - PACKET : end : COARSE_STEP]
         best = 0.0
-        for lag in range(state.shortest_lag, state.longest_lag + 1):
+        for lag in range(state.longest_lag - state.squares.shape[1] + 1, state.longest_lag + 1):
             before = low[end - PACKET - COARSE_STEP * lag : end - COARSE_STEP * lag : COARSE_STEP]
             power = float(newest @ newest) * float(before @ before)
             best = max(best, float(newest @ before) / power**0.5 if power > 0 else 0.0)

@@ -11,7 +11,7 @@ from native_dsp.filters.noise import COSINES, SINES, add_noise, make_noise_state
 from native_dsp.filters.post_filter import NOTHING_DECODED, neutral_parameters
 from streamcodec.codec.neural.model import NeuralModel, load_runtime
 from streamcodec.codec.neural.post_filter import PostFilter
-from streamcodec.codec.neural.synthesis import make_background, not_raised, render
+from streamcodec.codec.neural.synthesis import make_background, not_raised, render_frame
 from streamcodec.models.codec import CodecOutput
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.models.spectrum import Spectrum
@@ -54,7 +54,22 @@ def rendered(runtime: NeuralModel, decoded: Float32Array, qualities: NDArray[np.
         last = last if quality_index == config.qualities else int(quality_index)
         frame = decoded.reshape(len(qualities), 2, -1)[k].copy()
         parameters, row = runtime.post_filter.parameters, int(quality_index)
-        render(frame, background, stft, parameters, post_filter, 1.0, 0.0, False, row, last, raised, out[k])
+        render_frame(
+            frame,
+            background,
+            stft,
+            parameters,
+            post_filter,
+            COSINES,
+            SINES,
+            1.0,
+            0.0,
+            False,
+            row,
+            last,
+            raised,
+            out[k],
+        )
     return out.reshape(-1)
 
 

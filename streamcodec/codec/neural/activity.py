@@ -15,6 +15,8 @@ MARGIN_DB = 8.0
 FLOOR_RISE_DB_PER_S = 3.0
 HANGOVER_S = 0.24
 REFRESH_S = 0.4
+NO_POWER = 1e-12
+"""Added to mean squares: silence is at -120 dB."""
 
 
 def level_dbfs(samples: NDArray[np.float32]) -> float:
@@ -22,8 +24,13 @@ def level_dbfs(samples: NDArray[np.float32]) -> float:
 
     Shape: ``[n]``.
     """
-    mean_square = float(np.dot(samples, samples)) / max(samples.size, 1)
-    return 10.0 * math.log10(mean_square + 1e-12)
+    return mean_square_dbfs(float(np.dot(samples, samples)) / max(samples.size, 1))
+
+
+@shared
+def mean_square_dbfs(mean_square: float) -> float:
+    """Mean power in decibels, full scale 1; -120 for silence."""
+    return 10.0 * math.log10(mean_square + NO_POWER)
 
 
 @dataclass

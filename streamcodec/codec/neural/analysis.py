@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.transforms.companding import analyse_companded
 from native_dsp.transforms.stft import StftState
 from streamcodec.codec.neural.model import NeuralModel
 from streamcodec.runtime.step import StepRow
@@ -54,12 +55,16 @@ class LatentAnalysis:
         self._stft = state.stft.copy()
         self._stream.restore(state.network)
 
+    def parts(self) -> tuple[StftState, Float32Array, Float32Array, Float32Array]:
+        """Arguments of ``analyse_companded`` beside the block, for who calls it in place of :meth:`prepare`."""
+        return self._stft, self._re, self._im, self._companded
+
     def prepare(self, block: Float32Array) -> None:
         """Everything before the network.
 
         Shape: ``[frame_samples]``.
         """
-        self._stages.analyse(self._stft, block, self._re, self._im, self._companded)
+        analyse_companded(self._stft, block, self._re, self._im, self._companded)
 
     def step(self, block: Float32Array) -> Float32Array:
         """Latents of one block; the array is overwritten by the next call.

@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.coding import range_coder
 from native_dsp.filters.lift import factor
 from native_dsp.filters.post_filter import ALREADY_SCALED, NOTHING_DECODED, PostFilterState
 from native_dsp.jit import shared
 from native_dsp.transforms.stft import StftState
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
-from streamcodec.codec.neural.synthesis import GAP, NOW, Background, make_background, not_raised
+from streamcodec.codec.neural.synthesis import GAP, NOW, Background, bundle, make_background, not_raised
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.runtime.step import StepRow
 
@@ -80,11 +79,8 @@ class NeuralDecoder:
         self._stream = stream or runtime.decoder.new_stream()
         self._latents = self._stream.inputs["latents"].reshape(-1)
         self._quality_index = self._stream.inputs["level"].reshape(-1)
-        self._hidden = np.zeros(config.entropy_hidden, np.int64)
-        self._location = np.zeros(config.latents, np.int32)
-        self._table = np.zeros(config.latents, np.int32)
+        self._coding = entropy.bundle(runtime.tables, config.entropy_hidden, np.zeros(0, np.uint8))
         self._decoded = self._stream.output.reshape(config.hops_per_frame, -1)
-        self._coder = range_coder.make_state()
         self.reset()
 
     def reset(self) -> None:
@@ -96,10 +92,22 @@ class NeuralDecoder:
         self._context = LatentContext(self._config.latents)
         self._background = make_background(self._config.bins)
         self._raised = not_raised()
+        self._bundle_rendering()
         self._group: DecodedGroup | None = None
         self._expected_timestamp: int | None = None
         self._lost_in_a_row = 0
         self._in_silence = False
+
+    def _bundle_rendering(self) -> None:
+        """Hand state to the kernel that renders, which goes on with it."""
+        self._rendering = bundle(
+            self._decoded,
+            self._background,
+            self._stft,
+            self._runtime.post_filter.parameters,
+            self._post_filter,
+            self._raised,
+        )
 
     def state(self) -> NeuralDecoderState:
         """A copy of everything remembered."""
@@ -126,6 +134,7 @@ class NeuralDecoder:
         self._context = state.context.copy()
         self._background = state.background.copy()
         self._raised = state.raised.copy()
+        self._bundle_rendering()
         self._group = state.group
         self._expected_timestamp = state.expected_timestamp
         self._lost_in_a_row = state.lost_in_a_row
@@ -153,14 +162,10 @@ class NeuralDecoder:
         payload = np.frombuffer(packet.payload, np.uint8)
         indices = np.zeros((packet.frames, self._config.latents), np.int32)
         shift = self._stages.read_indices(
-            self._runtime.tables,
+            self._coding,
             packet.quality_index,
             self._context.frames,
             self._context.values,
-            self._hidden,
-            self._location,
-            self._table,
-            self._coder,
             payload,
             payload.size,
             indices,
@@ -208,7 +213,9 @@ class NeuralDecoder:
 
         Shape: ``[latents]``.
         """
-        np.multiply(indices, self._steps[quality_index], out=self._latents)
+        # Indices first: a product of two types would go by way of float64.
+        self._latents[:] = indices
+        self._latents *= self._steps[quality_index]
         self._quality_index[0] = quality_index
         self._last_quality_index = quality_index
         self._lost_in_a_row = 0
@@ -233,17 +240,12 @@ class NeuralDecoder:
     def _synthesise(self, gain: float, noise_gain: float, gains_row: int) -> Float32Array:
         out = np.empty(self._config.frame_samples, np.float32)
         self._stages.render(
-            self._decoded,
-            self._background,
-            self._stft,
-            self._runtime.post_filter.parameters,
-            self._post_filter,
+            self._rendering,
             gain,
             noise_gain,
             self._in_silence,
             gains_row,
             NOTHING_DECODED if self._last_quality_index is None else self._last_quality_index,
-            self._raised,
             out,
         )
         return out

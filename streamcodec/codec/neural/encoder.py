@@ -12,14 +12,15 @@ from functools import partial
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.filters.lift import SHIFT_BITS, LiftState, make_lift, raise_frame
-from native_dsp.filters.low_cut import LowCutState, cut_lows, make_low_cut
+from native_dsp.filters.lift import SHIFT_BITS, LiftState, make_lift
+from native_dsp.filters.low_cut import LowCutState, make_low_cut
 from native_dsp.filters.mixdown import MixdownState, make_mixdown
 from native_dsp.jit import shared
 from streamcodec.codec.audio_format import as_mono
-from streamcodec.codec.neural.activity import ActivityDetector, level_dbfs
+from streamcodec.codec.neural.activity import ActivityDetector, mean_square_dbfs
 from streamcodec.codec.neural.analysis import AnalysisState, LatentAnalysis
 from streamcodec.codec.neural.constant_quality import ForeseenBlock, plan_constant_quality
+from streamcodec.codec.neural.front_end import FrontEnd, bundle
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.packet_coder import PacketCoder
 from streamcodec.codec.neural.rate_control import (
@@ -202,7 +203,7 @@ class NeuralEncoder:
         self._key_period_packets = max(1, round(self._key_period_s * self._packets_per_second))
         self._sound = np.zeros((frames, config.frame_samples), np.float32)
         self._latents = np.zeros((frames, config.latents), np.float32)
-        self._raised = np.zeros(config.frame_samples, np.float32)
+        self._powers = [0.0] * frames
         self._voiced = [0.0] * frames
 
     def set_frames(self, frames: int) -> None:
@@ -233,10 +234,18 @@ class NeuralEncoder:
         self._low_cut = make_low_cut(config.sample_rate_hz)
         self._voicing = VoicingDetector.of(config.sample_rate_hz, config.frame_samples)
         self._lift = make_lift()
+        self._bundle_front_end()
         self._shift = 0
         self._was_silent = False
         self._since_key = 0
         self._recent: deque[tuple[Float32Array, int]] = deque(maxlen=RECENT_PACKETS)
+
+    def _bundle_front_end(self) -> None:
+        """Hand state to the front end, which goes on with it."""
+        raised = np.zeros(self._runtime.model.config.frame_samples, np.float32)
+        self._front_end = bundle(
+            FrontEnd(self._low_cut, self._voicing.state, self._lift, *self._analysis.parts(), raised)
+        )
 
     def state(self) -> NeuralEncoderState:
         """A copy of everything remembered."""
@@ -271,6 +280,7 @@ class NeuralEncoder:
         self._low_cut = state.low_cut.copy()
         self._voicing = state.voicing.copy()
         self._lift = state.lift.copy()
+        self._bundle_front_end()
         self._shift = state.shift
         self._was_silent = state.was_silent
         self._since_key = state.since_key
@@ -313,13 +323,13 @@ class NeuralEncoder:
         """
         frame = self._stages.resample(self._resampler, block.reshape(self._frames, -1)[k])
         self._sound[k] = frame
-        cut_lows(self._low_cut, self._sound[k])
-        self._voiced[k] = self._voicing.take(self._sound[k])
-        self._raised[:] = self._sound[k]
+        power, correlation, shift = self._stages.take_frame(
+            self._front_end, self._sound[k], 1.0 / FRAMES_PER_SECOND, self._raises_quiet_sound, k == 0
+        )
+        self._powers[k] = power
+        self._voiced[k] = self._voicing.take(mean_square_dbfs(power), correlation)
         if self._raises_quiet_sound:
-            dbfs, correlation = self._voicing.dbfs, self._voicing.correlation
-            self._shift = raise_frame(self._lift, dbfs, correlation, 1.0 / FRAMES_PER_SECOND, k == 0, self._raised)
-        self._analysis.prepare(self._raised)
+            self._shift = shift
 
     def collect(self, k: int) -> None:
         """Keep what the network made of frame ``k``."""
@@ -368,7 +378,8 @@ class NeuralEncoder:
 
     def is_nothing(self) -> bool:
         """Whether the block collected and the one before it are silence: what the networks still hear is, too."""
-        before, self._was_silent = self._was_silent, level_dbfs(self._sound.reshape(-1)) < SILENT_DBFS
+        power = sum(self._powers) / self._frames
+        before, self._was_silent = self._was_silent, mean_square_dbfs(power) < SILENT_DBFS
         return before and self._was_silent
 
     def voiced_share(self) -> float:

@@ -10,7 +10,7 @@ scales in 1/8 octave.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,8 +18,10 @@ from numpy.typing import NDArray
 from native_dsp.coding import range_coder
 from native_dsp.coding.table_coder import cumulative_frequencies
 from native_dsp.filters.lift import SHIFT_BITS
-from native_dsp.jit import kernel
+from native_dsp.jit import kernel, shared
+from native_dsp.kernel_arguments import KernelArguments, bundle_arguments
 from native_dsp.networks.integer_dot import dot_of_shorts
+from native_dsp.networks.simd_product import PAIR, PHASES, TILE, make_simd_product
 
 LATENT_BITS = 6
 STEP_BITS = 10
@@ -39,14 +41,17 @@ ESCAPE_LENGTH_BITS = 4
 
 Int32Array = NDArray[np.int32]
 Float32Array = NDArray[np.float32]
+_STEP_INPUTS = PHASES * PAIR
+_STEP_BYTES = 2 * TILE * _STEP_INPUTS
+_products = make_simd_product("shorts", 1)
 
 
 class EntropyTables(NamedTuple):
     """Integer parameters of one model.
 
     Shape (G groups, H hidden units, N latents, L quality indices, M = 4 context masks, W widest group):
-        bounds ``[G + 1]``; hidden ``[G, H, 2N + N]``; hidden_bias ``[L, M, G, H]``; out ``[G, 2W, H]``;
-        out_bias ``[L, M, G, 2W]``; step ``[L, N]``; log2_step ``[L, N]`` (1/8 octave);
+        bounds ``[G + 1]``; hidden ``[G, tiles, weights of a tile]``, see :func:`in_tiles`; hidden_bias ``[L, M, G,
+        H]``; out ``[G, 2W, H]``; out_bias ``[L, M, G, 2W]``; step ``[L, N]``; log2_step ``[L, N]`` (1/8 octave);
         cumulative ``[total]``; offset, half_width ``[TABLE_COUNT]``; cost ``[total]`` (bits, encoder's use only).
     """
 
@@ -61,6 +66,78 @@ class EntropyTables(NamedTuple):
     offset: Int32Array
     half_width: Int32Array
     cost: Float32Array
+
+
+class Prediction(NamedTuple):
+    """What the entropy model is asked, and what it says of a frame; scratch.
+
+    Shape: inputs, the latents before and those of the frame as far as they are known, ``[whole steps]``; sums,
+    hidden ``[H]``, filled up to whole tiles; location (1/8 step), table ``[N]``.
+    """
+
+    inputs: NDArray[np.int16]
+    sums: Int32Array
+    hidden: NDArray[np.int16]
+    location: Int32Array
+    table: Int32Array
+
+
+class CodingArguments(NamedTuple):
+    """What a coder hands to :func:`cost`, :func:`code` and :func:`read_indices` once and for all.
+
+    Shape: indices ``[N]``; state, of the range coder; buffer ``[bytes]``, which a decoder does not use.
+    """
+
+    tables: EntropyTables
+    prediction: Prediction
+    indices: Int32Array
+    state: NDArray[np.int64]
+    buffer: NDArray[np.uint8]
+
+
+def make_prediction(latents: int, hidden: int) -> Prediction:
+    """Scratch for a model of so many latents and hidden units."""
+    before, own, tiles = _whole_steps(CONTEXT_FRAMES * latents), _whole_steps(latents), -(-hidden // TILE)
+    return Prediction(
+        inputs=np.zeros(_STEP_INPUTS * (before + own), np.int16),
+        sums=np.zeros(tiles * TILE, np.int32),
+        hidden=np.zeros(hidden, np.int16),
+        location=np.zeros(latents, np.int32),
+        table=np.zeros(latents, np.int32),
+    )
+
+
+def bundle(tables: EntropyTables, hidden: int, buffer: NDArray[np.uint8]) -> Any:
+    """Arguments for :func:`cost`, :func:`code` and :func:`read_indices`, of one coder with so many hidden units."""
+    latents = tables.step.shape[1]
+    prediction, indices = make_prediction(latents, hidden), np.zeros(latents, np.int32)
+    return bundle_arguments(CodingArguments(tables, prediction, indices, range_coder.make_state(), buffer))
+
+
+def in_tiles(hidden: NDArray[np.int16], bounds: Int32Array) -> NDArray[np.int16]:
+    """Weights of hidden units in the order in which they are multiplied: tiles of ``TILE`` units.
+
+    In a tile come the inputs from the frames before, then those from the frame itself, each filled up to whole steps;
+    what a group does not know yet has weights of zero.
+
+    Shape: hidden ``[G, H, 2N + N]`` -> ``[G, tiles, weights of a tile]``.
+    """
+    groups, units, inputs = hidden.shape
+    latents = inputs // (CONTEXT_FRAMES + 1)
+    split = CONTEXT_FRAMES * latents
+    before, own, tiles = _whole_steps(split), _whole_steps(latents), -(-units // TILE)
+    filled = np.zeros((groups, tiles * TILE, _STEP_INPUTS * (before + own)), np.int16)
+    filled[:, :units, :split] = hidden[:, :, :split]
+    for group, start in enumerate(bounds[:-1]):
+        first = _STEP_INPUTS * before
+        filled[group, :units, first : first + start] = hidden[group, :, split : split + start]
+    tiled = filled.reshape(groups, tiles, TILE, -1, PAIR).transpose(0, 1, 3, 2, 4)
+    return np.ascontiguousarray(tiled).reshape(groups, tiles, -1)
+
+
+@shared
+def _whole_steps(inputs: int) -> int:
+    return (inputs + _STEP_INPUTS - 1) // _STEP_INPUTS
 
 
 class SymbolTables(NamedTuple):
@@ -116,30 +193,44 @@ def clamp_latent(index: int, step: int) -> int:
 
 
 @kernel
-def _predict_group(
-    tables: EntropyTables,
-    group: int,
-    quality_index: int,
-    mask: int,
-    context: Int32Array,
-    hidden: NDArray[np.int64],
-    location: Int32Array,
-    table: Int32Array,
+def _begin_frame(context: Int32Array, mask: int, prediction: Prediction) -> None:
+    """What is known of the frames before, as inputs; they lie within ``INPUT_LIMIT``."""
+    if mask:
+        inputs = prediction.inputs
+        for i in range(context.size // (CONTEXT_FRAMES + 1) * CONTEXT_FRAMES):
+            inputs[i] = context[i]
+
+
+@kernel
+def _know(
+    tables: EntropyTables, quality_index: int, i: int, index: int, context: Int32Array, prediction: Prediction
 ) -> None:
+    """Latent ``i`` of the frame is known, for the groups and the frames that follow."""
+    before = CONTEXT_FRAMES * tables.step.shape[1]
+    value = clamp_latent(index, tables.step[quality_index, i])
+    context[before + i] = value
+    prediction.inputs[_STEP_INPUTS * _whole_steps(before) + i] = value
+
+
+@kernel
+def _predict_group(tables: EntropyTables, group: int, quality_index: int, mask: int, prediction: Prediction) -> None:
+    """Location and table of each latent of a group, from what is known."""
+    inputs, sums, hidden = prediction.inputs, prediction.sums, prediction.hidden
+    location, table = prediction.location, prediction.table
     start, stop = tables.bounds[group], tables.bounds[group + 1]
     width = stop - start
-    latents = tables.step.shape[1]
-    inputs = CONTEXT_FRAMES * latents + start
-    # A key packet has zeros for them, which most of the time would go to.
-    inter_coded_from = 0 if mask else CONTEXT_FRAMES * latents
-    values = context[inter_coded_from:inputs]
-    for j in range(tables.hidden.shape[1]):
-        weights = tables.hidden[group, j, inter_coded_from:inputs]
-        total = dot_of_shorts(weights, values)
-        total = (total >> (LATENT_BITS + WEIGHT_BITS - HIDDEN_BITS)) + tables.hidden_bias[
-            quality_index, mask, group, j
-        ]
-        hidden[j] = min(max(total, 0), HIDDEN_LIMIT)
+    before = _whole_steps(CONTEXT_FRAMES * tables.step.shape[1])
+    # A packet that leans on none does without the inputs that most of the time would go to.
+    first = 0 if mask else before
+    steps = before + _whole_steps(start) - first
+    tiles, weights_of_tile = tables.hidden.shape[1], tables.hidden.shape[2]
+    for t in range(tiles):
+        first_byte = 2 * (group * tiles + t) * weights_of_tile + first * _STEP_BYTES
+        _products(tables.hidden, first_byte, inputs, _STEP_INPUTS * first, 0, sums, t * TILE, 0, steps)
+    bias = tables.hidden_bias[quality_index, mask, group]
+    for j in range(len(hidden)):
+        total = np.int32((sums[j] >> (LATENT_BITS + WEIGHT_BITS - HIDDEN_BITS)) + bias[j])
+        hidden[j] = min(max(total, np.int32(0)), np.int32(HIDDEN_LIMIT))
     for k in range(2 * width):
         weights = tables.out[group, k]
         total = dot_of_shorts(weights, hidden)
@@ -194,9 +285,7 @@ def quantise(
     mask: int,
     context: Int32Array,
     keep: int,
-    hidden: NDArray[np.int64],
-    location: Int32Array,
-    table: Int32Array,
+    prediction: Prediction,
     indices: Int32Array,
 ) -> float:
     """Quantise one frame's latents at ``quality_index`` and predict its cost.
@@ -204,12 +293,13 @@ def quantise(
     Latents from index ``keep`` on are replaced by their cheapest index. ``context`` holds the context frames'
     fixed-point latents and is filled with this frame's own.
 
-    Shape: latents, location, table, indices ``[N]``; context ``[3 N]``. Returns bits.
+    Shape: latents, indices ``[N]``; context ``[3 N]``. Returns bits.
     """
-    count = tables.step.shape[1]
+    location, table = prediction.location, prediction.table
     bits = 0.0
+    _begin_frame(context, mask, prediction)
     for group in range(tables.bounds.size - 1):
-        _predict_group(tables, group, quality_index, mask, context, hidden, location, table)
+        _predict_group(tables, group, quality_index, mask, prediction)
         for i in range(tables.bounds[group], tables.bounds[group + 1]):
             step = tables.step[quality_index, i]
             if i < keep:
@@ -226,31 +316,30 @@ def quantise(
                 bits += tables.cost[row + offset + half]
             else:
                 bits += tables.cost[row + 2 * half + 1] + 1 + _escape_bits(abs(offset) - half)
-            context[CONTEXT_FRAMES * count + i] = clamp_latent(index, step)
+            _know(tables, quality_index, i, index, context, prediction)
     return bits
 
 
 @kernel
 def cost(
-    tables: EntropyTables,
+    arguments: KernelArguments,
     latents: Float32Array,
     quality_index: int,
     context_frames: int,
     context: Int32Array,
     keep: int,
-    hidden: NDArray[np.int64],
-    location: Int32Array,
-    table: Int32Array,
-    indices: Int32Array,
 ) -> float:
     """Bits that :func:`code` will take for the same frames, but for its ending; ``context`` moves on as there.
 
+    ``arguments`` holds :class:`CodingArguments`.
+
     Shape: latents ``[frames, N]``.
     """
+    tables, prediction, indices, _, _ = arguments.parts
     bits = 0.0
     for f in range(latents.shape[0]):
         mask = (1 << min(context_frames + f, CONTEXT_FRAMES)) - 1
-        bits += quantise(tables, latents[f], quality_index, mask, context, keep, hidden, location, table, indices)
+        bits += quantise(tables, latents[f], quality_index, mask, context, keep, prediction, indices)
         remember(context)
     return bits
 
@@ -259,12 +348,12 @@ def cost(
 def _write_indices(
     tables: EntropyTables,
     indices: Int32Array,
-    location: Int32Array,
-    table: Int32Array,
+    prediction: Prediction,
     state: NDArray[np.int64],
     buffer: NDArray[np.uint8],
 ) -> None:
     """Range-code indices whose locations and tables :func:`quantise` left behind."""
+    location, table = prediction.location, prediction.table
     for i in range(indices.size):
         offset = indices[i] - (location[i] >> LOCATION_BITS)
         half = tables.half_width[table[i]]
@@ -282,15 +371,30 @@ def _write_indices(
 
 @kernel
 def code(
+    arguments: KernelArguments,
+    latents: Float32Array,
+    quality_index: int,
+    context_frames: int,
+    context: Int32Array,
+    keep: int,
+    shift: int,
+) -> int:
+    """:func:`code_packet` with all that stays the same in ``arguments``, which hold :class:`CodingArguments`."""
+    tables, prediction, indices, state, buffer = arguments.parts
+    return code_packet(
+        tables, latents, quality_index, context_frames, context, keep, prediction, indices, state, buffer, shift
+    )
+
+
+@kernel
+def code_packet(
     tables: EntropyTables,
     latents: Float32Array,
     quality_index: int,
     context_frames: int,
     context: Int32Array,
     keep: int,
-    hidden: NDArray[np.int64],
-    location: Int32Array,
-    table: Int32Array,
+    prediction: Prediction,
     indices: Int32Array,
     state: NDArray[np.int64],
     buffer: NDArray[np.uint8],
@@ -307,8 +411,8 @@ def code(
     range_coder.encoder_init(state)
     for f in range(latents.shape[0]):
         mask = (1 << min(context_frames + f, CONTEXT_FRAMES)) - 1
-        quantise(tables, latents[f], quality_index, mask, context, keep, hidden, location, table, indices)
-        _write_indices(tables, indices, location, table, state, buffer)
+        quantise(tables, latents[f], quality_index, mask, context, keep, prediction, indices)
+        _write_indices(tables, indices, prediction, state, buffer)
         remember(context)
     return range_coder.encoder_finish_marked(state, buffer, shift, SHIFT_BITS)
 
@@ -319,16 +423,15 @@ def _read_frame(
     quality_index: int,
     mask: int,
     context: Int32Array,
-    hidden: NDArray[np.int64],
-    location: Int32Array,
-    table: Int32Array,
+    prediction: Prediction,
     state: NDArray[np.int64],
     buffer: NDArray[np.uint8],
     indices: Int32Array,
 ) -> None:
-    count = tables.step.shape[1]
+    location, table = prediction.location, prediction.table
+    _begin_frame(context, mask, prediction)
     for group in range(tables.bounds.size - 1):
-        _predict_group(tables, group, quality_index, mask, context, hidden, location, table)
+        _predict_group(tables, group, quality_index, mask, prediction)
         for i in range(tables.bounds[group], tables.bounds[group + 1]):
             half = tables.half_width[table[i]]
             row = _row(tables, table[i], location[i])
@@ -349,30 +452,43 @@ def _read_frame(
                 excess = (1 << bit_length) + range_coder.decode_bits(state, buffer, bit_length)
                 offset = -(half + excess) if negative else half + excess
             indices[i] = offset + (location[i] >> LOCATION_BITS)
-            context[CONTEXT_FRAMES * count + i] = clamp_latent(indices[i], tables.step[quality_index, i])
+            _know(tables, quality_index, i, indices[i], context, prediction)
 
 
 @kernel
 def read_indices(
+    arguments: KernelArguments,
+    quality_index: int,
+    context_frames: int,
+    context: Int32Array,
+    buffer: NDArray[np.uint8],
+    length: int,
+    indices: Int32Array,
+) -> int:
+    """:func:`read_packet` with all that stays the same in ``arguments``, which hold :class:`CodingArguments`."""
+    tables, prediction, _, state, _ = arguments.parts
+    return read_packet(tables, quality_index, context_frames, context, prediction, state, buffer, length, indices)
+
+
+@kernel
+def read_packet(
     tables: EntropyTables,
     quality_index: int,
     context_frames: int,
     context: Int32Array,
-    hidden: NDArray[np.int64],
-    location: Int32Array,
-    table: Int32Array,
+    prediction: Prediction,
     state: NDArray[np.int64],
     buffer: NDArray[np.uint8],
     length: int,
     indices: Int32Array,
 ) -> int:
-    """Inverse of :func:`code`, returns the shift; any bytes give some indices, never an error.
+    """Inverse of :func:`code_packet`, returns the shift; any bytes give some indices, never an error.
 
     Shape: indices ``[frames, N]``.
     """
     range_coder.decoder_init(state, buffer, length)
     for f in range(indices.shape[0]):
         mask = (1 << min(context_frames + f, CONTEXT_FRAMES)) - 1
-        _read_frame(tables, quality_index, mask, context, hidden, location, table, state, buffer, indices[f])
+        _read_frame(tables, quality_index, mask, context, prediction, state, buffer, indices[f])
         remember(context)
     return range_coder.decode_mark(state, buffer, SHIFT_BITS)

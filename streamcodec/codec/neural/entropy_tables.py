@@ -10,12 +10,14 @@ from numpy.typing import NDArray
 
 from streamcodec.codec.neural.entropy import (
     CONTEXT_FRAMES,
+    INPUT_LIMIT,
     LOCATION_BITS,
     SCALES_PER_OCTAVE,
     STEP_BITS,
     TABLE_BITS,
     TABLE_COUNT,
     EntropyTables,
+    in_tiles,
     symbol_costs,
 )
 from streamcodec.errors import ModelError
@@ -25,6 +27,8 @@ Array = NDArray[Any]
 LARGEST_STEP = 1 << 20
 LARGEST_HALF_WIDTH = 1 << 10
 LARGEST_OUT_BIAS = 1 << 30
+LARGEST_HIDDEN_WEIGHTS = ((1 << 31) - 1) // INPUT_LIMIT
+"""Of one unit, all added up, so that its sums need no more than 32 bits; some 340 as real numbers."""
 
 
 def checked_tables(config: NeuralConfig, arrays: Mapping[str, Array], owner: str) -> EntropyTables:
@@ -53,6 +57,8 @@ def checked_tables(config: NeuralConfig, arrays: Mapping[str, Array], owner: str
         raise _wrong(owner, f"bounds must be {bounds.tolist()}")
     if np.abs(arrays["out_bias"].astype(np.int64)).max() > LARGEST_OUT_BIAS:
         raise _wrong(owner, "out_bias is out of range")
+    if np.abs(arrays["hidden"].astype(np.int64)).sum(axis=2).max() > LARGEST_HIDDEN_WEIGHTS:
+        raise _wrong(owner, f"weights of one of the hidden units add up to more than {LARGEST_HIDDEN_WEIGHTS}")
     step = arrays["step"]
     if step.min() < 1 or step.max() > LARGEST_STEP:
         raise _wrong(owner, f"step must be from 1 to {LARGEST_STEP}")
@@ -61,7 +67,8 @@ def checked_tables(config: NeuralConfig, arrays: Mapping[str, Array], owner: str
         raise _wrong(owner, "log2_step is not that of step")
     _check_symbols(arrays, owner)
     cost = symbol_costs(arrays["cumulative"], arrays["offset"], arrays["half_width"])
-    return EntropyTables(**arrays, cost=cost)
+    tiles = in_tiles(arrays["hidden"], bounds)
+    return EntropyTables(**{**arrays, "hidden": tiles}, cost=cost)
 
 
 def _check_symbols(arrays: Mapping[str, Array], owner: str) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.coding import range_coder
+from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.packet import MAX_FRAMES
 
@@ -18,14 +18,9 @@ class PacketCoder:
 
     def __init__(self, runtime: NeuralModel) -> None:
         config = runtime.model.config
-        self._tables = runtime.tables
         self._stages = runtime.stages
-        self._hidden = np.zeros(config.entropy_hidden, np.int64)
-        self._location = np.zeros(config.latents, np.int32)
-        self._table = np.zeros(config.latents, np.int32)
-        self._indices = np.zeros(config.latents, np.int32)
-        self._coder = range_coder.make_state()
         self._buffer = np.zeros(PAYLOAD_CAPACITY_BYTES, np.uint8)
+        self._arguments = entropy.bundle(runtime.tables, config.entropy_hidden, self._buffer)
         self._before = LatentContext(config.latents)
 
     def cost_bits(self, latents: Float32Array, quality_index: int, context: LatentContext) -> float:
@@ -36,16 +31,12 @@ class PacketCoder:
         self._before.take(context)
         return float(
             self._stages.cost(
-                self._tables,
+                self._arguments,
                 latents,
                 quality_index,
                 self._before.frames,
                 self._before.values,
                 latents.shape[1],
-                self._hidden,
-                self._location,
-                self._table,
-                self._indices,
             )
         )
 
@@ -73,19 +64,7 @@ class PacketCoder:
         self, latents: Float32Array, quality_index: int, context: LatentContext, shift: int, keep: int
     ) -> bytes:
         length = self._stages.code(
-            self._tables,
-            latents,
-            quality_index,
-            context.frames,
-            context.values,
-            keep,
-            self._hidden,
-            self._location,
-            self._table,
-            self._indices,
-            self._coder,
-            self._buffer,
-            shift,
+            self._arguments, latents, quality_index, context.frames, context.values, keep, shift
         )
         context.advance(len(latents))
         return self._buffer[: max(length, 0)].tobytes()

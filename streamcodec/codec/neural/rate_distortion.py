@@ -53,21 +53,20 @@ def _choose(
     context: Int32Array,
     envelope_latents: int,
     price: float,
-    hidden: NDArray[np.int64],
-    location: Int32Array,
-    table: Int32Array,
+    prediction: entropy.Prediction,
 ) -> None:
     """Put latents on the grid, one after the other, each where error and price of its bits add up to the least.
 
     ``context`` moves on as where they are coded.
 
-    Shape: latents ``[frames, N]``, in place; context ``[3 N]``; location, table ``[N]``.
+    Shape: latents ``[frames, N]``, in place; context ``[3 N]``.
     """
-    count = tables.step.shape[1]
+    location, table = prediction.location, prediction.table
     for f in range(latents.shape[0]):
         mask = (1 << min(context_frames + f, CONTEXT_FRAMES)) - 1
+        entropy._begin_frame(context, mask, prediction)
         for group in range(tables.bounds.size - 1):
-            entropy._predict_group(tables, group, quality_index, mask, context, hidden, location, table)
+            entropy._predict_group(tables, group, quality_index, mask, prediction)
             for i in range(tables.bounds[group], tables.bounds[group + 1]):
                 weight = ENVELOPE_WEIGHT if i < envelope_latents else WAVEFORM_WEIGHT
                 step = tables.step[quality_index, i]
@@ -85,7 +84,7 @@ def _choose(
                     total = weight * error * error + price * _cost(tables, tried, location[i], table[i])
                     if total < best:
                         best, index = total, tried
-                context[CONTEXT_FRAMES * count + i] = entropy.clamp_latent(index, step)
+                entropy._know(tables, quality_index, i, index, context, prediction)
                 latents[f, i] = np.float32(index * (step / float(1 << STEP_BITS)))
         entropy.remember(context)
 
@@ -97,9 +96,7 @@ class RateDistortionQuantiser:
         config = runtime.model.config
         self._tables = runtime.tables
         self._envelope_latents = config.envelope_latents
-        self._hidden = np.zeros(config.entropy_hidden, np.int64)
-        self._location = np.zeros(config.latents, np.int32)
-        self._table = np.zeros(config.latents, np.int32)
+        self._prediction = entropy.make_prediction(config.latents, config.entropy_hidden)
         self._before = LatentContext(config.latents)
 
     def chosen(
@@ -121,8 +118,6 @@ class RateDistortionQuantiser:
             self._before.values,
             self._envelope_latents,
             price_of(saving),
-            self._hidden,
-            self._location,
-            self._table,
+            self._prediction,
         )
         return found

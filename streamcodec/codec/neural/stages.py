@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from native_dsp.transforms.companding import analyse_companded
 from streamcodec.codec.neural import entropy
+from streamcodec.codec.neural.front_end import take_frame
 from streamcodec.codec.neural.resample import BlockResampler
 from streamcodec.codec.neural.synthesis import render
 from streamcodec.runtime.step import StepRow
@@ -20,7 +20,7 @@ class Stages(NamedTuple):
     """In the order of the signal; each field is called like the function or method that it holds at first."""
 
     resample: Callable[..., Any] = BlockResampler.process
-    analyse: Callable[..., Any] = analyse_companded
+    take_frame: Callable[..., Any] = take_frame
     step: Callable[[StepRow], None] = StepRow.step
     cost: Callable[..., Any] = entropy.cost
     code: Callable[..., Any] = entropy.code

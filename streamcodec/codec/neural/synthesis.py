@@ -7,7 +7,7 @@ before it was raised.
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +16,7 @@ from native_dsp.filters.lift import scale_along
 from native_dsp.filters.noise import COSINES, SINES, add_noise, make_noise_state
 from native_dsp.filters.post_filter import PostFilterParameters, PostFilterState, filter_frame, scale_spectrum
 from native_dsp.jit import kernel
+from native_dsp.kernel_arguments import KernelArguments, bundle_arguments
 from native_dsp.state import copy_state
 from native_dsp.transforms.companding import expand
 from native_dsp.transforms.stft import StftState, synthesise
@@ -111,6 +112,16 @@ def render_frame(
     raised: Float32Array,
     out: Float32Array,
 ) -> None:
+    """Sound of one frame from the network's output, which is used up.
+
+    A ``gain`` of 1 plays what was decoded and lets the background be tracked (``known_background`` says that it is
+    all there is to hear); less fades towards the background at ``noise_gain``. ``gains_row`` is the quality index
+    that the network was told, one past the last where the frame was lost, or ``ALREADY_SCALED``; ``quality_index``
+    that of the last frame decoded, ``NOTHING_DECODED`` before the first. ``raised`` says by what the sound was raised
+    (:func:`not_raised`), which is undone.
+
+    Shape: raised ``[3]``, decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, within full scale.
+    """
     bins = background.power.size
     hop = out.size // decoded.shape[0]
     real, imaginary, spectrum = background.real, background.imaginary, background.spectrum
@@ -158,38 +169,55 @@ def render_frame(
         out[i] = min(max(out[i], np.float32(-1.0)), np.float32(1.0))
 
 
-def render(
+class Rendering(NamedTuple):
+    """What :func:`render` is given once and for all: a stream's state, a model's parameters, where the network's
+    output lies.
+
+    Shape: as in :func:`render_frame`.
+    """
+
+    decoded: Float32Array
+    background: Background
+    stft: StftState
+    parameters: PostFilterParameters
+    post_filter: PostFilterState
+    cosines: Float32Array
+    sines: Float32Array
+    raised: Float32Array
+
+
+def bundle(
     decoded: Float32Array,
     background: Background,
     stft: StftState,
     parameters: PostFilterParameters,
     post_filter: PostFilterState,
+    raised: Float32Array,
+) -> Any:
+    """The first argument of :func:`render`; it goes on with these arrays."""
+    return bundle_arguments(Rendering(decoded, background, stft, parameters, post_filter, COSINES, SINES, raised))
+
+
+@kernel
+def render(
+    arguments: KernelArguments,
     gain: float,
     noise_gain: float,
     known_background: bool,
     gains_row: int,
     quality_index: int,
-    raised: Float32Array,
     out: Float32Array,
 ) -> None:
-    """Sound of one frame from the network's output, which is used up.
-
-    A ``gain`` of 1 plays what was decoded and lets the background be tracked (``known_background`` says that it is
-    all there is to hear); less fades towards the background at ``noise_gain``. ``gains_row`` is the quality index
-    that the network was told, one past the last where the frame was lost, or ``ALREADY_SCALED``; ``quality_index``
-    that of the last frame decoded, ``NOTHING_DECODED`` before the first. ``raised`` says by what the sound was raised
-    (:func:`not_raised`), which is undone.
-
-    Shape: raised ``[3]``, decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, within full scale.
-    """
+    """:func:`render_frame` with all that stays the same in ``arguments``, which hold :class:`Rendering`."""
+    decoded, background, stft, parameters, post_filter, cosines, sines, raised = arguments.parts
     render_frame(
         decoded,
         background,
         stft,
         parameters,
         post_filter,
-        COSINES,
-        SINES,
+        cosines,
+        sines,
         gain,
         noise_gain,
         known_background,

@@ -131,6 +131,8 @@ class MonoDecoder:
     def _finish(self, sound: Float32Array) -> Float32Array:
         """What happens to decoded sound before the caller gets it."""
         resampled: Float32Array = self._stages.resample(self._resampler, sound)
+        if resampled is sound:
+            return sound
         # What was limited before may pass full scale again between its samples.
         return np.clip(resampled, -1.0, 1.0, out=resampled)
 

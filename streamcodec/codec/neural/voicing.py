@@ -4,12 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-import numpy as np
-from numpy.typing import NDArray
-
-from native_dsp.filters.voicing import VoicingState, make_voicing, voicing
+from native_dsp.filters.voicing import VoicingState, make_voicing
 from native_dsp.jit import shared
-from streamcodec.codec.neural.activity import level_dbfs
 
 UNVOICED, VOICED = 0.4, 0.6
 """Pitch correlations of a packet: up to the first none of it counts as voice, from the second on all."""
@@ -21,7 +17,10 @@ START_DBFS = -60.0
 
 @dataclass
 class VoicingDetector:
-    """Voiced share of packet after packet, from its pitch and from its loudness beside the loudest of late."""
+    """Voiced share of packet after packet, from its pitch and from its loudness beside the loudest of late.
+
+    ``state`` is that of ``native_dsp.filters.voicing``, which finds the pitch.
+    """
 
     packets_per_second: float
     state: VoicingState
@@ -40,14 +39,10 @@ class VoicingDetector:
         """An independent copy."""
         return replace(self, state=self.state.copy())
 
-    def take(self, samples: NDArray[np.float32]) -> float:
-        """Voiced share of the next packet, 0 to 1.
-
-        Shape: ``[packet]``, contiguous float32.
-        """
-        self.correlation = voicing(self.state, samples)
-        self.dbfs = level_dbfs(samples)
-        self.peak_dbfs, share = voiced_share(self.correlation, self.dbfs, self.peak_dbfs, self.packets_per_second)
+    def take(self, dbfs: float, correlation: float) -> float:
+        """Voiced share of the next packet, 0 to 1, of its loudness and its pitch correlation."""
+        self.dbfs, self.correlation = dbfs, correlation
+        self.peak_dbfs, share = voiced_share(correlation, dbfs, self.peak_dbfs, self.packets_per_second)
         return share
 
 

@@ -13,12 +13,13 @@ from streamcodec.codec.neural.stages import Stages
 ENCODE_STAGES = ("resample", "stft", "network", "entropy", "packet")
 DECODE_STAGES = ("packet", "entropy", "network", "render", "resample")
 STAGES = (*(f"encode.{s}" for s in ENCODE_STAGES), *(f"decode.{s}" for s in DECODE_STAGES))
-"""In the order of the signal: resampling in; STFT and companding; encoder network; quantising and range coding;
-packet out; packet in; range decoding; decoder network; noise, expansion and inverse STFT; resampling out."""
+"""In the order of the signal: resampling in; low cut, voicing, lift, STFT and companding; encoder network; quantising
+and range coding; packet out; packet in; range decoding; decoder network; noise, expansion and inverse STFT;
+resampling out."""
 
 STAGE_OF_CALL = {
     "resample": "resample",
-    "analyse": "stft",
+    "take_frame": "stft",
     "step": "network",
     "cost": "entropy",
     "code": "entropy",

@@ -1,0 +1,72 @@
+"""What a frame goes through before the encoder network, in one compiled call.
+
+Low cut, how voiced and how loud it is, the lift of quiet sound, and companded spectra.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from native_dsp.filters.lift import LiftState, raise_frame
+from native_dsp.filters.low_cut import LowCutState, cut_lows
+from native_dsp.filters.voicing import VoicingState, voicing
+from native_dsp.jit import kernel
+from native_dsp.kernel_arguments import KernelArguments, bundle_arguments
+from native_dsp.transforms.companding import analyse_companded
+from native_dsp.transforms.stft import StftState
+from streamcodec.codec.neural.activity import mean_square_dbfs
+
+Float32Array = NDArray[np.float32]
+
+
+class FrontEnd(NamedTuple):
+    """State of one stream, scratch, and where the result goes.
+
+    Shape: real, imaginary ``[bins]``, scratch; companded ``[hops, 2 * bins]``; raised ``[frame_samples]``.
+    """
+
+    low_cut: LowCutState
+    voicing: VoicingState
+    lift: LiftState
+    stft: StftState
+    real: Float32Array
+    imaginary: Float32Array
+    companded: Float32Array
+    raised: Float32Array
+
+
+def bundle(front_end: FrontEnd) -> Any:
+    """The first argument of :func:`take_frame`; it goes on with these arrays."""
+    return bundle_arguments(front_end)
+
+
+@kernel
+def take_frame(
+    arguments: KernelArguments, frame: Float32Array, frame_s: float, raises: bool, may_change: bool
+) -> tuple[float, float, int]:
+    """Companded spectra of a frame, from which the low cut takes away in place.
+
+    ``raises`` says whether quiet sound is raised, ``may_change`` whether a packet begins. Returns the frame's mean
+    square, its pitch correlation, and the shift by which it was raised (``native_dsp.filters.lift``).
+
+    ``arguments`` holds :class:`FrontEnd`.
+
+    Shape: frame ``[frame_samples]``.
+    """
+    low_cut, pitch, lift, stft, real, imaginary, companded, raised = arguments.parts
+    cut_lows(low_cut, frame)
+    correlation = voicing(pitch, frame)
+    power = 0.0
+    for i in range(len(frame)):
+        raised[i] = frame[i]
+        power += float(frame[i]) * float(frame[i])
+    mean_square = power / len(frame)
+    shift = 0
+    if raises:
+        dbfs = mean_square_dbfs(mean_square)
+        shift = raise_frame(lift, dbfs, correlation, frame_s, may_change, raised)
+    analyse_companded(stft, raised, real, imaginary, companded)
+    return mean_square, correlation, shift
