@@ -61,10 +61,10 @@ class EnvelopeFilterState(NamedTuple):
     """Memory, constants and scratch of one stream; not to be shared between streams or threads.
 
     Shape: sound ``[FFT_SAMPLES + frame_samples + FFT_SAMPLES / 2]`` or more; band_energy ``[PAST_SUBFRAMES +
-    SUBFRAMES, COLUMNS]``, log amplitudes of the bins from ``FIRST_BIN`` on; excess ``[SUBFRAMES, bins]``, the gain of each bin
-    less one; taps ``[2, half + 1]``, of the filters before and now, from the middle outwards; ahead ``[half]``, for
-    the caller to fill; window ``[FFT_SAMPLES]``; smoothing ``[2 * SPREAD + 1]``; cosines ``[bins, half + 1]``; share
-    ``[bins]``; frame, real, imaginary, power, changed: scratch.
+    SUBFRAMES, COLUMNS]``, log amplitudes of the bins from ``FIRST_BIN`` on; excess ``[SUBFRAMES, bins]``, the gain of
+    each bin less one; taps ``[2, half + 1]``, of the filters before and now, from the middle outwards; ahead
+    ``[half]``, for the caller to fill; window ``[FFT_SAMPLES]``; smoothing ``[2 * SPREAD + 1]``; cosines ``[bins,
+    half + 1]``; share ``[bins]``; frame, real, imaginary, power, changed: scratch.
     """
 
     sound: Float32Array
