@@ -73,7 +73,9 @@ def as_mono(samples: object, mixdown: MixdownState | None = None) -> Float32Arra
     array = as_array(samples)
     if array.dtype == np.int16:
         sound = np.divide(array, np.float32(32768.0), dtype=np.float32, order="C")
-    elif array.dtype in (np.float32, np.float64):
+    elif array.dtype == np.float32:
+        sound = array.astype(np.float32, order="C")
+    elif array.dtype == np.float64:
         # What is beyond float32 becomes infinite, and is limited below.
         with np.errstate(over="ignore", invalid="ignore"):
             sound = array.astype(np.float32, order="C")

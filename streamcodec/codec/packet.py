@@ -55,7 +55,8 @@ class PacketFlags(enum.IntFlag):
     """Last packet of the stream."""
 
 
-# Enumerations look values up slowly.
+# Enumerations are slow: they look their values up.
+_KEY = int(PacketFlags.KEY)
 _TIERS = {int(tier): tier for tier in Tier}
 _FLAGS = tuple(PacketFlags(nibble) for nibble in range(8))
 
@@ -108,7 +109,7 @@ class Packet:
     @property
     def is_key(self) -> bool:
         """Whether this packet decodes without any earlier one."""
-        return bool(self.flags & PacketFlags.KEY)
+        return bool(int(self.flags) & _KEY)
 
     def each_frame(self) -> tuple[Packet, ...]:
         """The same packet once for each of its frames, with that frame's sequence number and timestamp.

@@ -19,6 +19,7 @@ from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.runtime.step import StepRow
 
 Float32Array = NDArray[np.float32]
+_SILENCE = int(PacketFlags.SILENCE)
 FULL_GAIN_PACKETS = 3
 DECAY_PER_PACKET = 0.6
 
@@ -205,7 +206,7 @@ class NeuralDecoder:
         assert self._group is not None
         self._raised[NOW], self._raised[GAP] = factor(self._group.shift), self._lost_in_a_row > 0
         self.prepare_indices(indices, packet.quality_index)
-        self._in_silence = bool(packet.flags & PacketFlags.SILENCE)
+        self._in_silence = bool(int(packet.flags) & _SILENCE)
         return True
 
     def prepare_indices(self, indices: NDArray[np.int32], quality_index: int) -> None:

@@ -39,6 +39,8 @@ from streamcodec.runtime.step import StepRow
 from streamcodec.wording import given, named
 
 Float32Array = NDArray[np.float32]
+# Enumerations are slow: they look their values up.
+_KEY, _SILENCE = int(PacketFlags.KEY), int(PacketFlags.SILENCE)
 DEFAULT_BITRATE_BPS = 6_000
 FRAMES_PER_SECOND = 50
 MET_SHARE = 0.9
@@ -342,7 +344,7 @@ class NeuralEncoder:
             self._rate.spent(0.0)
             return None
         self.begin(flags)
-        silent = self.is_nothing() or PacketFlags.SILENCE in flags
+        silent = self.is_nothing() or bool(int(flags) & _SILENCE)
         saving = 0.0
         if silent:
             quality_index = 0
@@ -357,7 +359,7 @@ class NeuralEncoder:
 
     def begin(self, flags: PacketFlags) -> None:
         """A key block knows nothing of those before it."""
-        if PacketFlags.KEY in flags:
+        if int(flags) & _KEY:
             self._context.forget()
 
     def coded(self, quality_index: int, saving: float = 0.0) -> bytes:
