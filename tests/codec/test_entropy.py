@@ -10,13 +10,16 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from native_dsp.jit import kernel
 from streamcodec import StreamEncoder
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.analysis import LatentAnalysis
 from streamcodec.codec.neural.decoder import NeuralDecoder
+from streamcodec.codec.neural.entropy_tables import checked_tables
 from streamcodec.codec.neural.model import LatentContext, load_runtime
 from streamcodec.codec.neural.packet_coder import PacketCoder
-from streamcodec.models.shipped import DEFAULT_MODEL
+from streamcodec.errors import ModelError
+from streamcodec.models.shipped import DEFAULT_MODEL, load_model
 
 Float32Array = NDArray[np.float32]
 
@@ -143,3 +146,34 @@ def test_decoding_arbitrary_bytes_in_bulk_is_harmless() -> None:
     ):
         entropy.read_indices(arguments, int(quality_index), 0, values, row, int(length), indices)
         assert np.abs(indices).max() <= 1 << 17
+
+
+@kernel
+def _sums(tables: entropy.EntropyTables, prediction: entropy.Prediction, group: int, mask: int) -> None:
+    entropy._predict_group(tables, group, 0, mask, prediction)
+
+
+@pytest.mark.parametrize("mask", [0, 1, 3])
+def test_hidden_units_in_tiles_are_those_of_the_weights(mask: int) -> None:
+    """Products in tiles of what is stored unit by unit, with whatever lies where a group may not look."""
+    model = load_model(DEFAULT_MODEL)
+    tables, stored, config = load_runtime(DEFAULT_MODEL).tables, model.entropy, model.config
+    rng = np.random.default_rng(mask)
+    prediction = entropy.make_prediction(config.latents, config.entropy_hidden)
+    prediction.inputs[:] = rng.integers(-entropy.INPUT_LIMIT, entropy.INPUT_LIMIT + 1, prediction.inputs.size)
+    split = entropy.CONTEXT_FRAMES * config.latents
+    for group in (0, 1, 23):
+        start = int(tables.bounds[group])
+        _sums(tables, prediction, group, mask)
+        known = prediction.inputs[: split + start].astype(np.int64)
+        known[:split] *= mask > 0
+        expected = stored["hidden"][group, :, : split + start].astype(np.int64) @ known
+        np.testing.assert_array_equal(prediction.sums[: config.entropy_hidden], expected)
+
+
+def test_weights_whose_sums_need_more_than_32_bits_are_refused() -> None:
+    model = load_model(DEFAULT_MODEL)
+    arrays = {name: np.array(array) for name, array in model.entropy.items()}
+    arrays["hidden"][3, 5] = -5_000
+    with pytest.raises(ModelError, match="hidden units add up"):
+        checked_tables(model.config, arrays, "a model")

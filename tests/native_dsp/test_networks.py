@@ -102,6 +102,13 @@ FUNCTIONS: list[tuple[Callable[[np.float32], np.float32], Callable[[Any], Any]]]
 ]
 
 
+def test_a_logarithm_against_double_precision() -> None:
+    x = np.concatenate([np.geomspace(1e-37, 1e38, 100_001), np.linspace(0.9, 1.1, 10_001)]).astype(np.float32)
+    out = np.empty_like(x)
+    over(elementary.logarithm)(x, out)
+    np.testing.assert_allclose(out, np.log(x.astype(np.float64)), rtol=1e-6, atol=1e-7)
+
+
 @pytest.mark.parametrize(("function", "reference"), FUNCTIONS, ids=lambda f: getattr(f, "__name__", ""))
 def test_functions_against_double_precision(
     function: Callable[[np.float32], np.float32], reference: Callable[[Any], Any]
