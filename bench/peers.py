@@ -37,6 +37,7 @@ def makers(model: str) -> dict[str, list[Callable[[], TimedPeer]]]:
     return {
         "encode and decode": [
             partial(codecs.streamcodec_alone, model),
+            partial(codecs.streamcodec_alone, model, "compiled"),
             partial(codecs.streamcodec_pool, model),
             partial(codecs.opus, 5),
             partial(codecs.opus, 10),

@@ -11,21 +11,23 @@ from streamcodec.codec.pool import StreamPool
 from streamcodec.evaluation.latency.link import Link, blocks_of, bundled_speech
 from streamcodec.evaluation.latency.timed import PeerMissingError, TimedPeer, peer_module
 from streamcodec.models.shipped import DEFAULT_MODEL
+from streamcodec.runtime.backend import Backend
 
 RATE_HZ = 24_000
 KBPS = 6
 POOL_STREAMS = 16
 
 
-def streamcodec_alone(model: str = DEFAULT_MODEL) -> TimedPeer:
+def streamcodec_alone(model: str = DEFAULT_MODEL, backend: Backend = "auto") -> TimedPeer:
     """One stream."""
-    link = Link(RATE_HZ, 1000 * KBPS, "independent", model)
+    link = Link(RATE_HZ, 1000 * KBPS, "independent", model, backend)
     blocks = itertools.cycle(link.blocks)
 
     def step() -> None:
         link.decoder.push(link.encoder.push(next(blocks))[0].to_bytes())
 
-    return TimedPeer("streamcodec", "20 ms packets, with packet headers", 20.0, 25, step)
+    name = "streamcodec" if backend == "auto" else f"streamcodec, {backend}"
+    return TimedPeer(name, "20 ms packets, with packet headers", 20.0, 25, step)
 
 
 def streamcodec_pool(model: str = DEFAULT_MODEL) -> TimedPeer:
