@@ -11,7 +11,7 @@ STAGES = {
     "encode.entropy": "quantising and range coding",
     "decode.entropy": "range decoding",
     "decode.render": "noise, inverse STFT, post-filters",
-    "encode.stft": "low cut, voicing, STFT and companding",
+    "encode.stft": "STFT and companding",
 }
 PERCENTILES = {"p50_ms": "p50", "p95_ms": "p95", "p99_ms": "p99", "p99_9_ms": "p99.9", "max_ms": "max"}
 
