@@ -34,7 +34,8 @@ class LatentAnalysis:
         self._stages = runtime.stages
         self._stft = runtime.new_stft()
         self._stream = stream or runtime.encoder.new_stream()
-        self._companded = self._stream.inputs["companded"][0]
+        self.companded: Float32Array = self._stream.inputs["companded"][0]
+        """Spectra of the block prepared last, overwritten by the next; ``[hops, 2 * bins]``."""
         self.latents: Float32Array = self._stream.output.reshape(-1)
         """Of the last block, overwritten by the next; ``[latents]``."""
         self._re = np.zeros(config.bins, np.float32)
@@ -59,7 +60,7 @@ class LatentAnalysis:
 
         Shape: ``[frame_samples]``.
         """
-        self._stages.analyse(self._stft, block, self._re, self._im, self._companded)
+        self._stages.analyse(self._stft, block, self._re, self._im, self.companded)
 
     def step(self, block: Float32Array) -> Float32Array:
         """Latents of one block; the array is overwritten by the next call.
