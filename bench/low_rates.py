@@ -1,8 +1,9 @@
-"""Speech at 1 to 3.2 kbps beside Codec2: in packets of 120 ms that decode alone, and in files with everything counted.
+"""Speech at 1 to 3.2 kbps beside Codec2: packets of 120 ms that decode alone, and files with everything counted.
 
     python -m bench.low_rates data/dev/speech/univnet* data/dev/speech/voicefixer* --json bench/results/low_rates.json
 
-Codec2 is Debian's ``codec2`` (c2enc, c2dec). Words are those of a recogniser for English. Files hold all clips in a row.
+Codec2 is Debian's ``codec2`` (c2enc, c2dec). Words are those of a recogniser for English. Files hold all clips in a
+row.
 """
 
 from __future__ import annotations
@@ -12,8 +13,9 @@ import io
 import json
 import shutil
 import subprocess
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
@@ -70,20 +72,21 @@ def codec2(kbps: float, clips: list[Sound]) -> tuple[list[Sound], int, float]:
     return decoded, CODEC2_HZ, bits
 
 
-def measure(clips: list[Sound]) -> dict[str, Any]:
-    """Means over clips of every score, of each codec at each of its rates."""
+def measure(clips: list[Sound], names: Sequence[str]) -> dict[str, Any]:
+    """Means over clips of the scores of these names, of each codec at each of its rates."""
     systems: list[tuple[str, float, Codec]] = [
         *(("streamcodec, packets of 120 ms", kbps, partial(packets, kbps)) for kbps in PACKETS_KBPS),
         *(("streamcodec, file", kbps, partial(file, kbps)) for kbps in FILES_KBPS),
     ]
     if shutil.which("c2enc"):
         systems += [("Codec2", kbps, partial(codec2, kbps)) for kbps in CODEC2_KBPS]
+    systems.sort(key=itemgetter(1))
     seconds = sum(len(clip) for clip in clips) / RATE_HZ
     rows = []
     for name, kbps, codec in systems:
         decoded, rate_hz, bits = codec(clips)
         pairs = [AlignedPair(a, RATE_HZ, b, rate_hz) for a, b in zip(clips, decoded, strict=True)]
-        scores = {score: float(np.mean([METRICS[score].score(pair) for pair in pairs])) for score in SCORES}
+        scores = {score: float(np.mean([METRICS[score].score(pair) for pair in pairs])) for score in names}
         rows.append({"system": name, "kbps": round(bits / seconds / 1_000.0, 3), **scores})
         print(name, f"{kbps:g}", rows[-1], flush=True)
     return {"clips": len(clips), "seconds": round(seconds, 1), "rows": rows}
@@ -93,13 +96,14 @@ def main() -> None:
     """Measure, print, store."""
     parser = argparse.ArgumentParser("python -m bench.low_rates", description=str(__doc__).splitlines()[0])
     parser.add_argument("clips", nargs="+", type=Path)
+    parser.add_argument("--scores", nargs="+", choices=SCORES, default=SCORES)
     parser.add_argument("--json", type=Path, help="store the figures in this file")
     options = parser.parse_args()
     clips = []
     for path in options.clips:
         sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
         clips.append(resample(sound.mean(axis=1), rate_hz, RATE_HZ).astype(np.float32))
-    report = measure(clips)
+    report = measure(clips, options.scores)
     if options.json is not None:
         write_whole(options.json, json.dumps(report, indent=1) + "\n")
 

@@ -1,7 +1,8 @@
 """Whether a frame is one or two steady tones, such as a key of a telephone, and next to nothing else.
 
 Its spectra say so: the same one or two narrow peaks in each of them, with all but a few percent of the power. A voice
-has more harmonics than two, or its strongest below the band that is looked at; what hisses or begins has no such peaks.
+has more harmonics than two, or its strongest below the band that is looked at; what hisses or begins has no such
+peaks.
 """
 
 from __future__ import annotations

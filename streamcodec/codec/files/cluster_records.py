@@ -34,7 +34,7 @@ class PacketRecord(NamedTuple):
 
 
 SAME, FINER, COARSER, TOLD = range(4)
-"""Kinds of a packet in a compact cluster: by its quality index beside that of the one before, or all of it is told."""
+"""Kinds of a packet in a compact cluster: by its quality index beside that of the one before, or all is told."""
 
 
 def parse_compact_cluster(body: bytes) -> Iterator[PacketRecord]:

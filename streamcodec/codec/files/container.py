@@ -1,7 +1,7 @@
 """The ``.sc`` file: a bounded header, clusters of packets with sync mark and checksum, an index at the end.
 
-Two forms, told apart by their first bytes: the usual one, and a compact one for rates at which what the usual one adds
-to packets would be a third of the file.
+Two forms, told apart by their first bytes: the usual one, and a compact one for rates at which what the usual one
+adds to packets would be a third of the file.
 
 Layout, big-endian::
 
@@ -28,9 +28,9 @@ The compact form::
               of a cluster is: as above varint frame durations skipped, then flags and quality index
               payload
 
-A cluster starts with a key packet, so it is a place to seek to; it holds about one second of sound (ten in the compact
-form, which is about as many bytes), or one key period where that is longer. A file whose writer was killed lacks the
-index and its last cluster; a damaged cluster is skipped by its sync mark.
+A cluster starts with a key packet, so it is a place to seek to; it holds about one second of sound (ten in the
+compact form, which is about as many bytes), or one key period where that is longer. A file whose writer was killed
+lacks the index and its last cluster; a damaged cluster is skipped by its sync mark.
 """
 
 from __future__ import annotations

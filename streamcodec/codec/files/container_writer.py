@@ -30,7 +30,6 @@ from streamcodec.codec.files.tags import Picture
 from streamcodec.codec.packet import Packet
 from streamcodec.codec.varint import varint
 
-
 KINDS = {0: SAME, 1: FINER, -1: COARSER}
 """By how much finer a packet's quality index is than that of the one before."""
 
