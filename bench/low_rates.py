@@ -31,6 +31,7 @@ from streamcodec.evaluation.metrics import METRICS
 RATE_HZ, CODEC2_HZ = 24_000, 8_000
 PACKETS_KBPS, FILES_KBPS, CODEC2_KBPS = (1.0, 1.2, 1.6, 2.4, 3.2), (1.0, 1.6), (1.2, 1.6, 2.4, 3.2)
 SCORES = ("words", "stoi", "estoi", "pesq", "distill_mos")
+ENVELOPE_S, LONGEST_LAG_S = 0.005, 0.1
 Sound = NDArray[np.float32]
 Codec = Callable[[list[Sound]], tuple[list[Sound], int, float]]
 """Clips at 24 kHz to decoded clips, their rate in Hz, and bits in all."""
@@ -69,7 +70,35 @@ def codec2(kbps: float, clips: list[Sound]) -> tuple[list[Sound], int, float]:
         heard = subprocess.run(["c2dec", mode, "-", "-"], input=coded, capture_output=True, check=True).stdout
         decoded.append((np.frombuffer(heard, "<i2") / 32_768.0).astype(np.float32))
         bits += 1_000.0 * kbps * len(clip) / RATE_HZ
-    return decoded, CODEC2_HZ, bits
+    lag = round(_lag_s(clips, decoded) * CODEC2_HZ)
+    return [each[lag:] for each in decoded], CODEC2_HZ, bits
+
+
+def _lag_s(clips: list[Sound], decoded: list[Sound]) -> float:
+    """By how much Codec2 is late: its phases are its own, so that energies tell, not samples."""
+
+    def energies(sound: Sound, rate_hz: int) -> NDArray[np.float64]:
+        length = round(ENVELOPE_S * rate_hz)
+        blocks = sound[: len(sound) // length * length].reshape(-1, length).astype(np.float64)
+        return np.sqrt((blocks**2).mean(axis=1))
+
+    pairs = [(energies(a, RATE_HZ), energies(b, CODEC2_HZ)) for a, b in zip(clips, decoded, strict=True)]
+    lags = range(round(LONGEST_LAG_S / ENVELOPE_S))
+    alike = [
+        sum(float(np.dot(a[: min(len(a), len(b) - k)], b[k : k + min(len(a), len(b) - k)])) for a, b in pairs)
+        for k in lags
+    ]
+    return ENVELOPE_S * int(np.argmax(alike))
+
+
+class Pair(AlignedPair):
+    """Two sounds that are aligned as they are."""
+
+    def at(self, sample_rate_hz: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Both at a rate, of one length."""
+        first, second = (resample(*sound, sample_rate_hz) for sound in (self._reference, self._decoded))
+        length = min(len(first), len(second))
+        return first[:length], second[:length]
 
 
 def measure(clips: list[Sound], names: Sequence[str]) -> dict[str, Any]:
@@ -85,7 +114,7 @@ def measure(clips: list[Sound], names: Sequence[str]) -> dict[str, Any]:
     rows = []
     for name, kbps, codec in systems:
         decoded, rate_hz, bits = codec(clips)
-        pairs = [AlignedPair(a, RATE_HZ, b, rate_hz) for a, b in zip(clips, decoded, strict=True)]
+        pairs = [Pair(a, RATE_HZ, b, rate_hz) for a, b in zip(clips, decoded, strict=True)]
         scores = {score: float(np.mean([METRICS[score].score(pair) for pair in pairs])) for score in names}
         rows.append({"system": name, "kbps": round(bits / seconds / 1_000.0, 3), **scores})
         print(name, f"{kbps:g}", rows[-1], flush=True)

@@ -102,7 +102,7 @@ def low_rates() -> Table:
     """Speech at 1 to 3.2 kbps beside Codec2."""
     file = "low_rates.json"
     rows = [
-        [row["system"], number(row["kbps"]), *(number(row[name], digits) for name, _, digits in LOW_RATE_SCORES)]
+        [row["system"], number(row["kbps"]), *(number(row.get(name), digits) for name, _, digits in LOW_RATE_SCORES)]
         for row in results(file)["rows"]
     ]
     return file, ["codec", "kbps", *(title for _, title, _ in LOW_RATE_SCORES)], rows
