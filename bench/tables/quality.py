@@ -76,6 +76,38 @@ def naturalness() -> Table:
     return file, ["codec", "kbps", "Distill-MOS", "PESQ-WB", "ViSQOL"], rows
 
 
+@table
+def tones() -> Table:
+    """Levels of steady tones, and keys of a telephone read."""
+    file = "tones.json"
+    found = results(file)
+    rows = [
+        [
+            row["system"],
+            number(row["kbps"], 1),
+            *(number(level, 1) for level in row["levels_db"].values()),
+            f"{row['keys']} of {found['of_keys']}",
+        ]
+        for row in found["rows"]
+    ]
+    titles = [f"{float(hz) / 1_000:g} kHz" for hz in found["rows"][0]["levels_db"]]
+    return file, ["codec", "kbps", *titles, "keys"], rows
+
+
+LOW_RATE_SCORES = (("words", "words", 0), ("stoi", "STOI", 3), ("estoi", "ESTOI", 3), ("pesq", "PESQ-WB", 2))
+
+
+@table
+def low_rates() -> Table:
+    """Speech at 1 to 3.2 kbps beside Codec2."""
+    file = "low_rates.json"
+    rows = [
+        [row["system"], number(row["kbps"]), *(number(row.get(name), digits) for name, _, digits in LOW_RATE_SCORES)]
+        for row in results(file)["rows"]
+    ]
+    return file, ["codec", "kbps", *(title for _, title, _ in LOW_RATE_SCORES)], rows
+
+
 FIELD_NAMES = {"streamcodec": "streamcodec", "Opus WB+LACE": "Opus + LACE", "Opus WB+NoLACE": "Opus + NoLACE"}
 
 

@@ -17,7 +17,7 @@ from datasets.features.features import register_feature
 from datasets.table import array_cast
 
 from streamcodec.adapters.coded_bytes import decode_bytes
-from streamcodec.codec.files.container import MAGIC
+from streamcodec.codec.files.container import begins_as_coded
 from streamcodec.codec.files.oneshot import encode_file
 
 _STORED = pa.struct({"bytes": pa.binary(), "path": pa.string()})
@@ -91,7 +91,7 @@ class StreamcodecAudio:
         return pa.array(rows, self.pa_type)
 
     def _coded(self, data: bytes) -> bytes:
-        if data[: len(MAGIC)] == MAGIC:
+        if begins_as_coded(data):
             return data
         out = io.BytesIO()
         encode_file(io.BytesIO(data), out, self.bitrate_bps, tier=self.tier)  # type: ignore[arg-type]

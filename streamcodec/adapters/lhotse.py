@@ -20,7 +20,7 @@ from lhotse.audio.backend import (
 from numpy.typing import NDArray
 
 from streamcodec.adapters.coded_bytes import decode_bytes, facts_of
-from streamcodec.codec.files.container import MAGIC
+from streamcodec.codec.files.container import MAGIC_BYTES, begins_as_coded
 
 
 class StreamcodecBackend(AudioBackend):  # type: ignore[misc]
@@ -87,7 +87,7 @@ def is_coded(path_or_fd: Any) -> bool:
     """Whether this is a ``.sc`` file, by its name or by its first bytes."""
     if isinstance(path_or_fd, str | Path):
         return str(path_or_fd).endswith(".sc")
-    return isinstance(path_or_fd, BytesIO) and bytes(path_or_fd.getbuffer()[: len(MAGIC)]) == MAGIC
+    return isinstance(path_or_fd, BytesIO) and begins_as_coded(bytes(path_or_fd.getbuffer()[:MAGIC_BYTES]))
 
 
 def install() -> None:

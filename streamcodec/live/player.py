@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamcodec.codec.files.container import MAGIC
+from streamcodec.codec.files.container import MAGIC_BYTES, begins_as_coded
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.decoding import decoded_blocks, decoder_for
 from streamcodec.codec.files.sound_file import SoundReader, SoundSource, name_of, open_binary
@@ -31,9 +31,9 @@ class OpenSound(NamedTuple):
 def open_sound(source: SoundSource, model: str | None = None) -> Iterator[OpenSound]:
     """A ``.sc`` file or a sound file, by its first bytes; raises FileFormatError, AudioFormatError or ModelError."""
     with open_binary(source) as file:
-        begins = file.read(len(MAGIC))
+        begins = file.read(MAGIC_BYTES)
         file.seek(0)
-        if begins == MAGIC:
+        if begins_as_coded(begins):
             reader = FileReader(file)
             header = reader.header
             decoder = decoder_for(header, None, model)

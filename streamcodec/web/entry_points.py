@@ -15,6 +15,7 @@ from numba.core import types
 from native_dsp.filters.lift import factor, raise_frame
 from native_dsp.filters.low_cut import cut_lows
 from native_dsp.filters.post_filter import ALREADY_SCALED
+from native_dsp.filters.tonality import tonal
 from native_dsp.filters.voicing import voicing
 from native_dsp.jit import kernel
 from native_dsp.networks import codec_networks as networks
@@ -30,6 +31,7 @@ from streamcodec.codec.neural.rate_control import (
     USUALLY_VOICED,
     affordable_bps,
     cost_kept,
+    least_tonal_index,
     nearest_quality,
     quality_index_for_kbps,
     reservoir_after,
@@ -75,9 +77,12 @@ def choose_quality_index(control: Any, kbps_by_quality: Any) -> int:
         control.coded_bits[0],
         control.usual_bits[0],
     )
-    fractional_index = quality_index_for_kbps(kbps_by_quality, usual_bps / 1000.0) + control.dither[0]
+    usual_index = quality_index_for_kbps(kbps_by_quality, usual_bps / 1000.0)
+    fractional_index = usual_index + control.dither[0]
     voiced = control.voiced[0] / control.frames[0]
     fractional_index += voiced_quality_offset(control.bitrate_bps[0]) * (voiced - USUALLY_VOICED)
+    if control.tonal[0] > 0.0:
+        fractional_index = max(fractional_index, least_tonal_index(usual_index))
     quality_index, control.dither[0] = nearest_quality(fractional_index, len(kbps_by_quality))
     return quality_index
 
@@ -222,7 +227,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         s = view(constants, stream)
         control = s.control
         if frame == 0:
-            control.power[0] = control.voiced[0] = 0.0
+            control.power[0] = control.voiced[0] = control.tonal[0] = 0.0
         cut_lows(s.low_cut, s.block)
         correlation = voicing(s.voicing, s.block)
         power = 0.0
@@ -234,6 +239,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         control.voiced[0] += share
         control.shift[0] = raise_frame(s.lift, dbfs, correlation, 1.0 / FRAMES_PER_SECOND, frame == 0, s.block)
         analyse_companded(s.stft, s.block, s.real, s.imaginary, s.companded)
+        control.tonal[0] += tonal(s.companded, FRAMES_PER_SECOND * len(s.block))
         networks.step_encoder(s.network, s.rows)
         for k in range(len(s.latents)):
             s.packet[frame, k] = s.latents[k]

@@ -122,6 +122,8 @@ class EncoderControl(NamedTuple):
     """Squares of the packet being collected, added up."""
     voiced: NDArray[np.float64]
     """Voiced shares of its frames, added up."""
+    tonal: NDArray[np.float64]
+    """How many of its frames are steady tones."""
     shift: NDArray[np.int64]
     """By how many powers of four its sound was raised."""
     quality_index: NDArray[np.int64]

@@ -72,6 +72,21 @@ def test_every_key_is_read_as_it_is_and_in_order() -> None:
     assert keys_read(softer, 6.0) == len(KEYS)
 
 
+def coded_alone(samples: NDArray[np.float32], sample_rate_hz: int, kbps: float) -> Coded:
+    encoded = encode_array(samples, sample_rate_hz, 1_000.0 * kbps)
+    return Coded(np.asarray(decode_array(encoded)), sample_rate_hz, encoded.payload_bytes, 1, 1)
+
+
+def test_every_key_is_read_at_3_2_kbps() -> None:
+    assert keys_read(coded_alone, 3.2) == len(KEYS)
+
+
+def test_tones_that_go_on_get_the_rate_that_was_asked_for() -> None:
+    seconds = np.arange(12 * 24_000) / 24_000
+    whistle = 0.2 * np.sin(2.0 * np.pi * 1_000.0 * seconds)
+    assert encode_array(whistle.astype(np.float32), 24_000, 3_200).payload_bps == pytest.approx(3_200, rel=0.1)
+
+
 def test_noise_speech_and_single_tones_are_no_keys() -> None:
     assert keys_read(hiss, 6.0) == 0
     seconds = np.arange(KEY_RATE_HZ) / KEY_RATE_HZ

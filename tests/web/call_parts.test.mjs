@@ -243,7 +243,7 @@ const joined = (blocks) => {
   return out;
 };
 
-for (const name of ['speech', 'short']) {
+for (const name of ['speech', 'short', 'low']) {
   test(`files sound as Python's decoder lets them, to the sample: ${name}`, () => {
     const sound = joined(new SoundFile(file(`${name}.sc`), codec).decode());
     const expected = floats(`${name}-decoded.f32`);
@@ -260,15 +260,15 @@ for (const name of ['speech', 'short']) {
   });
 }
 
-test('what is damaged in a file is concealed, and what is none says so', () => {
-  const whole = file('speech.sc');
-  const expected = floats('speech-decoded.f32');
+for (const name of ['speech', 'low']) test(`what is damaged in a file is concealed, and what is none says so: ${name}`, () => {
+  const whole = file(`${name}.sc`);
+  const expected = floats(`${name}-decoded.f32`);
   const damaged = whole.slice();
   damaged[damaged.length >> 1] ^= 255;
   assert.equal(joined(new SoundFile(damaged, codec).decode()).length, expected.length);
   const cut = new SoundFile(whole.subarray(0, whole.length - 20), codec);
   assert.equal(cut.samples, null);
-  assert.ok(Math.abs(joined(cut.decode()).length - expected.length) < 1_500);
+  assert.ok(Math.abs(joined(cut.decode()).length - expected.length) < 4_000);
   for (let k = 0; k < whole.length; k += 97) {
     const bad = whole.slice();
     bad[k] ^= 1 + (k % 255);

@@ -294,8 +294,9 @@ def _write_files(speech: NDArray[np.float32], folder: Path) -> None:
     soundfile.write(wave, speech, RATE_HZ, subtype="PCM_16")
     encode_file(wave, folder / "speech.sc", 6_000)
     encode_file(wave, folder / "short.sc", 6_000, mode="independent", packet_ms=20, dtx=True)
+    encode_file(wave, folder / "low.sc", 1_800)
     encode_file(wave, folder / "lossless.sc", tier="lossless")
-    for name in ("speech", "short"):
+    for name in ("speech", "short", "low"):
         decode_file(folder / f"{name}.sc", folder / f"{name}-decoded.wav", floats=True)
         decoded, _ = soundfile.read(folder / f"{name}-decoded.wav", dtype="float32")
         decoded.tofile(folder / f"{name}-decoded.f32")

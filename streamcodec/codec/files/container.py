@@ -1,5 +1,8 @@
 """The ``.sc`` file: a bounded header, clusters of packets with sync mark and checksum, an index at the end.
 
+Two forms, told apart by their first bytes: the usual one, and a compact one for rates at which what the usual one
+adds to packets would be a third of the file.
+
 Layout, big-endian::
 
     "SCF1", u32 header length (at most 64 KiB), header (JSON), u32 CRC-32 of the header
@@ -14,9 +17,20 @@ Layout, big-endian::
         body: u64 total samples, u32 clusters, for each: u64 offset, u64 media time of the first packet
     u64 offset of the index, "SCFE"
 
-A cluster starts with a key packet, so it is a place to seek to; it holds about one second of sound, or one key period
-where that is longer. A file whose writer was killed lacks the index and its last cluster; a damaged cluster is
-skipped by its sync mark.
+The compact form::
+
+    "SCF2", varint header length, header (JSON, short names, what is as usual left out), u32 CRC-32 of the header
+    pictures, clusters, index and end as above, but for the body of a cluster:
+        varint media time of the first packet, varint packets, then for each packet:
+              varint 4 * length of the payload + kind
+              kind 0: frames, flags and quality index are those of the packet before, and nothing is skipped; kind 1
+              and 2: likewise, but the quality index is one higher, or one lower; kind 3, of which the first packet
+              of a cluster is: as above varint frame durations skipped, then flags and quality index
+              payload
+
+A cluster starts with a key packet, so it is a place to seek to; it holds about one second of sound (ten in the
+compact form, which is about as many bytes), or one key period where that is longer. A file whose writer was killed
+lacks the index and its last cluster; a damaged cluster is skipped by its sync mark.
 """
 
 from __future__ import annotations
@@ -26,16 +40,19 @@ import json
 import math
 import struct
 from dataclasses import dataclass, field
+from typing import Any
 
 from streamcodec.codec.options import tier_name, tier_of
 from streamcodec.codec.packet import (
     Packet,
     Tier,
 )
-from streamcodec.codec.varint import varint_bytes
+from streamcodec.codec.varint import varint, varint_bytes
 from streamcodec.errors import FileFormatError
 
 MAGIC = b"SCF1"
+COMPACT_MAGIC = b"SCF2"
+MAGIC_BYTES = 4
 CLUSTER_MARK = b"\xc5SC\x0a"
 PICTURES_MARK = b"\xc5SP\x0a"
 INDEX_MARK = b"\xc5SX\x0a"
@@ -46,9 +63,43 @@ MAX_MODEL_CHARACTERS = 255
 MOST_CHANNELS = {Tier.NEURAL: 2, Tier.NEAR_LOSSLESS: 2, Tier.LOSSLESS: 8}
 MAX_BODY_BYTES = 1 << 24
 CLUSTER_PACKETS = 50
+COMPACT_CLUSTER_S = 9.0
+"""A key packet after so much sound begins a cluster of a compact file: with one each ten seconds it is the next."""
+COMPACT_KEY_PERIOD_S = 10.0
+COMPACT_BELOW_BPS = 2_000.0
+"""Rates of a channel below which files of the neural tier are compact."""
+COMPACT_PAYLOAD_BYTES = 80
+"""A packet takes one byte in a compact file besides its payload, and another where that has 32 bytes or more: of
+payloads that are so long on average, as good as all."""
+LEAST_PAYLOAD_SHARE = 0.75
+"""Of the rate of a compact file: where a short sound's header would take more, it is not allowed for."""
 LONG_PACKETS_PER_SECOND = 25.0
 OVERHEAD_BYTES_PER_PACKET = 4 + 38 / CLUSTER_PACKETS
 """About what a packet takes besides its payload: its place in a cluster, and a share of the cluster's."""
+
+
+SHORT_NAMES = {
+    "tier": "t",
+    "sample_rate_hz": "r",
+    "channels": "c",
+    "packets_per_second": "p",
+    "delay_samples": "d",
+    "model": "m",
+    "metadata": "k",
+    "bits_per_sample": "s",
+    "bitstream": "b",
+}
+"""Fields of a compact header."""
+USUAL: dict[str, Any] = {
+    "tier": "neural",
+    "channels": 1,
+    "packets_per_second": 50.0,
+    "delay_samples": 0,
+    "model": "speech-24k",
+    "metadata": {},
+    "bits_per_sample": 16,
+}
+"""What a compact header leaves out. These are part of the format."""
 
 
 @dataclass(frozen=True)
@@ -67,6 +118,8 @@ class FileHeader:
     """Depth of the source; what a lossless decoder gives, and how a decoded file is written."""
     bitstream: str = ""
     """See :mod:`streamcodec.codec.bitstream`."""
+    compact: bool = False
+    """Of the two forms of a file which: with little beside the packets, for low rates."""
 
     def samples_in(self, frames: int) -> int:
         """Samples of so many frame durations, rounded down."""
@@ -78,13 +131,20 @@ class FileHeader:
 
     def to_json(self) -> str:
         """Serialise to JSON text."""
-        return json.dumps({**self.__dict__, "tier": tier_name(self.tier)})
+        fields = {**self.__dict__, "tier": tier_name(self.tier)}
+        del fields["compact"]
+        if not self.compact:
+            return json.dumps(fields)
+        told = {SHORT_NAMES[name]: value for name, value in fields.items() if value != USUAL.get(name)}
+        return json.dumps(told, separators=(",", ":"))
 
     @classmethod
-    def from_json(cls, text: str) -> FileHeader:
+    def from_json(cls, text: str, compact: bool = False) -> FileHeader:
         """Read and check what :meth:`to_json` wrote; raises FileFormatError."""
         try:
             fields = json.loads(text)
+            if compact:
+                fields = USUAL | {name: fields[short] for name, short in SHORT_NAMES.items() if short in fields}
             header = cls(
                 tier=tier_of(str(fields["tier"])),
                 sample_rate_hz=int(fields["sample_rate_hz"]),
@@ -95,6 +155,7 @@ class FileHeader:
                 metadata={str(k): str(v) for k, v in dict(fields.get("metadata", {})).items()},
                 bits_per_sample=int(fields.get("bits_per_sample", 16)),
                 bitstream=str(fields.get("bitstream", ""))[:MAX_BITSTREAM_CHARACTERS],
+                compact=compact,
             )
         except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
             raise FileFormatError(f"the file's header cannot be read ({repr(error)[:80]})") from error
@@ -118,8 +179,36 @@ class TimedPacket:
     packet: Packet
 
 
+def begins_as_coded(start: bytes) -> bool:
+    """Whether bytes begin as a ``.sc`` file does."""
+    return start[:MAGIC_BYTES] in (MAGIC, COMPACT_MAGIC)
+
+
+def start_of_file(header: FileHeader) -> bytes:
+    """What stands before pictures and clusters; FileFormatError where that is too long."""
+    text = header.to_json().encode()
+    if len(text) > MAX_HEADER_BYTES:
+        raise FileFormatError(f"header and metadata take {len(text)} bytes, at most {MAX_HEADER_BYTES} fit")
+    start = COMPACT_MAGIC + varint(len(text)) if header.compact else MAGIC + struct.pack(">I", len(text))
+    return start + text + struct.pack(">I", binascii.crc32(text))
+
+
+def payload_share(header: FileHeader, bitrate_bps: float, packets_per_second: float, seconds: float) -> float:
+    """Share of the bitrate that payloads may take in a compact file so that it is met with everything but pictures.
+
+    ``seconds`` are those of the sound.
+    """
+    payload_bytes = bitrate_bps / 8.0 / packets_per_second
+    records_bps = 8.0 * packets_per_second * (1.0 + payload_bytes / COMPACT_PAYLOAD_BYTES)
+    clusters = math.ceil(seconds / COMPACT_KEY_PERIOD_S)
+    once_bytes = len(start_of_file(header)) + 36 + clusters * (12 + 6 + 2 + 16)
+    return max(1.0 - (records_bps + 8.0 * once_bytes / seconds) / bitrate_bps, LEAST_PAYLOAD_SHARE)
+
+
 def cluster_packets(header: FileHeader) -> int:
     """How many packets (of one frame) a cluster has at least: a second of them where each takes 40 ms or more."""
+    if header.compact:
+        return math.ceil(COMPACT_CLUSTER_S * header.packets_per_second)
     long = header.packets_per_second <= LONG_PACKETS_PER_SECOND
     return math.ceil(header.packets_per_second) if long else CLUSTER_PACKETS
 

@@ -12,26 +12,31 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec.codec.files.cluster_records import FRAMES_FOLLOW, PacketRecord, parse_cluster
+from streamcodec.codec.files.cluster_records import FRAMES_FOLLOW, PacketRecord, parse_cluster, parse_compact_cluster
 from streamcodec.codec.files.container import (
     CLUSTER_MARK,
+    COMPACT_MAGIC,
     END_MAGIC,
     INDEX_MARK,
-    MAGIC,
+    MAGIC_BYTES,
     MAX_BODY_BYTES,
     MAX_HEADER_BYTES,
     PICTURES_MARK,
     FileHeader,
     TimedPacket,
+    begins_as_coded,
 )
 from streamcodec.codec.files.container_pictures import parse_pictures
 from streamcodec.codec.files.output_file import copy_stream
 from streamcodec.codec.files.silence_budget import SilenceBudget
 from streamcodec.codec.files.tags import Picture
 from streamcodec.codec.packet import MAX_QUALITY_INDEX, SEQUENCE_MODULUS, Packet, PacketFlags
+from streamcodec.codec.varint import take_varint
 from streamcodec.errors import FileFormatError
 
 WINDOW_BYTES = 1 << 16
+MAX_LENGTH_BYTES = 3
+"""Of the length of a compact header."""
 WASTED_READS = 3
 """Bytes read in vain, looking for the next whole cluster of a damaged file, in lengths of the file."""
 
@@ -53,17 +58,23 @@ class FileReader:
         self.file_bytes = self._file.tell()
         self._file.seek(0)
         start = self._file.read(8)
-        if len(start) < 8 or start[:4] != MAGIC:
+        if len(start) < 8 or not begins_as_coded(start):
             raise FileFormatError(
-                f"{name} is not a .sc file: it does not begin with 'SCF1'; encode a sound file first"
+                f"{name} is not a .sc file: it does not begin with 'SCF1' or 'SCF2'; encode a sound file first"
             )
-        length = int.from_bytes(start[4:], "big")
+        compact = start[:MAGIC_BYTES] == COMPACT_MAGIC
+        length, text_at = int.from_bytes(start[MAGIC_BYTES:], "big"), len(start)
+        if compact:
+            # Too long a number is more than fits, which is said below.
+            length, text_at = take_varint(start, MAGIC_BYTES, MAX_LENGTH_BYTES) or (MAX_HEADER_BYTES + 1, len(start))
+            self._file.seek(text_at)
         if length > min(MAX_HEADER_BYTES, self.file_bytes):
             raise FileFormatError(f"the file claims a header of {length} bytes, more than it can hold")
         text = self._file.read(length)
         if self._file.read(4) != struct.pack(">I", binascii.crc32(text)):
             raise FileFormatError("the file's header is damaged or cut short: its checksum does not match")
-        self.header = FileHeader.from_json(text.decode("utf-8", "replace"))
+        self.header = FileHeader.from_json(text.decode("utf-8", "replace"), compact)
+        self._parse_cluster = parse_compact_cluster if compact else parse_cluster
         self._pictures_at = self._first_cluster = self._file.tell()
         pictures = self._read_block(self._pictures_at, PICTURES_MARK)
         if pictures is not None:
@@ -180,7 +191,7 @@ class FileReader:
                     break
                 offset = following
                 continue
-            for record in parse_cluster(body):
+            for record in self._parse_cluster(body):
                 if record.time <= last_time:
                     continue
                 last_time = record.time

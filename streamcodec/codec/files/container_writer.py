@@ -2,29 +2,36 @@
 
 from __future__ import annotations
 
-import binascii
 import struct
 from collections.abc import Sequence
 from typing import Protocol
 
-from streamcodec.codec.files.cluster_records import FRAMES_FOLLOW, MAX_CLUSTER_PACKETS
+from streamcodec.codec.files.cluster_records import (
+    COARSER,
+    FINER,
+    FRAMES_FOLLOW,
+    MAX_CLUSTER_PACKETS,
+    SAME,
+    TOLD,
+)
 from streamcodec.codec.files.container import (
     CLUSTER_MARK,
     END_MAGIC,
     INDEX_MARK,
-    MAGIC,
-    MAX_HEADER_BYTES,
     PICTURES_MARK,
     FileHeader,
     TimedPacket,
     cluster_packets,
     marked_block,
+    start_of_file,
 )
 from streamcodec.codec.files.container_pictures import pictures_body
 from streamcodec.codec.files.tags import Picture
 from streamcodec.codec.packet import Packet
 from streamcodec.codec.varint import varint
-from streamcodec.errors import FileFormatError
+
+KINDS = {0: SAME, 1: FINER, -1: COARSER}
+"""By how much finer a packet's quality index is than that of the one before."""
 
 
 class BinaryTarget(Protocol):
@@ -43,11 +50,9 @@ class FileWriter:
         self._cluster: list[TimedPacket] = []
         self._cluster_packets = cluster_packets(header)
         self._index: list[tuple[int, int]] = []
-        text = header.to_json().encode()
-        if len(text) > MAX_HEADER_BYTES:
-            raise FileFormatError(f"header and metadata take {len(text)} bytes, at most {MAX_HEADER_BYTES} fit")
+        self._body = compact_cluster_body if header.compact else cluster_body
         self._offset = 0
-        self._write(MAGIC + struct.pack(">I", len(text)) + text + struct.pack(">I", binascii.crc32(text)))
+        self._write(start_of_file(header))
         if pictures:
             self._write(marked_block(PICTURES_MARK, pictures_body(pictures)))
 
@@ -71,22 +76,7 @@ class FileWriter:
         if not self._cluster:
             return
         self._index.append((self._offset, self._cluster[0].time))
-        body = bytearray(struct.pack(">Q", self._cluster[0].time))
-        body += varint(len(self._cluster))
-        due = self._cluster[0].time
-        frames = 1
-        for timed in self._cluster:
-            packet = timed.packet
-            body += varint(timed.time - due)
-            changed = FRAMES_FOLLOW if packet.frames != frames else 0
-            body.append(changed | int(packet.flags) << 4 | packet.quality_index)
-            if changed:
-                body.append(packet.frames)
-            body += varint(len(packet.payload))
-            body += packet.payload
-            frames = packet.frames
-            due = timed.time + frames
-        self._write(marked_block(CLUSTER_MARK, bytes(body)))
+        self._write(marked_block(CLUSTER_MARK, self._body(self._cluster)))
         self._cluster = []
 
     def close(self, total_samples: int) -> None:
@@ -96,3 +86,45 @@ class FileWriter:
         body = struct.pack(">QI", total_samples, len(self._index))
         body += b"".join(struct.pack(">QQ", *entry) for entry in self._index)
         self._write(marked_block(INDEX_MARK, body) + struct.pack(">Q", where) + END_MAGIC)
+
+
+def cluster_body(packets: Sequence[TimedPacket]) -> bytes:
+    """Packets as a cluster of the usual form holds them."""
+    due = packets[0].time
+    body = bytearray(struct.pack(">Q", due) + varint(len(packets)))
+    frames = 1
+    for timed in packets:
+        packet = timed.packet
+        body += varint(timed.time - due)
+        body += _mark(packet, frames)
+        body += varint(len(packet.payload))
+        body += packet.payload
+        frames = packet.frames
+        due = timed.time + frames
+    return bytes(body)
+
+
+def compact_cluster_body(packets: Sequence[TimedPacket]) -> bytes:
+    """Packets as a cluster of the compact form holds them."""
+    due = packets[0].time
+    body = bytearray(varint(due) + varint(len(packets)))
+    frames = 1
+    before: Packet | None = None
+    for timed in packets:
+        packet, kind = timed.packet, TOLD
+        if before is not None and timed.time == due and (packet.frames, packet.flags) == (frames, before.flags):
+            kind = KINDS.get(packet.quality_index - before.quality_index, TOLD)
+        body += varint(4 * len(packet.payload) + kind)
+        if kind == TOLD:
+            body += varint(timed.time - due)
+            body += _mark(packet, frames)
+        body += packet.payload
+        before, frames = packet, packet.frames
+        due = timed.time + frames
+    return bytes(body)
+
+
+def _mark(packet: Packet, frames: int) -> bytes:
+    """Flags and quality index, and the packet's frames where the one before had others."""
+    mark = int(packet.flags) << 4 | packet.quality_index
+    return bytes([mark]) if packet.frames == frames else bytes([FRAMES_FOLLOW | mark, packet.frames])

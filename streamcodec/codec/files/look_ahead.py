@@ -24,8 +24,10 @@ def encode_running(encoder: StreamEncoder, blocks: Iterable[Samples]) -> Iterato
     yield from encoder.flush()
 
 
-def encode_steadily(encoder: StreamEncoder, blocks: Iterable[Samples]) -> Iterator[Packet]:
+def encode_steadily(encoder: StreamEncoder, blocks: Iterable[Samples], share: float = 1.0) -> Iterator[Packet]:
     """Packets of a whole sound, the neural tier's quality steady; where packets are bounded or skipped, as they run.
+
+    Steady packets take a ``share`` of the bitrate.
 
     Shape: each block as of :meth:`StreamEncoder.push`.
     """
@@ -35,7 +37,7 @@ def encode_steadily(encoder: StreamEncoder, blocks: Iterable[Samples]) -> Iterat
         return
     left_s = 0.0
     for stretch, ends in _stretches(blocks, round(STRETCH_S * encoder.sample_rate_hz)):
-        budget_s = len(stretch) / encoder.sample_rate_hz + left_s
+        budget_s = share * len(stretch) / encoder.sample_rate_hz + left_s
         left_s = encoder.plan_constant_quality(stretch, budget_s, ends=ends)
         yield from encoder.push(stretch)
     yield from encoder.flush()

@@ -6,7 +6,8 @@ import contextlib
 import json
 import warnings
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from numbers import Real
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,13 @@ import numpy as np
 from streamcodec.codec.audio_format import FiniteSamples, as_array
 from streamcodec.codec.bitstream import bitstream_of, check_bitstream
 from streamcodec.codec.files.container import (
+    COMPACT_BELOW_BPS,
+    COMPACT_KEY_PERIOD_S,
     OVERHEAD_BYTES_PER_PACKET,
     FileHeader,
     TimedPacket,
     overhead_bytes,
+    payload_share,
     record_bytes,
 )
 from streamcodec.codec.files.container_pictures import fitting_pictures
@@ -44,6 +48,9 @@ from streamcodec.wording import given
 
 MAX_METADATA_BYTES = 48 * 1024
 FILE_PACKET_MS = 60
+LOW_RATE_FILE_PACKET_MS = 120
+USUAL_S = 60.0
+"""Length of a sound that does not say it."""
 LOSSLESS_FILE_PACKET_MS = 100
 LOSSLESS_FILE_KEY_PERIOD_S = 2.0
 """Headers and starting anew cost a lossless file 1 to 2 % more at 20 ms and 1 s; 5 s would save 0.1 % and lose
@@ -209,7 +216,9 @@ def encode_file(
     ``options`` as for :class:`StreamEncoder`; ``mode`` is ``"stream"`` and ``packet_ms`` 60 (lossless: 100, with a
     key packet every 2 s) unless said otherwise, since a file is a reliable link and in no hurry. For the same reason
     the neural tier keeps one fractional quality index for each minute, that at which the rate is met, unless
-    ``constrained`` or ``dtx`` say otherwise. It mixes
+    ``constrained`` or ``dtx`` say otherwise. Below 2 kbps a channel, packets are of 120 ms with a key packet every
+    10 s unless said otherwise, the file is of the compact form, and the rate is that of the whole file (from ten
+    seconds on, pictures not counted). It mixes
     channels down (of two it keeps both with ``channels=2``) and resamples to the next of its rates, which is told
     (StreamcodecWarning). The waveform tiers keep channels and rate, the lossless tier takes integer PCM alone (8 to
     32 bits, up to 8 channels, up to 384 kHz). For a ``ratio``, headers counted, the file is read whole and coded
@@ -218,7 +227,11 @@ def encode_file(
     """
     options.setdefault("mode", "stream")
     kind = tier_of(tier)
-    if kind is Tier.NEURAL:
+    compact = kind is Tier.NEURAL and _is_low(bitrate_bps, channels)
+    if compact:
+        options.setdefault("packet_ms", LOW_RATE_FILE_PACKET_MS)
+        options.setdefault("key_period_s", COMPACT_KEY_PERIOD_S)
+    elif kind is Tier.NEURAL:
         options.setdefault("packet_ms", FILE_PACKET_MS)
     elif kind is Tier.LOSSLESS:
         options.setdefault("packet_ms", LOSSLESS_FILE_PACKET_MS)
@@ -243,7 +256,11 @@ def encode_file(
             encoder = StreamEncoder(rate_hz, bitrate_bps, tier=kind, model=model, **options)
             if isinstance(encoder.settings, NearLosslessOptions) and not encoder.settings.has_target:
                 encoder.set_bitrate(_default_bitrate_bps(encoder))
-            header = _header_of(encoder, sound.metadata)
+            header = replace(_header_of(encoder, sound.metadata), compact=compact)
+            share = 1.0
+            if compact and bitrate_bps is not None:
+                seconds = sound.samples / sound.sample_rate_hz or USUAL_S
+                share = payload_share(header, bitrate_bps, encoder.packets_per_second, seconds)
             blocks: Iterable[Samples] = sound.blocks()
             if rate_hz != sound.sample_rate_hz:
                 blocks = _resampled(blocks, sound.sample_rate_hz, rate_hz, sound.channels)
@@ -254,10 +271,15 @@ def encode_file(
             writer = FileWriter(out, header, fitting_pictures(sound.pictures))
             clock = _Clock()
             counted = _Counted(blocks, sound.samples * rate_hz // sound.sample_rate_hz, progress)
-            for packet in encode_steadily(encoder, counted):
+            for packet in encode_steadily(encoder, counted, share):
                 writer.write(clock.time_of(packet), packet)
             writer.close(counted.total)
     return header
+
+
+def _is_low(bitrate_bps: object, channels: int | None) -> bool:
+    """Whether a rate of the neural tier is one at which files are compact."""
+    return isinstance(bitrate_bps, Real) and bitrate_bps < COMPACT_BELOW_BPS * (channels or 1)
 
 
 def _default_bitrate_bps(encoder: StreamEncoder) -> float:

@@ -6,7 +6,7 @@ import tempfile
 from pathlib import Path
 from typing import IO, Any
 
-from streamcodec.codec.files.container import MAGIC
+from streamcodec.codec.files.container import MAGIC_BYTES, begins_as_coded
 from streamcodec.codec.files.decoding import Progress, decode_file
 from streamcodec.codec.files.oneshot import encode_file
 from streamcodec.codec.files.output_file import check_not_read
@@ -18,9 +18,9 @@ from streamcodec.codec.packet import Tier
 
 def _is_coded(file: IO[bytes]) -> bool:
     file.seek(0)
-    start = file.read(len(MAGIC))
+    start = file.read(MAGIC_BYTES)
     file.seek(0)
-    return start == MAGIC
+    return begins_as_coded(start)
 
 
 def transcode_file(

@@ -35,7 +35,8 @@ class LatentAnalysis:
         self._stages = runtime.stages
         self._stft = runtime.new_stft()
         self._stream = stream or runtime.encoder.new_stream()
-        self._companded = self._stream.inputs["companded"][0]
+        self.companded: Float32Array = self._stream.inputs["companded"][0]
+        """Spectra of the block prepared last, overwritten by the next; ``[hops, 2 * bins]``."""
         self.latents: Float32Array = self._stream.output.reshape(-1)
         """Of the last block, overwritten by the next; ``[latents]``."""
         self._re = np.zeros(config.bins, np.float32)
@@ -57,14 +58,14 @@ class LatentAnalysis:
 
     def parts(self) -> tuple[StftState, Float32Array, Float32Array, Float32Array]:
         """Arguments of ``analyse_companded`` beside the block, for who calls it in place of :meth:`prepare`."""
-        return self._stft, self._re, self._im, self._companded
+        return self._stft, self._re, self._im, self.companded
 
     def prepare(self, block: Float32Array) -> None:
         """Everything before the network.
 
         Shape: ``[frame_samples]``.
         """
-        analyse_companded(self._stft, block, self._re, self._im, self._companded)
+        analyse_companded(self._stft, block, self._re, self._im, self.companded)
 
     def step(self, block: Float32Array) -> Float32Array:
         """Latents of one block; the array is overwritten by the next call.

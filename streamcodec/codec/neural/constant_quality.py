@@ -32,6 +32,7 @@ class ForeseenBlock:
     latents: Float32Array
     flags: PacketFlags
     voiced: float
+    tonal: float
     shift: int
     nothing: bool
     """Silence after silence: coded as coarsely as can be."""
@@ -68,7 +69,7 @@ def plan_constant_quality(
     budget_bits = budget_s * rate.bitrate_bps
     qualities = len(rate.kbps_by_quality)
     index, bits = highest_fractional_index_within(
-        budget_bits, qualities, partial(_bits_at, sides, blocks, rate), rate.lowest_fractional_index
+        budget_bits, qualities, partial(_bits_at, sides, blocks, rate), -rate.largest_saving
     )
     rate.constant_quality_index = index
     return (budget_bits - bits) / rate.bitrate_bps
@@ -86,8 +87,9 @@ def _bits_at(
     total = 0
     for channels in blocks:
         voiced = sum(block.voiced for block in channels) / len(channels)
+        tonal = sum(block.tonal for block in channels) / len(channels)
         silent = all(block.is_silent for block in channels)
-        quality_index = 0 if silent else rate.choose_quality_index(voiced)
+        quality_index = 0 if silent else rate.choose_quality_index(voiced, tonal)
         saving = 0.0 if silent else rate.saving
         sizes = [
             side.foreseen_bytes(block, quality_index, context, saving)

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from native_dsp.filters.lift import SHIFT_BITS, LiftState, make_lift
 from native_dsp.filters.low_cut import LowCutState, make_low_cut
 from native_dsp.filters.mixdown import MixdownState, make_mixdown
+from native_dsp.filters.tonality import tonal
 from native_dsp.jit import shared
 from streamcodec.codec.audio_format import as_mono
 from streamcodec.codec.neural.activity import ActivityDetector, mean_square_dbfs
@@ -207,6 +208,7 @@ class NeuralEncoder:
         self._latents = np.zeros((frames, config.latents), np.float32)
         self._powers = [0.0] * frames
         self._voiced = [0.0] * frames
+        self._tonal = [False] * frames
 
     def set_frames(self, frames: int) -> None:
         """Put so many frames into each packet from the next block on; everything else goes on as it was."""
@@ -332,6 +334,7 @@ class NeuralEncoder:
         self._voiced[k] = self._voicing.take(mean_square_dbfs(power), correlation)
         if self._raises_quiet_sound:
             self._shift = shift
+        self._tonal[k] = tonal(self._analysis.companded, self._runtime.model.config.sample_rate_hz)
 
     def collect(self, k: int) -> None:
         """Keep what the network made of frame ``k``."""
@@ -351,7 +354,7 @@ class NeuralEncoder:
         elif self._constrained:
             quality_index = self.highest_quality_within_budget()
         else:
-            quality_index = self._rate.choose_quality_index(self.voiced_share())
+            quality_index = self._rate.choose_quality_index(self.voiced_share(), self.tonal_share())
             saving = self._rate.saving
         payload = self.coded(quality_index, saving)
         self._rate.spent(8.0 * len(payload), None if silent or self._constrained else quality_index)
@@ -388,6 +391,10 @@ class NeuralEncoder:
         """Of the block collected."""
         return sum(self._voiced) / self._frames
 
+    def tonal_share(self) -> float:
+        """Share of the block collected that is steady tones, see :mod:`native_dsp.filters.tonality`."""
+        return sum(self._tonal) / self._frames
+
     def next_flags(self) -> PacketFlags | None:
         """Flags of the block collected, which counts as sent; None where discontinuous transmission leaves it out."""
         silent_packets = self._activity.silent_for(self._sound.reshape(-1)) if self._dtx else 0
@@ -420,7 +427,14 @@ class NeuralEncoder:
             flags = self.next_flags()
             if flags is not None:
                 foreseen.append(
-                    ForeseenBlock(self._latents.copy(), flags, self.voiced_share(), self._shift, self.is_nothing())
+                    ForeseenBlock(
+                        self._latents.copy(),
+                        flags,
+                        self.voiced_share(),
+                        self.tonal_share(),
+                        self._shift,
+                        self.is_nothing(),
+                    )
                 )
         self.restore(before)
         return foreseen

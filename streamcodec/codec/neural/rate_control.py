@@ -33,6 +33,10 @@ harmonics; hiss and pauses can be made from noise by the decoder (figures in ``d
 USUALLY_VOICED = 0.75
 """Voiced share at which the offset changes nothing: above that of speech, so that other packets leave bits for voiced
 ones."""
+LEAST_TONAL_INDEX, LEAST_TONAL_GROWTH = 4.0, 8.0
+"""Least fractional quality index of packets of one or two steady tones, up to so many times what the others have: a
+receiver reads the keys of a telephone from quality index 4 on (figures in ``docs/naturalness.md``), which are short.
+Where tones go on, debt brings it down again."""
 
 QUALITY_INDEX_STEP = 0.01
 """Fractional quality indices closer than this are the same."""
@@ -49,9 +53,9 @@ class RateControl:
     What quality indices cost is learnt as the stream goes: a voice that takes more bits than usual is allowed for
     soon, so the reservoir has only its ups and downs to even out, and may take its time.
 
-    Voiced packets are coded finer than others, most at low rates. Where what comes is known (see
-    :mod:`streamcodec.codec.files.look_ahead`), one fractional quality index is kept in place of what the reservoir
-    says.
+    Voiced packets are coded finer than others, most at low rates, and so are those of steady tones. Where what comes
+    is known (see :mod:`streamcodec.codec.files.look_ahead`), one fractional quality index is kept in place of what
+    the reservoir says.
 
     State is plain numbers, so a copy of the object is a copy of the state.
     """
@@ -88,11 +92,14 @@ class RateControl:
         self.voiced_quality_offset = voiced_quality_offset(self.bitrate_bps / self.channels)
         self.constant_quality_index = None
 
-    def choose_quality_index(self, voiced: float = USUALLY_VOICED) -> int:
-        """Quality index of the next packet, of which a share of 0 to 1 is ``voiced``."""
+    def choose_quality_index(self, voiced: float = USUALLY_VOICED, tonal: float = 0.0) -> int:
+        """Quality index of the next packet, of which a share of 0 to 1 is ``voiced``, a share ``tonal``."""
         planned = self.constant_quality_index
-        fractional_index = (self._affordable() if planned is None else planned) + self.dither
+        usual_index = self._affordable() if planned is None else planned
+        fractional_index = usual_index + self.dither
         fractional_index += self.voiced_quality_offset * (voiced - USUALLY_VOICED)
+        if tonal > 0.0:
+            fractional_index = max(fractional_index, least_tonal_index(usual_index))
         self.saving = 0.0
         if fractional_index < 0.0 and self.lowest_fractional_index < 0.0:
             # No rounding: any saving can be had.
@@ -104,7 +111,9 @@ class RateControl:
     @property
     def lowest_fractional_index(self) -> float:
         """Below 0 where the bitrate is one that packets at quality index 0 do not meet."""
-        return -self.largest_saving if self.bitrate_bps < 1000.0 * self.kbps_by_quality[0] else 0.0
+        planned = self.constant_quality_index
+        unmet = self.bitrate_bps < 1000.0 * self.kbps_by_quality[0] or (planned is not None and planned < 0.0)
+        return -self.largest_saving if unmet else 0.0
 
     def _affordable(self) -> float:
         usual_bps = affordable_bps(
@@ -164,6 +173,12 @@ def voiced_quality_offset(bitrate_bps: float) -> float:
             offset += share * (next_offset - offset)
         low_bps = high_bps
     return offset
+
+
+@shared
+def least_tonal_index(usual_index: float) -> float:
+    """Least fractional quality index of a packet of steady tones, where others have ``usual_index``."""
+    return min(LEAST_TONAL_INDEX, LEAST_TONAL_GROWTH * usual_index)
 
 
 @shared

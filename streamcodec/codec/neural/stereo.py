@@ -139,7 +139,8 @@ class StereoEncoder:
             quality_index = min(side.highest_quality_within_budget() for side in self._sides)
         else:
             voiced = sum(side.voiced_share() for side in self._sides) / CHANNELS
-            quality_index = self._rate.choose_quality_index(voiced)
+            tonal = sum(side.tonal_share() for side in self._sides) / CHANNELS
+            quality_index = self._rate.choose_quality_index(voiced, tonal)
             saving = self._rate.saving
         payload = joined([side.coded(quality_index, saving) for side in self._sides])
         self._rate.spent(8.0 * len(payload), None if all(nothing) or self._constrained else quality_index)

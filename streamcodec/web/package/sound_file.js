@@ -13,6 +13,16 @@ const CLUSTER_MARK = [0xc5, 0x53, 0x43, 0x0a];
 const INDEX_MARK = [0xc5, 0x53, 0x58, 0x0a];
 const MOST_HEADER_BYTES = 1 << 16;
 const FRAMES_FOLLOW = 0x80;
+const MAX_QUALITY_INDEX = 15;
+/** Names of a compact file's header, by what they are short for, and what it leaves out. */
+const SHORT_NAMES = {
+  tier: 't', sample_rate_hz: 'r', channels: 'c', packets_per_second: 'p', delay_samples: 'd', model: 'm', metadata: 'k',
+  bits_per_sample: 's', bitstream: 'b',
+};
+const USUAL = {
+  tier: 'neural', channels: 1, packets_per_second: 50, delay_samples: 0, model: 'speech-24k', metadata: {},
+  bits_per_sample: 16,
+};
 /** Frames without a packet that one packet may stand before: a claim beyond is cut to this. */
 const MOST_SILENT_FRAMES = 1_500;
 const AHEAD_S = 1;
@@ -34,10 +44,11 @@ export class SoundFile {
     this._codec = codec;
     this._bytes = bytes;
     this._view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-    const { header, length } = readHeader(bytes);
+    const { header, end, compact } = readHeader(bytes);
     /** As Python wrote it: metadata are in `header.metadata`. */
     this.header = header;
-    this._start = 12 + length;
+    this._start = end;
+    this._packetsOf = compact ? compactPacketsOf : packetsOf;
     const { tier, bitstream, sample_rate_hz: rateHz } = header;
     /** @type {number} */
     this.tier = TIERS[/** @type {keyof typeof TIERS} */ (tier)];
@@ -71,7 +82,7 @@ export class SoundFile {
         at = this._find(at + 1);
         continue;
       }
-      for (const timed of packetsOf(body, this.tier)) {
+      for (const timed of this._packetsOf(body, this.tier)) {
         if (timed.time <= last) continue;
         last = timed.time + timed.packet.frames - 1;
         yield timed;
@@ -266,36 +277,95 @@ function silence(channels, samples) {
  */
 function* packetsOf(body, tier) {
   if (body.length < 9) return;
+  const read = new Octets(body, 8);
   let due = Number(new DataView(body.buffer, body.byteOffset).getBigUint64(0));
-  let at = 8;
-  const varint = () => {
+  let frames = 1;
+  for (let count = read.varint(); count > 0; count--) {
+    const time = due + read.varint();
+    const mark = read.byte();
+    if (mark & FRAMES_FOLLOW) frames = read.byte();
+    const timed = packetAt(read, read.varint(), { tier, time, mark: mark & ~FRAMES_FOLLOW, frames });
+    if (timed === null) return;
+    yield timed;
+    due = time + frames;
+  }
+}
+
+/**
+ * The same of a compact file.
+ * @param {Uint8Array} body
+ * @param {number} tier
+ * @returns {Generator<TimedPacket>}
+ */
+function* compactPacketsOf(body, tier) {
+  const read = new Octets(body, 0);
+  let due = read.varint();
+  let frames = 1;
+  let mark = NaN;
+  for (let count = read.varint(); count > 0; count--) {
+    const joined = read.varint();
+    const kind = joined % 4;
+    let time = due;
+    if (kind === 3) {
+      time += read.varint();
+      mark = read.byte();
+      if (mark & FRAMES_FOLLOW) frames = read.byte();
+      mark &= ~FRAMES_FOLLOW;
+    } else {
+      const step = [0, 1, -1][kind];
+      const qualityIndex = (mark & MAX_QUALITY_INDEX) + step;
+      if (!(mark >= 0 && qualityIndex >= 0 && qualityIndex <= MAX_QUALITY_INDEX)) return;
+      mark += step;
+    }
+    const timed = packetAt(read, Math.floor(joined / 4), { tier, time, mark, frames });
+    if (timed === null) return;
+    yield timed;
+    due = time + frames;
+  }
+}
+
+/** Numbers of a cluster's body, one behind the other; NaN behind its end. */
+class Octets {
+  /**
+   * @param {Uint8Array} body
+   * @param {number} at
+   */
+  constructor(body, at) {
+    this.body = body;
+    this.at = at;
+  }
+
+  byte() {
+    return this.at < this.body.length ? this.body[this.at++] : NaN;
+  }
+
+  varint() {
     let value = 0;
-    for (let scale = 1; at < body.length; scale *= 128) {
-      const byte = body[at++];
+    for (let scale = 1; this.at < this.body.length; scale *= 128) {
+      const byte = this.body[this.at++];
       value += (byte & 127) * scale;
       if (byte < 128) return value;
     }
     return NaN;
-  };
-  let frames = 1;
-  for (let count = varint(); count > 0; count--) {
-    const time = due + varint();
-    const mark = body[at++];
-    if (mark & FRAMES_FOLLOW) frames = body[at++];
-    const length = varint();
-    // A checksum does not make sense of nonsense: what cannot be is the end of this cluster.
-    if (!(time <= Number.MAX_SAFE_INTEGER && frames >= 1 && frames <= MAX_FRAMES)) return;
-    if (!(length <= MAX_PAYLOAD_BYTES && at + length <= body.length)) return;
-    const wrapped = time % MODULUS;
-    const payload = body.slice(at, at + length);
-    at += length;
-    due = time + frames;
-    const packet = new Packet({
-      tier, sequence: wrapped, timestamp: wrapped, qualityIndex: mark & 15,
-      flags: (mark & ~FRAMES_FOLLOW) >> 4, payload, frames,
-    });
-    yield { time, packet };
   }
+}
+
+/**
+ * @param {Octets} read at its payload
+ * @param {number} length
+ * @param {{tier: number, time: number, mark: number, frames: number}} record
+ * @returns {TimedPacket | null} A checksum does not make sense of nonsense: what cannot be is the end of its cluster.
+ */
+function packetAt(read, length, { tier, time, mark, frames }) {
+  if (!(time <= Number.MAX_SAFE_INTEGER && frames >= 1 && frames <= MAX_FRAMES)) return null;
+  if (!(length <= MAX_PAYLOAD_BYTES && read.at + length <= read.body.length)) return null;
+  const payload = read.body.slice(read.at, read.at + length);
+  read.at += length;
+  const wrapped = time % MODULUS;
+  const packet = new Packet({
+    tier, sequence: wrapped, timestamp: wrapped, qualityIndex: mark & MAX_QUALITY_INDEX, flags: mark >> 4, payload, frames,
+  });
+  return { time, packet };
 }
 
 /** @param {Uint8Array} bytes */
@@ -305,19 +375,30 @@ function text(bytes) {
 
 /** @param {Uint8Array} bytes */
 function readHeader(bytes) {
-  if (bytes.length < 12 || text(bytes.subarray(0, 4)) !== 'SCF1') {
-    throw new FileError("this is no .sc file: it does not begin with 'SCF1'");
+  const start = text(bytes.subarray(0, 4));
+  if (bytes.length < 12 || (start !== 'SCF1' && start !== 'SCF2')) {
+    throw new FileError("this is no .sc file: it does not begin with 'SCF1' or 'SCF2'");
   }
+  const compact = start === 'SCF2';
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
-  const length = view.getUint32(4);
-  if (length > Math.min(MOST_HEADER_BYTES, bytes.length - 12)) {
+  const read = new Octets(bytes, 4);
+  const length = compact ? read.varint() : view.getUint32(4);
+  const from = compact ? read.at : 8;
+  if (!(length <= Math.min(MOST_HEADER_BYTES, bytes.length - from - 4))) {
     throw new FileError(`the file claims a header of ${length} bytes, more than it can hold`);
   }
-  const head = bytes.subarray(8, 8 + length);
-  if (crc32(head) !== view.getUint32(8 + length)) {
+  const head = bytes.subarray(from, from + length);
+  if (crc32(head) !== view.getUint32(from + length)) {
     throw new FileError("the file's header is damaged or cut short: its checksum does not match");
   }
-  return { header: checked(parse(head)), length };
+  const said = parse(head);
+  return { header: checked(compact ? spelledOut(said) : said), end: from + length + 4, compact };
+}
+
+/** @param {Record<string, any>} said by a compact file's header */
+function spelledOut(said) {
+  const told = Object.entries(SHORT_NAMES).filter(([, short]) => Object.hasOwn(said, short));
+  return { ...USUAL, ...Object.fromEntries(told.map(([name, short]) => [name, said[short]])) };
 }
 
 /** @param {Record<string, any>} header */
