@@ -1,7 +1,7 @@
-"""How much a sound repeats itself at the pitch of a voice, packet by packet.
+"""How much a sound repeats itself at the pitch of a voice, frame by frame.
 
 The measure is that of :mod:`native_dsp.filters.pitch_filter`, in its coarse form: below 1.8 kHz, every third sample,
-the correlation of the newest packet with the sound of one period before, at the period where it is highest.
+the correlation of the newest frame with the sound of one period before, at the period where it is highest.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ HALF_FILTER_S = 0.001
 class VoicingState(NamedTuple):
     """Memory of one stream.
 
-    Shape: taps ``[2 * half + 1]``; sound ``[2 * half + packet]``; low ``[longest_lag + packet / 3]``, every third
+    Shape: taps ``[2 * half + 1]``; sound ``[2 * half + frame]``; low ``[longest_lag + frame / 3]``, every third
     sample of the low frequencies; squares ``[2, lags]``, scratch.
     """
 
@@ -49,7 +49,7 @@ class VoicingState(NamedTuple):
 def make_voicing(sample_rate_hz: int, frame_samples: int) -> VoicingState:
     """A stream that has heard silence; ``frame_samples`` must be a multiple of 3."""
     if frame_samples % COARSE_STEP:
-        raise ValueError(f"packets must be a multiple of {COARSE_STEP} samples, got {frame_samples}")
+        raise ValueError(f"frames must be a multiple of {COARSE_STEP} samples, got {frame_samples}")
     half = round(HALF_FILTER_S * sample_rate_hz)
     coarse_hz = sample_rate_hz / COARSE_STEP
     shortest, longest = int(coarse_hz / HIGHEST_PITCH_HZ), int(coarse_hz / LOWEST_PITCH_HZ)
@@ -65,17 +65,17 @@ def make_voicing(sample_rate_hz: int, frame_samples: int) -> VoicingState:
 
 @unordered_kernel
 def voicing(state: VoicingState, samples: Float32Array) -> float:
-    """Take in a packet; returns how alike its low frequencies and those of one period before are, 0 to 1.
+    """Take in a frame; returns how alike its low frequencies and those of one period before are, 0 to 1.
 
-    Shape: samples ``[packet]``.
+    Shape: samples ``[frame]``.
     """
     taps, sound, low = state.taps, state.sound, state.low
-    memory, packet = len(sound) - len(samples), len(samples)
-    window = packet // COARSE_STEP
+    memory, frame = len(sound) - len(samples), len(samples)
+    window = frame // COARSE_STEP
     past = len(low) - window
     for i in range(memory):
-        sound[i] = sound[i + packet]
-    for i in range(packet):
+        sound[i] = sound[i + frame]
+    for i in range(frame):
         sound[memory + i] = samples[i]
     for i in range(past):
         low[i] = low[i + window]

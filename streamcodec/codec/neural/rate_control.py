@@ -23,7 +23,7 @@ PRIOR_S = 2.0
 """For as long a new stream counts as having cost what streams usually do."""
 COST_MEMORY_S = 20.0
 """After this time what packets have cost counts for a third."""
-LARGEST_COST_RATIO, LARGEST_SAVING = 1.3, 2.0
+SMALLEST_COST_RATIO, LARGEST_COST_RATIO = 0.5, 1.3
 """Streams are believed to cost so much more or less than usual: a voice from afar takes half the bits of a near one.
 What is beyond (silence) is no voice's nature."""
 
@@ -139,7 +139,7 @@ def affordable_bps(
     """Usual rate of the quality that the reservoir and the cost ratio allow."""
     horizon_s = min(max(SHORTEST_HORIZON_S, HORIZON_GROWTH * elapsed_s), LONGEST_HORIZON_S)
     wanted_bps = bitrate_bps + reservoir_bits / horizon_s
-    cost_ratio = min(max(coded_bits / usual_bits, 1.0 / LARGEST_SAVING), LARGEST_COST_RATIO)
+    cost_ratio = min(max(coded_bits / usual_bits, SMALLEST_COST_RATIO), LARGEST_COST_RATIO)
     return wanted_bps / cost_ratio
 
 
