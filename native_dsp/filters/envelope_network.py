@@ -27,6 +27,7 @@ REACH = 4
 """Bins to either side of a bin that its features cover."""
 LOWEST_BIN, TOP_BIN = 6, 37
 BINS = TOP_BIN - LOWEST_BIN
+PAIRED_BINS = BINS - BINS % 2
 COLUMNS = BINS + 2 * REACH
 """The bins whose energy is measured: those that are changed, and ``REACH`` to either side."""
 LARGEST_DIFFERENCE = 4.0
@@ -45,6 +46,7 @@ FRAME_FEATURES = HOPS * 2 * SPECTRUM_BINS
 
 
 _two_bins = make_simd_product("floats", 2)
+assert BIN_FEATURES % PHASES == 0
 
 
 class EnvelopeWeights(NamedTuple):
@@ -237,12 +239,12 @@ def infer(features: EnvelopeFeatures, weights: EnvelopeWeights) -> None:
     in_tiles = hidden.shape[1] == TILE
     if in_tiles:
         steps = BIN_FEATURES // PHASES
-        for i in range(0, BINS - 1, 2):
+        for i in range(0, PAIRED_BINS, 2):
             first = i * BIN_FEATURES
             _two_bins(weights.bin_hidden, 0, features.bin_inputs, first, BIN_FEATURES, hidden, 0, TILE, steps)
             for r in range(2):
                 _activate(hidden[r], weights.bin_hidden_bias)
                 _add_bin(hidden[r], weights, features.log_gain[i + r])
-    for i in range(BINS - 1 if in_tiles else 0, BINS):
+    for i in range(PAIRED_BINS if in_tiles else 0, BINS):
         _hidden_units(features.bin_inputs[i], weights.bin_hidden, weights.bin_hidden_bias, hidden[0])
         _add_bin(hidden[0], weights, features.log_gain[i])

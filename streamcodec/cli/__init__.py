@@ -45,7 +45,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
     parser = argparse.ArgumentParser(
         prog="streamcodec",
-        description="Real-time streaming audio codec: speech from 1.4 kbps, any sound without loss.",
+        description="Real-time streaming audio codec: speech from 1 kbps, any sound without loss.",
         epilog="example: streamcodec roundtrip",
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

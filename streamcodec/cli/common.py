@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 BUDGET_MS = 1.0
 PROGRESS_AFTER_S = 2.0
 LINE_EVERY_S = 10.0
-LOWEST = "1 to 24: speech takes 2.0 at the least in packets of 20 ms, 1.6 of 60 ms, 1.4 in files, 1.0 of 120 ms"
+LOWEST = "1 to 24: speech takes 2.0 at the least in packets of 20 ms, 1.6 of 60 ms, 1.0 of 120 ms and in files"
 EXTRAS = {
     "matplotlib": "plot",
     "sklearn": "search",
@@ -62,7 +62,11 @@ def add_tier_arguments(parser: argparse.ArgumentParser) -> None:
         help="neural for speech at a few kbps (default), near-lossless for any sound, lossless for every bit of it",
     )
     rate = parser.add_mutually_exclusive_group()
-    rate.add_argument("--kbps", type=positive, help=f"payload rate in kbps; neural {LOWEST} (default 6)")
+    rate.add_argument(
+        "--kbps",
+        type=positive,
+        help=f"payload rate in kbps; neural {LOWEST} (default 6); below 2 a file as a whole has it",
+    )
     rate.add_argument(
         "--ratio",
         type=positive,
@@ -75,7 +79,7 @@ def add_tier_arguments(parser: argparse.ArgumentParser) -> None:
         choices=("perceptual", "mse"),
         help="near-lossless: for the ear (default) or for the least squared error (implied by --snr)",
     )
-    add_packet_argument(parser, "neural; default 60 in files, 20 elsewhere")
+    add_packet_argument(parser, "neural; default 60 in files, 120 in those below 2 kbps, 20 elsewhere")
     parser.add_argument("--constrained", action="store_true", help="neural: no packet exceeds its share of the rate")
     parser.add_argument("--dtx", action="store_true", help="neural: send next to nothing while only background")
     add_model_argument(parser)
@@ -88,7 +92,8 @@ def add_coding_arguments(parser: argparse.ArgumentParser) -> None:
         "--key-period",
         type=positive,
         metavar="S",
-        help="seconds between packets that need none before them (default 1): longer makes smaller files, and "
+        help="seconds between packets that need none before them (default 1; 10 in files below 2 "
+        "kbps, 2 in lossless ones): longer makes smaller files, and "
         "damage that lasts longer",
     )
     add_mode_argument(parser)

@@ -12,19 +12,16 @@ import numpy as np
 from numba import carray  # type: ignore[attr-defined,unused-ignore]
 from numba.core import types
 
-from native_dsp.filters.lift import factor, raise_frame
-from native_dsp.filters.low_cut import cut_lows
+from native_dsp.filters.lift import factor
 from native_dsp.filters.post_filter import ALREADY_SCALED
-from native_dsp.filters.tonality import tonal
-from native_dsp.filters.voicing import voicing
 from native_dsp.jit import kernel
 from native_dsp.networks import codec_networks as networks
-from native_dsp.transforms.companding import analyse_companded
 from native_dsp.transforms.polyphase import PolyphaseState, resample_block
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.activity import mean_square_dbfs, noise_floor, refresh_due, silent_packets
 from streamcodec.codec.neural.decoder import concealment_gains
 from streamcodec.codec.neural.encoder import key_due
+from streamcodec.codec.neural.front_end import prepare_frame
 from streamcodec.codec.neural.rate_control import (
     CREDIT_S,
     PRIOR_S,
@@ -228,18 +225,26 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         control = s.control
         if frame == 0:
             control.power[0] = control.voiced[0] = control.tonal[0] = 0.0
-        cut_lows(s.low_cut, s.block)
-        correlation = voicing(s.voicing, s.block)
-        power = 0.0
-        for i in range(len(s.block)):
-            power += np.float64(s.block[i]) * np.float64(s.block[i])
-        control.power[0] += power
-        dbfs = mean_square_dbfs(power / len(s.block))
+        mean_square, correlation, shift, is_tonal = prepare_frame(
+            s.low_cut,
+            s.voicing,
+            s.lift,
+            s.stft,
+            s.real,
+            s.imaginary,
+            s.companded,
+            s.block,
+            s.block,
+            1.0 / FRAMES_PER_SECOND,
+            True,
+            frame == 0,
+        )
+        control.power[0] += mean_square * len(s.block)
+        dbfs = mean_square_dbfs(mean_square)
         control.peak_dbfs[0], share = voiced_share(correlation, dbfs, control.peak_dbfs[0], FRAMES_PER_SECOND)
         control.voiced[0] += share
-        control.shift[0] = raise_frame(s.lift, dbfs, correlation, 1.0 / FRAMES_PER_SECOND, frame == 0, s.block)
-        analyse_companded(s.stft, s.block, s.real, s.imaginary, s.companded)
-        control.tonal[0] += tonal(s.companded, FRAMES_PER_SECOND * len(s.block))
+        control.shift[0] = shift
+        control.tonal[0] += is_tonal
         networks.step_encoder(s.network, s.rows)
         for k in range(len(s.latents)):
             s.packet[frame, k] = s.latents[k]

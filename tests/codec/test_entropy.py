@@ -138,7 +138,7 @@ def test_decoding_arbitrary_bytes_in_bulk_is_harmless() -> None:
     config = runtime.model.config
     rng = np.random.default_rng(9)
     values = np.zeros((entropy.CONTEXT_FRAMES + 1) * config.latents, np.int32)
-    arguments = entropy.bundle(runtime.tables, config.entropy_hidden, np.zeros(0, np.uint8))
+    arguments = entropy.bundle_coding(runtime.tables, config.entropy_hidden, np.zeros(0, np.uint8))
     indices = np.zeros((2, config.latents), np.int32)
     noise = rng.integers(0, 256, (20_000, 40), dtype=np.uint8)
     for row, length, quality_index in zip(
@@ -150,7 +150,7 @@ def test_decoding_arbitrary_bytes_in_bulk_is_harmless() -> None:
 
 @kernel
 def _sums(tables: entropy.EntropyTables, prediction: entropy.Prediction, group: int, mask: int) -> None:
-    entropy._predict_group(tables, group, 0, mask, prediction)
+    entropy.predict_group(tables, group, 0, mask, prediction)
 
 
 @pytest.mark.parametrize("mask", [0, 1, 3])

@@ -14,7 +14,7 @@ from native_dsp.jit import shared
 from native_dsp.transforms.stft import StftState
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
-from streamcodec.codec.neural.synthesis import GAP, NOW, Background, bundle, make_background, not_raised
+from streamcodec.codec.neural.synthesis import GAP, NOW, Background, bundle_rendering, make_background, not_raised
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.runtime.step import StepRow
 
@@ -80,7 +80,7 @@ class NeuralDecoder:
         self._stream = stream or runtime.decoder.new_stream()
         self._latents = self._stream.inputs["latents"].reshape(-1)
         self._quality_index = self._stream.inputs["level"].reshape(-1)
-        self._coding = entropy.bundle(runtime.tables, config.entropy_hidden, np.zeros(0, np.uint8))
+        self._coding = entropy.bundle_coding(runtime.tables, config.entropy_hidden, np.zeros(0, np.uint8))
         self._decoded = self._stream.output.reshape(config.hops_per_frame, -1)
         self.reset()
 
@@ -101,7 +101,7 @@ class NeuralDecoder:
 
     def _bundle_rendering(self) -> None:
         """Hand state to the kernel that renders, which goes on with it."""
-        self._rendering = bundle(
+        self._rendering = bundle_rendering(
             self._decoded,
             self._background,
             self._stft,

@@ -15,13 +15,12 @@ from numpy.typing import NDArray
 from native_dsp.filters.lift import SHIFT_BITS, LiftState, make_lift
 from native_dsp.filters.low_cut import LowCutState, make_low_cut
 from native_dsp.filters.mixdown import MixdownState, make_mixdown
-from native_dsp.filters.tonality import tonal
 from native_dsp.jit import shared
 from streamcodec.codec.audio_format import as_mono
 from streamcodec.codec.neural.activity import ActivityDetector, mean_square_dbfs
 from streamcodec.codec.neural.analysis import AnalysisState, LatentAnalysis
 from streamcodec.codec.neural.constant_quality import ForeseenBlock, plan_constant_quality
-from streamcodec.codec.neural.front_end import FrontEnd, bundle
+from streamcodec.codec.neural.front_end import FrontEnd, bundle_front_end
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.packet_coder import PacketCoder
 from streamcodec.codec.neural.rate_control import (
@@ -247,7 +246,7 @@ class NeuralEncoder:
     def _bundle_front_end(self) -> None:
         """Hand state to the front end, which goes on with it."""
         raised = np.zeros(self._runtime.model.config.frame_samples, np.float32)
-        self._front_end = bundle(
+        self._front_end = bundle_front_end(
             FrontEnd(self._low_cut, self._voicing.state, self._lift, *self._analysis.parts(), raised)
         )
 
@@ -327,14 +326,13 @@ class NeuralEncoder:
         """
         frame = self._stages.resample(self._resampler, block.reshape(self._frames, -1)[k])
         self._sound[k] = frame
-        power, correlation, shift = self._stages.take_frame(
+        power, correlation, shift, self._tonal[k] = self._stages.take_frame(
             self._front_end, self._sound[k], 1.0 / FRAMES_PER_SECOND, self._raises_quiet_sound, k == 0
         )
         self._powers[k] = power
         self._voiced[k] = self._voicing.take(mean_square_dbfs(power), correlation)
         if self._raises_quiet_sound:
             self._shift = shift
-        self._tonal[k] = tonal(self._analysis.companded, self._runtime.model.config.sample_rate_hz)
 
     def collect(self, k: int) -> None:
         """Keep what the network made of frame ``k``."""

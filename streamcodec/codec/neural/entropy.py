@@ -107,7 +107,7 @@ def make_prediction(latents: int, hidden: int) -> Prediction:
     )
 
 
-def bundle(tables: EntropyTables, hidden: int, buffer: NDArray[np.uint8]) -> Any:
+def bundle_coding(tables: EntropyTables, hidden: int, buffer: NDArray[np.uint8]) -> Any:
     """Arguments for :func:`cost`, :func:`code` and :func:`read_indices`, of one coder with so many hidden units."""
     latents = tables.step.shape[1]
     prediction, indices = make_prediction(latents, hidden), np.zeros(latents, np.int32)
@@ -193,7 +193,7 @@ def clamp_latent(index: int, step: int) -> int:
 
 
 @kernel
-def _begin_frame(context: Int32Array, mask: int, prediction: Prediction) -> None:
+def begin_frame(context: Int32Array, mask: int, prediction: Prediction) -> None:
     """What is known of the frames before, as inputs; they lie within ``INPUT_LIMIT``."""
     if mask:
         inputs = prediction.inputs
@@ -202,7 +202,7 @@ def _begin_frame(context: Int32Array, mask: int, prediction: Prediction) -> None
 
 
 @kernel
-def _know(
+def store_index(
     tables: EntropyTables, quality_index: int, i: int, index: int, context: Int32Array, prediction: Prediction
 ) -> None:
     """Latent ``i`` of the frame is known, for the groups and the frames that follow."""
@@ -213,7 +213,7 @@ def _know(
 
 
 @kernel
-def _predict_group(tables: EntropyTables, group: int, quality_index: int, mask: int, prediction: Prediction) -> None:
+def predict_group(tables: EntropyTables, group: int, quality_index: int, mask: int, prediction: Prediction) -> None:
     """Location and table of each latent of a group, from what is known."""
     inputs, sums, hidden = prediction.inputs, prediction.sums, prediction.hidden
     location, table = prediction.location, prediction.table
@@ -251,14 +251,16 @@ def _predict_group(tables: EntropyTables, group: int, quality_index: int, mask: 
 
 
 @kernel
-def _row(tables: EntropyTables, table: int, location: int) -> int:
+def table_row(tables: EntropyTables, table: int, location: int) -> int:
+    """Where the row of an index with this scale and location begins in ``cost`` and ``cumulative``."""
     width = 2 * tables.half_width[table] + 3
     row: int = tables.offset[table] + (location & ((1 << LOCATION_BITS) - 1)) * width
     return row
 
 
 @kernel
-def _escape_bits(excess: int) -> int:
+def escape_bits(excess: int) -> int:
+    """Bits that say by how much, 1 at the least, an index lies outside its table: their number, then they themselves."""
     length = 0
     while excess >> (length + 1):
         length += 1
@@ -297,9 +299,9 @@ def quantise(
     """
     location, table = prediction.location, prediction.table
     bits = 0.0
-    _begin_frame(context, mask, prediction)
+    begin_frame(context, mask, prediction)
     for group in range(tables.bounds.size - 1):
-        _predict_group(tables, group, quality_index, mask, prediction)
+        predict_group(tables, group, quality_index, mask, prediction)
         for i in range(tables.bounds[group], tables.bounds[group + 1]):
             step = tables.step[quality_index, i]
             if i < keep:
@@ -311,12 +313,12 @@ def quantise(
             indices[i] = index
             offset = index - (location[i] >> LOCATION_BITS)
             half = tables.half_width[table[i]]
-            row = _row(tables, table[i], location[i])
+            row = table_row(tables, table[i], location[i])
             if abs(offset) <= half:
                 bits += tables.cost[row + offset + half]
             else:
-                bits += tables.cost[row + 2 * half + 1] + 1 + _escape_bits(abs(offset) - half)
-            _know(tables, quality_index, i, index, context, prediction)
+                bits += tables.cost[row + 2 * half + 1] + 1 + escape_bits(abs(offset) - half)
+            store_index(tables, quality_index, i, index, context, prediction)
     return bits
 
 
@@ -357,13 +359,13 @@ def _write_indices(
     for i in range(indices.size):
         offset = indices[i] - (location[i] >> LOCATION_BITS)
         half = tables.half_width[table[i]]
-        row = _row(tables, table[i], location[i])
+        row = table_row(tables, table[i], location[i])
         symbol = offset + half if abs(offset) <= half else 2 * half + 1
         start = tables.cumulative[row + symbol]
         range_coder.encode(state, buffer, start, tables.cumulative[row + symbol + 1] - start, TABLE_BITS)
         if symbol == 2 * half + 1:
             excess = abs(offset) - half
-            length = _escape_bits(excess) - ESCAPE_LENGTH_BITS - 1
+            length = escape_bits(excess) - ESCAPE_LENGTH_BITS - 1
             range_coder.encode_bits(state, buffer, 1 if offset < 0 else 0, 1)
             range_coder.encode_bits(state, buffer, length, ESCAPE_LENGTH_BITS)
             range_coder.encode_bits(state, buffer, excess - (1 << length), length)
@@ -429,12 +431,12 @@ def _read_frame(
     indices: Int32Array,
 ) -> None:
     location, table = prediction.location, prediction.table
-    _begin_frame(context, mask, prediction)
+    begin_frame(context, mask, prediction)
     for group in range(tables.bounds.size - 1):
-        _predict_group(tables, group, quality_index, mask, prediction)
+        predict_group(tables, group, quality_index, mask, prediction)
         for i in range(tables.bounds[group], tables.bounds[group + 1]):
             half = tables.half_width[table[i]]
-            row = _row(tables, table[i], location[i])
+            row = table_row(tables, table[i], location[i])
             target = range_coder.decode_target(state, TABLE_BITS)
             low, high = 0, 2 * half + 2
             while high - low > 1:
@@ -452,7 +454,7 @@ def _read_frame(
                 excess = (1 << bit_length) + range_coder.decode_bits(state, buffer, bit_length)
                 offset = -(half + excess) if negative else half + excess
             indices[i] = offset + (location[i] >> LOCATION_BITS)
-            _know(tables, quality_index, i, indices[i], context, prediction)
+            store_index(tables, quality_index, i, indices[i], context, prediction)
 
 
 @kernel

@@ -1,6 +1,6 @@
 """What a frame goes through before the encoder network, in one compiled call.
 
-Low cut, how voiced and how loud it is, the lift of quiet sound, and companded spectra.
+Low cut, how voiced and how loud it is, the lift of quiet sound, companded spectra, and whether they are of tones.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from native_dsp.filters.lift import LiftState, raise_frame
 from native_dsp.filters.low_cut import LowCutState, cut_lows
+from native_dsp.filters.tonality import tonal
 from native_dsp.filters.voicing import VoicingState, voicing
 from native_dsp.jit import kernel
 from native_dsp.kernel_arguments import KernelArguments, bundle_arguments
@@ -38,35 +39,60 @@ class FrontEnd(NamedTuple):
     raised: Float32Array
 
 
-def bundle(front_end: FrontEnd) -> Any:
+def bundle_front_end(front_end: FrontEnd) -> Any:
     """The first argument of :func:`take_frame`; it goes on with these arrays."""
     return bundle_arguments(front_end)
 
 
 @kernel
-def take_frame(
-    arguments: KernelArguments, frame: Float32Array, frame_s: float, raises: bool, may_change: bool
-) -> tuple[float, float, int]:
-    """Companded spectra of a frame, from which the low cut takes away in place.
+def prepare_frame(
+    low_cut: LowCutState,
+    pitch: VoicingState,
+    lift: LiftState,
+    stft: StftState,
+    real: Float32Array,
+    imaginary: Float32Array,
+    companded: Float32Array,
+    raised: Float32Array,
+    frame: Float32Array,
+    frame_s: float,
+    raises: bool,
+    may_change: bool,
+) -> tuple[float, float, int, bool]:
+    """See :func:`take_frame`, whose arguments these are one by one; ``raised`` may be the frame itself.
 
-    ``raises`` says whether quiet sound is raised, ``may_change`` whether a packet begins. Returns the frame's mean
-    square, its pitch correlation, and the shift by which it was raised (``native_dsp.filters.lift``).
-
-    ``arguments`` holds :class:`FrontEnd`.
-
-    Shape: frame ``[frame_samples]``.
+    Shape: as :class:`FrontEnd`; frame ``[frame_samples]``.
     """
-    low_cut, pitch, lift, stft, real, imaginary, companded, raised = arguments.parts
     cut_lows(low_cut, frame)
     correlation = voicing(pitch, frame)
     power = 0.0
     for i in range(len(frame)):
         raised[i] = frame[i]
-        power += float(frame[i]) * float(frame[i])
+        power += np.float64(frame[i]) * np.float64(frame[i])
     mean_square = power / len(frame)
     shift = 0
     if raises:
         dbfs = mean_square_dbfs(mean_square)
         shift = raise_frame(lift, dbfs, correlation, frame_s, may_change, raised)
     analyse_companded(stft, raised, real, imaginary, companded)
-    return mean_square, correlation, shift
+    return mean_square, correlation, shift, tonal(companded, len(frame) / frame_s)
+
+
+@kernel
+def take_frame(
+    arguments: KernelArguments, frame: Float32Array, frame_s: float, raises: bool, may_change: bool
+) -> tuple[float, float, int, bool]:
+    """Companded spectra of a frame, from which the low cut takes away in place.
+
+    ``raises`` says whether quiet sound is raised, ``may_change`` whether a packet begins. Returns the frame's mean
+    square, its pitch correlation, the shift by which it was raised (``native_dsp.filters.lift``), and whether it is
+    of steady tones (``native_dsp.filters.tonality``).
+
+    ``arguments`` holds :class:`FrontEnd`.
+
+    Shape: frame ``[frame_samples]``.
+    """
+    low_cut, pitch, lift, stft, real, imaginary, companded, raised = arguments.parts
+    return prepare_frame(
+        low_cut, pitch, lift, stft, real, imaginary, companded, raised, frame, frame_s, raises, may_change
+    )

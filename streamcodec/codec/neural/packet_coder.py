@@ -20,7 +20,7 @@ class PacketCoder:
         config = runtime.model.config
         self._stages = runtime.stages
         self._buffer = np.zeros(PAYLOAD_CAPACITY_BYTES, np.uint8)
-        self._arguments = entropy.bundle(runtime.tables, config.entropy_hidden, self._buffer)
+        self._arguments = entropy.bundle_coding(runtime.tables, config.entropy_hidden, self._buffer)
         self._before = LatentContext(config.latents)
 
     def cost_bits(self, latents: Float32Array, quality_index: int, context: LatentContext) -> float:

@@ -38,10 +38,10 @@ def _cost(tables: EntropyTables, index: int, location: int, table: int) -> float
     """Bits of one index."""
     offset = index - (location >> entropy.LOCATION_BITS)
     half = tables.half_width[table]
-    row = entropy._row(tables, table, location)
+    row = entropy.table_row(tables, table, location)
     if abs(offset) <= half:
         return float(tables.cost[row + offset + half])
-    return float(tables.cost[row + 2 * half + 1]) + 1.0 + entropy._escape_bits(abs(offset) - half)
+    return float(tables.cost[row + 2 * half + 1]) + 1.0 + entropy.escape_bits(abs(offset) - half)
 
 
 @kernel
@@ -64,9 +64,9 @@ def _choose(
     location, table = prediction.location, prediction.table
     for f in range(latents.shape[0]):
         mask = (1 << min(context_frames + f, CONTEXT_FRAMES)) - 1
-        entropy._begin_frame(context, mask, prediction)
+        entropy.begin_frame(context, mask, prediction)
         for group in range(tables.bounds.size - 1):
-            entropy._predict_group(tables, group, quality_index, mask, prediction)
+            entropy.predict_group(tables, group, quality_index, mask, prediction)
             for i in range(tables.bounds[group], tables.bounds[group + 1]):
                 weight = ENVELOPE_WEIGHT if i < envelope_latents else WAVEFORM_WEIGHT
                 step = tables.step[quality_index, i]
@@ -84,7 +84,7 @@ def _choose(
                     total = weight * error * error + price * _cost(tables, tried, location[i], table[i])
                     if total < best:
                         best, index = total, tried
-                entropy._know(tables, quality_index, i, index, context, prediction)
+                entropy.store_index(tables, quality_index, i, index, context, prediction)
                 latents[f, i] = np.float32(index * (step / float(1 << STEP_BITS)))
         entropy.remember(context)
 

@@ -186,7 +186,7 @@ class Rendering(NamedTuple):
     raised: Float32Array
 
 
-def bundle(
+def bundle_rendering(
     decoded: Float32Array,
     background: Background,
     stft: StftState,

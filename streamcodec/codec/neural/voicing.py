@@ -25,10 +25,6 @@ class VoicingDetector:
     frames_per_second: float
     state: VoicingState
     peak_dbfs: float = START_DBFS
-    dbfs: float = START_DBFS
-    """Loudness of the frame taken last."""
-    correlation: float = 0.0
-    """Its pitch correlation, -1 to 1."""
 
     @classmethod
     def of(cls, sample_rate_hz: int, frame_samples: int) -> VoicingDetector:
@@ -41,7 +37,6 @@ class VoicingDetector:
 
     def take(self, dbfs: float, correlation: float) -> float:
         """Voiced share of the next frame, 0 to 1, of its loudness and its pitch correlation."""
-        self.dbfs, self.correlation = dbfs, correlation
         self.peak_dbfs, share = voiced_share(correlation, dbfs, self.peak_dbfs, self.frames_per_second)
         return share
 
