@@ -260,7 +260,7 @@ def table_row(tables: EntropyTables, table: int, location: int) -> int:
 
 @kernel
 def escape_bits(excess: int) -> int:
-    """Bits that say by how much, 1 at the least, an index lies outside its table: their number, then they themselves."""
+    """Bits that say by how much, from 1 on, an index lies outside its table: their number, then they themselves."""
     length = 0
     while excess >> (length + 1):
         length += 1
