@@ -253,10 +253,11 @@ def test_what_cannot_be_ends_its_cluster(body: bytes, packets: int) -> None:
 
 def test_pauses_and_digital_silence_come_back_at_full_length(speech_file: Path, tmp_path: Path) -> None:
     speech, rate_hz = soundfile.read(speech_file, dtype="float32")
-    sound = np.concatenate([speech[:rate_hz], np.zeros(8 * rate_hz, np.float32), speech[:rate_hz]])
+    speech = speech[: rate_hz // 2]
+    sound = np.concatenate([speech, np.zeros(4 * rate_hz, np.float32), speech])
     soundfile.write(tmp_path / "a.wav", sound, rate_hz)
     for dtx in (False, True):
-        encode_file(tmp_path / "a.wav", tmp_path / "a.sc", 1_800, dtx=dtx)
+        encode_file(tmp_path / "a.wav", tmp_path / "a.sc", 1_900, dtx=dtx)
         assert (tmp_path / "a.sc").read_bytes()[:4] == b"SCF2"
         with warnings.catch_warnings():
             warnings.simplefilter("error")
@@ -265,7 +266,7 @@ def test_pauses_and_digital_silence_come_back_at_full_length(speech_file: Path, 
             reader = FileReader(file)
             frames = sum(record.frames for record in reader.records())
             assert reader.cut_frames == 0
-            assert (frames < 300) == dtx
+            assert (frames < 200) == dtx
 
 
 @pytest.mark.parametrize("key_packets", [1, 5, 9, 50, 79, 83])
@@ -277,7 +278,8 @@ def test_what_is_counted_beside_payloads_is_what_stands_there(key_packets: int, 
     rate_bps = 8.0 * payload / seconds
     share = payload_share(HEADER, rate_bps, PACKETS_PER_SECOND, seconds, key_packets)
     counted = (1.0 - share) * rate_bps * seconds / 8.0
-    assert took <= counted < 1.12 * took + 60
+    # Payloads of 32 bytes are allowed for, of which there are none.
+    assert took <= counted < took + len(packets) / 4 + 40
 
 
 def test_at_least_three_quarters_are_the_payloads() -> None:
@@ -300,7 +302,7 @@ def test_a_file_of_one_kilobit_is_one_with_everything_counted(speech_file: Path,
 
 
 def test_a_rate_that_is_not_met_with_what_the_file_takes_is_told(speech_file: Path, tmp_path: Path) -> None:
-    says = r"1.9 kbps were asked for, of which the file leaves 1.4 to its packets; speech takes about 1.9 at the least"
+    says = r"1.9 kbps were asked for, of which the file leaves 1.4 to its packets; speech takes about 1.6 at"
     with pytest.warns(StreamcodecWarning, match=says):
         encode_file(speech_file, tmp_path / "a.sc", 1_900, packet_ms=20)
     with warnings.catch_warnings():

@@ -100,7 +100,7 @@ def largest_saving(frames: int) -> float:
 def _warn_of_low_bitrate(
     bitrate_bps: float, least_bps: float, mode: PacketMode, frames: int, share: float = 1.0, stacklevel: int = 5
 ) -> None:
-    """Warn of a bitrate of which ``share``, what payloads may take, is below what speech takes at the coarsest quality."""
+    """Warn of a bitrate of which payloads may take a ``share`` below what speech takes at the coarsest quality."""
     if share * bitrate_bps >= MET_SHARE * least_bps:
         return
     left = f", of which the file leaves {share * bitrate_bps / 1000:.1f} to its packets" if share < 1.0 else ""
@@ -109,8 +109,8 @@ def _warn_of_low_bitrate(
     mend = f"; {' or '.join(less)} take less" if less else ""
     kind = "independent" if mode == "independent" else "inter-coded"
     warnings.warn(
-        f"{bitrate_bps / 1000:g} kbps were asked for{left}; speech takes about {least_bps / 1000:.1f} at the least in "
-        f"{kind} packets of {FRAME_MS * frames} ms{mend}",
+        f"{bitrate_bps / 1000:g} kbps were asked for{left}; speech takes about {least_bps / 1000:.1f} at the least "
+        f"in {kind} packets of {FRAME_MS * frames} ms{mend}",
         StreamcodecWarning,
         stacklevel=stacklevel,
     )
