@@ -190,7 +190,7 @@ def test_fuzzed_clusters_give_packets_in_order_whatever_stands_in_them() -> None
     body = compact_cluster_body(long_packets(60, key_every=20))
     rng = random.Random(4)
     survived = 0
-    for _ in range(3_000):
+    for _ in range(1_500):
         damaged = bytearray(body)
         for _ in range(rng.randrange(1, 4)):
             at = rng.randrange(len(damaged))
@@ -211,7 +211,7 @@ def test_fuzzed_clusters_give_packets_in_order_whatever_stands_in_them() -> None
         assert all(before < after for (before, _), (after, _) in pairwise(found))
         last = found[-1][0] if found else 0
         assert last <= sum(packet.frames for _, packet in found) + 25 * len(found)
-    assert survived > 1_000
+    assert survived > 500
 
 
 TOLD_ONE = b"\x07\x00\x10a"

@@ -7,8 +7,11 @@ from streamcodec.codec.packet import MAX_FRAMES, Tier
 SILENT_FRAMES = 25
 """Frame durations without a packet behind one: discontinuous transmission sends one each 0.4 s."""
 LEAST_PACKET_BYTES = 3
-"""Of one that may be followed by so many, in either form of a file: frames skipped, flags, length. In the compact
-form a packet without payload may take one byte, but those of discontinuous transmission, between pauses, take three."""
+"""Of one that may be followed by so many, in either form of a file: frames skipped, flags, length.
+
+In the compact form a packet without payload may take one byte; one of discontinuous transmission, between pauses,
+takes three.
+"""
 MAX_SILENT_FRAMES = 1_500
 """Of those that no damage accounts for, at once."""
 FRAMES_PER_DAMAGED_BYTE = 5
