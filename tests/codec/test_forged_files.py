@@ -19,7 +19,15 @@ from streamcodec import FileFormatError, StreamcodecWarning, Tier, decode_file, 
 from streamcodec.cli.info_command import describe
 from streamcodec.codec.bitstream import bitstream_of
 from streamcodec.codec.files.cluster_records import MAX_CLUSTER_PACKETS
-from streamcodec.codec.files.container import CLUSTER_MARK, END_MAGIC, INDEX_MARK, MAGIC, FileHeader
+from streamcodec.codec.files.container import (
+    CLUSTER_MARK,
+    COMPACT_MAGIC,
+    END_MAGIC,
+    INDEX_MARK,
+    MAGIC,
+    SHORT_NAMES,
+    FileHeader,
+)
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.container_writer import FileWriter
 from streamcodec.codec.packet import Packet, PacketFlags
@@ -39,7 +47,10 @@ def block(mark: bytes, body: bytes) -> bytes:
     return mark + struct.pack(">I", len(body)) + body + struct.pack(">I", binascii.crc32(body))
 
 
-def header(**fields: object) -> bytes:
+FORMS = pytest.mark.parametrize("compact", [False, True], ids=["usual", "compact"])
+
+
+def header(compact: bool = False, **fields: object) -> bytes:
     usual = {
         "tier": "lossless",
         "sample_rate_hz": 96_000,
@@ -51,16 +62,23 @@ def header(**fields: object) -> bytes:
         "bits_per_sample": 24,
         "bitstream": "lossless-1",
     }
+    if compact:
+        text = json.dumps({SHORT_NAMES[name]: value for name, value in (usual | fields).items()}).encode()
+        return COMPACT_MAGIC + varint(len(text)) + text + struct.pack(">I", binascii.crc32(text))
     text = json.dumps(usual | fields).encode()
     return MAGIC + struct.pack(">I", len(text)) + text + struct.pack(">I", binascii.crc32(text))
 
 
-def neural_header(**fields: object) -> bytes:
+def neural_header(compact: bool = False, **fields: object) -> bytes:
     neural = {"tier": "neural", "sample_rate_hz": 24_000, "channels": 1, "bits_per_sample": 16, "model": "speech-24k"}
-    return header(**(neural | {"bitstream": bitstream_of(Tier.NEURAL)} | fields))
+    return header(compact, **(neural | {"bitstream": bitstream_of(Tier.NEURAL)} | fields))
 
 
-def cluster(count: int, skip: int = 0, claimed: int | None = None) -> bytes:
+def cluster(count: int, skip: int = 0, claimed: int | None = None, compact: bool = False) -> bytes:
+    if compact:
+        # Packets of one byte wherever nothing is skipped.
+        packets = b"".join(b"\0" if k and not skip else b"\3" + varint(skip) + bytes([KEY]) for k in range(count))
+        return block(CLUSTER_MARK, varint(0) + varint(claimed or count) + packets)
     packet = varint(skip) + bytes([KEY]) + varint(0)
     return block(CLUSTER_MARK, struct.pack(">Q", 0) + varint(claimed or count) + count * packet)
 
@@ -69,30 +87,50 @@ def index(total: int, where: int) -> bytes:
     return block(INDEX_MARK, struct.pack(">QI", total, 0)) + struct.pack(">Q", where) + END_MAGIC
 
 
+@FORMS
 @pytest.mark.parametrize("total", [1 << 63, 1 << 40, 96_000 * 3_600])
-def test_a_forged_total_gives_no_more_than_the_packets(total: int) -> None:
-    head = header()
+def test_a_forged_total_gives_no_more_than_the_packets(total: int, compact: bool) -> None:
+    head = header(compact)
     out = io.BytesIO()
     with pytest.warns(StreamcodecWarning, match="holds no packet that can be read"):
         assert decode_file(io.BytesIO(head + index(total, len(head))), out) == 0
-    body = cluster(10)
+    body = cluster(10, compact=compact)
     data = head + body + index(total, len(head) + len(body))
     assert decode_file(io.BytesIO(data), io.BytesIO()) <= 20 * 96_000 // 50
     assert describe(io.BytesIO(data))["duration_s"] < 2
 
 
+@FORMS
 @pytest.mark.parametrize(("head", "most_s"), [(header, 2), (neural_header, 21)])
-def test_gaps_that_nothing_accounts_for_are_left_out(head: object, most_s: float) -> None:
-    data = head() + cluster(40, skip=1 << 31)  # type: ignore[operator]
+def test_gaps_that_nothing_accounts_for_are_left_out(head: object, most_s: float, compact: bool) -> None:
+    data = head(compact) + cluster(40, skip=1 << 31, compact=compact)  # type: ignore[operator]
     reader = FileReader(io.BytesIO(data))
     rate_hz = reader.header.sample_rate_hz
     with pytest.warns(StreamcodecWarning, match="s of silence that its bytes do not account for"):
         assert decode_file(io.BytesIO(data), io.BytesIO()) < most_s * rate_hz
 
 
-def test_pauses_of_discontinuous_transmission_are_kept() -> None:
+@FORMS
+@pytest.mark.parametrize("packet", ["of one byte", "as short as can be"])
+def test_a_byte_of_a_cluster_stands_for_a_fifth_of_a_second_at_most(packet: str, compact: bool) -> None:
+    """Of packets without payload and silence together, however they are mixed."""
+    gap = varint(1 << 20) + bytes([0x80 | KEY, 6])
+    told = b"\3" + gap if compact else gap + b"\0"
+    shortest = (b"\0" if packet == "of one byte" else b"\3\0" + bytes([KEY])) if compact else bytes([0, KEY, 0])
+    for between in (1, 3, 10, 60, 200):
+        packets = (told + between * shortest) * 20
+        count = 20 * (1 + between)
+        body = (varint(0) if compact else struct.pack(">Q", 0)) + varint(count) + packets
+        reader = FileReader(io.BytesIO(neural_header(compact) + block(CLUSTER_MARK, body)))
+        assert sum(1 for _ in reader.records()) == count
+        assert 50 * reader.header.samples_in(reader.end_time) <= 31 / 3 * len(body) * reader.header.sample_rate_hz
+        assert reader.end_time + reader._silence.left <= 31 / 3 * len(body)
+
+
+@FORMS
+def test_pauses_of_discontinuous_transmission_are_kept(compact: bool) -> None:
     file = io.BytesIO()
-    writer = FileWriter(file, FileHeader(Tier.NEURAL, 24_000, 1, 50.0, 0))
+    writer = FileWriter(file, FileHeader(Tier.NEURAL, 24_000, 1, 50.0, 0, compact=compact))
     times = [0, 1, 2, 22, 42, 62, 63, 64, 84]
     for at in times:
         writer.write(at, Packet(Tier.NEURAL, at, at, 1, PacketFlags.KEY, b"abc"))
@@ -107,15 +145,16 @@ def test_a_recording_longer_than_allowed_is_refused_and_leaves_nothing(speech_fi
     assert [path.name for path in tmp_path.iterdir()] == ["a.sc"]
 
 
-def fake_marks(size: int) -> bytes:
+def fake_marks(size: int, compact: bool) -> bytes:
     body = bytearray()
     while len(body) < size:
         body += CLUSTER_MARK + struct.pack(">I", (size - len(body)) // 2)
-    return header() + bytes(body)
+    return header(compact) + bytes(body)
 
 
-def empty_packets(size: int) -> bytes:
-    return header() + b"".join(cluster(1_000) for _ in range(size // 3_000))
+def empty_packets(size: int, compact: bool) -> bytes:
+    one = cluster(1_000, compact=compact)
+    return header(compact) + one * (size // len(one))
 
 
 def read_all(data: bytes) -> float:
@@ -125,9 +164,12 @@ def read_all(data: bytes) -> float:
     return time.process_time() - began
 
 
+@FORMS
 @pytest.mark.parametrize("make", [fake_marks, empty_packets])
-def test_reading_takes_time_in_proportion_to_the_bytes_and_no_memory(make: object) -> None:
-    small, large = make(1 << 17), make(1 << 19)  # type: ignore[operator]
+def test_reading_takes_time_in_proportion_to_the_bytes_and_no_memory(make: object, compact: bool) -> None:
+    # Of empty packets a byte holds three times as many in the compact form.
+    size = 1 << (15 if compact else 17)
+    small, large = make(size, compact), make(4 * size, compact)  # type: ignore[operator]
     read_all(small)
     took_s = min(read_all(small) for _ in range(3))
     assert min(read_all(large) for _ in range(2)) < 3 * len(large) / len(small) * took_s + 0.05
@@ -138,14 +180,16 @@ def test_reading_takes_time_in_proportion_to_the_bytes_and_no_memory(make: objec
     assert peak < 1_000_000
 
 
-def test_a_cluster_of_more_packets_than_any_writer_makes_is_damage() -> None:
-    data = header() + cluster(100, claimed=1 << 40) + cluster(3)
+@FORMS
+def test_a_cluster_of_more_packets_than_any_writer_makes_is_damage(compact: bool) -> None:
+    data = header(compact) + cluster(100, claimed=1 << 40, compact=compact) + cluster(3, compact=compact)
     assert len(list(FileReader(io.BytesIO(data)).packets())) == 3
 
 
-def test_a_writer_without_key_packets_makes_files_that_can_be_read() -> None:
+@FORMS
+def test_a_writer_without_key_packets_makes_files_that_can_be_read(compact: bool) -> None:
     file = io.BytesIO()
-    writer = FileWriter(file, FileHeader(Tier.LOSSLESS, 48_000, 1, 50.0, 0))
+    writer = FileWriter(file, FileHeader(Tier.LOSSLESS, 48_000, 1, 50.0, 0, compact=compact))
     for at in range(MAX_CLUSTER_PACKETS + 10):
         wrapped = at % 65_536
         writer.write(at, Packet(Tier.LOSSLESS, wrapped, wrapped, 0, PacketFlags(at == 0), b"abc"))
@@ -167,8 +211,9 @@ def test_a_file_does_not_choose_what_is_loaded(model: str, tmp_path: Path, monke
     assert decode_file(io.BytesIO(data), io.BytesIO(), model="speech-24k") > 0
 
 
-def test_a_name_of_a_model_without_end_is_cut() -> None:
-    reader = FileReader(io.BytesIO(neural_header(model="x" * 60_000) + cluster(1)))
+@FORMS
+def test_a_name_of_a_model_without_end_is_cut(compact: bool) -> None:
+    reader = FileReader(io.BytesIO(neural_header(compact, model="x" * 60_000) + cluster(1, compact=compact)))
     assert len(reader.header.model) < 300
 
 
@@ -184,13 +229,14 @@ def test_a_file_of_a_model_of_ones_own_names_no_path(speech_file: Path, tmp_path
     assert decode_file(tmp_path / "a.sc", tmp_path / "a.wav", model=str(folder)) == soundfile.info(speech_file).frames
 
 
+@FORMS
 @pytest.mark.parametrize(
     "text", [b'{"metadata":' + b"[" * 65_000, b'{"sample_rate_hz":' + b"9" * 65_000 + b"}", b"[]", b'{"tier": 1}']
 )
-def test_a_header_that_is_nonsense_is_one_short_sentence(text: bytes) -> None:
+def test_a_header_that_is_nonsense_is_one_short_sentence(text: bytes, compact: bool) -> None:
+    length = len(text[:65_535])
     data = (
-        MAGIC
-        + struct.pack(">I", len(text[:65_535]))
+        (COMPACT_MAGIC + varint(length) if compact else MAGIC + struct.pack(">I", length))
         + text[:65_535]
         + struct.pack(">I", binascii.crc32(text[:65_535]))
     )

@@ -282,6 +282,19 @@ for (const name of ['speech', 'low']) test(`what is damaged in a file is conceal
   assert.throws(() => new SoundFile(Uint8Array.of(1, 2, 3), codec), FileError);
 });
 
+test('in clusters of nonsense whose checksum is right are the packets that Python reads', () => {
+  for (const { file: hex, packets } of json('forged.json')) {
+    const found = [...new SoundFile(Uint8Array.from(Buffer.from(hex, 'hex')), codec).packets()];
+    const read = found.map(({ time, packet }) => [
+      time, packet.frames, packet.qualityIndex, packet.flags, Buffer.from(packet.payload).toString('hex'),
+    ]);
+    assert.deepEqual(read, packets, hex);
+  }
+  const endless = new Uint8Array(40).fill(255);
+  endless.set([...'SCF2'].map((letter) => letter.charCodeAt(0)));
+  assert.throws(() => new SoundFile(endless, codec), { message: "the length of the file's header cannot be read" });
+});
+
 /** A websocket that a test answers for. */
 class FakeSocket {
   bufferedAmount = 0;

@@ -16,7 +16,12 @@ import soundfile
 from numpy.typing import NDArray
 
 from streamcodec import Packet, PacketFlags, RedundantCopy, StreamEncoder, Tier, decode_file, encode_file
+from streamcodec.codec.bitstream import bitstream_of
+from streamcodec.codec.files.cluster_records import parse_cluster, parse_compact_cluster
+from streamcodec.codec.files.container import CLUSTER_MARK, FileHeader, TimedPacket, marked_block, start_of_file
+from streamcodec.codec.files.container_writer import cluster_body, compact_cluster_body
 from streamcodec.codec.stream_resampler import StreamResampler
+from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.net.congestion import CongestionConfig, CongestionController
 from streamcodec.net.jitter_buffer import JitterBuffer
 from streamcodec.net.jitter_types import JitterConfig, Play
@@ -302,6 +307,56 @@ def _write_files(speech: NDArray[np.float32], folder: Path) -> None:
         decoded.tofile(folder / f"{name}-decoded.f32")
 
 
+CUT_OFF_BODIES = {
+    False: (
+        ", 00, 01 00, 01 00 10, 01 00 90, 01 00 90 06, 01 00 90 07 00, 01 00 90 00 00, 01 00 10 01, 01 00 10 81,"
+        "81 80 01 00 10 00, 01 81 80 80 80 08 10 00, 01 80 80 80 80 08 10 00"
+    ),
+    True: (
+        ", 00 01, 00 01 03, 00 01 03 00, 00 01 03 00 90, 00 01 03 00 90 07, 00 01 03 00 90 00, 00 01 07 00 10,"
+        "00 01 00, 00 01 01, 00 01 02, 00 02 03 00 10 02, 00 02 03 00 1f 01, 00 81 80 01 03 00 10, 00 01 83 80 80,"
+        "00 01 03 81 80 80 80 08 10, 00 01 03 80 80 80 80 08 10, 80 80 80 80 80 80 80 80 80 00 01 03 00 10,"
+        "00 01 83 80 80 80 80 80 80 80 80 00 00 10"
+    ),
+}
+"""Bodies of clusters, behind eight bytes of time in the usual form."""
+
+
+def _forged() -> list[dict[str, Any]]:
+    """Files of one cluster of nonsense whose checksum is right, of both forms, and what Python reads there."""
+    rng = random.Random(17)
+    cases = []
+    for compact in (False, True):
+        header = FileHeader(
+            Tier.NEURAL, RATE_HZ, 1, 50.0, 0, DEFAULT_MODEL, bitstream=bitstream_of(Tier.NEURAL), compact=compact
+        )
+        packets = [
+            TimedPacket(
+                6 * k + 20 * (k > 6),
+                Packet(
+                    Tier.NEURAL, 6 * k, 6 * k, rng.randrange(16), PacketFlags(k % 5 == 0), rng.randbytes(k), frames=6
+                ),
+            )
+            for k in range(12)
+        ]
+        start = 0 if compact else 8
+        bodies = [bytes(start) + bytes.fromhex(text) for text in CUT_OFF_BODIES[compact].split(",")]
+        whole = (compact_cluster_body if compact else cluster_body)(packets)
+        for _ in range(400):
+            body = bytearray(whole)
+            for _ in range(rng.randrange(1, 4)):
+                body[rng.randrange(start + 1, len(body))] = rng.randrange(256)
+            bodies.append(bytes(body[: rng.randrange(start, len(body) + 1)] if rng.random() < 0.3 else body))
+        for body in bodies:
+            read = parse_compact_cluster(body) if compact else parse_cluster(body)
+            records = [[r.time, r.frames, r.mark & 15, r.mark >> 4, r.payload().hex()] for r in read]
+            data = start_of_file(header) + marked_block(CLUSTER_MARK, body)
+            cases.append({"file": data.hex(), "packets": records})
+    assert sum(not case["packets"] for case in cases) > 20
+    assert sum(len(case["packets"]) for case in cases) > 2_000
+    return cases
+
+
 def test_the_parts_of_a_call_decide_as_python_does(
     node: str, built: Path, speech: NDArray[np.float32], fixtures: Path, tmp_path: Path
 ) -> None:
@@ -316,6 +371,7 @@ def test_the_parts_of_a_call_decide_as_python_does(
         "changing-copies.json": _changing_copies(speech),
         "attached.json": _attached(11),
         "resampled.json": _resampled(speech, tmp_path),
+        "forged.json": _forged(),
     }
     for name, content in made.items():
         (tmp_path / name).write_text(json.dumps(content))

@@ -10,6 +10,10 @@ from streamcodec.codec.varint import take_varint
 
 MAX_CLUSTER_PACKETS = 1 << 14
 MAX_VARINT_BYTES = 9
+MAX_TIME = (1 << 62) - 1
+MAX_SKIPPED = 1 << 31
+CUT_OFF = 1 << 63
+"""A number whose end is not there: more than any may be."""
 FRAMES_FOLLOW = 0x80
 
 
@@ -19,9 +23,12 @@ class PacketRecord(NamedTuple):
     time: int
     frames: int
     mark: int
+    """Flags (high nibble) and quality index."""
     body: bytes
     start: int
     end: int
+    size: int
+    """Bytes that it takes in the cluster, payload and all."""
 
     @property
     def is_key(self) -> bool:
@@ -35,43 +42,34 @@ class PacketRecord(NamedTuple):
 
 SAME, FINER, COARSER, TOLD = range(4)
 """Kinds of a packet in a compact cluster: by its quality index beside that of the one before, or all is told."""
+STEPS = {SAME: 0, FINER: 1, COARSER: -1}
 
 
 def parse_compact_cluster(body: bytes) -> Iterator[PacketRecord]:
     """Packets of one cluster of a compact file; what does not parse ends it."""
     due, position = _take_varint(body, 0)
     count, position = _take_varint(body, position)
-    if count > MAX_CLUSTER_PACKETS or due >= 1 << 62:
+    if count > MAX_CLUSTER_PACKETS or due > MAX_TIME:
         return
     frames, mark = 1, -1
     for _ in range(count):
+        begins = position
         joined, position = _take_varint(body, position)
         length, kind = joined >> 2, joined & 3
         skipped = 0
         if kind == TOLD:
             skipped, position = _take_varint(body, position)
-            if position >= len(body):
-                break
-            mark = body[position]
-            position += 1
-            if mark & FRAMES_FOLLOW and position < len(body):
-                frames = body[position]
-                position += 1
-            mark &= ~FRAMES_FOLLOW
-        elif kind != SAME:
-            quality_index = (mark & MAX_QUALITY_INDEX) + (1 if kind == FINER else -1)
-            if not 0 <= quality_index <= MAX_QUALITY_INDEX:
-                break
-            mark += 1 if kind == FINER else -1
+            mark, frames, position = _take_mark(body, position, frames)
+        elif mark < 0 or not 0 <= (mark & MAX_QUALITY_INDEX) + STEPS[kind] <= MAX_QUALITY_INDEX:
+            return
+        else:
+            mark += STEPS[kind]
         end = position + length
-        if mark < 0 or length > MAX_PAYLOAD_BYTES or end > len(body):
-            break
-        if not 1 <= frames <= MAX_FRAMES or skipped > 1 << 31:
-            break
-        time = due + skipped
-        yield PacketRecord(time, frames, mark, body, position, end)
+        if not _is_possible(skipped, frames, length) or end > len(body):
+            return
+        yield PacketRecord(due + skipped, frames, mark, body, position, end, end - begins)
         position = end
-        due = time + frames
+        due += skipped + frames
 
 
 def parse_cluster(body: bytes) -> Iterator[PacketRecord]:
@@ -81,27 +79,40 @@ def parse_cluster(body: bytes) -> Iterator[PacketRecord]:
     due = int.from_bytes(body[:8], "big")
     frames = 1
     count, position = _take_varint(body, 8)
-    if count > MAX_CLUSTER_PACKETS or due >= 1 << 62:
+    if count > MAX_CLUSTER_PACKETS or due > MAX_TIME:
         return
     for _ in range(count):
+        begins = position
         skipped, position = _take_varint(body, position)
-        if position >= len(body):
-            break
-        mark = body[position]
-        position += 1
-        if mark & FRAMES_FOLLOW and position < len(body):
-            frames = body[position]
-            position += 1
+        mark, frames, position = _take_mark(body, position, frames)
         length, position = _take_varint(body, position)
         end = position + length
-        if length > MAX_PAYLOAD_BYTES or end > len(body) or not 1 <= frames <= MAX_FRAMES or skipped > 1 << 31:
-            break
-        time = due + skipped
-        yield PacketRecord(time, frames, mark, body, position, end)
+        if not _is_possible(skipped, frames, length) or end > len(body):
+            return
+        yield PacketRecord(due + skipped, frames, mark, body, position, end, end - begins)
         position = end
-        due = time + frames
+        due += skipped + frames
+
+
+def _is_possible(skipped: int, frames: int, length: int) -> bool:
+    """Whether a packet may be like that: no part of it is cut off, and none is beyond what a writer makes."""
+    return skipped <= MAX_SKIPPED and 1 <= frames <= MAX_FRAMES and length <= MAX_PAYLOAD_BYTES
 
 
 def _take_varint(data: bytes, position: int) -> tuple[int, int]:
-    """Value and the position behind it; runs to the end of ``data`` where there is no end to the number."""
-    return take_varint(data, position, MAX_VARINT_BYTES) or (0, len(data))
+    """Value and the position behind it; ``CUT_OFF`` and the end of ``data`` where there is no end to the number."""
+    return take_varint(data, position, MAX_VARINT_BYTES) or (CUT_OFF, len(data))
+
+
+def _take_mark(data: bytes, position: int, frames: int) -> tuple[int, int, int]:
+    """Flags and quality index, frames of this and later packets (0 where they are cut off), the position behind.
+
+    ``frames`` are those of the packet before.
+    """
+    if position >= len(data):
+        return 0, 0, position
+    mark = data[position]
+    if not mark & FRAMES_FOLLOW:
+        return mark, frames, position + 1
+    told = data[position + 1] if position + 1 < len(data) else 0
+    return mark & ~FRAMES_FOLLOW, told, position + 2

@@ -72,7 +72,8 @@ COMPACT_PAYLOAD_BYTES = 80
 """A packet takes one byte in a compact file besides its payload, and another where that has 32 bytes or more: of
 payloads that are so long on average, as good as all."""
 LEAST_PAYLOAD_SHARE = 0.75
-"""Of the rate of a compact file: where a short sound's header would take more, it is not allowed for."""
+"""Payloads may take at least so much of the rate of a compact file: where a short sound's header, or long tags, would
+leave less, the file exceeds the rate."""
 LONG_PACKETS_PER_SECOND = 25.0
 OVERHEAD_BYTES_PER_PACKET = 4 + 38 / CLUSTER_PACKETS
 """About what a packet takes besides its payload: its place in a cluster, and a share of the cluster's."""
@@ -193,15 +194,28 @@ def start_of_file(header: FileHeader) -> bytes:
     return start + text + struct.pack(">I", binascii.crc32(text))
 
 
-def payload_share(header: FileHeader, bitrate_bps: float, packets_per_second: float, seconds: float) -> float:
-    """Share of the bitrate that payloads may take in a compact file so that it is met with everything but pictures.
+def payload_share(
+    header: FileHeader, bitrate_bps: float, packets_per_second: float, seconds: float, key_packets: int
+) -> float:
+    """Share (0.75 to 1) of the bitrate that payloads may take in a compact file so that the whole file meets it.
 
-    ``seconds`` are those of the sound.
+    ``bitrate_bps`` is that of all channels, in bits per second, ``packets_per_second`` counts packets, not frames,
+    ``seconds`` are those of the sound, and every ``key_packets``-th packet is a key packet (1: each). Not counted are
+    pictures and what the header, with its tags, and the clusters take beyond a quarter of the bitrate, as they do in
+    sounds of less than ten seconds.
     """
     payload_bytes = bitrate_bps / 8.0 / packets_per_second
-    records_bps = 8.0 * packets_per_second * (1.0 + payload_bytes / COMPACT_PAYLOAD_BYTES)
-    clusters = math.ceil(seconds / COMPACT_KEY_PERIOD_S)
-    once_bytes = len(start_of_file(header)) + 36 + clusters * (12 + 6 + 2 + 16)
+    record_bytes = 1.0 + payload_bytes / COMPACT_PAYLOAD_BYTES
+    if key_packets > 1:
+        # Flags change with a key packet and behind it: each time frames skipped, flags and quality index are told.
+        record_bytes += 4.0 / key_packets
+    packets = math.ceil(seconds * packets_per_second) + 1
+    in_cluster = key_packets * math.ceil(COMPACT_CLUSTER_S * packets_per_second / key_packets)
+    time_bytes = varint_bytes(math.ceil(seconds * header.packets_per_second))
+    # Mark, length and checksum, time, count, frames of its packets, and its place in the index.
+    cluster_bytes = 12 + time_bytes + varint_bytes(in_cluster) + 1 + 16
+    once_bytes = len(start_of_file(header)) + 36 + -(-packets // in_cluster) * cluster_bytes
+    records_bps = 8.0 * packets_per_second * record_bytes
     return max(1.0 - (records_bps + 8.0 * once_bytes / seconds) / bitrate_bps, LEAST_PAYLOAD_SHARE)
 
 

@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec.codec.files.cluster_records import FRAMES_FOLLOW, PacketRecord, parse_cluster, parse_compact_cluster
+from streamcodec.codec.files.cluster_records import PacketRecord, parse_cluster, parse_compact_cluster
 from streamcodec.codec.files.container import (
     CLUSTER_MARK,
     COMPACT_MAGIC,
@@ -65,8 +65,10 @@ class FileReader:
         compact = start[:MAGIC_BYTES] == COMPACT_MAGIC
         length, text_at = int.from_bytes(start[MAGIC_BYTES:], "big"), len(start)
         if compact:
-            # Too long a number is more than fits, which is said below.
-            length, text_at = take_varint(start, MAGIC_BYTES, MAX_LENGTH_BYTES) or (MAX_HEADER_BYTES + 1, len(start))
+            taken = take_varint(start, MAGIC_BYTES, MAX_LENGTH_BYTES)
+            if taken is None:
+                raise FileFormatError("the length of the file's header cannot be read")
+            length, text_at = taken
             self._file.seek(text_at)
         if length > min(MAX_HEADER_BYTES, self.file_bytes):
             raise FileFormatError(f"the file claims a header of {length} bytes, more than it can hold")
@@ -159,7 +161,7 @@ class FileReader:
         tier = self.header.tier
         for record in self.records(from_time):
             wrapped = record.time % SEQUENCE_MODULUS
-            quality_index, flags = record.mark & MAX_QUALITY_INDEX, PacketFlags((record.mark & ~FRAMES_FOLLOW) >> 4)
+            quality_index, flags = record.mark & MAX_QUALITY_INDEX, PacketFlags(record.mark >> 4)
             yield TimedPacket(
                 record.time,
                 Packet(tier, wrapped, wrapped, quality_index, flags, record.payload(), frames=record.frames),
@@ -204,7 +206,7 @@ class FileReader:
                     self.damaged_frames += (time - due) * damaged
                 damaged = False
                 due = self._end_time = time + record.frames
-                silence.earn_packet()
+                silence.earn_packet(record.frames, record.size)
                 self.packets_seen += 1
                 yield record._replace(time=time)
             offset += 12 + len(body)

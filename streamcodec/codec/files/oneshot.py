@@ -34,6 +34,7 @@ from streamcodec.codec.files.sound_file import SoundReader, SoundSource
 from streamcodec.codec.options import (
     SAMPLE_RATES_HZ,
     NearLosslessOptions,
+    NeuralOptions,
     Samples,
     TierName,
     check_neural_channels,
@@ -218,7 +219,7 @@ def encode_file(
     the neural tier keeps one fractional quality index for each minute, that at which the rate is met, unless
     ``constrained`` or ``dtx`` say otherwise. Below 2 kbps a channel, packets are of 120 ms with a key packet every
     10 s unless said otherwise, the file is of the compact form, and the rate is that of the whole file (from ten
-    seconds on, pictures not counted). It mixes
+    seconds on, pictures and long tags not counted; ``constrained`` and ``dtx`` count payloads alone). It mixes
     channels down (of two it keeps both with ``channels=2``) and resamples to the next of its rates, which is told
     (StreamcodecWarning). The waveform tiers keep channels and rate, the lossless tier takes integer PCM alone (8 to
     32 bits, up to 8 channels, up to 384 kHz). For a ``ratio``, headers counted, the file is read whole and coded
@@ -227,13 +228,8 @@ def encode_file(
     """
     options.setdefault("mode", "stream")
     kind = tier_of(tier)
-    compact = kind is Tier.NEURAL and _is_low(bitrate_bps, channels)
-    if compact:
-        options.setdefault("packet_ms", LOW_RATE_FILE_PACKET_MS)
-        options.setdefault("key_period_s", COMPACT_KEY_PERIOD_S)
-    elif kind is Tier.NEURAL:
-        options.setdefault("packet_ms", FILE_PACKET_MS)
-    elif kind is Tier.LOSSLESS:
+    compact = False
+    if kind is Tier.LOSSLESS:
         options.setdefault("packet_ms", LOSSLESS_FILE_PACKET_MS)
         options.setdefault("key_period_s", LOSSLESS_FILE_KEY_PERIOD_S)
     with SoundReader(source, kind) as sound:
@@ -241,6 +237,10 @@ def encode_file(
         if kind is Tier.NEURAL:
             rate_hz = neural_rate_for(rate_hz)
             options["channels"] = _neural_channels(sound, channels)
+            compact = _is_low(bitrate_bps, options["channels"])
+            options.setdefault("packet_ms", LOW_RATE_FILE_PACKET_MS if compact else FILE_PACKET_MS)
+            if compact:
+                options.setdefault("key_period_s", COMPACT_KEY_PERIOD_S)
             mixed = sound.channels > options["channels"]
             if rate_hz != sound.sample_rate_hz or mixed:
                 _say_what_is_changed(sound, rate_hz, mixed)
@@ -257,10 +257,7 @@ def encode_file(
             if isinstance(encoder.settings, NearLosslessOptions) and not encoder.settings.has_target:
                 encoder.set_bitrate(_default_bitrate_bps(encoder))
             header = replace(_header_of(encoder, sound.metadata), compact=compact)
-            share = 1.0
-            if compact and bitrate_bps is not None:
-                seconds = sound.samples / sound.sample_rate_hz or USUAL_S
-                share = payload_share(header, bitrate_bps, encoder.packets_per_second, seconds)
+            share = _payload_share(encoder, header, sound.samples / sound.sample_rate_hz or USUAL_S)
             blocks: Iterable[Samples] = sound.blocks()
             if rate_hz != sound.sample_rate_hz:
                 blocks = _resampled(blocks, sound.sample_rate_hz, rate_hz, sound.channels)
@@ -277,9 +274,27 @@ def encode_file(
     return header
 
 
-def _is_low(bitrate_bps: object, channels: int | None) -> bool:
-    """Whether a rate of the neural tier is one at which files are compact."""
-    return isinstance(bitrate_bps, Real) and bitrate_bps < COMPACT_BELOW_BPS * (channels or 1)
+def _is_low(bitrate_bps: object, channels: int) -> bool:
+    """Whether a rate of so many channels of the neural tier together is one at which files are compact."""
+    return isinstance(bitrate_bps, Real) and bitrate_bps < COMPACT_BELOW_BPS * channels
+
+
+def _payload_share(encoder: StreamEncoder, header: FileHeader, seconds: float) -> float:
+    """Share of the bitrate that payloads may take: less than 1 in compact files of steady quality alone.
+
+    Warns (StreamcodecWarning) where speech takes more than that share.
+    """
+    settings = encoder.settings
+    if not (header.compact and isinstance(settings, NeuralOptions)) or settings.constrained or settings.dtx:
+        return 1.0
+    from streamcodec.codec.neural.encoder import warn_of_low_share
+
+    assert settings.bitrate_bps is not None
+    inter_coded = settings.mode == "stream"
+    key_packets = max(1, round(settings.key_period_s * encoder.packets_per_second)) if inter_coded else 1
+    share = payload_share(header, settings.bitrate_bps, encoder.packets_per_second, seconds, key_packets)
+    warn_of_low_share(load_model(settings.model), settings, share)
+    return share
 
 
 def _default_bitrate_bps(encoder: StreamEncoder) -> float:

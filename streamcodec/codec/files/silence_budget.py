@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
-from streamcodec.codec.packet import Tier
+from streamcodec.codec.packet import MAX_FRAMES, Tier
 
 SILENT_FRAMES = 25
 """Frame durations without a packet behind one: discontinuous transmission sends one each 0.4 s."""
+LEAST_PACKET_BYTES = 3
+"""Of one that may be followed by so many, in either form of a file: frames skipped, flags, length.
+
+In the compact form a packet without payload may take one byte; one of discontinuous transmission, between pauses,
+takes three.
+"""
 MAX_SILENT_FRAMES = 1_500
 """Of those that no damage accounts for, at once."""
 FRAMES_PER_DAMAGED_BYTE = 5
@@ -23,8 +29,15 @@ class SilenceBudget:
         self._frames_per_byte = FRAMES_PER_DAMAGED_BYTE if neural else 1 / BYTES_PER_DAMAGED_FRAME
         self.left = 0
 
-    def earn_packet(self) -> None:
-        self.left = min(self.left + self._per_packet, MAX_SILENT_FRAMES)
+    def earn_packet(self, frames: int, size: int) -> None:
+        """Count a packet of so many frames that takes ``size`` bytes in its cluster.
+
+        Frames and silence together are bounded by these bytes.
+        """
+        earned = self._per_packet
+        if size < LEAST_PACKET_BYTES:
+            earned = min(earned, size * (SILENT_FRAMES + MAX_FRAMES) // LEAST_PACKET_BYTES - frames)
+        self.left = min(self.left + earned, MAX_SILENT_FRAMES)
 
     def earn_damage(self, count_bytes: int) -> None:
         self.left += int(self._frames_per_byte * count_bytes)

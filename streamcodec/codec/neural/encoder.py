@@ -35,6 +35,7 @@ from streamcodec.codec.neural.voicing import VoicingDetector
 from streamcodec.codec.options import FRAME_MS, NeuralOptions, PacketMode, Samples, check_bitrate, check_sample_rate
 from streamcodec.codec.packet import MAX_FRAMES, PacketFlags
 from streamcodec.errors import StreamcodecWarning
+from streamcodec.models.shipped import ShippedModel
 from streamcodec.runtime.step import StepRow
 from streamcodec.wording import given, named
 
@@ -95,20 +96,36 @@ def largest_saving(frames: int) -> float:
     return LARGEST_SAVING if frames == MAX_FRAMES else 0.0
 
 
-def _warn_of_low_bitrate(bitrate_bps: float, least_bps: float, mode: PacketMode, frames: int) -> None:
-    """Warn of a bitrate below what speech takes at the coarsest quality."""
-    if bitrate_bps >= MET_SHARE * least_bps:
+def _warn_of_low_bitrate(
+    bitrate_bps: float, least_bps: float, mode: PacketMode, frames: int, share: float = 1.0, stacklevel: int = 5
+) -> None:
+    """Warn of a bitrate of which payloads may take a ``share`` below what speech takes at the coarsest quality."""
+    if share * bitrate_bps >= MET_SHARE * least_bps:
         return
+    left = f", of which the file leaves {share * bitrate_bps / 1000:.1f} to its packets" if share < 1.0 else ""
     less = [f"longer ones ({named('packet_ms')})"] if frames < MAX_FRAMES else []
     less += [given("mode", "stream")] if mode == "independent" else []
     mend = f"; {' or '.join(less)} take less" if less else ""
     kind = "independent" if mode == "independent" else "inter-coded"
     warnings.warn(
-        f"{bitrate_bps / 1000:g} kbps were asked for; speech takes about {least_bps / 1000:.1f} at the least in "
-        f"{kind} packets of {FRAME_MS * frames} ms{mend}",
+        f"{bitrate_bps / 1000:g} kbps were asked for{left}; speech takes about {least_bps / 1000:.1f} at the least "
+        f"in {kind} packets of {FRAME_MS * frames} ms{mend}",
         StreamcodecWarning,
-        stacklevel=5,
+        stacklevel=stacklevel,
     )
+
+
+def warn_of_low_share(model: ShippedModel, options: NeuralOptions, share: float) -> None:
+    """Warn where the share of a bitrate that a file leaves to payloads is below what speech takes, the whole is not.
+
+    Of the whole the encoder warns when it is made.
+    """
+    mode, frames = options.mode or "independent", options.frames
+    kbps = model.kbps_of_packets(mode, frames)
+    least_bps = 1_000.0 * kbps[0] * saved_share(kbps, largest_saving(frames))
+    channel_bps = (options.bitrate_bps or DEFAULT_BITRATE_BPS) / options.channels
+    if channel_bps >= MET_SHARE * least_bps:
+        _warn_of_low_bitrate(channel_bps, least_bps, mode, frames, share, stacklevel=5)
 
 
 class NeuralEncoder:

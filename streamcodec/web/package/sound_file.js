@@ -14,6 +14,9 @@ const INDEX_MARK = [0xc5, 0x53, 0x58, 0x0a];
 const MOST_HEADER_BYTES = 1 << 16;
 const FRAMES_FOLLOW = 0x80;
 const MAX_QUALITY_INDEX = 15;
+const MAX_CLUSTER_PACKETS = 1 << 14;
+const MAX_SKIPPED = 2 ** 31;
+const MAX_VARINT_BYTES = 9;
 /** Names of a compact file's header, by what they are short for, and what it leaves out. */
 const SHORT_NAMES = {
   tier: 't', sample_rate_hz: 'r', channels: 'c', packets_per_second: 'p', delay_samples: 'd', model: 'm', metadata: 'k',
@@ -280,9 +283,10 @@ function* packetsOf(body, tier) {
   const read = new Octets(body, 8);
   let due = Number(new DataView(body.buffer, body.byteOffset).getBigUint64(0));
   let frames = 1;
-  for (let count = read.varint(); count > 0; count--) {
-    const time = due + read.varint();
+  for (let count = countOf(read); count > 0; count--) {
+    const time = due + skippedOf(read);
     const mark = read.byte();
+    if (!(mark >= 0)) return;
     if (mark & FRAMES_FOLLOW) frames = read.byte();
     const timed = packetAt(read, read.varint(), { tier, time, mark: mark & ~FRAMES_FOLLOW, frames });
     if (timed === null) return;
@@ -302,13 +306,14 @@ function* compactPacketsOf(body, tier) {
   let due = read.varint();
   let frames = 1;
   let mark = NaN;
-  for (let count = read.varint(); count > 0; count--) {
+  for (let count = countOf(read); count > 0; count--) {
     const joined = read.varint();
     const kind = joined % 4;
     let time = due;
     if (kind === 3) {
-      time += read.varint();
+      time += skippedOf(read);
       mark = read.byte();
+      if (!(mark >= 0)) return;
       if (mark & FRAMES_FOLLOW) frames = read.byte();
       mark &= ~FRAMES_FOLLOW;
     } else {
@@ -341,13 +346,26 @@ class Octets {
 
   varint() {
     let value = 0;
-    for (let scale = 1; this.at < this.body.length; scale *= 128) {
+    const end = Math.min(this.at + MAX_VARINT_BYTES, this.body.length);
+    for (let scale = 1; this.at < end; scale *= 128) {
       const byte = this.body[this.at++];
       value += (byte & 127) * scale;
       if (byte < 128) return value;
     }
     return NaN;
   }
+}
+
+/** @param {Octets} read at a cluster's number of packets: none where that is more than any writer makes */
+function countOf(read) {
+  const count = read.varint();
+  return count <= MAX_CLUSTER_PACKETS ? count : 0;
+}
+
+/** @param {Octets} read at the frames that were skipped: NaN where those are more than can be */
+function skippedOf(read) {
+  const skipped = read.varint();
+  return skipped <= MAX_SKIPPED ? skipped : NaN;
 }
 
 /**
@@ -384,6 +402,7 @@ function readHeader(bytes) {
   const read = new Octets(bytes, 4);
   const length = compact ? read.varint() : view.getUint32(4);
   const from = compact ? read.at : 8;
+  if (Number.isNaN(length)) throw new FileError("the length of the file's header cannot be read");
   if (!(length <= Math.min(MOST_HEADER_BYTES, bytes.length - from - 4))) {
     throw new FileError(`the file claims a header of ${length} bytes, more than it can hold`);
   }
