@@ -181,7 +181,10 @@ def test_commands_in_the_text_exist(page: Path) -> None:
 
 def test_the_readme_s_test_command_is_what_ci_runs() -> None:
     line = next(line for line in blocks(ROOT / "README.md", "sh") if "pytest" in line).strip()
-    assert line in (ROOT / ".ci" / "run").read_text(encoding="utf-8")
+    # Line by line, since bash goes on where anything but the end of an "&&" list fails.
+    script = (ROOT / ".ci" / "run").read_text(encoding="utf-8").splitlines()
+    at = [script.index(part) for part in line.split(" && ")]
+    assert at == sorted(at)
 
 
 def test_the_readme_stays_short() -> None:
