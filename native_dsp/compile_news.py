@@ -1,4 +1,4 @@
-"""Who wants to know that a kernel is being compiled: the first start on a machine takes half a minute."""
+"""Who wants to know that a kernel is being compiled: the first start on a machine takes one to three minutes."""
 
 from __future__ import annotations
 

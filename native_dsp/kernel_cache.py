@@ -19,7 +19,7 @@ from numba.core.caching import FunctionCache
 from native_dsp import compile_news
 
 VARIABLE = "NUMBA_CACHE_DIR"
-WHY_IT_MATTERS = f"kernels are compiled anew in every process, for up to half a minute: name a folder in {VARIABLE}"
+WHY_IT_MATTERS = f"kernels are compiled anew in every process, for up to three minutes: name a folder in {VARIABLE}"
 
 
 class KernelCache(FunctionCache):  # type: ignore[misc,unused-ignore]

@@ -38,7 +38,7 @@ OPTIONS = {
 """What the arguments of the API are called at a prompt."""
 RETRY_S = 0.005
 SAY_AFTER_S = 1.0
-COMPILING = "compiling for this machine, once, up to a minute ..."
+COMPILING = "compiling for this machine, once, one to three minutes ..."
 # An exception in a callback of a C library is printed and forgotten, by some without asking ``sys.unraisablehook``.
 _CALLBACK_FILES = ("executionengine.py", "soundfile.py", "sounddevice.py")
 _CALLBACK_NAMES = ("_raw_object_cache", "vio_", "callback")
@@ -145,7 +145,7 @@ def _plain_warnings() -> Iterator[None]:
 
 @contextmanager
 def _compile_news() -> Iterator[None]:
-    """A word where kernels are compiled, which takes half a minute the first time on a machine and is silent else."""
+    """A word where kernels are compiled, which takes minutes the first time on a machine and is silent else."""
     first_s = 0.0
     count, said = 0, False
 
