@@ -64,12 +64,11 @@ def parse_compact_cluster(body: bytes) -> Iterator[PacketRecord]:
             return
         else:
             mark += STEPS[kind]
-        end = position + length
-        if not _is_possible(skipped, frames, length) or end > len(body):
+        record = _record(body, begins, position, length, due, skipped, frames, mark)
+        if record is None:
             return
-        yield PacketRecord(due + skipped, frames, mark, body, position, end, end - begins)
-        position = end
-        due += skipped + frames
+        yield record
+        position, due = record.end, record.time + record.frames
 
 
 def parse_cluster(body: bytes) -> Iterator[PacketRecord]:
@@ -86,17 +85,25 @@ def parse_cluster(body: bytes) -> Iterator[PacketRecord]:
         skipped, position = _take_varint(body, position)
         mark, frames, position = _take_mark(body, position, frames)
         length, position = _take_varint(body, position)
-        end = position + length
-        if not _is_possible(skipped, frames, length) or end > len(body):
+        record = _record(body, begins, position, length, due, skipped, frames, mark)
+        if record is None:
             return
-        yield PacketRecord(due + skipped, frames, mark, body, position, end, end - begins)
-        position = end
-        due += skipped + frames
+        yield record
+        position, due = record.end, record.time + record.frames
 
 
-def _is_possible(skipped: int, frames: int, length: int) -> bool:
-    """Whether a packet may be like that: no part of it is cut off, and none is beyond what a writer makes."""
-    return skipped <= MAX_SKIPPED and 1 <= frames <= MAX_FRAMES and length <= MAX_PAYLOAD_BYTES
+def _record(
+    body: bytes, begins: int, position: int, length: int, due: int, skipped: int, frames: int, mark: int
+) -> PacketRecord | None:
+    """The packet that begins at ``begins``, its payload at ``position``.
+
+    None where a part of it is cut off or is beyond what a writer makes.
+    """
+    end = position + length
+    possible = skipped <= MAX_SKIPPED and 1 <= frames <= MAX_FRAMES and length <= MAX_PAYLOAD_BYTES
+    if not possible or end > len(body):
+        return None
+    return PacketRecord(due + skipped, frames, mark, body, position, end, end - begins)
 
 
 def _take_varint(data: bytes, position: int) -> tuple[int, int]:
