@@ -4,7 +4,7 @@ import assert from 'node:assert/strict';
 import { createHash, webcrypto } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import test from 'node:test';
+import { test } from 'vitest';
 import { pathToFileURL } from 'node:url';
 
 // Node 18 has it, but not where browsers do.
@@ -65,12 +65,12 @@ function grouped(entries) {
 }
 
 for (const name of ['whole', 'lossy', 'long', 'quiet']) {
-  test(`sound of the ${name} stream is Python's`, (t) => {
+  test(`sound of the ${name} stream is Python's`, () => {
     const { packets, concealed } = json(`${name}.json`);
     const decoder = new Decoder(codec);
     const sound = joined([...packets.map((hex) => decoder.push(hex === null ? null : bytes(hex))), decoder.flush()]);
     const db = snrDb(sound, floats(`${name}.f32`));
-    t.diagnostic(`${name}: ${db.toFixed(1)} dB`);
+    console.log(`${name}: ${db.toFixed(1)} dB`);
     assert.ok(db >= 80, `${db} dB`);
     assert.equal(decoder.concealed, concealed);
     decoder.close();
@@ -89,7 +89,7 @@ test('two streams at once do not hear each other', () => {
   decoders.forEach((decoder) => decoder.close());
 });
 
-test('what is encoded here is what Python encodes, and goes to Python to decode', (t) => {
+test('what is encoded here is what Python encodes, and goes to Python to decode', () => {
   const made = {};
   for (const [name, { settings, packets: expected }] of Object.entries(json('encoded.json'))) {
     const sound = floats(name === 'hum' ? 'hum.f32' : 'sound.f32');
@@ -104,7 +104,7 @@ test('what is encoded here is what Python encodes, and goes to Python to decode'
     packets.push(...encoder.flush());
     const hex = packets.map((packet) => Buffer.from(packet.toBytes()).toString('hex'));
     const same = hex.filter((packet, k) => packet === expected[k]).length;
-    t.diagnostic(`${name}: ${same} of ${expected.length} packets are Python's`);
+    console.log(`${name}: ${same} of ${expected.length} packets are Python's`);
     const decoder = new Decoder(codec);
     const heard = joined(packets.map((packet) => decoder.push(packet)));
     assert.equal(decoder.concealed, 0);

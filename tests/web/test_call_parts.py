@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import random
-import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -358,7 +356,7 @@ def _forged() -> list[dict[str, Any]]:
 
 
 def test_the_parts_of_a_call_decide_as_python_does(
-    node: str, built: Path, speech: NDArray[np.float32], fixtures: Path, tmp_path: Path
+    vitest: Callable[..., None], speech: NDArray[np.float32], fixtures: Path, tmp_path: Path
 ) -> None:
     speech.astype(np.float32).tofile(tmp_path / "speech.f32")
     _write_files(speech, tmp_path)
@@ -375,8 +373,4 @@ def test_the_parts_of_a_call_decide_as_python_does(
     }
     for name, content in made.items():
         (tmp_path / name).write_text(json.dumps(content))
-    command = [node, "--test", str(Path(__file__).parent / "call_parts.test.mjs")]
-    environment = {**os.environ, "BUILT": str(built), "MADE": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout
+    vitest("call_parts.test.mjs", MADE=tmp_path)

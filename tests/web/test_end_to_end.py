@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -12,9 +11,5 @@ import pytest
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_end_to_end_keys_are_pythons(node: str, built: Path, fixtures: Path) -> None:
-    command = [node, "--no-warnings", "--test", str(Path(__file__).parent / "end_to_end.test.mjs")]
-    environment = {**os.environ, "BUILT": str(built), "FIXTURES": str(fixtures)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout
+def test_end_to_end_keys_are_pythons(vitest: Callable[..., None], fixtures: Path) -> None:
+    vitest("end_to_end.test.mjs", FIXTURES=fixtures)

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-import subprocess
-from pathlib import Path
+from collections.abc import Callable
 
 import pytest
 
@@ -12,9 +10,5 @@ import pytest
 pytestmark = pytest.mark.timeout(600)
 
 
-def test_browsers_that_lack_something_are_told_or_take_another_way(node: str, built: Path) -> None:
-    command = [node, "--test", str(Path(__file__).parent / "features.test.mjs")]
-    environment = {**os.environ, "BUILT": str(built)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout
+def test_browsers_that_lack_something_are_told_or_take_another_way(vitest: Callable[..., None]) -> None:
+    vitest("features.test.mjs")

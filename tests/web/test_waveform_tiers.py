@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import subprocess
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -88,7 +87,7 @@ def _file(made: Path, name: str, sound: NDArray[np.float64], rate_hz: int, **opt
 
 
 def test_the_waveform_tiers_are_decoded_as_in_python(
-    node: str, built: Path, speech: NDArray[np.float32], tmp_path: Path
+    vitest: Callable[..., None], speech: NDArray[np.float32], tmp_path: Path
 ) -> None:
     made = {
         "streams": {name: _stream(tmp_path, name, speech, settings) for name, settings in STREAMS.items()},
@@ -98,8 +97,4 @@ def test_the_waveform_tiers_are_decoded_as_in_python(
         ],
     }
     (tmp_path / "made.json").write_text(json.dumps(made))
-    command = [node, "--test", str(Path(__file__).parent / "waveform_tiers.test.mjs")]
-    environment = {**os.environ, "BUILT": str(built), "MADE": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout
+    vitest("waveform_tiers.test.mjs", MADE=tmp_path)

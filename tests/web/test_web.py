@@ -9,6 +9,7 @@ import re
 import shutil
 import subprocess
 import sys
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -135,7 +136,7 @@ def _write_packets(made: Path) -> None:
 
 
 def test_the_package_does_what_python_does(
-    node: str, built: Path, sound: Float32Array, hum: Float32Array, fixtures: Path, tmp_path: Path
+    vitest: Callable[..., None], sound: Float32Array, hum: Float32Array, fixtures: Path, tmp_path: Path
 ) -> None:
     shutil.copyfile(fixtures / "golden_packets.json", tmp_path / "golden.json")
     sound.tofile(tmp_path / "sound.f32")
@@ -152,11 +153,7 @@ def test_the_package_does_what_python_does(
         json.dumps({name: {"settings": settings_of[name], "packets": [*map(_hex, p)]} for name, p in encoded.items()})
     )
 
-    command = [node, "--test", str(Path(__file__).parent / "package.test.mjs")]
-    environment = {**os.environ, "BUILT": str(built), "MADE": str(tmp_path)}
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-    print(done.stdout)
-    assert done.returncode == 0, done.stdout
+    vitest("package.test.mjs", MADE=tmp_path)
 
     for name, made in json.loads((tmp_path / "made.json").read_text()).items():
         assert len(made["packets"]) == len(encoded[name])
@@ -229,13 +226,38 @@ def test_pages_hold_no_script_or_style_that_the_policy_forbids() -> None:
         assert not re.search(r"<script(?![^>]*src=)|\son[a-z]+=|https?:", content), page.name
 
 
-def test_the_types_in_comments_hold() -> None:
-    """By TypeScript's checker, where there is one that knows generic typed arrays."""
-    checker = shutil.which("tsc")
-    if checker is None:
-        pytest.skip("there is no tsc here: npm install --global typescript")
-    version = subprocess.run([checker, "--version"], capture_output=True, text=True, check=True).stdout
-    if tuple(map(int, version.split()[-1].split(".")[:2])) < (5, 7):
-        pytest.skip(f"tsc {version.strip()} is too old: 5.7 or newer does")
-    done = subprocess.run([checker, "-p", str(PACKAGE)], capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout
+BUNDLED = """
+import { readFileSync } from 'node:fs';
+import { webcrypto } from 'node:crypto';
+globalThis.crypto ??= webcrypto;
+const [bundle, files, packets] = process.argv.slice(1);
+const { Codec, Decoder } = await import(`${bundle}/index.js`);
+const codec = await Codec.load(async (name) => new Uint8Array(readFileSync(`${files}/${name}`)));
+const decoder = new Decoder(codec);
+const blocks = JSON.parse(packets).map((hex) => decoder.push(Uint8Array.from(Buffer.from(hex, 'hex'))));
+console.log(JSON.stringify({ samples: blocks.map((block) => block.length), concealed: decoder.concealed }));
+"""
+
+
+def test_types_hold_and_the_bundle_decodes(
+    node: str, tools: Path, built: Path, sound: Float32Array, tmp_path: Path
+) -> None:
+    """By TypeScript's checker and by esbuild, in the words of the package for them."""
+    package = tmp_path / "package"
+    shutil.copytree(PACKAGE, package, ignore=shutil.ignore_patterns("node_modules", "dist"))
+    environment = {**os.environ, "PATH": f"{tools / '.bin'}{os.pathsep}{os.environ['PATH']}"}
+    scripts = json.loads((package / "package.json").read_text())["scripts"]
+    for name in ("types", "bundle"):
+        done = subprocess.run(
+            scripts[name], shell=True, cwd=package, env=environment, capture_output=True, text=True, check=False
+        )
+        assert done.returncode == 0, done.stdout + done.stderr
+    declared = (package / "dist" / "index.d.ts").read_text()
+    assert all(name in declared for name in ("Call", "Decoder", "Encoder", "playFile"))
+    assert "push(" in (package / "dist" / "decoder.d.ts").read_text()
+    packets = json.dumps([*map(_hex, _encoder({}).push(sound[:RATE_HZ]))])
+    command = [node, "--input-type=module", "--eval", BUNDLED, str(package / "dist"), str(built), packets]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    heard = json.loads(done.stdout)
+    assert heard == {"samples": [480] * 50, "concealed": 0}
