@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import signal
 import sys
@@ -17,6 +16,7 @@ from types import FrameType
 from typing import Any
 
 from native_dsp import compile_news
+from streamcodec.codec.files.output_file import FULL
 from streamcodec.errors import StreamcodecError, StreamcodecWarning
 from streamcodec.wording import Spelling, spelt
 
@@ -67,7 +67,7 @@ def run_command(run: Callable[[], None]) -> int:
 
 
 def _is_full(error: OSError) -> bool:
-    return error.errno in (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+    return error.errno in FULL
 
 
 def occupy_standard_streams() -> None:

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError
-from safetensors.numpy import load_file, save_file
+from safetensors.numpy import load_file, save
 
 from streamcodec.errors import ModelError
 from streamcodec.models.config import NeuralConfig
@@ -133,7 +133,7 @@ def write_weights(weights: Mapping[str, Float32Array], path: Path) -> None:
 
 def write_tensors(tensors: Mapping[str, Array], path: Path) -> None:
     """Write a safetensors file, the same bytes for the same tensors."""
-    save_file({name: np.ascontiguousarray(values) for name, values in tensors.items()}, path)
+    path.write_bytes(save({name: np.ascontiguousarray(values) for name, values in tensors.items()}))
 
 
 def read_tensors(path: Path) -> dict[str, Array]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import io
 import pickle
 from pathlib import Path
 from typing import Any
 
 import torch
 
+from streamcodec.codec.files.output_file import write_whole
 from streamcodec.training.task import TrainingError
 
 FORMAT = 2
@@ -20,10 +22,10 @@ Checkpoint = dict[str, Any]
 
 
 def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
-    """Write; the old file stays whole until the new one is complete."""
-    temporary = path.with_suffix(".tmp")
-    torch.save({"format": FORMAT, **checkpoint}, temporary)
-    temporary.replace(path)
+    """Write; the old file stays whole until the new one is complete. Raises FileFormatError."""
+    packed = io.BytesIO()
+    torch.save({"format": FORMAT, **checkpoint}, packed)
+    write_whole(path, packed.getbuffer())
 
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:

@@ -13,6 +13,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from streamcodec.codec.files.output_file import whole_file, write_whole
 from streamcodec.codec.files.sound_file import sound_files
 from streamcodec.errors import StreamcodecError
 from streamcodec.training.augment import AugmentationConfig, Augmenter
@@ -77,7 +78,7 @@ def build_cache(folders: list[Path], cache_folder: Path, sample_rate_hz: int) ->
         rates.update(_source_rates(Path(folder).resolve()))
     clips: list[dict[str, object]] = []
     position = 0
-    with (target / "samples.i16").open("wb") as out:
+    with whole_file(target / "samples.i16") as out:
         for file in track(files, description="decoding"):
             samples, rate = soundfile.read(file, dtype="float32", always_2d=True)
             mono = samples.mean(axis=1)
@@ -95,7 +96,7 @@ def build_cache(folders: list[Path], cache_folder: Path, sample_rate_hz: int) ->
             )
             out.write(pcm.tobytes())
             position += len(pcm)
-    index.write_text(json.dumps(clips))
+    write_whole(index, json.dumps(clips))
     return target
 
 

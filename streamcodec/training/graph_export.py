@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 from torch import Tensor, nn
 
+from streamcodec.codec.files.output_file import write_whole
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.shipped import WEIGHTS_FILE
 from streamcodec.models.step_modules import DecoderStep, EncoderStep, empty_decoder_step, empty_encoder_step
@@ -63,7 +64,7 @@ def export_graph(module: nn.Module, inputs: dict[str, Tensor], state: list[Tenso
         del value.metadata_props[:]
     del model.graph.value_info[:]
     onnx.checker.check_model(model)
-    onnx.save(model, str(path))
+    write_whole(path, model.SerializeToString())
 
 
 def _free_batch(model: onnx.ModelProto) -> None:

@@ -15,10 +15,11 @@ from typing import Any
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor, nn
 
 from native_dsp.filters.post_filter import PostFilterParameters
+from streamcodec.codec.files.output_file import whole_folder
 from streamcodec.errors import ModelError
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
@@ -179,14 +180,16 @@ def _write(
     judging: Mapping[str, Tensor],
 ) -> int:
     """Write the files of a state; returns their bytes."""
-    folder.mkdir(parents=True, exist_ok=True)
-    save_file({name: values.half().contiguous() for name, values in changed.items()}, folder / CODEC_WEIGHTS)
-    write_post_filter(post_filter, folder / POST_FILTER_FILE)
-    if judging:
-        save_file({name: values.half().contiguous() for name, values in judging.items()}, folder / JUDGES_WEIGHTS)
-    else:
+    with whole_folder(folder, STATE) as made:
+        coded = {name: values.half().contiguous() for name, values in changed.items()}
+        (made / CODEC_WEIGHTS).write_bytes(save(coded))
+        write_post_filter(post_filter, made / POST_FILTER_FILE)
+        if judging:
+            judges = {name: values.half().contiguous() for name, values in judging.items()}
+            (made / JUDGES_WEIGHTS).write_bytes(save(judges))
+        (made / STATE).write_text(json.dumps({"format": FORMAT, **description}, indent=1) + "\n")
+    if not judging:
         (folder / JUDGES_WEIGHTS).unlink(missing_ok=True)
-    (folder / STATE).write_text(json.dumps({"format": FORMAT, **description}, indent=1) + "\n")
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
 
 

@@ -15,6 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from streamcodec.codec.files.output_file import write_whole
 from streamcodec.training.checkpoint import Checkpoint, read_checkpoint, write_checkpoint
 from streamcodec.training.distributed import DistributedGroup
 from streamcodec.training.learning_rate import validations_since_best
@@ -305,7 +306,7 @@ class TrainingLoop:
         lines = log.read_text().splitlines() if log.is_file() else []
         kept = [line for line in lines if line.endswith("}") and json.loads(line)["step"] <= self.step]
         if len(kept) < len(lines):
-            log.write_text("".join(f"{line}\n" for line in kept))
+            write_whole(log, "".join(f"{line}\n" for line in kept))
 
 
 def _device_of(task: TrainingTask) -> torch.device:

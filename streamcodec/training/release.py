@@ -23,6 +23,7 @@ import numpy as np
 
 from native_dsp.filters.envelope_network import EnvelopeWeights
 from native_dsp.filters.post_filter import PostFilterParameters
+from streamcodec.codec.files.output_file import whole_folder
 from streamcodec.codec.neural.model import forget_models, open_runtime
 from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation.clips import read_clips
@@ -32,7 +33,7 @@ from streamcodec.evaluation.own import streamcodec_systems
 from streamcodec.evaluation.run import evaluate
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.post_filter_file import POST_FILTER_FILE, stored_form, write_post_filter
-from streamcodec.models.shipped import ShippedModel, read_model, write_description
+from streamcodec.models.shipped import DESCRIPTION, ShippedModel, read_model, write_description
 from streamcodec.runtime.backend import choose, installed
 from streamcodec.runtime.describe import processor_name
 from streamcodec.training.band_gains import measure_band_gains_db
@@ -56,10 +57,17 @@ WARM_UP_PACKETS = 100
 
 
 def release(recipe: Recipe, folder: Path) -> ShippedModel:
-    """Make the model of a recipe in ``folder``, whose name is the model's; a model that was there is replaced.
+    """Make the model of a recipe in ``folder``, whose name is the model's; a model there is replaced in the end.
 
-    Raises TrainingError, DatasetError, EvaluationError.
+    Raises TrainingError, DatasetError, EvaluationError, FileFormatError.
     """
+    with whole_folder(folder, DESCRIPTION) as made:
+        _release(recipe, made)
+    forget_models()
+    return read_model(folder)
+
+
+def _release(recipe: Recipe, folder: Path) -> None:
     codec = load_checkpoint(*recipe.checkpoints)
     config = codec.config
     clips = read_speech(recipe.rates, config.sample_rate_hz)
@@ -92,7 +100,6 @@ def release(recipe: Recipe, folder: Path) -> ShippedModel:
     forget_models()
     model = read_model(folder)
     (folder / CARD).write_text(card_of(model, recipe.card), encoding="utf-8")
-    return model
 
 
 def _start_of_post_filter(recipe: Recipe, codec: NeuralCodec) -> PostFilterParameters:

@@ -10,6 +10,7 @@ import argparse
 import sys
 from pathlib import Path
 
+from streamcodec.codec.files.output_file import write_whole
 from streamcodec.codec.options import DEFAULT_MODEL
 from streamcodec.errors import StreamcodecError
 from streamcodec.web.files import COMPILED, web_files
@@ -20,7 +21,7 @@ def build(out: Path, model: str = DEFAULT_MODEL, compiled: Path = COMPILED) -> d
     files = web_files(model, compiled)
     out.mkdir(parents=True, exist_ok=True)
     for name, content in files.items():
-        (out / name).write_bytes(content)
+        write_whole(out / name, content)
     return {name: len(content) for name, content in files.items()}
 
 

@@ -15,6 +15,7 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any, Literal
 
+from streamcodec.codec.files.output_file import write_whole
 from streamcodec.codec.options import DEFAULT_MODEL
 from streamcodec.errors import StreamcodecError
 from streamcodec.web.files import COMPILED
@@ -59,9 +60,9 @@ def compile_codec(out: Path, model: str = DEFAULT_MODEL) -> None:
     out.mkdir(parents=True, exist_ok=True)
     for module, compiled in (("codec.wasm", neural), ("waveform.wasm", [waveform])):
         names = [name for names, _ in compiled for name in names]
-        link(linker, [code for _, code in compiled], names, out / module)
+        write_whole(out / module, link(linker, [code for _, code in compiled], names))
     facts = {"image": fingerprint(image), "waveform": waveform_fingerprint(), "numba": NUMBA}
-    (out / "codec.json").write_text(json.dumps(facts, indent=1) + "\n")
+    write_whole(out / "codec.json", json.dumps(facts, indent=1) + "\n")
 
 
 def main(arguments: list[str] | None = None) -> int:

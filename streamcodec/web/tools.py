@@ -58,9 +58,10 @@ def find_linker() -> Linker:
     return Linker((command,), (Path(MATHEMATICS), *map(Path, builtins)))
 
 
-def link(linker: Linker, codes: Sequence[bytes], exports: Sequence[str], out: Path) -> None:
-    """Make a module of object files: its memory comes from outside, its heap begins at ``__heap_base``."""
+def link(linker: Linker, codes: Sequence[bytes], exports: Sequence[str]) -> bytes:
+    """A module of object files: its memory comes from outside, its heap begins at ``__heap_base``."""
     with TemporaryDirectory() as folder:
+        out = Path(folder, "module.wasm")
         objects = [Path(folder, f"{k}.o") for k in range(len(codes))]
         for path, code in zip(objects, codes, strict=True):
             path.write_bytes(code)
@@ -70,5 +71,8 @@ def link(linker: Linker, codes: Sequence[bytes], exports: Sequence[str], out: Pa
             "--export=__heap_base", *(f"--export={name}" for name in exports), *map(str, linker.libraries),
         ]  # fmt: skip
         done = subprocess.run(command, capture_output=True, text=True, check=False)
-    if done.returncode:
-        raise WebBuildError(f"the linker failed, as it does where a kernel allocates memory:\n{done.stderr.strip()}")
+        if done.returncode:
+            raise WebBuildError(
+                f"the linker failed, as it does where a kernel allocates memory:\n{done.stderr.strip()}"
+            )
+        return out.read_bytes()

@@ -22,7 +22,13 @@ from streamcodec import (
     transcode_file,
 )
 from streamcodec.cli.call_sound import FileSink, SoundFormat
-from streamcodec.codec.files.output_file import PART_SUFFIX, unfinished_recordings, whole_file, write_whole
+from streamcodec.codec.files.output_file import (
+    PART_SUFFIX,
+    unfinished_recordings,
+    whole_file,
+    whole_folder,
+    write_whole,
+)
 from streamcodec.codec.files.sound_file import SoundReader
 from streamcodec.codec.files.sound_writer import SoundWriter, warn_of_unfinished
 from streamcodec.live.recorder import Recorder
@@ -69,6 +75,42 @@ def test_an_error_leaves_the_older_file_and_nothing_new(error: type[BaseExceptio
             half_written(target, error)
         assert not target.exists() if name == "none" else target.read_bytes() == b"older"
     assert not leftovers(tmp_path)
+
+
+def test_a_folder_is_replaced_file_by_file_when_all_are_there(tmp_path: Path) -> None:
+    model = tmp_path / "none" / "model"
+    for text in ("first", "second"):
+        with whole_folder(model, last="model.json") as made:
+            assert made.name == model.name
+            for name in ("a", "model.json", "z"):
+                (made / name).write_text(text)
+            assert text == "first" or (model / "a").read_text() == "first"
+        (model / "notes").write_text("of the user")
+    assert {path.name: path.read_text() for path in model.iterdir()} == {
+        **dict.fromkeys(("a", "model.json", "z"), "second"),
+        "notes": "of the user",
+    }
+    assert list(model.parent.iterdir()) == [model]
+
+
+@pytest.mark.parametrize("error", [RuntimeError, KeyboardInterrupt, OSError(28, "No space left on device")])
+def test_a_folder_that_fails_in_the_middle_is_left_as_it_was(
+    error: BaseException | type[BaseException], tmp_path: Path
+) -> None:
+    model = tmp_path / "model"
+    model.mkdir()
+    (model / "model.json").write_text("older")
+    wanted = FileFormatError if isinstance(error, OSError) else error
+
+    def fail() -> None:
+        with whole_folder(model, last="model.json") as made:
+            (made / "model.json").write_text("new")
+            raise error
+
+    with pytest.raises(wanted):  # type: ignore[arg-type]
+        fail()
+    assert [path.read_text() for path in model.iterdir()] == ["older"]
+    assert list(tmp_path.iterdir()) == [model]
 
 
 def test_permissions_are_those_of_any_new_file(tmp_path: Path) -> None:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import os
 import secrets
+import shutil
 import stat
 import sys
 from collections.abc import Iterator
@@ -24,6 +26,8 @@ PART_SUFFIX = ".part"
 UNFINISHED = ".unfinished-"
 COPY_BYTES = 1 << 20
 LONGEST_PART_NAME = 200
+FULL = (errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC))
+"""Errors of a disk that takes no more."""
 _STREAM_FOLDERS = ("/dev/fd/", "/dev/std", "/proc/")
 
 
@@ -92,7 +96,7 @@ class OutputStream:
         """Whether what was written can be read again."""
         return self._file.readable()
 
-    def write(self, data: bytes) -> int:
+    def write(self, data: bytes | memoryview) -> int:
         """Append or overwrite at the position."""
         left = memoryview(data)
         with self._named():
@@ -179,6 +183,42 @@ def whole_file(target: str | Path, *sources: FileSource | None, recording: bool 
         raise
 
 
+@contextmanager
+def whole_folder(target: str | Path, last: str) -> Iterator[Path]:
+    """A folder of the target's name whose files come into ``target`` when the block has ended without an error.
+
+    Those of the same names are replaced, ``last`` at the end: the file that says what the others are. Other files in
+    ``target`` stay; after an error, or Ctrl-C, nothing has changed. Raises FileFormatError where the system refuses.
+    """
+    path = Path(os.path.realpath(target))
+    apart = path.with_name(_part_name(path.name))
+    made = apart / path.name
+    try:
+        with _refused(target):
+            made.mkdir(parents=True)
+        try:
+            yield made
+        except OSError as error:
+            # What is read in the block is no business of the target's.
+            if not str(error.filename or "").startswith(str(made)) and error.errno not in FULL:
+                raise
+            raise FileFormatError(f"cannot write {readable_name(target)}: {describe_error(error)}") from error
+        with _refused(target):
+            path.mkdir(exist_ok=True)
+            for file in sorted(made.iterdir(), key=lambda file: (file.name == last, file.name)):
+                os.replace(file, path / file.name)
+    finally:
+        shutil.rmtree(apart, ignore_errors=True)
+
+
+@contextmanager
+def _refused(target: str | Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise FileFormatError(f"cannot write {readable_name(target)}: {describe_error(error)}") from error
+
+
 def unfinished_recordings(target: str | Path) -> list[Path]:
     """What recordings to this name have left whose process was killed; none that is still being written."""
     path = Path(os.path.realpath(target))
@@ -210,7 +250,7 @@ def _is_held(part: Path) -> bool:
     return False
 
 
-def write_whole(target: str | Path, data: bytes | str) -> None:
+def write_whole(target: str | Path, data: bytes | memoryview | str) -> None:
     """A small file in one piece, as :func:`whole_file` writes it; text as UTF-8. Raises FileFormatError."""
     with whole_file(target) as out:
         out.write(data.encode() if isinstance(data, str) else data)

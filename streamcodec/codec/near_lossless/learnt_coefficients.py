@@ -5,6 +5,7 @@ A key block starts from this knowledge, so it is a part of the stream format: an
 
 from __future__ import annotations
 
+import io
 from functools import cache
 from pathlib import Path
 from typing import NamedTuple
@@ -14,6 +15,7 @@ import numpy as np
 from native_dsp.coding.band_energy_coder import make_band_energy_mixer
 from native_dsp.coding.bit_mixing import COUNT_BITS, PROBABILITY_BITS, Mixer
 from native_dsp.coding.coefficient_coder import make_coefficient_mixer
+from streamcodec.codec.files.output_file import write_whole
 
 LEARNT_PATH = Path(__file__).with_name("learnt_coefficients.npz")
 # Counters that have seen more than this are stored as if they had not, so that they still follow the sound at hand.
@@ -43,7 +45,9 @@ def save_learnt(models: LearntModels, path: Path = LEARNT_PATH) -> None:
         arrays[f"{name}_probability"] = (counters >> (COUNT_BITS + PROBABILITY_BITS - STORED_BITS)).astype(np.uint16)
         arrays[f"{name}_seen"] = seen
         arrays[f"{name}_weights"] = mixer.weights
-    np.savez_compressed(path, **arrays)
+    packed = io.BytesIO()
+    np.savez_compressed(packed, **arrays)
+    write_whole(path, packed.getvalue())
 
 
 @cache

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 from rich.progress import Progress
 
+from streamcodec.codec.files.output_file import write_whole
 from streamcodec.research.experiments.material import Material
 
 JsonT = TypeVar("JsonT")
@@ -115,9 +116,7 @@ class Context:
         path = self.folder / "done" / f"{key}.json"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            temporary = path.with_suffix(".tmp")
-            temporary.write_text(json.dumps(compute()), encoding="utf-8")
-            temporary.replace(path)
+            write_whole(path, json.dumps(compute()))
         kept: Any = json.loads(path.read_text(encoding="utf-8"))
         return kept  # type: ignore[no-any-return]
 

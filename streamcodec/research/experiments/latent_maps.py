@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcodec.codec.files.output_file import save_figure
 from streamcodec.features.pooling import pooled
 from streamcodec.research.experiments.probe_data import LabelledCrops
 
@@ -93,7 +94,7 @@ def draw_maps(crops: LabelledCrops, maps: dict[tuple[str, str], Map], path: Path
             panel.set_yticks([])
     handles, labels = panels[0][0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=10, fontsize=7, markerscale=2, frameon=False)
-    figure.savefig(path, dpi=90, metadata={"Software": None})
+    save_figure(figure, path, dpi=90, metadata={"Software": None})
 
 
 def draw_confusion(names: tuple[str, ...], confusion: dict[str, NDArray[np.int64]], path: Path) -> None:
@@ -116,4 +117,4 @@ def draw_confusion(names: tuple[str, ...], confusion: dict[str, NDArray[np.int64
         panel.set_title(title, fontsize=8)
         panel.set_xticks(range(len(names)), names, rotation=90, fontsize=7)
         panel.set_yticks(range(len(names)), names, fontsize=7)
-    figure.savefig(path, dpi=90, metadata={"Software": None})
+    save_figure(figure, path, dpi=90, metadata={"Software": None})

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+from streamcodec.codec.files.output_file import write_whole
 from streamcodec.research.experiments.experiment import Experiment, Results, Sound, Table
 from streamcodec.research.experiments.tables import format_cell
 
@@ -43,7 +44,7 @@ def write_page(experiment: Experiment, config: dict[str, Any], results: Results,
         parts.append(f"<figcaption>{caption}</figcaption></figure>")
     settings = html.escape(json.dumps(config, indent=1))
     parts.append(f"<details><summary>Settings</summary><pre>{settings}</pre></details></html>")
-    path.write_text("\n".join(parts) + "\n", encoding="utf-8")
+    write_whole(path, "\n".join(parts) + "\n")
 
 
 def _inside(path: Path) -> str:

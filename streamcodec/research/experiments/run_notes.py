@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+from streamcodec.codec.files.output_file import write_whole
 from streamcodec.research.experiments.experiment import Cell, Table
 
 NOTE = "run.json"
@@ -16,7 +17,7 @@ def note_run(folder: Path, steps: int, epochs: float, minutes: float, settled: b
     done = {"steps": steps, "epochs": round(epochs, 3), "minutes": minutes}
     if settled is not None:
         done["settled"] = settled
-    (folder / NOTE).write_text(json.dumps(done) + "\n", encoding="utf-8")
+    write_whole(folder / NOTE, json.dumps(done) + "\n")
 
 
 def read_note(folder: Path) -> dict[str, float]:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
+from streamcodec.codec.files.output_file import write_whole
 from streamcodec.errors import StreamcodecError
 from streamcodec.research.experiments.experiment import SCALES, Context, Experiment, Results, Scale
 from streamcodec.research.experiments.material import Material
@@ -95,7 +96,7 @@ def _keep_config(path: Path, config: dict[str, Any]) -> None:
     text = json.dumps(config, indent=1) + "\n"
     if path.is_file() and path.read_text(encoding="utf-8") != text:
         raise StreamcodecError(f"{path.parent} holds a run of other settings or data; choose another --output")
-    path.write_text(text, encoding="utf-8")
+    write_whole(path, text)
 
 
 def write_results(experiment: Experiment, config: dict[str, Any], results: Results, folder: Path) -> None:
@@ -107,6 +108,6 @@ def write_results(experiment: Experiment, config: dict[str, Any], results: Resul
         if wanted:
             content["training_minutes"] = training_minutes(folder)
         text = json.dumps(content, indent=1, allow_nan=False) + "\n"
-        (folder / f"{name}.json").write_text(text, encoding="utf-8")
-    (folder / "tables.md").write_text("\n".join(markdown(table) for table in results.tables), encoding="utf-8")
+        write_whole(folder / f"{name}.json", text)
+    write_whole(folder / "tables.md", "\n".join(markdown(table) for table in results.tables))
     write_page(experiment, config, results, folder / "report.html")

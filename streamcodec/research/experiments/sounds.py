@@ -10,6 +10,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
+from streamcodec.codec.files.output_file import whole_file
 from streamcodec.evaluation.clips import Clip
 from streamcodec.research.datasets.preprocess import Preprocessing
 from streamcodec.research.experiments.experiment import Context
@@ -45,7 +46,7 @@ def development_clips(context: Context, sample_rate_hz: int) -> list[Clip]:
             if peak == 0.0:
                 raise MaterialError(f"{clip.path} is silent; take it out of the development files")
             path.parent.mkdir(parents=True, exist_ok=True)
-            soundfile.write(path, stretch * (0.999 / peak), sample_rate_hz, subtype="PCM_16")
+            _write(path, stretch * (0.999 / peak), sample_rate_hz)
         clips.append(Clip(path, clip.kind))
     return clips
 
@@ -75,5 +76,10 @@ def _loudest(samples: Float32Array, length: int) -> int:
 def write_sound(path: Path, samples: Float32Array, sample_rate_hz: int) -> Path:
     """A sound to listen to, 16 bits."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    soundfile.write(path, np.clip(samples, -1.0, 1.0), sample_rate_hz, subtype="PCM_16")
+    _write(path, np.clip(samples, -1.0, 1.0), sample_rate_hz)
     return path
+
+
+def _write(path: Path, samples: Float32Array, sample_rate_hz: int) -> None:
+    with whole_file(path) as out:
+        soundfile.write(out, samples, sample_rate_hz, subtype="PCM_16", format=path.suffix[1:].upper())

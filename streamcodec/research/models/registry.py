@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 
+from streamcodec.codec.files.output_file import whole_folder
 from streamcodec.errors import ModelError
 from streamcodec.research.models.base import ResearchModel
 from streamcodec.research.models.complex_spectrum import ComplexSpectrum, ComplexSpectrumConfig
@@ -124,11 +125,12 @@ def build_model(name: str, config: object | None = None) -> ResearchModel:
 
 def save_model(name: str, model: ResearchModel, folder: Path) -> None:
     """Write configuration (JSON) and weights (safetensors) into a folder."""
-    folder.mkdir(parents=True, exist_ok=True)
     config: Any = model.config
     content = {"model": name, "config": dataclasses.asdict(config)}
-    (folder / CONFIG_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-    save_file({key: value.contiguous() for key, value in model.state_dict().items()}, folder / WEIGHTS_FILE)
+    with whole_folder(folder, CONFIG_FILE) as made:
+        (made / CONFIG_FILE).write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+        weights = {key: value.contiguous() for key, value in model.state_dict().items()}
+        (made / WEIGHTS_FILE).write_bytes(save(weights))
 
 
 def load_model(folder: Path) -> ResearchModel:

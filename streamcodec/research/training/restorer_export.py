@@ -8,6 +8,7 @@ from pathlib import Path
 import torch
 from torch import Tensor, nn
 
+from streamcodec.codec.files.output_file import whole_folder
 from streamcodec.research.models.causal_restoration import CausalRestorer
 from streamcodec.research.restorer import DESCRIPTION, GRAPH
 from streamcodec.training.graph_export import export_graph
@@ -26,8 +27,8 @@ class _RestorerStep(nn.Module):
 def export_restorer(restorer: CausalRestorer, folder: Path, facts: dict[str, object]) -> None:
     """Write ``restorer.onnx`` and ``restorer.json`` (the configuration and ``facts``) into ``folder``."""
     config = restorer.config
-    folder.mkdir(parents=True, exist_ok=True)
     companded = torch.zeros(1, config.hops_per_step, 2 * config.bins)
-    export_graph(_RestorerStep(restorer), {"companded": companded}, restorer.initial_state(1), folder / GRAPH)
     described = {"config": json.loads(config.to_json()), **facts}
-    (folder / DESCRIPTION).write_text(json.dumps(described, indent=1) + "\n")
+    with whole_folder(folder, DESCRIPTION) as made:
+        export_graph(_RestorerStep(restorer), {"companded": companded}, restorer.initial_state(1), made / GRAPH)
+        (made / DESCRIPTION).write_text(json.dumps(described, indent=1) + "\n")
