@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import io
 import json
 import random
+import struct
+import warnings
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,8 +18,16 @@ from numpy.typing import NDArray
 
 from streamcodec import Packet, PacketFlags, RedundantCopy, StreamEncoder, Tier, decode_file, encode_file
 from streamcodec.codec.bitstream import bitstream_of
-from streamcodec.codec.files.cluster_records import parse_cluster, parse_compact_cluster
-from streamcodec.codec.files.container import CLUSTER_MARK, FileHeader, TimedPacket, marked_block, start_of_file
+from streamcodec.codec.files.container import (
+    CLUSTER_MARK,
+    END_MAGIC,
+    INDEX_MARK,
+    FileHeader,
+    TimedPacket,
+    marked_block,
+    start_of_file,
+)
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.container_writer import cluster_body, compact_cluster_body
 from streamcodec.codec.stream_resampler import StreamResampler
 from streamcodec.models.shipped import DEFAULT_MODEL
@@ -346,12 +357,39 @@ def _forged() -> list[dict[str, Any]]:
                 body[rng.randrange(start + 1, len(body))] = rng.randrange(256)
             bodies.append(bytes(body[: rng.randrange(start, len(body) + 1)] if rng.random() < 0.3 else body))
         for body in bodies:
-            read = parse_compact_cluster(body) if compact else parse_cluster(body)
-            records = [[r.time, r.frames, r.mark & 15, r.mark >> 4, r.payload().hex()] for r in read]
             data = start_of_file(header) + marked_block(CLUSTER_MARK, body)
+            read = FileReader(io.BytesIO(data)).records()
+            records = [[r.time, r.frames, r.mark & 15, r.mark >> 4, r.payload().hex()] for r in read]
             cases.append({"file": data.hex(), "packets": records})
     assert sum(not case["packets"] for case in cases) > 20
     assert sum(len(case["packets"]) for case in cases) > 2_000
+    return cases
+
+
+def _bombs() -> list[dict[str, Any]]:
+    """Files that claim more than they hold: totals, gaps, marks; and what Python makes of them."""
+    cases = []
+    for compact in (False, True):
+        header = FileHeader(
+            Tier.NEURAL, RATE_HZ, 1, 50.0, 240, DEFAULT_MODEL, bitstream=bitstream_of(Tier.NEURAL), compact=compact
+        )
+        start, make = start_of_file(header), compact_cluster_body if compact else cluster_body
+        apart = [
+            TimedPacket(k << 31, Packet(Tier.NEURAL, 0, 0, 3, PacketFlags.KEY, bytes([k, 7, 9]))) for k in range(1, 4)
+        ]
+        gaps = marked_block(CLUSTER_MARK, make(apart))
+        damage = CLUSTER_MARK + bytes(60)
+        for body in (b"", gaps, damage + gaps, gaps + damage):
+            for total in (0, 9_000, 1 << 40):
+                index = marked_block(INDEX_MARK, struct.pack(">QI", total, 0))
+                data = start + body + index + struct.pack(">Q", len(start) + len(body)) + END_MAGIC
+                with warnings.catch_warnings(action="ignore"):
+                    samples = decode_file(io.BytesIO(data), io.BytesIO())
+                cases.append({"file": data.hex(), "samples": samples})
+        marks = bytearray()
+        while len(marks) < 1 << 20:
+            marks += CLUSTER_MARK + struct.pack(">I", ((1 << 20) - len(marks)) // 2)
+        cases.append({"file": (start + bytes(marks)).hex(), "samples": 0})
     return cases
 
 
@@ -370,6 +408,7 @@ def test_the_parts_of_a_call_decide_as_python_does(
         "attached.json": _attached(11),
         "resampled.json": _resampled(speech, tmp_path),
         "forged.json": _forged(),
+        "bombs.json": _bombs(),
     }
     for name, content in made.items():
         (tmp_path / name).write_text(json.dumps(content))

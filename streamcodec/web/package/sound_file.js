@@ -7,11 +7,16 @@ import { FileError } from './errors.js';
 import { LosslessDecoder } from './lossless.js';
 import { NearLosslessDecoder } from './near_lossless.js';
 import { MAX_FRAMES, MAX_PAYLOAD_BYTES, MODULUS, Packet, Tier } from './packet.js';
+import { SilenceBudget } from './silence_budget.js';
 import { WaveformCodec } from './waveform.js';
 
 const CLUSTER_MARK = [0xc5, 0x53, 0x43, 0x0a];
+const PICTURES_MARK = [0xc5, 0x53, 0x50, 0x0a];
 const INDEX_MARK = [0xc5, 0x53, 0x58, 0x0a];
 const MOST_HEADER_BYTES = 1 << 16;
+const MOST_BODY_BYTES = 1 << 24;
+/** Bytes read in vain, looking for the next whole cluster of a damaged file, in lengths of the file. */
+const WASTED_READS = 3;
 const FRAMES_FOLLOW = 0x80;
 const MAX_QUALITY_INDEX = 15;
 const MAX_CLUSTER_PACKETS = 1 << 14;
@@ -26,8 +31,8 @@ const USUAL = {
   tier: 'neural', channels: 1, packets_per_second: 50, delay_samples: 0, model: 'speech-24k', metadata: {},
   bits_per_sample: 16,
 };
-/** Frames without a packet that one packet may stand before: a claim beyond is cut to this. */
-const MOST_SILENT_FRAMES = 1_500;
+/** Samples of silence made at once. */
+const MOST_SILENCE = 1 << 16;
 const AHEAD_S = 1;
 /** Between decoding and the moment from which that is heard, where nothing is under way. */
 const LEAD_S = 0.05;
@@ -35,6 +40,7 @@ const PIECE_MS = 500;
 const TIERS = { neural: Tier.NEURAL, 'near-lossless': Tier.NEAR_LOSSLESS, lossless: Tier.LOSSLESS };
 
 /** @typedef {{time: number, packet: Packet}} TimedPacket */
+/** @typedef {TimedPacket & {size: number}} PacketRecord `size`: bytes that it takes in its cluster. */
 
 export class SoundFile {
   /**
@@ -50,7 +56,9 @@ export class SoundFile {
     const { header, end, compact } = readHeader(bytes);
     /** As Python wrote it: metadata are in `header.metadata`. */
     this.header = header;
-    this._start = end;
+    const pictures = this._block(end, PICTURES_MARK);
+    this._start = pictures === null ? end : end + pictures.length + 12;
+    this._end = bytes.length;
     this._packetsOf = compact ? compactPacketsOf : packetsOf;
     const { tier, bitstream, sample_rate_hz: rateHz } = header;
     /** @type {number} */
@@ -69,26 +77,50 @@ export class SoundFile {
     if (tables && !tables.includes(rateHz)) {
       throw new FileError(`the file is sampled at ${rateHz} Hz, browsers decode near-lossless ones of ${tables.join(', ')}`);
     }
-    const ratio = this.sampleRate / rateHz;
-    this._ownLag = Math.round(header.delay_samples * ratio);
-    const total = this._totalSamples();
-    /** Samples of the whole sound at `sampleRate`; null where the file's writer did not come to its end. */
-    this.samples = total === null ? null : Math.round(total * ratio);
+    this._ownLag = Math.round((header.delay_samples * this.sampleRate) / rateHz);
+    this._total = this._totalSamples();
+    this._silence = new SilenceBudget(neural);
+    this._endTime = 0;
+    /** Samples of the whole sound at `sampleRate`, as the file says; null where its writer did not come to its end. */
+    this.samples = this._total === null ? null : this._samplesAt(this._total);
   }
 
-  /** @returns {Generator<TimedPacket>} in order; a gap in their times is silence not sent, or damage. */
+  /**
+   * In order; a gap in their times is silence not sent, or damage, and no longer than the file's bytes account for. Takes
+   * time in proportion to these, whatever they are.
+   * @returns {Generator<TimedPacket>}
+   */
   *packets() {
+    const silence = (this._silence = new SilenceBudget(this.tier === Tier.NEURAL));
+    this._endTime = 0;
+    // Fake marks may claim large bodies, one inside the other: what turns out to be none is read only so often.
+    let leftBytes = WASTED_READS * this._bytes.length + MOST_BODY_BYTES;
     let last = -1;
-    for (let at = this._start; at + 12 <= this._bytes.length; ) {
+    let moved = 0;
+    let due = 0;
+    for (let at = this._start; at < this._end; ) {
       const body = this._block(at, CLUSTER_MARK);
       if (body === null) {
-        at = this._find(at + 1);
+        leftBytes -= this._claimedBytes(at);
+        const following = leftBytes > 0 ? this._find(at + 1) : this._end;
+        silence.earnDamage(following - at);
+        at = following;
         continue;
       }
-      for (const timed of this._packetsOf(body, this.tier)) {
-        if (timed.time <= last) continue;
-        last = timed.time + timed.packet.frames - 1;
-        yield timed;
+      for (const { time: said, packet, size } of this._packetsOf(body, this.tier)) {
+        if (said <= last) continue;
+        last = said;
+        let time = said - moved;
+        if (time > due) {
+          const cut = time - due - silence.spend(time - due);
+          moved += cut;
+          time -= cut;
+        }
+        due = this._endTime = time + packet.frames;
+        silence.earnPacket(packet.frames, size);
+        const wrapped = time % MODULUS;
+        packet.sequence = packet.timestamp = wrapped;
+        yield { time, packet };
       }
       at += body.length + 12;
     }
@@ -118,14 +150,16 @@ export class SoundFile {
     let due = 0;
     try {
       for (const { time, packet } of this.packets()) {
-        for (let gap = Math.min(time - due, MOST_SILENT_FRAMES); gap > 0 && left > 0; gap--) yield trim(decoder.push(null));
+        for (let gap = time - due; gap > 0 && left > 0; gap--) yield trim(decoder.push(null));
         due = time + packet.frames;
         if (left > 0) yield trim(decoder.push(packet));
       }
       if (left > 0 && decoder.flush) yield trim(decoder.flush());
-      // An index may count more than the packets hold, but not without end.
-      const most = MOST_SILENT_FRAMES * decoder.blockSamples;
-      if (Number.isFinite(left) && left > 0) yield trim(silence(this.channels, Math.min(left, most)));
+      // An index may count more than the packets hold, as far as these account for it.
+      let believed = this.samples === null ? 0 : this._accountedSamples(decoder.delaySamples) - (this.samples - left);
+      for (; believed > 0 && left > 0; believed -= MOST_SILENCE) {
+        yield trim(silence(this.channels, Math.min(left, believed, MOST_SILENCE)));
+      }
     } finally {
       decoder.close();
     }
@@ -148,13 +182,29 @@ export class SoundFile {
     return this.tier === Tier.LOSSLESS ? new LosslessDecoder(codec, form) : new NearLosslessDecoder(codec, form);
   }
 
+  /** @param {number} coded at the file's rate, as samples at the decoder's */
+  _samplesAt(coded) {
+    return Math.ceil((coded * this.sampleRate) / this.header.sample_rate_hz);
+  }
+
+  /** @param {number} decoderDelay How much of the total the packets read so far account for, at the decoder's rate. */
+  _accountedSamples(decoderDelay) {
+    const { sample_rate_hz: rateHz, packets_per_second: perSecond } = this.header;
+    const frames = this._endTime + this._silence.left;
+    const accounted = Math.trunc((frames * rateHz) / perSecond) + (this._endTime ? decoderDelay + this._ownLag : 0);
+    return this._samplesAt(Math.min(this._total ?? 0, accounted));
+  }
+
   _totalSamples() {
     const end = this._bytes.length;
     if (end < this._start + 12 || text(this._bytes.subarray(end - 4)) !== 'SCFE') return null;
     const where = Number(this._view.getBigUint64(end - 12));
     const body = where >= this._start && where < end ? this._block(where, INDEX_MARK) : null;
     if (body === null || body.length < 12) return null;
-    return Number(new DataView(body.buffer, body.byteOffset).getBigUint64(0));
+    const view = new DataView(body.buffer, body.byteOffset);
+    if (body.length !== 12 + 16 * view.getUint32(8)) return null;
+    this._end = where;
+    return Number(view.getBigUint64(0));
   }
 
   /**
@@ -166,20 +216,28 @@ export class SoundFile {
     const bytes = this._bytes;
     if (at + 12 > bytes.length || mark.some((byte, k) => bytes[at + k] !== byte)) return null;
     const length = this._view.getUint32(at + 4);
-    if (at + 12 + length > bytes.length) return null;
+    if (length > Math.min(MOST_BODY_BYTES, bytes.length - at - 12)) return null;
     const body = bytes.subarray(at + 8, at + 8 + length);
     return crc32(body) === this._view.getUint32(at + 8 + length) ? body : null;
+  }
+
+  /** @param {number} at How many bytes it took to see that there is no cluster here. */
+  _claimedBytes(at) {
+    const bytes = this._bytes;
+    if (at + 12 > bytes.length || CLUSTER_MARK.some((byte, k) => bytes[at + k] !== byte)) return 8;
+    const length = this._view.getUint32(at + 4);
+    return length > Math.min(MOST_BODY_BYTES, bytes.length - at - 12) ? 8 : 8 + length;
   }
 
   /** @param {number} at Place of the next cluster's mark, or the end. */
   _find(at) {
     const bytes = this._bytes;
-    for (; at + 12 <= bytes.length; at++) {
+    for (; at < this._end; at++) {
       at = bytes.indexOf(CLUSTER_MARK[0], at);
-      if (at < 0) break;
+      if (at < 0 || at >= this._end) break;
       if (CLUSTER_MARK.every((byte, k) => bytes[at + k] === byte)) return at;
     }
-    return bytes.length;
+    return this._end;
   }
 }
 
@@ -276,7 +334,7 @@ function silence(channels, samples) {
 /**
  * @param {Uint8Array} body of a cluster whose checksum was right
  * @param {number} tier
- * @returns {Generator<TimedPacket>}
+ * @returns {Generator<PacketRecord>}
  */
 function* packetsOf(body, tier) {
   if (body.length < 9) return;
@@ -284,13 +342,14 @@ function* packetsOf(body, tier) {
   let due = Number(new DataView(body.buffer, body.byteOffset).getBigUint64(0));
   let frames = 1;
   for (let count = countOf(read); count > 0; count--) {
+    const begins = read.at;
     const time = due + skippedOf(read);
     const mark = read.byte();
     if (!(mark >= 0)) return;
     if (mark & FRAMES_FOLLOW) frames = read.byte();
     const timed = packetAt(read, read.varint(), { tier, time, mark: mark & ~FRAMES_FOLLOW, frames });
     if (timed === null) return;
-    yield timed;
+    yield { ...timed, size: read.at - begins };
     due = time + frames;
   }
 }
@@ -299,7 +358,7 @@ function* packetsOf(body, tier) {
  * The same of a compact file.
  * @param {Uint8Array} body
  * @param {number} tier
- * @returns {Generator<TimedPacket>}
+ * @returns {Generator<PacketRecord>}
  */
 function* compactPacketsOf(body, tier) {
   const read = new Octets(body, 0);
@@ -307,6 +366,7 @@ function* compactPacketsOf(body, tier) {
   let frames = 1;
   let mark = NaN;
   for (let count = countOf(read); count > 0; count--) {
+    const begins = read.at;
     const joined = read.varint();
     const kind = joined % 4;
     let time = due;
@@ -324,7 +384,7 @@ function* compactPacketsOf(body, tier) {
     }
     const timed = packetAt(read, Math.floor(joined / 4), { tier, time, mark, frames });
     if (timed === null) return;
-    yield timed;
+    yield { ...timed, size: read.at - begins };
     due = time + frames;
   }
 }
@@ -423,13 +483,14 @@ function spelledOut(said) {
 /** @param {Record<string, any>} header */
 function checked(header) {
   const { tier, sample_rate_hz: rateHz, channels, delay_samples: delay, bits_per_sample: bits = 16 } = header;
+  const perSecond = header.packets_per_second;
   if (!Object.hasOwn(TIERS, tier)) throw new FileError(`the file is of the ${tier} tier, which this build does not know`);
   const waveform = tier !== 'neural';
   const rates = waveform ? [8_000, 96_000] : [1_000, 1_000_000];
   const inRange =
     rateHz >= rates[0] && rateHz <= rates[1] && Number.isInteger(channels) && channels >= 1 &&
     channels <= (waveform ? 2 : 64) && Number.isInteger(delay) && delay >= 0 && delay <= rateHz &&
-    Number.isInteger(bits) && bits >= 8 && bits <= 24;
+    perSecond >= 1 && perSecond <= 1_000 && Number.isInteger(bits) && bits >= 8 && bits <= 24;
   if (!inRange) throw new FileError("the file's header holds values out of range");
   return header;
 }
