@@ -51,6 +51,10 @@ class Entry:
         return json.dumps(dataclasses.asdict(self), ensure_ascii=True)
 
 
+KINDS: dict[str, Any] = {field.name: type(field.default) for field in dataclasses.fields(Entry)}
+KINDS |= {"source": str, "target": str, "error": (str, type(None))}
+
+
 class Manifest:
     """Entries by source, appended to a file as they come. Raises FileFormatError, StreamcodecError."""
 
@@ -122,12 +126,14 @@ def read_manifest(folder: Path) -> tuple[dict[str, Any], dict[str, Entry]] | Non
                 continue
             try:
                 entry = Entry(**json.loads(line))
+                if not all(isinstance(value, KINDS[name]) for name, value in dataclasses.asdict(entry).items()):
+                    raise ValueError(f"line {number} holds what is no entry")
             except (ValueError, TypeError):
                 if number == len(lines):
                     break
                 raise
             entries[entry.source] = entry
-    except (ValueError, TypeError, KeyError, AttributeError) as error:
+    except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
         raise FileFormatError(
             f"{path} is not a manifest that this version reads ({error}): give a new folder, or remove it"
         ) from error

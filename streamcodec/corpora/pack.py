@@ -231,7 +231,8 @@ def _remove_unlisted_shards(target: Path, manifest: Manifest, shards: ShardForma
 
 def _coded_members(path: Path, name: str) -> list[str]:
     try:
-        with tarfile.open(path) as tar:
+        # As tars are packed: what is compressed may hold a thousand times its bytes.
+        with tarfile.open(path, "r:") as tar:
             return [f"{name}/{member.name}" for member in tar if member.isfile() and member.name.endswith(".sc")]
     except (OSError, tarfile.TarError) as error:
         raise FileFormatError(f"{path} is not a tar that can be read: {error}") from error

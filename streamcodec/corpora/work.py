@@ -138,12 +138,19 @@ class UnpackJob:
             return [self._decode(source, target, None) for source, target in self.pairs]
         wanted, entries = dict(self.pairs), []
         try:
-            with tarfile.open(self.source_folder / self.shard) as tar:
+            path = self.source_folder / self.shard
+            most_bytes = path.stat().st_size
+            with tarfile.open(path, "r:") as tar:
                 for member in tar:
-                    target = wanted.pop(f"{self.shard}/{member.name}", None)
-                    file = None if target is None else tar.extractfile(member)
-                    if target is not None and file is not None:
-                        entries.append(self._decode(f"{self.shard}/{member.name}", target, file.read()))
+                    name = f"{self.shard}/{member.name}"
+                    target = wanted.pop(name, None)
+                    if target is None:
+                        continue
+                    if member.size > most_bytes:
+                        said = f"claims {member.size} bytes in a tar of {most_bytes}"
+                        entries.append(Entry(name, target, error=said))
+                    elif (file := tar.extractfile(member)) is not None:
+                        entries.append(self._decode(name, target, file.read()))
         except (OSError, tarfile.TarError) as error:
             said = f"cannot read {self.shard}: {error}"
             entries += [Entry(source, target, error=said) for source, target in wanted.items()]

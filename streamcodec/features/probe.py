@@ -103,12 +103,19 @@ class LinearProbe:
             with safe_open(path, "numpy") as file:
                 about = file.metadata() or {}
                 weights, bias = file.get_tensor("weights"), file.get_tensor("bias")
-            classes = json.loads(about["classes"])
-            if about["format"] != FORMAT or not weights.shape[:1] == bias.shape == (len(classes),):
-                raise ValueError(f"format {about['format']}")
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+            classes, features = json.loads(about["classes"]), about["features"]
+            shaped = weights.ndim == 2 and weights.shape[:1] == bias.shape == (len(classes),)
+            if about["format"] != FORMAT or not shaped or not _is_list_of_names(classes):
+                raise ValueError(f"format {about['format']}, weights of shape {weights.shape}")
+            if not all(each.dtype == np.float64 and np.isfinite(each).all() for each in (weights, bias)):
+                raise ValueError("weights that are no finite numbers of 64 bits")
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, RecursionError) as error:
             raise FileFormatError(f"{path} is not a probe that LinearProbe.save wrote ({error})") from error
-        return cls(classes, weights, bias, about["features"])
+        return cls(classes, weights, bias, features)
+
+
+def _is_list_of_names(value: object) -> bool:
+    return isinstance(value, list) and all(isinstance(name, str) for name in value)
 
 
 def _vectors(sounds: Sequence[Float32Array]) -> Float64Array:

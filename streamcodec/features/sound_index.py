@@ -188,7 +188,9 @@ def _read(path: Path, model: str) -> dict[_Entry, Float32Array]:
         config = load_model(model).config
         if vectors.shape != (len(files), config.envelope_latents + 2 * config.latents):
             raise ValueError(f"vectors of shape {vectors.shape}")
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        if vectors.dtype != np.float32 or not np.isfinite(vectors).all():
+            raise ValueError("vectors that are no finite numbers of 32 bits")
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError, OverflowError, RecursionError) as error:
         raise FileFormatError(
             f"{readable_name(path)} is no index of sounds ({error}): remove it, or name another file for the index"
         ) from error

@@ -42,7 +42,10 @@ def _load(folder: str) -> tuple[RestorerConfig, StepGraph]:
     from streamcodec.runtime.onnx_step import OnnxGraph
 
     stored = load_restorer(folder)
-    return stored.config, OnnxGraph(stored.graph_path)
+    graph = OnnxGraph(stored.graph_path)
+    shape = (stored.config.hops_per_step, 2 * stored.config.bins)
+    graph.check({"companded": shape}, shape)
+    return stored.config, graph
 
 
 class Restorer:

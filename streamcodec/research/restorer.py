@@ -15,6 +15,8 @@ from streamcodec.errors import ModelError
 
 GRAPH = "restorer.onnx"
 DESCRIPTION = "restorer.json"
+MOST = 1 << 20
+MOST_HOPS = 64
 
 
 @dataclass(frozen=True)
@@ -69,13 +71,32 @@ class StoredRestorer:
     """What it was trained on and what was measured."""
 
 
+def _check(config: RestorerConfig) -> None:
+    """Raise ValueError for what no restorer can be."""
+    for field in dataclasses.fields(config):
+        value = getattr(config, field.name)
+        for each in value if isinstance(value, tuple) else (value,):
+            number = isinstance(each, int | float) and not isinstance(each, bool)
+            whole = field.name == "compand_power" or isinstance(each, int)
+            if not number or not whole or not 0 < each <= MOST:
+                raise ValueError(f"{field.name} is {value!r}")
+    framed = config.overlap_samples <= config.hop_samples
+    framed = framed and config.hop_samples + config.overlap_samples <= config.fft_samples
+    if not framed or config.fft_samples & (config.fft_samples - 1) or config.hops_per_step > MOST_HOPS:
+        raise ValueError(
+            f"{config.hops_per_step} hops of {config.hop_samples} samples, overlap {config.overlap_samples} and "
+            f"transforms of {config.fft_samples} do not go together"
+        )
+
+
 def load_restorer(folder: Path | str) -> StoredRestorer:
     """The restorer in ``folder``; raises ModelError."""
     folder = Path(folder)
     try:
         facts = json.loads((folder / DESCRIPTION).read_text())
         config = RestorerConfig.from_json(json.dumps(facts.pop("config")))
-    except (OSError, ValueError, KeyError, TypeError) as error:
+        _check(config)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         raise ModelError(f"no usable restorer in {folder} ({error}); it needs {DESCRIPTION} and {GRAPH}") from error
     if not (folder / GRAPH).is_file():
         raise ModelError(f"no usable restorer in {folder}: {GRAPH} is missing")

@@ -68,6 +68,10 @@ def open_graphs(
             OnnxGraph(path, threads, graph_weights(weights, side, model.multiplies_in_8_bits))
             for side, path in (("encoder.", model.encoder_path), ("decoder.", model.decoder_path))
         )
+        config = model.config
+        hops, latents = config.hops_per_frame, (1, config.latents)
+        encoder.check({"companded": (hops, 2 * config.bins)}, latents)
+        decoder.check({"latents": latents, "level": (1,)}, (hops, 3 * config.bins))
         return encoder, decoder
     if choice.backend == "compiled":
         from streamcodec.runtime.compiled_step import CompiledGraph

@@ -66,6 +66,7 @@ class OnnxGraph(StepGraph):
         options.execution_mode = onnxruntime.ExecutionMode.ORT_SEQUENTIAL
         options.log_severity_level = 3
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self._path = path
         # Kept as long as the session, which reads them where they lie.
         self._weights = [onnxruntime.OrtValue.ortvalue_from_numpy(array) for array in (weights or {}).values()]
         if weights:
@@ -76,13 +77,30 @@ class OnnxGraph(StepGraph):
             raise ModelError(
                 f"onnxruntime cannot load {path} ({error}); install or export the model again"
             ) from error
-        inputs = {i.name: (tuple(i.shape), _DTYPES[i.type]) for i in self.session.get_inputs()}
-        states = sum(name.startswith(STATE_PREFIX) for name in inputs)
-        self.state_shapes = [inputs[f"{STATE_PREFIX}{k}"][0][1:] for k in range(states)]
+        try:
+            inputs = {i.name: (tuple(i.shape), _DTYPES[i.type]) for i in self.session.get_inputs()}
+            outputs = {o.name: tuple(o.shape) for o in self.session.get_outputs()}
+            states = sum(name.startswith(STATE_PREFIX) for name in inputs)
+            self.state_shapes = [inputs[f"{STATE_PREFIX}{k}"][0][1:] for k in range(states)]
+            after = [outputs[f"{NEXT_STATE_PREFIX}{k}"][1:] for k in range(states)]
+            output = outputs["output"]
+        except KeyError as error:
+            raise ModelError(f"{path} is no step graph: {error} is missing or of another type") from error
         self.inputs = {n: (shape[1:], kind) for n, (shape, kind) in inputs.items() if not n.startswith(STATE_PREFIX)}
-        output = next(tuple(o.shape) for o in self.session.get_outputs() if o.name == "output")
         self.output_shape: tuple[int, ...] = output[1:]
+        shapes = [*self.state_shapes, self.output_shape, *(shape for shape, _ in self.inputs.values())]
+        if after != self.state_shapes or not all(isinstance(size, int) for shape in shapes for size in shape):
+            raise ModelError(f"{path} is no step graph: its state comes out in other shapes than it goes in")
         self.most_at_once = 1 if output[0] == 1 else MOST_AT_ONCE
+
+    def check(self, inputs: Mapping[str, tuple[int, ...]], output: tuple[int, ...]) -> None:
+        """Raise ModelError where shapes are others than kernels will read and write by, which check no bounds."""
+        found = {name: tuple(shape) for name, (shape, _) in self.inputs.items()}
+        if found != inputs or self.output_shape != output:
+            raise ModelError(
+                f"{self._path} is not the network that the description beside it is of: inputs {found} and output "
+                f"{self.output_shape}, expected {dict(inputs)} and {output}; export it again"
+            )
 
     def new_streams(self, capacity: int) -> StepStreams:
         """So many streams at the zero state."""

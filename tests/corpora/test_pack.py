@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import signal
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from streamcodec.cli import main
 from streamcodec.codec.files.oneshot import encode_file
-from streamcodec.corpora.manifest import MANIFEST, Entry, read_manifest
+from streamcodec.corpora.manifest import MANIFEST, Entry, Manifest, read_manifest
 from streamcodec.corpora.pack import pack_folder, unpack_folder
 from streamcodec.errors import FileFormatError, StreamcodecError
 from tests.helpers.commands import COMMAND
@@ -194,3 +195,42 @@ def test_a_tar_leads_nowhere_else(tmp_path: Path, speech: Float32Array) -> None:
     unpack_folder(packed, tmp_path / "out", workers=1)
     assert (tmp_path / "out" / "escaped.wav").is_file()
     assert read_manifest(tmp_path / "out") is not None
+
+
+@pytest.mark.parametrize("bomb", ["of zeros", "compressed"])
+def test_a_tar_holds_no_more_than_its_bytes(tmp_path: Path, bomb: str) -> None:
+    """A sparse member of a terabyte takes a block, one of zeros shrinks a thousand times."""
+    packed = tmp_path / "packed"
+    packed.mkdir()
+    with tarfile.open(packed / "x.tar", "w:gz" if bomb == "compressed" else "w", format=tarfile.GNU_FORMAT) as tar:
+        member = tarfile.TarInfo("a.sc")
+        if bomb == "compressed":
+            member.size = 1 << 20
+            tar.addfile(member, io.BytesIO(bytes(1 << 20)))
+        else:
+            member.type = tarfile.GNUTYPE_SPARSE
+            data = bytearray(member.tobuf(tarfile.GNU_FORMAT))
+            data[386:398] = data[398:410] = b"%011o\0" % 0  # nothing of it is there
+            data[483:495] = b"%011o\0" % (1 << 32)  # and this is how long it is
+            data[148:156] = b"%06o\0 " % (256 + sum(data[:148]) + sum(data[156:512]))
+            tar.fileobj.write(data)
+            tar.offset += len(data)
+    if bomb == "compressed":
+        with pytest.raises(FileFormatError, match="not a tar that can be read"):
+            unpack_folder(packed, tmp_path / "out", workers=1)
+        return
+    (entry,) = unpack_folder(packed, tmp_path / "out", workers=1).entries
+    assert entry.error is not None
+    assert "claims 4294967296 bytes" in entry.error
+
+
+@pytest.mark.parametrize(
+    "line",
+    ["[" * 100_000, '{"source": 5, "target": "b"}', '{"source": "a", "target": "b", "bytes": "x"}', '{"other": 1}'],
+)
+def test_a_damaged_manifest_is_one_sentence(tmp_path: Path, line: str) -> None:
+    Manifest(tmp_path, {}).close()
+    with (tmp_path / MANIFEST).open("a") as file:
+        file.write(line + "\n\n")
+    with pytest.raises(FileFormatError, match="not a manifest that this version reads"):
+        read_manifest(tmp_path)

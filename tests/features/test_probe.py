@@ -6,8 +6,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 from streamcodec import AudioFormatError, FileFormatError, LinearProbe
+from streamcodec.features.probe import FORMAT
 
 pytest.importorskip("sklearn")
 
@@ -72,3 +74,23 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     for path in (tmp_path / "song", tmp_path / "none"):
         with pytest.raises(FileFormatError, match="not a probe"):
             LinearProbe.load(path)
+
+
+@pytest.mark.parametrize(
+    ("weights", "classes"),
+    [
+        (np.zeros(2), '["a", "b"]'),
+        (np.zeros((2, 6), np.int8), '["a", "b"]'),
+        (np.full((2, 6), np.nan), '["a", "b"]'),
+        (np.zeros((2, 6)), "[" * 100_000),
+        (np.zeros((2, 6)), '"ab"'),
+        (np.zeros((2, 6)), "[1, 2]"),
+        (np.zeros((3, 6)), '["a", "b"]'),
+    ],
+    ids=["flat", "of integers", "not finite", "deep", "text", "numbers", "too many"],
+)
+def test_a_damaged_probe_is_one_sentence(tmp_path: Path, weights: np.ndarray, classes: str) -> None:
+    about = {"format": FORMAT, "classes": classes, "features": ""}
+    save_file({"weights": weights, "bias": np.zeros(2)}, tmp_path / "probe", about)
+    with pytest.raises(FileFormatError, match="not a probe"):
+        LinearProbe.load(tmp_path / "probe")

@@ -9,12 +9,15 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from safetensors.numpy import save_file
 
 import streamcodec
 from streamcodec import FileFormatError, SoundIndex, StreamcodecWarning
 from streamcodec.cli import main
+from streamcodec.codec.latents import latents_version
 from streamcodec.features import sound_index
 from streamcodec.features.embedding import Whitening, embedding
+from streamcodec.models.shipped import DEFAULT_MODEL, load_model
 
 pytest.importorskip("sklearn")
 
@@ -126,6 +129,19 @@ def test_a_folder_that_cannot_be_searched_is_told(folder: Path, tmp_path: Path) 
     assert song.read_bytes() == before
     with pytest.warns(StreamcodecWarning, match="index is not kept"):
         assert len(SoundIndex.of_folder(folder, tmp_path / "no" / "such" / "place")) == 9
+
+
+@pytest.mark.parametrize(
+    ("files", "kind"),
+    [("[" * 100_000, np.float32), ("[[0, 1e999, 2]]", np.float32), ("[[]]", np.float32), ('[["a", 1, 2]]', np.int32)],
+)
+def test_a_damaged_index_is_one_sentence(folder: Path, tmp_path: Path, files: str, kind: type) -> None:
+    about = {"format": sound_index.FORMAT, "latents": latents_version(DEFAULT_MODEL), "files": files}
+    config = load_model().config
+    vectors = np.zeros((1, config.envelope_latents + 2 * config.latents), kind)
+    save_file({"vectors": vectors}, tmp_path / "index", about)
+    with pytest.raises(FileFormatError, match="no index of sounds"):
+        SoundIndex.of_folder(folder, tmp_path / "index")
 
 
 def test_one_or_two_sounds_can_be_searched(folder: Path, tmp_path: Path) -> None:

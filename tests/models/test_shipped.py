@@ -112,6 +112,22 @@ def test_a_damaged_graph_is_refused_though_the_hash_fits(copy: Path) -> None:
             open_runtime(read_model(copy), choose("onnxruntime"))
 
 
+def test_a_graph_of_other_shapes_is_refused(copy: Path) -> None:
+    """It loads and takes the weights; kernels, which check no bounds, would read behind its output."""
+    onnx = pytest.importorskip("onnx")
+    graph = onnx.load_from_string((copy / DECODER_GRAPH).read_bytes())
+    (output,) = (each for each in graph.graph.output if each.name == "output")
+    for node in graph.graph.node:
+        node.output[:] = ["whole" if name == "output" else name for name in node.output]
+    graph.graph.initializer.append(onnx.numpy_helper.from_array(np.array([100, 671]), "parts"))
+    graph.graph.node.append(onnx.helper.make_node("Split", ["whole", "parts"], ["output", "rest"], axis=-1))
+    output.type.tensor_type.shape.dim[-1].dim_value = 100
+    replace(copy / DECODER_GRAPH, graph.SerializeToString())
+    describe_anew(copy)
+    with pytest.raises(ModelError, match=r"decoder\.onnx is not the network that the description"):
+        open_runtime(read_model(copy), choose("onnxruntime"))
+
+
 @pytest.mark.parametrize(
     ("damage", "said"),
     [

@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from streamcodec.cli import main
+from streamcodec.errors import ModelError
 from streamcodec.research.models.causal_restoration import CausalRestorer, PastAttention
 from streamcodec.research.models.restoration import (
     FeatureExtractor,
@@ -145,6 +146,26 @@ def test_restore_command(tmp_path: Path, folder: Path, capsys: pytest.CaptureFix
     assert soundfile.read(target)[0].shape == (9_000, 2)
     assert main(["restore", str(source), str(target), "--restorer", str(tmp_path)]) == 2
     assert "no usable restorer" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        '"', "[]", "[" * 100_000, '{"config": 5}', '{"config": {"dilations": 5}}', '{"config": {"other": 5}}',
+        '{"config": {"dilations": [1], "hop_samples": "240"}}', '{"config": {"dilations": [1], "hop_samples": 0}}',
+        '{"config": {"dilations": [1], "fft_samples": 1024}}', '{"config": {"dilations": [1], "fft_samples": 500}}',
+        '{"config": {"dilations": [1], "hops_per_step": 4}}',
+        '{"config": {"dilations": [1], "overlap_samples": 241}}',
+    ],
+)  # fmt: skip
+def test_a_damaged_restorer_is_one_sentence(folder: Path, tmp_path: Path, damage: str) -> None:
+    """Kernels read and write by the description: a graph of other shapes would have them leave their arrays."""
+    for name in ("restorer.onnx", "restorer.json"):
+        (tmp_path / name).write_bytes((folder / name).read_bytes())
+    (tmp_path / "restorer.json").write_text(damage)
+    with pytest.raises(ModelError) as caught:
+        Restorer(tmp_path)
+    assert len(str(caught.value)) < 600
 
 
 def test_restoring_needs_no_torch(folder: Path) -> None:

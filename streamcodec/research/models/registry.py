@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, get_type_hints
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save
 
 from streamcodec.codec.files.output_file import whole_folder
@@ -144,7 +145,7 @@ def load_model(folder: Path) -> ResearchModel:
         name = content["model"]
         model = build_model(name, config_from(MODELS[name].config, content["config"]))
         model.load_state_dict(load_file(folder / WEIGHTS_FILE))
-    except (OSError, ValueError, KeyError, TypeError, RuntimeError) as error:
+    except (OSError, SafetensorError, ValueError, KeyError, TypeError, AttributeError, RuntimeError) as error:
         raise ModelError(f"{folder} holds no research model that can be read ({error})") from error
     return model.eval()
 
