@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 ROOT = Path(__file__).parents[1]
@@ -75,6 +77,29 @@ def test_actions_are_pinned_by_commit(path: Path) -> None:
     for action, comment in uses:
         assert re.fullmatch(r"[\w.-]+/[\w./-]+@[0-9a-f]{40}", action), f"{action} may change under its name"
         assert re.fullmatch(r"\s+# v\d+(\.\d+)*", comment), f"{action}: which version is that?"
+
+
+def test_npm_packages_are_pinned_and_locked_by_hash() -> None:
+    folder = ROOT / "tests" / "web"
+    wanted = json.loads((folder / "package.json").read_text())["devDependencies"]
+    assert all(re.fullmatch(r"\d+\.\d+\.\d+", version) for version in wanted.values())
+    locked = json.loads((folder / "package-lock.json").read_text())["packages"]
+    for name, version in wanted.items():
+        assert locked[f"node_modules/{name}"]["version"] == version, f"{name}: run npm install in {folder}"
+    assert all(each["integrity"].startswith("sha512-") for path, each in locked.items() if path)
+
+
+@pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.name)
+def test_what_github_reads_is_yaml(path: Path) -> None:
+    """In CI schemas and zizmor look at it too; here, that it can be read at all, and that jobs have something to do."""
+    found = yaml.safe_load(path.read_text())
+    assert isinstance(found, dict)
+    for name, job in found.get("jobs", {}).items():
+        assert {"runs-on", "steps"} <= job.keys(), name
+        for step in job["steps"]:
+            assert ("run" in step) != ("uses" in step), step
+            if "uses" in step and step["uses"].startswith("actions/checkout@"):
+                assert step["with"]["persist-credentials"] is False, f"{name}: a token of the repository stays behind"
 
 
 @pytest.mark.parametrize("name", BOUNDED)

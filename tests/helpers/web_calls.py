@@ -39,7 +39,7 @@ def serve() -> tuple[subprocess.Popen[str], str]:
 
 
 class PythonPeer(threading.Thread):
-    """A Python peer that speaks, and keeps what it hears; loses a share of what it sends and receives."""
+    """A Python peer that speaks, and keeps what it hears; loses a share of what it sends."""
 
     def __init__(
         self,
@@ -84,10 +84,8 @@ class PythonPeer(threading.Thread):
             return StreamDecoder(RATE_HZ, backend="compiled")
 
         call = Call(self._config, encoder, make_decoder, encoder.encode_redundant if self._tier == "neural" else None)
-        send, receive = call._send, call._receive
+        send = call._send
         call._send = lambda all_: send([each for each in all_ if not self._lost()])  # type: ignore[method-assign]
-        # Room was given the method itself.
-        call._room._on_datagram = lambda who, each: None if self._lost() else receive(who, each)
         async with call:
             loop = asyncio.get_running_loop()
             start_s, blocks = loop.time(), len(self._speech) // BLOCK

@@ -44,21 +44,36 @@ class Tabs:
         self.complaints: list[str] = []
         self.contexts: list[Any] = []
 
-    def join(
-        self, relay: str, room: str, name: str, address: str | None = None, /, script: str = "", **link: str
+    def open(
+        self,
+        relay: str,
+        room: str,
+        name: str,
+        address: str | None = None,
+        /,
+        script: str = "",
+        worker: str = "",
+        **link: str,
     ) -> Any:
-        """``script`` runs before the page's own."""
+        """``script`` runs before the page's own, ``worker`` before that of its worker."""
         address = address or f"http{relay.removeprefix('ws')}/"
         origin = address.rpartition("/")[0]
         context = self._browser.new_context(permissions=["microphone"], viewport={"width": 390, "height": 844})
         self.contexts.append(context)
         page = context.new_page()
         page.add_init_script(script)
+        if worker:
+            context.route("**/call_worker.js", partial(_put_before, worker))
         page.on("console", lambda message: self.complaints.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: self.complaints.append(str(error)))
         page.on("request", lambda r: None if r.url.startswith((origin, "data:")) else self.complaints.append(r.url))
         fields = "&".join(f"{key}={value}" for key, value in {"room": room, "name": name, **link}.items())
         page.goto(f"{address}#{fields}")
+        return page
+
+    def join(self, relay: str, room: str, name: str, address: str | None = None, /, **more: str) -> Any:
+        """The same, and into the room."""
+        page = self.open(relay, room, name, address, **more)
         page.click("#join")
         page.wait_for_selector("#call:not([hidden])", timeout=1_000 * WITHIN_S)
         _until(lambda: _state(page) is not None, page)  # the worker's first word
@@ -67,6 +82,11 @@ class Tabs:
     def close(self) -> None:
         for context in self.contexts:
             context.close()
+
+
+def _put_before(script: str, route: Any) -> None:
+    response = route.fetch()
+    route.fulfill(response=response, body=script + response.text())
 
 
 @pytest.fixture
@@ -141,17 +161,39 @@ def test_two_tabs_talk_over_srtp_and_one_that_reloads_is_back(relay: str, tabs: 
     _until(lambda: "Bob is muted." in ann.inner_text("#trouble"), ann)
     before = _state(ann)["peers"][0]["identity"]
     bob.reload()
-    bob.click("#join")
+    # By the keyboard alone, on a phone's width.
+    bob.wait_for_selector("#entry:not([hidden])")
+    bob.focus("#passphrase")
+    for _ in range(2):
+        bob.keyboard.press("Tab")
+    assert bob.evaluate("document.activeElement.id") == "join"
+    bob.keyboard.press("Enter")
+    assert bob.evaluate("document.documentElement.scrollWidth <= innerWidth")
     _until(lambda: before not in [peer["identity"] for peer in _state(ann)["peers"]], ann)
     _until(_hears(ann, "Bob", "srtp", 20), ann)
     assert len(_state(ann)["peers"]) == 1
 
 
-def test_a_tab_and_python_talk_over_srtp_with_losses(relay: str, tabs: Tabs, speech: NDArray[np.float32]) -> None:
-    peer = PythonPeer(relay, "python", speech, loss=0.1)
+# Of what a page sends one packet of eight is lost, behind the page's own transform.
+LOSES = """
+addEventListener('rtctransform', ({ transformer }) => {
+  if (transformer.options.side === 'receive') return;
+  const writer = transformer.writable.getWriter();
+  let count = 0;
+  const write = (frame) => (++count % 8 ? writer.write(frame) : Promise.resolve());
+  Object.defineProperty(transformer, 'writable', { value: { getWriter: () => ({ write }) } });
+});
+"""
+
+
+def test_a_tab_and_python_talk_over_srtp_with_a_passphrase_and_losses(
+    relay: str, tabs: Tabs, speech: NDArray[np.float32]
+) -> None:
+    peer = PythonPeer(relay, "python", speech, loss=0.1, room_key=room_key_from_passphrase("of its own", "python"))
     try:
-        page = tabs.join(relay, "python", "Tab")
+        page = tabs.join(relay, "python", "Tab", worker=LOSES, passphrase="of%20its%20own")
         found = _until(_hears(page, "Py", "srtp", 250), page)
+        assert found["seal"] == "sealed"
         assert found["stats"]["lost"] > 5
         assert found["stats"]["recovered"] > 0, "nothing was played from redundant copies"
         _until(lambda: _state(page)["copies"] > 0 and peer.redundancy > 0, page)
@@ -166,7 +208,9 @@ def test_a_tab_and_python_talk_over_srtp_with_losses(relay: str, tabs: Tabs, spe
         peer.end()
     (theirs,) = peer.peers.values()
     assert theirs.path == "direct"
+    assert theirs.seal is SealState.SEALED
     assert theirs.stream.damaged == 0
+    assert theirs.stream.jitter.lost + theirs.stream.jitter.recovered > 0.05 * theirs.stream.jitter.received
     assert theirs.round_trip_ms is not None
 
 
@@ -266,6 +310,20 @@ def test_a_call_outlives_its_relay(tabs: Tabs) -> None:
     _until(_hears(ann, "Bob", "srtp", before + 50), ann)
     # The browser itself writes down every attempt that fails.
     tabs.complaints = [each for each in tabs.complaints if "WebSocket" not in each and "ERR_CONNECTION" not in each]
+
+
+@pytest.mark.parametrize(
+    ("lacking", "sentence"),
+    [
+        ("self.WebAssembly = undefined;", "this browser has no WebAssembly, or it is turned off"),
+        ("WebAssembly.validate = () => false;", "no WebAssembly SIMD"),
+    ],
+)
+def test_a_page_that_cannot_run_the_kernels_says_so(relay: str, tabs: Tabs, lacking: str, sentence: str) -> None:
+    page = tabs.open(relay, "lacking", "Ann", worker=lacking)
+    page.click("#join")
+    _until(lambda: sentence in page.inner_text("#status"), page)
+    assert page.is_visible("#entry")
 
 
 NO_MICROPHONE = """

@@ -216,6 +216,13 @@ def test_the_call_page_can_be_read_by_weak_eyes() -> None:
             assert _contrast(colour[text], colour["ground"]) >= 4.5, text
         assert _contrast(colour["on-accent"], colour["accent"]) >= 4.5
         assert _contrast(colour["line"], colour["ground"]) >= 3.0
+    # There are no others: the pages' pictures take theirs from these.
+    named = re.sub(r":root \{.*?\}", "", style, flags=re.DOTALL)
+    drawn = "".join((PACKAGE / name).read_text() for name in ("call_page.js", "try.js"))
+    assert not re.search(r"#[0-9a-f]{3,8}\b|rgba?\(|hsl", named + re.sub(r"'#[a-z-]+'", "", drawn))
+    # The try page has the browser's own colours, and this around what has the focus.
+    (outline,) = re.findall(r"#[0-9a-f]{6}", (PACKAGE / "try.css").read_text())
+    assert min(_contrast(outline, ground) for ground in ("#ffffff", "#121212")) >= 3.0
 
 
 def test_pages_hold_no_script_or_style_that_the_policy_forbids() -> None:
