@@ -91,7 +91,7 @@ def test_npm_packages_are_pinned_and_locked_by_hash() -> None:
 
 @pytest.mark.parametrize("path", sorted((ROOT / ".github").rglob("*.yml")), ids=lambda path: path.name)
 def test_what_github_reads_is_yaml(path: Path) -> None:
-    """In CI schemas and zizmor look at it too; here, that it can be read at all, and that jobs have something to do."""
+    """Schemas and zizmor look at it in CI; here, that it can be read at all, and that jobs have something to do."""
     found = yaml.safe_load(path.read_text())
     assert isinstance(found, dict)
     for name, job in found.get("jobs", {}).items():

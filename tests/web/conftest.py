@@ -90,6 +90,8 @@ def browser(tmp_path_factory: pytest.TempPathFactory, speech: np.ndarray[Any, An
         "--use-fake-device-for-media-stream",
         "--use-fake-ui-for-media-stream",
         f"--use-file-for-fake-audio-capture={voice}",
+        # A worker whose script a test has changed comes from no address, and may open no socket to this machine.
+        "--disable-features=LocalNetworkAccessChecks",
     ]
     with sync_api.sync_playwright() as playwright:
         launched = playwright.chromium.launch(executable_path=chromium, args=arguments)

@@ -8,7 +8,6 @@ import os
 import re
 import shutil
 import subprocess
-import sys
 from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
@@ -20,6 +19,7 @@ from numpy.typing import NDArray
 
 from native_dsp.filters.low_cut import cut_lows, make_low_cut
 from streamcodec import Packet, PacketFlags, RedundantCopy, StreamDecoder, StreamEncoder, Tier
+from streamcodec.web.compile import main as compile_for_the_web
 from streamcodec.web.files import PACKAGE, web_files
 from streamcodec.web.tools import WebBuildError
 
@@ -177,12 +177,12 @@ def test_the_layout_describes_the_files(built: Path) -> None:
     assert sum(facts["bytes"] for facts in layout["files"].values()) < 13_000_000
 
 
-def test_compiling_without_a_linker_says_what_to_install(tmp_path: Path) -> None:
-    environment = {**os.environ, "PATH": str(tmp_path)}
-    command = [sys.executable, "-m", "streamcodec.web.compile", str(tmp_path / "out")]
-    done = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert "apt-get install lld-19" in done.stderr
+def test_compiling_without_a_linker_says_what_to_install(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    assert compile_for_the_web([str(tmp_path / "out")]) == 2
+    assert "apt-get install lld-19" in capsys.readouterr().err
 
 
 def test_kernels_of_another_build_are_refused(tmp_path: Path) -> None:
