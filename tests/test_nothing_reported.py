@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import importlib
 import json
 import os
 import shutil
 import subprocess
 import sys
+import types
 from pathlib import Path
 
 import pytest
@@ -78,3 +81,33 @@ def test_nothing_is_asked_of_the_network(tmp_path: Path) -> None:
             timeout=100,
         )
         assert (sum(json.loads(found.stdout)) > 0) == bool(expected), found.stdout
+
+
+@pytest.mark.parametrize(
+    ("adapter", "library", "variable", "off"),
+    [
+        ("fastrtc", "fastrtc", "GRADIO_ANALYTICS_ENABLED", "False"),
+        ("datasets", "datasets.features.features", "HF_HUB_DISABLE_TELEMETRY", "1"),
+    ],
+)
+def test_neighbours_are_told_before_they_are_loaded(
+    adapter: str, library: str, variable: str, off: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[str | None] = []
+
+    class Library(types.ModuleType):
+        def __getattr__(self, name: str) -> type:
+            told.append(os.environ.get(variable))
+            return object
+
+    name = f"streamcodec.adapters.{adapter}"
+    for each in {library, library.partition(".")[0], "datasets.table", "pyarrow"}:
+        monkeypatch.setitem(sys.modules, each, Library(each))
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    monkeypatch.setenv(variable, "")
+    monkeypatch.delenv(variable)
+    with contextlib.suppress(TypeError, AttributeError):  # of what is not there
+        importlib.import_module(name)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    assert told
+    assert told[0] == off

@@ -7,12 +7,17 @@ read again. https://huggingface.co/docs/datasets
 from __future__ import annotations
 
 import io
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
+
+# The hub's client tells it who uses which library unless this stands before it is imported.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+
 from datasets.features.features import register_feature
 from datasets.table import array_cast
 

@@ -7,13 +7,18 @@ connection of its own. https://fastrtc.org
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Callable
 from contextlib import AsyncExitStack
 from typing import Any
 
 import numpy as np
-from fastrtc import AsyncStreamHandler
 from numpy.typing import NDArray
+
+# FastRTC stands on Gradio, which reports its use unless this stands before it is imported.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+
+from fastrtc import AsyncStreamHandler
 
 from streamcodec.adapters.messages import MessageDecoder, MessageEncoder, to_int16
 from streamcodec.errors import PacketError
