@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 
-from streamcodec import FileFormatError, Packet, PacketError, StreamDecoder, Tier
+from streamcodec import AudioFormatError, FileFormatError, LinearProbe, Packet, PacketError, StreamDecoder, Tier
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
@@ -24,6 +24,7 @@ from streamcodec.codec.files.tags import MAX_FIELD_CHARACTERS, MAX_PICTURES, rea
 from streamcodec.codec.neural.entropy_tables import checked_tables
 from streamcodec.codec.packet import MAX_FRAMES
 from streamcodec.codec.stream_format import format_of
+from streamcodec.corpora.manifest import MANIFEST, read_manifest
 from streamcodec.errors import ModelError
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.post_filter_file import read_post_filter
@@ -35,6 +36,8 @@ from streamcodec.net.framing import Deframer
 from streamcodec.net.relay.tokens import PREFIX, TokenError, TokenSigner, _encode
 from streamcodec.net.report import ReceiverReport, is_report
 from streamcodec.net.signalling import SignallingError, parse_client_message, parse_relay_message, parse_signal
+from streamcodec.research.restorer import DESCRIPTION as RESTORER
+from streamcodec.research.restorer import GRAPH, load_restorer
 
 RATE_HZ = 24_000
 
@@ -207,6 +210,34 @@ def model_tensors(data: bytes) -> None:
         assert tables.step.min() >= 1
 
 
+def manifest(data: bytes) -> None:
+    """The manifest of a packed folder: entries whose parts are of their kinds, or one sentence."""
+    (_folder() / MANIFEST).write_bytes(data)
+    with contextlib.suppress(FileFormatError):
+        found = read_manifest(_folder())
+        for source, entry in (found[1] if found else {}).items():
+            assert source == entry.source
+            entry.to_json()
+
+
+def probe(data: bytes) -> None:
+    """A probe that somebody hands on: what loads gives probabilities."""
+    (_folder() / "probe").write_bytes(data)
+    with contextlib.suppress(FileFormatError):
+        loaded = LinearProbe.load(_folder() / "probe")
+        with contextlib.suppress(AudioFormatError):
+            assert np.isfinite(loaded.probabilities([np.zeros((2, 3), np.float32)])).all()
+
+
+def restorer_description(data: bytes) -> None:
+    """The ``restorer.json`` of a folder: framing that goes together, or one sentence."""
+    (_folder() / GRAPH).touch()
+    (_folder() / RESTORER).write_bytes(data)
+    with contextlib.suppress(ModelError):
+        config = load_restorer(_folder()).config
+        assert 0 < config.overlap_samples <= config.hop_samples < config.fft_samples
+
+
 def frame(data: bytes) -> None:
     """Frames of one path, each behind two bytes of its length: what comes out is packets and reports."""
     deframer, position = Deframer(), 0
@@ -256,6 +287,7 @@ TARGETS: dict[str, Callable[[bytes], None]] = {
         *(container, packet, neural, near_lossless, lossless),
         *(report, fragment, frame, signal, handshake, claims, sound_length, ogg_pages),
         *(tags, model_description, model_tensors),
+        *(manifest, probe, restorer_description),
     )
 }
 SEEDS = {
