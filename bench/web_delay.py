@@ -43,7 +43,7 @@ STREAMCODEC = (sys.executable, "-m", "streamcodec")
 NODES = """
 async ({ relay, packetMs, sound, settleMs }) => {
   const { Call } = await import('/index.js');
-  const context = new AudioContext({ latencyHint: 'interactive', sampleRate: RATE });
+  const context = new AudioContext({ latencyHint: 0, sampleRate: RATE });
   const microphone = context.createMediaStreamDestination();
   navigator.mediaDevices.getUserMedia = async () => microphone.stream;
   globalThis.AudioContext = function () { return context; };
@@ -94,7 +94,7 @@ ALONE = """
 async () => {
   const audio = { channelCount: 1, echoCancellation: true, noiseSuppression: true, autoGainControl: true };
   const stream = await navigator.mediaDevices.getUserMedia({ audio });
-  const context = new AudioContext({ latencyHint: 'interactive' });
+  const context = new AudioContext({ latencyHint: 0 });
   await context.resume();
   globalThis.source = context.createMediaStreamSource(stream);
   source.connect(context.destination);
