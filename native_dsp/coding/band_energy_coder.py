@@ -125,8 +125,9 @@ def _code_band_energies(
             mixer.chosen[5] = start + (5 * CONTEXTS + c5) * NODES
 
             difference = np.int64(energies[channel, band]) - expected
-            if _code_bit(coder, buffer, mixer, 0, bank, 1 if difference != 0 else 0, decoding):
-                fell = _code_bit(coder, buffer, mixer, 1, bank, 1 if difference < 0 else 0, decoding)
+            # Nodes are not literals, for each of which it would be compiled anew.
+            if _code_bit(coder, buffer, mixer, np.int64(0), bank, 1 if difference != 0 else 0, decoding):
+                fell = _code_bit(coder, buffer, mixer, np.int64(1), bank, 1 if difference < 0 else 0, decoding)
                 size = np.int64(1)
                 wanted = abs(difference)
                 while size <= HIGHEST_ENERGY and _code_bit(

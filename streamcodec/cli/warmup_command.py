@@ -18,14 +18,16 @@ from streamcodec.cli.common import print_json, progress_bar
 
 if TYPE_CHECKING:
     from streamcodec.codec.options import TierName
+    from streamcodec.runtime.backend import Backend
 
 HELP = (
     "compile everything for this machine now, which else the first stream waits for",
     "streamcodec warmup",
 )
-RATE_HZ = 48_000
 TIERS: tuple[TierName, ...] = ("neural", "near-lossless", "lossless")
 DEVICE_RATES_HZ = (8_000, 16_000, 24_000, 44_100, 48_000)
+# Blocks of 128, 256 and 512 samples, for each of which near-lossless transforms are compiled.
+WAVEFORM_RATES_HZ = (8_000, 16_000, 48_000)
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -90,14 +92,16 @@ def streams(tier: TierName) -> Iterator[Callable[[], object]]:
     """Makers of all kinds of streams of a tier, each of which compiles what it needs."""
     from streamcodec import StreamDecoder, StreamEncoder, StreamPool
 
-    def both(rate_hz: int, channels: int = 1) -> object:
-        encoder = StreamEncoder(rate_hz, tier=tier, channels=channels)
-        return encoder, StreamDecoder(rate_hz, tier=tier, channels=channels)
+    def both(rate_hz: int, channels: int = 1, backend: Backend = "auto") -> object:
+        encoder = StreamEncoder(rate_hz, tier=tier, channels=channels, backend=backend)
+        return encoder, StreamDecoder(rate_hz, tier=tier, channels=channels, backend=backend)
 
     if tier == "neural":
         for rate_hz in DEVICE_RATES_HZ:
             yield partial(both, rate_hz)
         yield partial(StreamPool, 2)
-    else:
+        yield partial(both, 24_000, backend="compiled")
+        return
+    for rate_hz in WAVEFORM_RATES_HZ:
         for channels in (1, 2):
-            yield partial(both, RATE_HZ, channels)
+            yield partial(both, rate_hz, channels)
