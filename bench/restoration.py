@@ -1,0 +1,88 @@
+"""What ``streamcodec restore`` brings to sound coded at low rates: ``python -m bench.restoration data/dev``.
+
+Every recording of 32 kHz or more is coded at the rates below, decoded, and filled in; ViSQOL (audio) and log-spectral
+distance before and after are against the original. The first row is the originals themselves, which ought to come
+back as they are. Writes ``bench/results/restoration_dev.json``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import soundfile
+from numpy.typing import NDArray
+
+from streamcodec.evaluation.alignment import resample
+from streamcodec.evaluation.full_reference import visqol_audio
+from streamcodec.evaluation.peers.mp3 import Mp3Peer
+from streamcodec.research.bandwidth_extension import extend_array
+
+Float32Array = NDArray[np.float32]
+RESULTS = Path(__file__).parent / "results" / "restoration_dev.json"
+KBPS = (0, 32, 48, 64)
+SECONDS = 5.0
+FRAME = 1024
+SCORED_HZ = 48_000
+
+
+def log_spectral_distance_db(reference: Float32Array, other: Float32Array) -> float:
+    """Mean over frames of the root mean square difference of power spectra in dB, above -90 dB of full scale."""
+
+    def levels(samples: Float32Array) -> NDArray[np.float64]:
+        framed = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[:: FRAME // 2]
+        power = np.abs(np.fft.rfft(framed * np.hanning(FRAME))) ** 2 / FRAME
+        return 10.0 * np.log10(power + 1e-9)
+
+    return float(np.sqrt(((levels(reference) - levels(other)) ** 2).mean(axis=1)).mean())
+
+
+def measure(path: Path, kbps: int) -> dict[str, float | str | bool]:
+    """Scores of one recording before and after."""
+    sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
+    original = np.ascontiguousarray(sound[: int(SECONDS * rate_hz), 0])
+    heard = Mp3Peer()(original, rate_hz, kbps).samples if kbps else original
+    original = original[: len(heard)]
+    restored = extend_array(heard, rate_hz)
+
+    def visqol(samples: Float32Array) -> float:
+        return visqol_audio(
+            resample(original, rate_hz, SCORED_HZ).astype(np.float32),
+            resample(samples, rate_hz, SCORED_HZ).astype(np.float32),
+        )
+
+    changed = not np.array_equal(heard, restored)
+    before = visqol(heard)
+    return {
+        "file": path.stem,
+        "changed": changed,
+        "visqol_before": before,
+        "visqol_after": visqol(restored) if changed else before,
+        "lsd_before_db": log_spectral_distance_db(original, heard),
+        "lsd_after_db": log_spectral_distance_db(original, restored),
+    }
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Measure and write."""
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m bench.restoration"
+    )
+    parser.add_argument("folder", type=Path)
+    options = parser.parse_args(arguments)
+    paths = [path for path in sorted(options.folder.rglob("*.flac")) if soundfile.info(path).samplerate >= 32_000]
+    found: dict[str, list[dict[str, float | str | bool]]] = {}
+    for kbps in KBPS:
+        name = f"MP3 {kbps} kbps" if kbps else "originals"
+        found[name] = []
+        for path in paths:
+            found[name].append(measure(path, kbps))
+            print(name, json.dumps(found[name][-1]), flush=True)
+        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    main()
