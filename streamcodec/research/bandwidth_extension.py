@@ -131,23 +131,22 @@ class BandwidthExtender:
         return self._frames.hop
 
     def push(self, samples: Float32Array) -> Float32Array:
-        """As many whole hops as have come. Shape: ``[n]``, full scale 1 -> ``[multiple of a hop]``, within full scale."""
+        """As many whole hops as have come, within full scale. Shape: ``[n]`` -> ``[k * hop]``."""
         spectra = self._frames.spectra(samples)
         hop = self._frames.hop
         power = np.mean(np.abs(spectra[:, self._edge]) ** 2, axis=1) if len(spectra) else np.zeros(0)
         wanted = np.sqrt(power)[:, np.newaxis] * self._curve
-        shape = (2, *wanted.shape)
-        noise = self._random.standard_normal(shape, np.float32)
+        noise = self._random.standard_normal((len(wanted), 2, len(self._curve)), np.float32)
         missing = np.abs(spectra[:, self._filled]) < wanted
         added = np.zeros(spectra.shape, np.complex64)
-        added[:, self._filled] = np.where(missing, wanted * (noise[0] + 1j * noise[1]) * np.sqrt(0.5), 0.0)
+        added[:, self._filled] = np.where(missing, wanted * (noise[:, 0] + 1j * noise[:, 1]) * np.sqrt(0.5), 0.0)
         pieces = np.fft.irfft(added, self._frames.samples) * self._frames.window
         sums = np.concatenate([self._overlap[np.newaxis], pieces[:, hop:]])
         self._overlap = np.asarray(sums[-1], np.float32)
         filled = (pieces[:, :hop] + sums[:-1]).reshape(-1)
         late = np.concatenate([self._late, samples])
         self._late = late[len(filled) :]
-        return np.clip(late[: len(filled)] + filled, -1.0, 1.0).astype(np.float32)
+        return np.asarray(np.clip(late[: len(filled)] + filled, -1.0, 1.0), np.float32)
 
     def flush(self) -> Float32Array:
         """What is still due, after the last ``push``."""
