@@ -108,6 +108,25 @@ def low_rates() -> Table:
     return file, ["codec", "kbps", *(title for _, title, _ in LOW_RATE_SCORES)], rows
 
 
+@table
+def restored() -> Table:
+    """What ``streamcodec restore`` brings."""
+    file = "restoration_dev.json"
+    rows = []
+    for name, clips in results(file).items():
+        scores = [
+            sum(clip[score] for clip in clips) / len(clips)
+            for score in ("visqol_before", "visqol_after", "lsd_before_db", "lsd_after_db")
+        ]
+        least = min(clip["visqol_after"] - clip["visqol_before"] for clip in clips)
+        changed = f"{sum(clip['changed'] for clip in clips)} of {len(clips)}"
+        rows.append(
+            [name, changed, *(number(v) for v in scores[:2]), number(least), *(number(v, 1) for v in scores[2:])]
+        )
+    columns = ["", "filled in", "ViSQOL", "restored", "least gain", "LSD dB", "restored"]
+    return file, columns, rows
+
+
 FIELD_NAMES = {"streamcodec": "streamcodec", "Opus WB+LACE": "Opus + LACE", "Opus WB+NoLACE": "Opus + NoLACE"}
 
 
