@@ -174,6 +174,8 @@ class NearLosslessOptions:
     bits_per_sample: int = 16
     finer_blocks: int = 0
     """Blocks from the start of the stream that are coded one step index finer than ``step_index``."""
+    noise_gamma: float | None = None
+    """How closely noise follows the spectrum at ``step_index``, where a ratio has brought that."""
 
     frames: ClassVar[Literal[1]] = 1
     packet_ms: ClassVar[None] = None

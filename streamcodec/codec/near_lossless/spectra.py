@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from native_dsp.coding.adaptive_bits import decode_adaptive_bit, encode_adaptive_bit, make_models
 from native_dsp.coding.band_energies import (
+    GAMMA,
     Bands,
     hints_of_energies,
     make_bands,
@@ -36,6 +37,7 @@ from native_dsp.coding.coefficient_coder import (
     make_coefficient_coder,
     remember_block,
 )
+from native_dsp.coding.noise_shape import tell_band_energies
 from native_dsp.coding.quantiser import ZERO_THRESHOLD, ZERO_THRESHOLD_FILLED, dequantise, fill_zeros, quantise
 from native_dsp.coding.range_coder import decoder_init, encoder_finish, encoder_init, make_state
 from native_dsp.coding.rate_model import BINS, count_magnitudes, description_bits
@@ -133,6 +135,8 @@ class SpectrumContexts:
     was_split: bool = False
     chained: bool = False
     """Whether a block that is no key block was coded since the last key block."""
+    gamma: float = GAMMA
+    """Of an encoder alone: how closely noise follows the spectrum."""
     coder: Int64Array = field(default_factory=make_state)
 
     @classmethod
@@ -178,7 +182,7 @@ class SpectrumContexts:
 
     def shape(self, spectra: Float32Array, index: int, key: bool) -> ShapedBlock:
         """Band energies of a block, which is split where that promises fewer bits at about this step."""
-        whole = self._measured(spectra, key, False)
+        whole = self._measured(spectra, index, key, False)
         splitter = self.layout.splitter
         if splitter is None:
             return whole
@@ -190,15 +194,16 @@ class SpectrumContexts:
         for channel in range(len(spectra)):
             gain += description_bits(spectra[channel], edges, widths[channel])
             gain -= description_bits(pieces[channel], edges, widths[channel])
-        return self._measured(pieces, key, True) if gain > 0 else whole
+        return self._measured(pieces, index, key, True) if gain > 0 else whole
 
-    def _measured(self, spectra: Float32Array, key: bool, split: bool) -> ShapedBlock:
-        energies = np.zeros_like(self.energies.last)
-        if self.layout.shaped:
-            for channel in range(len(spectra)):
-                measure_band_energies(
-                    self.layout.bands, spectra[channel], self.energies.last[channel], key, energies[channel]
-                )
+    def _measured(self, spectra: Float32Array, index: int, key: bool, split: bool) -> ShapedBlock:
+        bands, last, energies = self.layout.bands, self.energies.last, np.zeros_like(self.energies.last)
+        for channel in range(len(spectra) if self.layout.shaped else 0):
+            if self.gamma == GAMMA:
+                measure_band_energies(bands, spectra[channel], last[channel], key, energies[channel])
+            else:
+                step = step_log2(index)
+                tell_band_energies(bands, spectra[channel], last[channel], key, self.gamma, step, energies[channel])
         return ShapedBlock(spectra, energies, split)
 
     def magnitudes(self, block: ShapedBlock) -> Float64Array:
