@@ -8,8 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.coding.band_energies import GAMMA
-from native_dsp.coding.noise_shape import gamma_at
+from native_dsp.coding.noise_shape import USUAL_SHAPE, NoiseShape, noise_shape_at
 from native_dsp.coding.rate_model import BINS, bits_of_bins
 from streamcodec.codec.near_lossless.format import (
     SMALLEST_STEP_LOG2,
@@ -37,8 +36,7 @@ class FixedStep:
 
     index: int
     finer_blocks: int = 0
-    gamma: float | None = None
-    """How closely noise follows the spectrum, where it is shaped; None for the usual."""
+    noise: NoiseShape = USUAL_SHAPE
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < STEP_INDEXES:
@@ -88,12 +86,11 @@ class TargetSnr:
 RateTarget = FixedStep | TargetBitrate | TargetSnr
 
 
-def gamma_of(target: RateTarget, form: NearLosslessFormat) -> float:
-    """How closely an encoder for the ear lets noise follow the spectrum."""
+def noise_shape_of(target: RateTarget, form: NearLosslessFormat) -> NoiseShape:
+    """How an encoder for the ear lets noise follow the spectrum."""
     if isinstance(target, TargetBitrate):
-        return gamma_at(target.bitrate_bps / (form.sample_rate_hz * form.channels))
-    told = target.gamma if isinstance(target, FixedStep) else None
-    return GAMMA if told is None else told
+        return noise_shape_at(target.bitrate_bps / form.channels)
+    return target.noise if isinstance(target, FixedStep) else USUAL_SHAPE
 
 
 @cache
