@@ -172,13 +172,16 @@ def test_told_energies_give_the_steps_wanted(bitrate_bps: float) -> None:
         band_energies.widths_of_energies(bands, energies, 2.0**step_log2, usual)
         energy_log2 = energies + band_energies.LOWEST_LOG2
         wanted = 2.0 ** (0.5 * (shape.gamma * energy_log2 + bands.tilt_log2))
-        wanted *= 2.0 ** (step_log2 + 0.5 * (shape.tilt - band_energies.TILT) * bands.barks)
+        wanted *= 2.0 ** (
+            step_log2 + 0.5 * (shape.tilt - band_energies.TILT) * (bands.barks - noise_shape.PIVOT_BARK)
+        )
+        wanted *= 2.0 ** (-0.5 * (shape.gamma - band_energies.GAMMA) * noise_shape.PIVOT_LOG2)
         heard = (energy_log2 > 0) & (2.0 ** (0.5 * energy_log2) > wanted) & (told < HIGHEST_ENERGY)
         assert heard.any()
         # A whole number of energies, of GAMMA / 2 octaves of step each.
         assert (np.abs(np.log2(widths / wanted)[heard]) <= 0.5).all()
         # What is lost among zeros keeps its energy, and so its noise.
-        lost = 2.0 ** (0.5 * energy_log2) < usual / 2
+        lost = 2.0 ** (0.5 * energy_log2) < usual / 32
         assert np.array_equal(told[lost], energies[lost])
 
 
