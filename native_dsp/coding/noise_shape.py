@@ -24,17 +24,22 @@ Int32Array = NDArray[np.int32]
 
 
 class NoiseShape(NamedTuple):
-    """Share of a band's energy that its noise follows, and octaves of power more for each Bark."""
+    """Share of a band's energy that its noise follows, and octaves of power more for each Bark.
+
+    ``pivoted``, 0 to 1: whether energies are told so low that base steps stay where the usual shape has them. Where
+    they are told higher, noise fills more of the zeros, which sounds nearer the original; but steps have an end.
+    """
 
     gamma: float
     tilt: float
+    pivoted: float = 0.0
 
 
 USUAL_SHAPE = NoiseShape(GAMMA, TILT)
 """The decoder's own: energies are told as they are."""
 FINE_SHAPE = NoiseShape(0.84, 0.7)
-USUAL_BPS, FINE_BPS = 24_000.0, 64_000.0
-# A band this loud and this high keeps its energy, so that base steps stay about where the usual shape has them.
+USUAL_BPS, FINE_BPS, PIVOTED_BPS = 24_000.0, 64_000.0, 128_000.0
+# A band this loud and this high keeps its energy where all is pivoted.
 PIVOT_LOG2, PIVOT_BARK = 20.0, 12.0
 # Shapes found by trial on development speech, music and environment: PESQ-WB falls where gamma is higher yet.
 
@@ -42,7 +47,10 @@ PIVOT_LOG2, PIVOT_BARK = 20.0, 12.0
 def noise_shape_at(bitrate_bps: float) -> NoiseShape:
     """The shape for a bitrate of one channel: the usual one up to 24 kbps, from 64 on ``FINE_SHAPE``."""
     share = min(max((bitrate_bps - USUAL_BPS) / (FINE_BPS - USUAL_BPS), 0.0), 1.0)
-    return NoiseShape(*(usual + share * (fine - usual) for usual, fine in zip(USUAL_SHAPE, FINE_SHAPE, strict=True)))
+    gamma = USUAL_SHAPE.gamma + share * (FINE_SHAPE.gamma - USUAL_SHAPE.gamma)
+    tilt = USUAL_SHAPE.tilt + share * (FINE_SHAPE.tilt - USUAL_SHAPE.tilt)
+    pivoted = min(max((bitrate_bps - FINE_BPS) / (PIVOTED_BPS - FINE_BPS), 0.0), 1.0)
+    return NoiseShape(gamma, tilt, pivoted)
 
 
 def tell_band_energies_reference(
@@ -56,7 +64,8 @@ def tell_band_energies_reference(
     exact = np.log2(energy / np.diff(bands.edges) + 1e-9)
     loud = np.maximum(exact, 0)
     usual = step_log2 + 0.5 * (GAMMA * loud + bands.tilt_log2)
-    finest = usual - 0.5 * ((shape.gamma - GAMMA) * PIVOT_LOG2 + (shape.tilt - TILT) * PIVOT_BARK)
+    pivot = 0.5 * shape.pivoted * ((shape.gamma - GAMMA) * PIVOT_LOG2 + (shape.tilt - TILT) * PIVOT_BARK)
+    finest = usual - pivot
     wanted = finest + 0.5 * ((shape.gamma - GAMMA) * loud + (shape.tilt - TILT) * bands.barks)
     change = np.where(0.5 * exact < finest, 0.0, np.minimum(wanted, 0.5 * exact) - usual)
     told = (exact + change * 2 / GAMMA - LOWEST_LOG2) / RESOLUTION
@@ -82,7 +91,7 @@ def tell_band_energies(
     Shape: ``spectrum [coefficients]``, in steps of 16-bit sound, ``last [bands]`` -> ``energies [bands]``.
     """
     edges = bands.edges
-    pivot = 0.5 * ((shape.gamma - GAMMA) * PIVOT_LOG2 + (shape.tilt - TILT) * PIVOT_BARK)
+    pivot = 0.5 * shape.pivoted * ((shape.gamma - GAMMA) * PIVOT_LOG2 + (shape.tilt - TILT) * PIVOT_BARK)
     for band in range(len(energies)):
         energy = np.float32(0)
         for k in range(edges[band], edges[band + 1]):
