@@ -50,10 +50,13 @@ ENERGIES_OVER_WIDTHS = np.rint(0.5 * HINT_ONE * (_ENERGIES_LOG2 - GAMMA * np.max
 
 
 class Bands(NamedTuple):
-    """Shape: ``edges [bands + 1]`` int64, in coefficients; ``tilt_log2 [bands]`` float64, octaves of power."""
+    """Shape: ``edges [bands + 1]`` int64, in coefficients; ``tilt_log2 [bands]`` float64, octaves of power; ``barks
+    [bands]`` float64, their centres in Bark.
+    """
 
     edges: Int64Array
     tilt_log2: Float64Array
+    barks: Float64Array
 
 
 def bark(hz: Float64Array | float) -> Float64Array:
@@ -78,7 +81,7 @@ def make_bands(coefficients: int, sample_rate_hz: int) -> Bands:
     edges.append(top)
     centres = (at[edges[:-1]] + at[edges[1:]]) / 2
     tilt_log2 = TILT * centres + TREBLE_TILT * np.clip(centres - bark(TREBLE_HZ), 0, 1)
-    return Bands(np.array(edges, np.int64), tilt_log2)
+    return Bands(np.array(edges, np.int64), tilt_log2, centres)
 
 
 def measure_band_energies_reference(bands: Bands, spectrum: Float32Array, last: Int32Array, key: bool) -> Int32Array:

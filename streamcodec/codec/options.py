@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,9 @@ from streamcodec.errors import AudioFormatError, BackendError, BitrateError, Mod
 from streamcodec.models.config import DEFAULT_MODEL as DEFAULT_MODEL
 from streamcodec.runtime.backend import BACKENDS, Backend
 from streamcodec.wording import given, named, shown_value
+
+if TYPE_CHECKING:
+    from native_dsp.coding.noise_shape import NoiseShape
 
 Samples = NDArray[Any]
 PacketMode = Literal["independent", "stream"]
@@ -174,6 +177,8 @@ class NearLosslessOptions:
     bits_per_sample: int = 16
     finer_blocks: int = 0
     """Blocks from the start of the stream that are coded one step index finer than ``step_index``."""
+    noise: NoiseShape | None = None
+    """How noise follows the spectrum at ``step_index``, where that was found for a ratio."""
 
     frames: ClassVar[Literal[1]] = 1
     packet_ms: ClassVar[None] = None

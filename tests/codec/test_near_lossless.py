@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from native_dsp.coding.noise_shape import FINE_SHAPE, USUAL_SHAPE, noise_shape_at
 from streamcodec.codec.near_lossless.engine import (
     NearLosslessDecoder,
     NearLosslessEncoder,
@@ -20,6 +21,7 @@ from streamcodec.codec.near_lossless.engine import (
 from streamcodec.codec.near_lossless.format import STEP_INDEXES, NearLosslessFormat, default_block_samples
 from streamcodec.codec.near_lossless.rate import FixedStep, TargetBitrate, TargetSnr
 from streamcodec.codec.near_lossless.spectra import Layout, SpectrumContexts
+from streamcodec.codec.options import Optimise
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
 from tests.helpers.damage import damaged
@@ -111,12 +113,30 @@ def test_snr_target_is_held(target_db: float) -> None:
     assert snr_db(signal, decode_signal(payloads, len(signal))) == pytest.approx(target_db, abs=4)
 
 
-def test_whole_signal_fits_the_bytes_asked_for() -> None:
+@pytest.mark.parametrize("optimise", ["mse", "perceptual"])
+def test_whole_signal_fits_the_bytes_asked_for(optimise: Optimise) -> None:
     signal = music(2.0)
     budget = len(signal) * 2 // 8
-    step = step_for_bytes(signal, RATE_HZ, budget)
-    spent = sum(map(len, encode_signal(NearLosslessEncoder(RATE_HZ, 1, step, "mse"), signal)))
+    step = step_for_bytes(signal, RATE_HZ, budget, optimise)
+    spent = sum(map(len, encode_signal(NearLosslessEncoder(RATE_HZ, 1, step, optimise), signal)))
     assert 0.9 * budget < spent <= budget
+    assert step.noise == (noise_shape_at(2 * RATE_HZ) if optimise == "perceptual" else USUAL_SHAPE)
+
+
+def test_noise_for_the_ear_is_shaped_by_the_bitrate_of_the_moment() -> None:
+    signal = music(1.0)
+    encoder, decoder = NearLosslessEncoder(RATE_HZ, 1, TargetBitrate(24_000)), NearLosslessDecoder()
+    block = encoder.format.block_samples
+    shapes = []
+    for start in range(0, len(signal) - block + 1, block):
+        if start == len(signal) // block // 2 * block:
+            encoder.set_target(TargetBitrate(64_000))
+        decoder.decode(encoder.encode(signal[start : start + block]))
+        assert encoder._contexts is not None
+        shapes.append(encoder._contexts.spectra.noise)
+    assert shapes[0] == USUAL_SHAPE
+    assert shapes[-1] == FINE_SHAPE
+    assert decoder.concealed_blocks == 0
 
 
 def test_related_channels_cost_less_than_two_of_one() -> None:

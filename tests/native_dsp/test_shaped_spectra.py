@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from native_dsp.coding import band_energies, quantiser, rate_model
+from native_dsp.coding import band_energies, noise_shape, quantiser, rate_model
 from native_dsp.coding.band_energy_coder import (
     HIGHEST_ENERGY,
     decode_band_energies,
@@ -149,6 +149,39 @@ def test_levels_widths_and_rate_equal_their_definitions(rate_hz: int) -> None:
         assert np.array_equal(counts, rate_model.count_magnitudes_reference(spectrum, bands.edges, widths))
         bits = rate_model.description_bits(spectrum, bands.edges, widths)
         assert bits == pytest.approx(rate_model.description_bits_reference(spectrum, bands.edges, widths), rel=1e-12)
+
+
+@pytest.mark.parametrize("bitrate_bps", [24_000, 40_000, 64_000, 128_000])
+def test_told_energies_give_the_steps_wanted(bitrate_bps: float) -> None:
+    bands = band_energies.make_bands(512, 44_100)
+    count = len(bands.edges) - 1
+    shape = noise_shape.noise_shape_at(bitrate_bps)
+    last, told, widths, usual = np.zeros(count, np.int32), np.zeros(count, np.int32), np.zeros(count), np.zeros(count)
+    for seed in range(10):
+        spectrum, step_log2, key = rough_spectrum(seed), seed - 4.0, seed % 5 == 0
+        noise_shape.tell_band_energies(bands, spectrum, last, key, shape, step_log2, told)
+        expected = noise_shape.tell_band_energies_reference(bands, spectrum, last, key, shape, step_log2)
+        assert np.array_equal(told, expected)
+        energies = band_energies.measure_band_energies_reference(bands, spectrum, last, key)
+        if shape == noise_shape.USUAL_SHAPE:
+            assert np.array_equal(told, energies)
+        last[:] = told
+        if not key:
+            continue
+        band_energies.widths_of_energies(bands, told, 2.0**step_log2, widths)
+        band_energies.widths_of_energies(bands, energies, 2.0**step_log2, usual)
+        energy_log2 = energies + band_energies.LOWEST_LOG2
+        wanted = 2.0 ** (0.5 * (shape.gamma * energy_log2 + bands.tilt_log2))
+        gamma, tilt = shape.gamma - band_energies.GAMMA, shape.tilt - band_energies.TILT
+        pivot = shape.pivoted * (gamma * noise_shape.PIVOT_LOG2 + tilt * noise_shape.PIVOT_BARK)
+        wanted *= 2.0 ** (step_log2 + 0.5 * (tilt * bands.barks - pivot))
+        heard = (energy_log2 > 0) & (2.0 ** (0.5 * energy_log2) > wanted) & (told < HIGHEST_ENERGY)
+        assert heard.any()
+        # A whole number of energies, of GAMMA / 2 octaves of step each.
+        assert (np.abs(np.log2(widths / wanted)[heard]) <= 0.5).all()
+        # What is lost among zeros keeps its energy, and so its noise.
+        lost = 2.0 ** (0.5 * energy_log2) < usual / 32
+        assert np.array_equal(told[lost], energies[lost])
 
 
 @pytest.mark.parametrize("largest", [50, 1 << 26])

@@ -26,6 +26,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.coding.coefficient_coder import LARGEST
+from native_dsp.coding.noise_shape import FINE_SHAPE, USUAL_SHAPE, noise_shape_at
 from native_dsp.state import copy_state
 from native_dsp.transforms.mdct import MdctState, make_mdct, mdct_backward, mdct_forward
 from streamcodec.codec.near_lossless.format import (
@@ -37,7 +38,13 @@ from streamcodec.codec.near_lossless.format import (
     NearLosslessFormat,
     default_block_samples,
 )
-from streamcodec.codec.near_lossless.rate import FixedStep, NearLosslessRateControl, RateTarget, TargetBitrate
+from streamcodec.codec.near_lossless.rate import (
+    FixedStep,
+    NearLosslessRateControl,
+    RateTarget,
+    TargetBitrate,
+    noise_shape_of,
+)
 from streamcodec.codec.near_lossless.spectra import Layout, SpectrumContexts
 from streamcodec.codec.options import Optimise
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
@@ -130,6 +137,7 @@ class NearLosslessEncoder:
             self._contexts = contexts
         elif key:
             contexts.spectra.restart()
+        contexts.spectra.noise = noise_shape_of(self._rate.target, self.format)
         contexts.counter = (contexts.counter + 1) & 15
         block = contexts.spectra.shape(spectra, self._rate.index, key)
         magnitudes = contexts.spectra.magnitudes(block)
@@ -306,6 +314,9 @@ def step_for_bytes(
     Errors: BitrateError where even the coarsest step takes more.
     """
 
+    bitrate_bps = 8 * payload_bytes * sample_rate_hz / max(samples.size, 1)
+    noise = noise_shape_at(bitrate_bps) if optimise == "perceptual" else USUAL_SHAPE
+
     def sizes(step: FixedStep) -> Int64Array:
         encoder = NearLosslessEncoder(sample_rate_hz, samples.shape[1], step, optimise, block_samples)
         payloads = encode_signal(encoder, samples, key_period_blocks)
@@ -315,7 +326,7 @@ def step_for_bytes(
     finest, coarsest = -1, STEP_INDEXES
     while coarsest - finest > 1:
         middle = (finest + coarsest) // 2
-        found[middle] = sizes(FixedStep(middle))
+        found[middle] = sizes(FixedStep(middle, 0, noise))
         if found[middle].sum() <= payload_bytes:
             coarsest = middle
         else:
@@ -323,7 +334,7 @@ def step_for_bytes(
     if coarsest == STEP_INDEXES:
         raise BitrateError(f"{max(payload_bytes, 0)} bytes are too few for {len(samples)} samples at any step")
     if finest < 0:
-        return FixedStep(coarsest)
+        return FixedStep(coarsest, 0, noise)
     # Bytes by how many blocks are finer, but for what the change from one step to the other costs.
     expected = np.maximum.accumulate(found[coarsest].sum() + np.cumsum(found[finest] - found[coarsest]))
     allowed = payload_bytes
@@ -331,11 +342,11 @@ def step_for_bytes(
         finer = int(np.count_nonzero(expected <= allowed))
         if not finer:
             break
-        over = int(sizes(FixedStep(coarsest, finer)).sum()) - payload_bytes
+        over = int(sizes(FixedStep(coarsest, finer, noise)).sum()) - payload_bytes
         if over <= 0:
-            return FixedStep(coarsest, finer)
+            return FixedStep(coarsest, finer, noise)
         allowed = int(expected[finer - 1]) - over
-    return FixedStep(coarsest)
+    return FixedStep(coarsest, 0, noise)
 
 
 def encode_signal(
@@ -367,8 +378,9 @@ def decode_signal(payloads: list[bytes], samples: int) -> Float32Array:
 def warm_up(sample_rate_hz: int, block_samples: int = 0) -> None:
     """Compile all kernels for this block length, or load them from the cache, before sound flows."""
     tone = np.sin(np.arange(4096) * 0.05).astype(np.float32)[:, None]
-    encoder = NearLosslessEncoder(sample_rate_hz, 1, FixedStep(200), "perceptual", block_samples)
-    decode_signal(encode_signal(encoder, tone), len(tone))
+    for shape in (USUAL_SHAPE, FINE_SHAPE):
+        encoder = NearLosslessEncoder(sample_rate_hz, 1, FixedStep(200, noise=shape), "perceptual", block_samples)
+        decode_signal(encode_signal(encoder, tone), len(tone))
 
 
 def _copied(transforms: list[MdctState]) -> list[MdctState]:

@@ -8,6 +8,7 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.coding.noise_shape import USUAL_SHAPE, NoiseShape, noise_shape_at
 from native_dsp.coding.rate_model import BINS, bits_of_bins
 from streamcodec.codec.near_lossless.format import (
     SMALLEST_STEP_LOG2,
@@ -35,6 +36,7 @@ class FixedStep:
 
     index: int
     finer_blocks: int = 0
+    noise: NoiseShape = USUAL_SHAPE
 
     def __post_init__(self) -> None:
         if not 0 <= self.index < STEP_INDEXES:
@@ -82,6 +84,13 @@ class TargetSnr:
 
 
 RateTarget = FixedStep | TargetBitrate | TargetSnr
+
+
+def noise_shape_of(target: RateTarget, form: NearLosslessFormat) -> NoiseShape:
+    """How an encoder for the ear lets noise follow the spectrum."""
+    if isinstance(target, TargetBitrate):
+        return noise_shape_at(target.bitrate_bps / form.channels)
+    return target.noise if isinstance(target, FixedStep) else USUAL_SHAPE
 
 
 @cache

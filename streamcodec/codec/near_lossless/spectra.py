@@ -36,6 +36,7 @@ from native_dsp.coding.coefficient_coder import (
     make_coefficient_coder,
     remember_block,
 )
+from native_dsp.coding.noise_shape import USUAL_SHAPE, NoiseShape, tell_band_energies
 from native_dsp.coding.quantiser import ZERO_THRESHOLD, ZERO_THRESHOLD_FILLED, dequantise, fill_zeros, quantise
 from native_dsp.coding.range_coder import decoder_init, encoder_finish, encoder_init, make_state
 from native_dsp.coding.rate_model import BINS, count_magnitudes, description_bits
@@ -74,7 +75,7 @@ class Layout:
         """Layout of a plain or a shaped stream."""
         size = form.block_samples
         if not shaped:
-            return cls(form, False, Bands(np.array([0, size], np.int64), np.zeros(1)), None)
+            return cls(form, False, Bands(np.array([0, size], np.int64), np.zeros(1), np.zeros(1)), None)
         splitter = make_splitter(size) if size >= SHORTEST_BLOCK else None
         return cls(form, True, make_bands(size, form.sample_rate_hz), splitter)
 
@@ -133,6 +134,8 @@ class SpectrumContexts:
     was_split: bool = False
     chained: bool = False
     """Whether a block that is no key block was coded since the last key block."""
+    noise: NoiseShape = USUAL_SHAPE
+    """Of an encoder alone."""
     coder: Int64Array = field(default_factory=make_state)
 
     @classmethod
@@ -178,7 +181,7 @@ class SpectrumContexts:
 
     def shape(self, spectra: Float32Array, index: int, key: bool) -> ShapedBlock:
         """Band energies of a block, which is split where that promises fewer bits at about this step."""
-        whole = self._measured(spectra, key, False)
+        whole = self._measured(spectra, index, key, False)
         splitter = self.layout.splitter
         if splitter is None:
             return whole
@@ -190,15 +193,16 @@ class SpectrumContexts:
         for channel in range(len(spectra)):
             gain += description_bits(spectra[channel], edges, widths[channel])
             gain -= description_bits(pieces[channel], edges, widths[channel])
-        return self._measured(pieces, key, True) if gain > 0 else whole
+        return self._measured(pieces, index, key, True) if gain > 0 else whole
 
-    def _measured(self, spectra: Float32Array, key: bool, split: bool) -> ShapedBlock:
-        energies = np.zeros_like(self.energies.last)
-        if self.layout.shaped:
-            for channel in range(len(spectra)):
-                measure_band_energies(
-                    self.layout.bands, spectra[channel], self.energies.last[channel], key, energies[channel]
-                )
+    def _measured(self, spectra: Float32Array, index: int, key: bool, split: bool) -> ShapedBlock:
+        bands, last, energies = self.layout.bands, self.energies.last, np.zeros_like(self.energies.last)
+        for channel in range(len(spectra) if self.layout.shaped else 0):
+            if self.noise == USUAL_SHAPE:
+                measure_band_energies(bands, spectra[channel], last[channel], key, energies[channel])
+            else:
+                step = step_log2(index)
+                tell_band_energies(bands, spectra[channel], last[channel], key, self.noise, step, energies[channel])
         return ShapedBlock(spectra, energies, split)
 
     def magnitudes(self, block: ShapedBlock) -> Float64Array:

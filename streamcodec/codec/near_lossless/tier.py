@@ -9,6 +9,7 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.coding.noise_shape import USUAL_SHAPE
 from streamcodec.codec.audio_format import as_array, clean
 from streamcodec.codec.near_lossless import engine as near_lossless
 from streamcodec.codec.near_lossless.engine import (
@@ -36,7 +37,7 @@ def _warm_up_once(sample_rate_hz: int) -> None:
 def rate_target(settings: NearLosslessOptions) -> RateTarget:
     """What the settings aim at; an eighth of the 16-bit rate where they say nothing. Raises BitrateError."""
     if settings.step_index is not None:
-        return FixedStep(settings.step_index, settings.finer_blocks)
+        return FixedStep(settings.step_index, settings.finer_blocks, settings.noise or USUAL_SHAPE)
     if settings.snr_db is not None:
         return TargetSnr(settings.snr_db)
     if settings.bitrate_bps is not None:
@@ -73,7 +74,7 @@ def step_for_ratio(
         settings.key_period_blocks(block_samples),
         carried_bytes,
     )
-    return replace(settings, ratio=None, step_index=step.index, finer_blocks=step.finer_blocks)
+    return replace(settings, ratio=None, step_index=step.index, finer_blocks=step.finer_blocks, noise=step.noise)
 
 
 @dataclass
