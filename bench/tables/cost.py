@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bench.tables.research import Table
-from bench.tables.sources import number, results, table
+from bench.tables.sources import number, percent, results, table
 
 STAGES = {
     "encode.network": "encoder network",
@@ -101,3 +101,26 @@ def relay() -> Table:
         for step in results(file)["steps"]
     ]
     return file, ["people", "delay p50 ms", "delay p99 ms", "of one core", "memory MB"], rows
+
+
+@table
+def packing() -> Table:
+    file = "packing.json"
+    found = results(file)["speed"]
+    cores = found["cores"]
+    rows = [
+        ["one process", number(found["alone, files a second"]), number(found["alone, hours an hour"], 0), "-"],
+        [
+            f"{cores} such processes at once",
+            number(found["at once, files a second"]),
+            number(found["at once, hours an hour"], 0),
+            percent(found["at once, files a second"] / (cores * found["alone, files a second"])),
+        ],
+        [
+            f"one command on {cores} cores",
+            number(found["all cores, files a second"]),
+            number(found["all cores, hours an hour"], 0),
+            percent(found["all cores / sum of alone"]),
+        ],
+    ]
+    return file, ["`pack`", "files a second", "hours of speech an hour", "of the sum of single-core speeds"], rows
