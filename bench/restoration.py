@@ -1,7 +1,7 @@
 """What ``streamcodec restore`` brings to sound coded at low rates: ``python -m bench.restoration data/dev``.
 
-Every recording of 32 kHz or more is coded at the rates below, decoded, and filled in; ViSQOL (audio) and log-spectral
-distance before and after are against the original. The first row is the originals themselves, which ought to come
+Every recording of 32 kHz or more is coded at the rates below, decoded, and filled in; ViSQOL (audio) and spectral
+distortion before and after are against the original. The first row is the originals themselves, which ought to come
 back as they are. Writes ``bench/results/restoration_dev.json``.
 """
 
@@ -19,25 +19,14 @@ from numpy.typing import NDArray
 from streamcodec.evaluation.alignment import resample
 from streamcodec.evaluation.full_reference import visqol_audio
 from streamcodec.evaluation.peers.mp3 import Mp3Peer
+from streamcodec.evaluation.spectral import spectral_distortion
 from streamcodec.research.bandwidth_extension import extend_array
 
 Float32Array = NDArray[np.float32]
 RESULTS = Path(__file__).parent / "results" / "restoration_dev.json"
 KBPS = (0, 32, 48, 64)
 SECONDS = 5.0
-FRAME = 1024
 SCORED_HZ = 48_000
-
-
-def log_spectral_distance_db(reference: Float32Array, other: Float32Array) -> float:
-    """Mean over frames of the root mean square difference of power spectra in dB, above -90 dB of full scale."""
-
-    def levels(samples: Float32Array) -> NDArray[np.float64]:
-        framed = np.lib.stride_tricks.sliding_window_view(samples, FRAME)[:: FRAME // 2]
-        power = np.abs(np.fft.rfft(framed * np.hanning(FRAME))) ** 2 / FRAME
-        return 10.0 * np.log10(power + 1e-9)
-
-    return float(np.sqrt(((levels(reference) - levels(other)) ** 2).mean(axis=1)).mean())
 
 
 def measure(path: Path, kbps: int) -> dict[str, float | str | bool]:
@@ -61,8 +50,8 @@ def measure(path: Path, kbps: int) -> dict[str, float | str | bool]:
         "changed": changed,
         "visqol_before": before,
         "visqol_after": visqol(restored) if changed else before,
-        "lsd_before_db": log_spectral_distance_db(original, heard),
-        "lsd_after_db": log_spectral_distance_db(original, restored),
+        "distortion_before_db": spectral_distortion(original, heard),
+        "distortion_after_db": spectral_distortion(original, restored),
     }
 
 

@@ -116,14 +116,14 @@ def restored() -> Table:
     for name, clips in results(file).items():
         scores = [
             sum(clip[score] for clip in clips) / len(clips)
-            for score in ("visqol_before", "visqol_after", "lsd_before_db", "lsd_after_db")
+            for score in ("visqol_before", "visqol_after", "distortion_before_db", "distortion_after_db")
         ]
         least = min(clip["visqol_after"] - clip["visqol_before"] for clip in clips)
         changed = f"{sum(clip['changed'] for clip in clips)} of {len(clips)}"
         rows.append(
             [name, changed, *(number(v) for v in scores[:2]), number(least), *(number(v, 1) for v in scores[2:])]
         )
-    columns = ["", "filled in", "ViSQOL", "restored", "least gain", "LSD dB", "restored"]
+    columns = ["", "filled in", "ViSQOL", "restored", "least gain", "SD dB", "restored"]
     return file, columns, rows
 
 

@@ -134,7 +134,7 @@ class BandwidthExtender:
         """As many whole hops as have come, within full scale. Shape: ``[n]`` -> ``[k * hop]``."""
         spectra = self._frames.spectra(samples)
         hop = self._frames.hop
-        power = np.mean(np.abs(spectra[:, self._edge]) ** 2, axis=1) if len(spectra) else np.zeros(0)
+        power = np.mean(np.abs(spectra[:, self._edge]) ** 2, axis=1)
         wanted = np.sqrt(power)[:, np.newaxis] * self._curve
         noise = self._random.standard_normal((len(wanted), 2, len(self._curve)), np.float32)
         missing = np.abs(spectra[:, self._filled]) < wanted
@@ -195,8 +195,6 @@ def extend_file(
                 progress(begin + 0.5 * min(1.0, done / length))
             yield block
 
-    if not isinstance(source, str | Path):
-        start = source.tell()
     with warnings.catch_warnings(), SoundReader(source, Tier.NEAR_LOSSLESS) as sound:
         warnings.simplefilter("ignore")  # said when it is read again
         length = sound.samples or 0
@@ -204,16 +202,13 @@ def extend_file(
         for block in told(sound.blocks(), 0.0):
             finder.push(_mono(block))
     cutoff_hz = finder.cutoff_hz()
-    if not isinstance(source, str | Path):
-        source.seek(start)
     written = 0
     with SoundReader(source, Tier.NEAR_LOSSLESS) as sound:
         rate_hz, channels, depth = sound.sample_rate_hz, sound.channels, sound.bits_per_sample
         blocks = told(sound.blocks(), 0.5)
         if cutoff_hz is not None:
             blocks = _extended(blocks, rate_hz, cutoff_hz, channels)
-        named = (source,) if isinstance(source, str | Path) else ()
-        with SoundWriter(target, rate_hz, channels, depth, sound.metadata, sources=named) as out:
+        with SoundWriter(target, rate_hz, channels, depth, sound.metadata, sources=(source,)) as out:
             for block in blocks:
                 out.write(block)
                 written += len(block)

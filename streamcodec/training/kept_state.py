@@ -181,16 +181,18 @@ def _write(
 ) -> int:
     """Write the files of a state; returns their bytes."""
     with whole_folder(folder, STATE) as made:
-        coded = {name: values.half().contiguous() for name, values in changed.items()}
-        (made / CODEC_WEIGHTS).write_bytes(save(coded))
+        _write_halved(made / CODEC_WEIGHTS, changed)
         write_post_filter(post_filter, made / POST_FILTER_FILE)
         if judging:
-            judges = {name: values.half().contiguous() for name, values in judging.items()}
-            (made / JUDGES_WEIGHTS).write_bytes(save(judges))
+            _write_halved(made / JUDGES_WEIGHTS, judging)
         (made / STATE).write_text(json.dumps({"format": FORMAT, **description}, indent=1) + "\n")
     if not judging:
         (folder / JUDGES_WEIGHTS).unlink(missing_ok=True)
     return sum(path.stat().st_size for path in folder.iterdir() if path.is_file())
+
+
+def _write_halved(path: Path, tensors: Mapping[str, Tensor]) -> None:
+    path.write_bytes(save({name: values.half().contiguous() for name, values in tensors.items()}))
 
 
 def _start(config: NeuralConfig, decoder: DecoderKind, base: str) -> dict[str, Tensor]:
