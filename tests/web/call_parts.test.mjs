@@ -22,6 +22,7 @@ const { Room } = await load('room.js');
 const { Sender } = await load('sender.js');
 const { Redundancy } = await load('redundancy.js');
 const { WireRateController } = await load('wire_rate.js');
+const { ReadyTarget } = await load('ready_target.js');
 const { RingBuffer } = await load('ring_buffer.js');
 
 const json = (name) => JSON.parse(readFileSync(join(MADE, name), 'utf8'));
@@ -466,4 +467,33 @@ test('a ring gives what was put in, across its end', () => {
     for (let k = 0; k < count; k++) assert.equal(out[k], expected++);
   }
   assert.equal(reader.held, next - expected);
+});
+
+/** What is kept ready after so many seconds with a gap whenever `dry` says so, looked at a hundred times a second. */
+function readyAfter(seconds, dry, ready = new ReadyTarget()) {
+  let missed = 0;
+  const seen = [];
+  for (let tick = 0; tick <= 100 * seconds; tick++) {
+    if (dry(ready.ms, tick / 100)) missed += 1;
+    ready.note(missed, 1e6 + 10 * tick);
+    seen.push(ready.ms);
+  }
+  return { seen, missed };
+}
+
+test('what is kept ready for the sound card grows with gaps and comes back, ever more slowly where that fails', () => {
+  const steady = readyAfter(10, () => false).seen;
+  assert.equal(steady[0], 20);
+  assert.equal(steady.at(-1), 15);
+
+  const stalls = readyAfter(1, (ms, s) => s < 0.25);
+  assert.equal(Math.max(...stalls.seen), 20, 'one stall that goes on counts once');
+  const often = readyAfter(20, (ms, s) => s % 0.5 === 0 && s > 0).seen;
+  assert.equal(often.at(-1), 100);
+
+  // A machine on which 15 ms runs dry at once, and 20 never.
+  const { seen, missed } = readyAfter(300, (ms) => ms < 20);
+  assert.ok(missed <= 8, `${missed} gaps in five minutes`);
+  assert.ok(seen.filter((ms) => ms >= 20).length > 0.99 * seen.length);
+  assert.ok(Math.max(...seen) === 20);
 });

@@ -6,6 +6,7 @@ import { AudioFormatError, CallError, LoadError } from './errors.js';
 import { Mixer } from './mixer.js';
 import { hasCurve } from './cpace.js';
 import { roomKeyFromPassphrase } from './passphrase.js';
+import { ReadyTarget } from './ready_target.js';
 import { Receiver } from './receiver.js';
 import { reportFromBytes } from './report.js';
 import { Resampler } from './resampler.js';
@@ -22,13 +23,6 @@ const PACE_HZ = 48_000;
 /** What goes out is told to the sender once a second. */
 const TICKS_PER_NOTE = 10;
 const BLOCK_MS = 10;
-/** Sound kept ready for the sound card, and how it changes when that was too little, or enough for long. */
-const LEAST_READY_MS = 20;
-const MOST_READY_MS = 100;
-const READY_STEP_MS = 10;
-/** One stall is told of again and again while it lasts, and counts once. */
-const GROW_PAUSE_MS = 300;
-const EASE_MS = 4_000;
 const SILENT_MICROPHONE_MS = 1_500;
 const RATE_WINDOW_MS = 3_000;
 
@@ -97,9 +91,7 @@ class Conversation {
     this._resamplers = new Map();
     /** @type {ReadableStreamDefaultReader<any> | null} Of the microphone, where it does not come from the sound card's thread. */
     this._track = null;
-    this._readyMs = LEAST_READY_MS;
-    this._missed = 0;
-    this._missedMs = 0;
+    this._ready = new ReadyTarget();
     /** Samples handed to the sound card's thread since the start. */
     this._given = 0;
     this._joinedMs = 0;
@@ -261,7 +253,7 @@ class Conversation {
       this._heard.read(samples);
     }
     if (samples?.length && !this._listens && !this._track) this._speak(samples, this._resamplerFrom(this._cardHz), start);
-    this._noteMissed(missed, start);
+    this._ready.note(missed, start);
     this._play(this._played ? this._played.held : this._given - taken, start);
     this._busyMs += performance.now() - start;
   }
@@ -287,7 +279,7 @@ class Conversation {
    */
   _play(held, nowMs) {
     // What several messages told at once was true when they were sent: only the card's own count tells what is left.
-    const wanted = (this._readyMs * this._cardHz) / 1_000;
+    const wanted = (this._ready.ms * this._cardHz) / 1_000;
     const count = (this._rateHz * BLOCK_MS) / 1_000;
     while (held < wanted) {
       const receivers = [...this._receivers.values()];
@@ -307,23 +299,6 @@ class Conversation {
       if (this._played) this._played.write(block);
       else this._card?.postMessage(block, [block.buffer]);
     }
-  }
-
-  /**
-   * @param {number} missed
-   * @param {number} nowMs
-   */
-  _noteMissed(missed, nowMs) {
-    if (missed > this._missed) {
-      if (nowMs - this._missedMs > GROW_PAUSE_MS) {
-        this._readyMs = Math.min(MOST_READY_MS, this._readyMs + READY_STEP_MS);
-      }
-      this._missedMs = nowMs;
-    } else if (nowMs - this._missedMs > EASE_MS && this._readyMs > LEAST_READY_MS) {
-      this._readyMs -= READY_STEP_MS;
-      this._missedMs = nowMs;
-    }
-    this._missed = missed;
   }
 
   // -- the room
@@ -436,7 +411,7 @@ class Conversation {
       sentKbps: (8 * (sent - before.sent)) / elapsedMs,
       receivedKbps: (8 * (received - before.received)) / elapsedMs,
       cpuShare: (this._busyMs - before.busyMs) / elapsedMs,
-      readyMs: this._readyMs,
+      readyMs: this._ready.ms,
       missed: this._missed,
     };
   }
