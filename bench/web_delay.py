@@ -74,8 +74,8 @@ async ({ relay, packetMs, sound, settleMs }) => {
   source.connect(recorder, 0, 0);
   source.start(context.currentTime + 0.5);
   await new Promise((go) => (source.onended = go));
-  await new Promise((go) => setTimeout(go, 500));
   const states = [mouth.state, ear.state];
+  await new Promise((go) => setTimeout(go, 500));
   const text = [];
   for (const side of [0, 128]) {
     const all = new Int16Array(128 * pairs.length);

@@ -142,7 +142,9 @@ class JitterBuffer:
             return Silence()
         if self._state is _State.IDLE:
             return Wait()
-        self._depth_ms = self._delay_ms(self._next, now_ms)
+        if self._slots:
+            # Else nothing is waiting, however long ago the next was due.
+            self._depth_ms = self._delay_ms(self._next, now_ms)
         self._skip_overdue(now_ms)
         if self._next not in self._slots:
             missing = self._miss(now_ms)

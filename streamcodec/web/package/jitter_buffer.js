@@ -157,7 +157,8 @@ export class JitterBuffer {
       return { kind: 'silence' };
     }
     if (this._state === 'idle') return { kind: 'wait' };
-    this.depthMs = this._delayMs(this._next, nowMs);
+    // Else nothing is waiting, however long ago the next was due.
+    if (this._slots.size) this.depthMs = this._delayMs(this._next, nowMs);
     this._skipOverdue(nowMs);
     if (!this._slots.has(this._next)) {
       const missing = this._miss(nowMs);
