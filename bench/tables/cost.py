@@ -124,3 +124,14 @@ def packing() -> Table:
         ],
     ]
     return file, ["`pack`", "files a second", "hours of speech an hour", "of the sum of single-core speeds"], rows
+
+
+@table
+def packing_ray() -> Table:
+    file = "packing_ray.json"
+    found = results(file)["rows"]
+    alone = found[0]["files a second"]
+    rows = [
+        [str(row["workers"]), number(row["files a second"]), number(row["files a second"] / alone)] for row in found
+    ]
+    return file, ["workers of Ray", "files a second", "times one worker"], rows
