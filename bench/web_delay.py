@@ -60,15 +60,15 @@ async ({ relay, packetMs, sound, settleMs }) => {
   const settings = { url: relay, room: 'nodes', packetMs };
   const mouth = new Call({ ...settings, name: 'Mouth' }), ear = new Call({ ...settings, name: 'Ear', listen: true });
   await Promise.all([mouth.join(), ear.join()]);
+  const samples = new Int16Array(Uint8Array.from(atob(sound), (letter) => letter.charCodeAt(0)).buffer);
+  const buffer = context.createBuffer(1, samples.length, RATE);
+  buffer.getChannelData(0).set(Float32Array.from(samples, (sample) => sample / 32768));
   await new Promise((go) => setTimeout(go, settleMs));
   const recorder = new AudioWorkletNode(context, 'recorder', { numberOfInputs: 2, numberOfOutputs: 1 });
   recorder.connect(context.destination);
   const pairs = [];
   recorder.port.onmessage = ({ data }) => pairs.push(data);
   ear._node.connect(recorder, 0, 1);
-  const samples = new Int16Array(Uint8Array.from(atob(sound), (letter) => letter.charCodeAt(0)).buffer);
-  const buffer = context.createBuffer(1, samples.length, RATE);
-  buffer.getChannelData(0).set(Float32Array.from(samples, (sample) => sample / 32768));
   const source = new AudioBufferSourceNode(context, { buffer });
   source.connect(microphone);
   source.connect(recorder, 0, 0);
