@@ -1,6 +1,6 @@
 """A web page whose visitors talk to an agent over a line of 6 kbps: FastRTC in front, packets behind.
 
-python demos/websocket_pair.py serve
+python demos/websocket_agent.py
 python demos/fastrtc_line.py ws://127.0.0.1:8000/talk
 """
 

@@ -18,11 +18,12 @@ class Spelling(NamedTuple):
     """What a value in the API's unit is multiplied with: 0.001 where bits become kilobits."""
 
 
-_spellings: Mapping[str, Spelling] | None = None
+Spellings = Mapping[str, Spelling]
+_spellings: Spellings | None = None
 
 
 @contextmanager
-def spelt(spellings: Mapping[str, Spelling]) -> Iterator[None]:
+def spelt(spellings: Spellings | None) -> Iterator[None]:
     """While it lasts, messages of this process name arguments so."""
     global _spellings
     before, _spellings = _spellings, spellings
@@ -30,6 +31,11 @@ def spelt(spellings: Mapping[str, Spelling]) -> Iterator[None]:
         yield
     finally:
         _spellings = before
+
+
+def current_spellings() -> Spellings | None:
+    """What :func:`spelt` was given last, to be handed to another process; None where arguments are as in Python."""
+    return _spellings
 
 
 def named(argument: str) -> str:

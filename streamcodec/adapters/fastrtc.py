@@ -75,7 +75,12 @@ class CodedLine(AsyncStreamHandler):  # type: ignore[misc]
         Shape: ``(rate, [1, n])``.
         """
         await self._ready.wait()
-        message = await self._line.recv()
+        try:
+            message = await self._line.recv()
+        except Exception:
+            if self._ready.is_set():
+                raise
+            return None
         if isinstance(message, str):
             return None
         try:
@@ -85,5 +90,6 @@ class CodedLine(AsyncStreamHandler):  # type: ignore[misc]
         return (self._rate_hz, sound[np.newaxis]) if sound.size else None
 
     async def shutdown(self) -> None:
-        """Close the line when the visitor has gone."""
+        """Close the line when the visitor has gone; what is still waited for on it ends without an error."""
+        self._ready.clear()
         await self._opened.aclose()

@@ -29,6 +29,8 @@ from streamcodec.codec.options import check_sample_rate
 from streamcodec.errors import AudioFormatError, PacketError
 
 INTERRUPTION = "interruption"
+WAV_HEADER_BYTES = 44
+"""What pipecat's client transport puts before every piece of sound unless it is told not to (``add_wav_header``)."""
 
 
 class StreamcodecSerializer(FrameSerializer):  # type: ignore[misc]
@@ -53,15 +55,23 @@ class StreamcodecSerializer(FrameSerializer):  # type: ignore[misc]
         self._encoding = {"bitrate_bps": bitrate_bps, "packet_ms": packet_ms, **options}
         self._model = {key: options[key] for key in ("model", "backend") if key in options}
         self._rate_hz = sample_rate_hz
+        self._setting_up, self._rates_hz = asyncio.Lock(), (0, 0)
         self._encoder: MessageEncoder | None = None
         self._decoder: MessageDecoder | None = None
 
     async def setup(self, setup: Any) -> None:
-        """Load the codec for the pipeline's rates, off the event loop."""
-        self._rate_hz = check_sample_rate(self._rate_hz or setup.audio_in_sample_rate)
-        rate_hz = setup.audio_out_sample_rate or self._rate_hz
-        self._encoder = await asyncio.to_thread(MessageEncoder, rate_hz, **self._encoding)
-        self._decoder = await asyncio.to_thread(MessageDecoder, self._rate_hz, **self._model)
+        """Load the codec for the pipeline's rates, off the event loop.
+
+        A transport's input and output both ask for it; the second finds what the first has loaded, for by then sound
+        may have been decoded.
+        """
+        async with self._setting_up:
+            self._rate_hz = check_sample_rate(self._rate_hz or setup.audio_in_sample_rate)
+            rates_hz = (self._rate_hz, setup.audio_out_sample_rate or self._rate_hz)
+            if rates_hz != self._rates_hz:
+                self._encoder = await asyncio.to_thread(MessageEncoder, rates_hz[1], **self._encoding)
+                self._decoder = await asyncio.to_thread(MessageDecoder, rates_hz[0], **self._model)
+                self._rates_hz = rates_hz
 
     async def serialize(self, frame: Frame) -> str | bytes | None:
         """A message for a frame: None where it carries nothing, or its sound fills no packet yet."""
@@ -96,7 +106,10 @@ class StreamcodecSerializer(FrameSerializer):  # type: ignore[misc]
                 f"a frame has {frame.sample_rate} samples per second where the pipeline's output has {rate_hz}: "
                 "resample before the transport"
             )
-        return self._encoder.push(np.frombuffer(frame.audio, "<i2").reshape(-1, frame.num_channels))
+        audio = frame.audio
+        if audio[:4] == b"RIFF" and audio[8:16] == b"WAVEfmt ":
+            audio = audio[WAV_HEADER_BYTES:]
+        return self._encoder.push(np.frombuffer(audio, "<i2").reshape(-1, frame.num_channels))
 
 
 def _of_text(text: str) -> Frame | None:

@@ -6,15 +6,15 @@ https://docs.ray.io/en/latest/data/data.html
 from __future__ import annotations
 
 import io
-import warnings
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.adapters.coded_bytes import decode_bytes
+from streamcodec.codec.files.notes import noted
 from streamcodec.codec.files.oneshot import encode_file
-from streamcodec.errors import StreamcodecError, StreamcodecWarning
+from streamcodec.errors import StreamcodecError
 
 Batch = dict[str, NDArray[Any]]
 
@@ -24,7 +24,8 @@ class SoundEncoder:
 
     Of each row the bytes in ``column`` (as ``ray.data.read_binary_files`` gives them) are coded into ``sc``, and
     taken out unless ``keep``. What cannot be coded has its reason in ``error``, and no bytes; other rows have no
-    reason. ``options`` as for :func:`~streamcodec.encode_file`.
+    reason. ``note`` says what was changed or missing, such as a mixdown. ``options`` as for
+    :func:`~streamcodec.encode_file`.
     """
 
     def __init__(self, column: str = "bytes", *, keep: bool = False, **options: Any) -> None:
@@ -32,21 +33,22 @@ class SoundEncoder:
 
     def __call__(self, batch: Batch) -> Batch:
         """Shape: each column ``[rows]``."""
-        coded, errors = [], []
+        coded, errors, said = [], [], []
         for data in batch[self._column]:
-            out = io.BytesIO()
+            sound, out = io.BytesIO(bytes(data)), io.BytesIO()
+            notes: list[str] = []
             try:
-                with warnings.catch_warnings():
-                    warnings.simplefilter("ignore", StreamcodecWarning)
-                    encode_file(io.BytesIO(bytes(data)), out, **self._options)
+                with noted(sound) as notes:
+                    encode_file(sound, out, **self._options)
             except StreamcodecError as error:
                 coded.append(b"")
                 errors.append(str(error))
             else:
                 coded.append(out.getvalue())
                 errors.append("")
+            said.append("; ".join(notes))
         others = {name: rows for name, rows in batch.items() if self._keep or name != self._column}
-        return {**others, "sc": _objects(coded), "error": _objects(errors)}
+        return {**others, "sc": _objects(coded), "error": _objects(errors), "note": _objects(said)}
 
 
 class SoundDecoder:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import sys
 import time
 from pathlib import Path
 
@@ -20,7 +21,7 @@ from streamcodec.errors import StreamcodecError
 
 HELP = ("encode a folder of sound files on all cores", "streamcodec pack recordings packed --kbps 6")
 NAMED = 5
-"""Failed files that are named on the screen; the manifest has all."""
+"""Failed files, and kinds of notes, that are named on the screen; the manifest has all."""
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -94,7 +95,24 @@ def tell(outcome: Outcome, folder: Path, took_s: float, as_json: bool) -> None:
             f"{folder}: {figures['files']} files{before}, {figures['hours']:.2f} hours, {figures['bytes']} bytes "
             f"({figures['bytes_per_hour']} an hour) in {took_s:.0f} s"
         )
+    for note in told_notes(outcome):
+        print(f"streamcodec: {note}", file=sys.stderr)
     if outcome.failed:
         named = "; ".join(f"{entry.source}: {entry.error}" for entry in outcome.failed[:NAMED])
         more = f"; {len(outcome.failed) - NAMED} more in manifest.jsonl" if len(outcome.failed) > NAMED else ""
         raise StreamcodecError(f"{len(outcome.failed)} left out: {named}{more}")
+
+
+def told_notes(outcome: Outcome) -> list[str]:
+    """A sentence for each kind of note, with one file as an example: of stereo recordings all have the same."""
+    kinds: dict[str, list[str]] = {}
+    for entry in outcome.noted:
+        kinds.setdefault(entry.note, []).append(entry.source)
+    most = sorted(kinds.items(), key=lambda kind: -len(kind[1]))
+    told = []
+    for note, sources in most[:NAMED]:
+        alike = f" (and {len(sources) - 1} more)" if len(sources) > 1 else ""
+        told.append(f"{sources[0]}{alike}: {note}")
+    if len(most) > NAMED:
+        told.append(f"{sum(len(sources) for _, sources in most[NAMED:])} more files with a note in manifest.jsonl")
+    return told

@@ -33,7 +33,7 @@ def run_jobs(jobs: Sequence[Job], engine: Engine = "processes", workers: int | N
     """Entries of each job as it is done, in no order. Raises StreamcodecError where an engine is not there."""
     if engine == "ray":
         yield from _on_ray(jobs, workers)
-    elif (workers or usable_cores()) == 1 or len(jobs) == 1:
+    elif (workers or usable_cores()) == 1 or len(jobs) <= 1:
         for job in jobs:
             yield run_job(job)
     else:

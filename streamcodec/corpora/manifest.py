@@ -40,6 +40,8 @@ class Entry:
     """Of each channel."""
     sample_rate_hz: int = 0
     channels: int = 0
+    note: str = ""
+    """What there is to say of a file that was done: mixed down, resampled, shorter than its header promises."""
 
     @property
     def duration_s(self) -> float:

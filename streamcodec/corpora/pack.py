@@ -38,14 +38,20 @@ class Outcome:
         """Files that could not be done."""
         return tuple(entry for entry in self.entries if entry.error is not None)
 
+    @property
+    def noted(self) -> tuple[Entry, ...]:
+        """Files that were done and of which there is something to say."""
+        return tuple(entry for entry in self.entries if entry.note)
+
     def summary(self) -> dict[str, Any]:
-        """Figures: files, errors, hours of sound, bytes, bytes per hour."""
+        """Figures: files, errors, notes, hours of sound, bytes, bytes per hour."""
         good = [entry for entry in self.entries if entry.error is None]
         hours = sum(entry.duration_s for entry in good) / 3600.0
         coded = sum(entry.bytes for entry in good)
         return {
             "files": len(good),
             "failed": len(self.failed),
+            "noted": len(self.noted),
             "done_before": self.done_before,
             "hours": round(hours, 4),
             "bytes": coded,
@@ -68,7 +74,8 @@ def pack_folder(
 
     ``options`` as for :func:`~streamcodec.encode_file`. ``target/manifest.jsonl`` says of each file what became of
     it; files of its name that are whole are not done again, so a run that was stopped, killed included, goes on when
-    it is asked for again. An error of one file is in its entry and stops no other.
+    it is asked for again. An error of one file is in its entry and stops no other; what :func:`encode_file` warns of,
+    such as stereo sound mixed down, is its ``note``.
 
     Errors: StreamcodecError for folders that cannot be used, and for a ``target`` begun with other options.
     """
@@ -76,9 +83,11 @@ def pack_folder(
     if target.exists() and os.path.samefile(source, target):
         raise StreamcodecError(f"{target} is the folder that is read: give another for what is made")
     asked = {"tier": "neural", **options, "shards": shards, "shard_files": shard_files if shards else None}
+    found = _sounds(source, target)
+    if not found:
+        raise StreamcodecError(f"there is no sound file under {source}: files are known by {_listed_suffixes()}")
     manifest = _begun(target, {key: str(value) for key, value in asked.items() if value is not None})
     try:
-        found = _sounds(source, target)
         before = {name for name in found if is_done(manifest.entries.get(name), source / name, target)}
         left = [name for name in found if name not in before]
         names = _targets(left, {entry.target for name, entry in manifest.entries.items() if name in before}, shards)
@@ -120,10 +129,12 @@ def unpack_folder(
     source, target = _folder(source), Path(target)
     if target.exists() and os.path.samefile(source, target):
         raise StreamcodecError(f"{target} is the folder that is read: give another for what is made")
+    files = [name for name in _walk(source) if name.endswith(".sc")]
+    tars = [name for name in _walk(source) if name.endswith(".tar")]
+    if not files and not tars:
+        raise StreamcodecError(f"there is no .sc file under {source}, and no .tar that could hold one")
     manifest = _begun(target, {"suffix": suffix, "model": str(model)})
     try:
-        files = [name for name in _walk(source) if name.endswith(".sc")]
-        tars = [name for name in _walk(source) if name.endswith(".tar")]
         members = {tar: _coded_members(source / tar, tar) for tar in tars}
         found = files + [name for names in members.values() for name in names]
         before = {name for name in found if is_done(manifest.entries.get(name), source / _file_of(name), target)}
@@ -195,6 +206,10 @@ def _walk(folder: Path, leave_out: Path | None = None) -> list[str]:
 
 def _sounds(source: Path, target: Path) -> list[str]:
     return [name for name in _walk(source, target) if Path(name).suffix.lower() in READABLE_SUFFIXES]
+
+
+def _listed_suffixes() -> str:
+    return ", ".join(sorted(READABLE_SUFFIXES))
 
 
 def _targets(sources: Iterable[str], taken: set[str], shards: ShardFormat | None) -> list[tuple[str, str]]:

@@ -8,17 +8,18 @@ import io
 import json
 import os
 import tarfile
-import warnings
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.decoding import decode_file
+from streamcodec.codec.files.notes import noted
 from streamcodec.codec.files.oneshot import encode_file
 from streamcodec.codec.files.output_file import describe_error, whole_file
 from streamcodec.corpora.manifest import Entry
-from streamcodec.errors import FileFormatError, StreamcodecError, StreamcodecWarning
+from streamcodec.errors import FileFormatError, StreamcodecError
+from streamcodec.wording import Spellings, current_spellings, spelt
 
 ShardFormat = Literal["webdataset", "shar"]
 SHARD_FORMATS: tuple[ShardFormat, ...] = ("webdataset", "shar")
@@ -38,6 +39,8 @@ class PackJob:
     """Keyword arguments of :func:`~streamcodec.encode_file`."""
     shard: str | None = None
     shard_format: ShardFormat = "webdataset"
+    spellings: Spellings | None = field(default_factory=current_spellings)
+    """How errors and notes name arguments, whatever the process that they arise in."""
 
     def run(self) -> list[Entry]:
         """Code them; an error of one is in its entry and stops no other."""
@@ -49,8 +52,7 @@ class PackJob:
         path, out = self.source_folder / source, io.BytesIO()
         try:
             found, digest = os.stat(path), _sha256(path)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", StreamcodecWarning)
+            with noted(path) as notes:
                 header = encode_file(path, out, **self.options)
             data = out.getvalue()
             reader = FileReader(io.BytesIO(data))
@@ -67,6 +69,7 @@ class PackJob:
             samples=reader.total_samples or 0,
             sample_rate_hz=header.sample_rate_hz,
             channels=header.channels,
+            note="; ".join(notes),
         )
         return coded, data
 
@@ -131,6 +134,7 @@ class UnpackJob:
     pairs: tuple[tuple[str, str], ...]
     model: str | None = None
     shard: str | None = None
+    spellings: Spellings | None = field(default_factory=current_spellings)
 
     def run(self) -> list[Entry]:
         """Decode them; an error of one is in its entry and stops no other."""
@@ -163,9 +167,9 @@ class UnpackJob:
             coded = path.read_bytes() if data is None else data
             out = self.target_folder / target
             out.parent.mkdir(parents=True, exist_ok=True)
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore", StreamcodecWarning)
-                samples = decode_file(io.BytesIO(coded), out, model=self.model)
+            stream = io.BytesIO(coded)
+            with noted(stream, out) as notes:
+                samples = decode_file(stream, out, model=self.model)
             header = FileReader(io.BytesIO(coded)).header
             return Entry(
                 source,
@@ -178,6 +182,7 @@ class UnpackJob:
                 samples=samples,
                 sample_rate_hz=header.sample_rate_hz,
                 channels=header.channels,
+                note="; ".join(notes),
             )
         except (StreamcodecError, OSError, MemoryError) as error:
             return Entry(source, target, error=_said(error).replace("the stream", source))
@@ -189,7 +194,8 @@ Job = PackJob | UnpackJob
 def run_job(job: Job) -> list[Entry]:
     """What an engine calls; whatever goes wrong is in the entries."""
     try:
-        return job.run()
+        with spelt(job.spellings):
+            return job.run()
     except (FileFormatError, OSError, tarfile.TarError) as error:
         return [replace(Entry(source, target), error=_said(error)) for source, target in job.pairs]
 

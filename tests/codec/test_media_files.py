@@ -56,6 +56,30 @@ def test_media_files_are_read(name: str, codec: str, tmp_path: Path, speech: Flo
     assert soundfile.SoundFile(tmp_path / "a.flac").title == "Talk"
 
 
+@pytest.mark.parametrize("tagged", [False, True])
+def test_aac_without_a_container_is_not_taken_for_mp3(
+    tagged: bool, tmp_path: Path, speech: Float32Array, capfd: pytest.CaptureFixture[str]
+) -> None:
+    path = write_media(tmp_path / "a.aac", "aac", speech[:24_000], 24_000)
+    if tagged:
+        id3: Any = pytest.importorskip("mutagen.id3")
+        frames = id3.ID3()
+        frames.add(id3.TIT2(encoding=3, text=["Talk " * 40]))
+        frames.save(path)
+    with SoundReader(path, Tier.NEURAL) as read:
+        found = read.read()[:, 0]
+    assert 24_000 <= len(found) < 24_000 + 3_072  # nothing says how much of the ends is padding
+    assert np.abs(found).max() > 0.5 * np.abs(speech[:24_000]).max()
+    assert "mpg123" not in capfd.readouterr().err
+
+
+def test_aac_without_pyav_says_how(tmp_path: Path, speech: Float32Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = write_media(tmp_path / "a.aac", "aac", speech[:24_000], 24_000)
+    monkeypatch.setattr("streamcodec.codec.files.media_file.can_read", lambda: False)
+    with pytest.raises(AudioFormatError, match=r"not recognised; .*streamcodec\[media\]"):
+        SoundReader(path, Tier.NEURAL)
+
+
 def test_alac_is_kept_to_the_bit(tmp_path: Path, speech: Float32Array) -> None:
     path = write_media(tmp_path / "a.m4a", "alac", speech[:24_000], 24_000)
     encode_file(path, tmp_path / "a.sc", tier="lossless")

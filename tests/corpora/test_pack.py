@@ -127,6 +127,46 @@ def test_one_bad_file_stops_no_other_and_is_tried_again(
     assert (figures["files"], figures["failed"], figures["done_before"]) == (5, 0, 4)
 
 
+@pytest.mark.parametrize("workers", ["1", "2"])
+@pytest.mark.parametrize("shards", [[], ["--shards", "webdataset"]])
+def test_what_was_changed_in_a_file_is_told(
+    workers: str, shards: list[str], tmp_path: Path, speech: Float32Array, capsys: pytest.CaptureFixture[str]
+) -> None:
+    corpus = make_corpus(tmp_path / "in", speech, 1)
+    stereo = np.stack([speech[:2_400], 0.5 * speech[:2_400]], axis=1)
+    for number in range(3):
+        soundfile.write(corpus / f"stereo-{number}.wav", stereo, 24_000)
+    short = io.BytesIO()
+    soundfile.write(short, speech[:24_000], 24_000, format="WAV")
+    (corpus / "short.wav").write_bytes(short.getvalue()[:20_000])
+    words = ["pack", str(corpus), str(tmp_path / "out"), "--workers", workers, *shards]
+    mixed = "is mixed down from 2 channels to one (--channels 2 keeps both) for the neural tier"
+    for _ in range(2):  # a run that finds all done says the same
+        assert main(words) == 0
+        told = capsys.readouterr().err
+        assert f"stereo-0.wav (and 2 more): {mixed}" in told
+        assert "short.wav: " in told
+        assert "its header promises" in told
+    notes = {entry.source: entry.note for entry in lines_of(tmp_path / "out")}
+    assert notes.pop("speaker-0/clip 000.wav") == ""
+    assert all(notes.values())
+    unpacked = tmp_path / "unpacked"
+    packed = next((tmp_path / "out").glob("stereo-0.sc"), None)
+    if packed is not None:
+        packed.write_bytes(packed.read_bytes()[:-20])
+        assert main(["unpack", str(tmp_path / "out"), str(unpacked), "--workers", "1"]) == 0
+        assert "stereo-0.sc: " in capsys.readouterr().err
+
+
+def test_a_folder_without_sound_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "notes.txt").write_text("nothing to hear")
+    for command in ("pack", "unpack"):
+        assert main([command, str(tmp_path / "in"), str(tmp_path / "out")]) == 2
+        assert "there is no " in capsys.readouterr().err
+        assert not (tmp_path / "out").exists()
+
+
 def test_what_has_changed_is_done_anew_and_other_settings_are_refused(tmp_path: Path, speech: Float32Array) -> None:
     source, packed = make_corpus(tmp_path / "in", speech, 3), tmp_path / "out"
     first = pack_folder(source, packed, workers=1, tier="lossless")

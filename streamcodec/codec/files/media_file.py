@@ -22,6 +22,20 @@ def can_read() -> bool:
     return importlib.util.find_spec("av") is not None
 
 
+def is_bare_aac(file: IO[bytes]) -> bool:
+    """Whether a file is AAC in no container (ADTS), which libsndfile takes for MP3. It is read from its start.
+
+    A frame begins with 12 bits set and a layer of 0, which MPEG's other sound never has; tags (ID3) may stand before.
+    """
+    file.seek(0)
+    head = file.read(10)
+    if head[:3] == b"ID3" and len(head) == 10:
+        size = sum((byte & 0x7F) << (7 * place) for place, byte in enumerate(reversed(head[6:10])))
+        file.seek(10 + size)
+        head = file.read(2)
+    return len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
+
+
 @dataclass(frozen=True)
 class DecodedMedia:
     """The first sound of a file."""

@@ -146,7 +146,8 @@ class SoundReader:
             self._kept = tags.read_tags(file)
             if file.seek(0, io.SEEK_END) == 0:
                 raise AudioFormatError(f"{self.name} is empty: there is no sound in it")
-            repair = repair_of(file)
+            bare_aac = media_file.is_bare_aac(file)
+            repair = None if bare_aac else repair_of(file)
             self._promised_s = None if repair is None else repair.promised_s
             parts, self._ends_early = ogg_parts(file)
             self._later_parts = [RepairedFile(file, part) for part in parts[1:]]
@@ -157,6 +158,8 @@ class SoundReader:
             self._media_bits: int | None = None
             self._media_format = ""
             try:
+                if bare_aac:
+                    raise soundfile.LibsndfileError(1)  # libsndfile would take it for MP3
                 self._file = _sound_of(self._source)
             except soundfile.LibsndfileError:
                 if repair is not None or self._source.error is not None or not media_file.can_read():
