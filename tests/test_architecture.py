@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-ERRORS, WORDING = "streamcodec.errors", "streamcodec.wording"
-LIVE_PATH = {"native_dsp", "streamcodec.models", "streamcodec.runtime", "streamcodec.codec", ERRORS, WORDING}
+ERRORS, WORDING, EXTRAS = "streamcodec.errors", "streamcodec.wording", "streamcodec.extras"
+LIVE_PATH = {"native_dsp", "streamcodec.models", "streamcodec.runtime", "streamcodec.codec", ERRORS, WORDING, EXTRAS}
 # Each room, and what it may import besides itself. Loading of shipped models and configuration is torch-free.
 ALLOWED: dict[str, set[str]] = {
     "native_dsp": set(),
     "streamcodec.models": {"native_dsp", ERRORS},
-    "streamcodec.runtime": {"native_dsp", "streamcodec.models", ERRORS},
+    "streamcodec.runtime": {"native_dsp", "streamcodec.models", ERRORS, EXTRAS},
     "streamcodec.codec": LIVE_PATH,
     "streamcodec.net": {"native_dsp", "streamcodec.codec", ERRORS, WORDING},
     "streamcodec.live": {*LIVE_PATH, "streamcodec.net"},

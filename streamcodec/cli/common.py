@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from streamcodec.codec.files.output_file import check_not_read, readable_name
 from streamcodec.errors import StreamcodecError
+from streamcodec.extras import command_for
 
 if TYPE_CHECKING:
     from streamcodec.runtime.scheduling import Scheduling
@@ -409,5 +410,4 @@ def need(module: str) -> None:
     import importlib.util
 
     if importlib.util.find_spec(module) is None:
-        extra = EXTRAS[module]
-        raise StreamcodecError(f"this needs {module}: run 'pip install \"streamcodec[{extra}]\"' and try again")
+        raise StreamcodecError(f"this needs {module}: run '{command_for(EXTRAS[module])}' and try again")

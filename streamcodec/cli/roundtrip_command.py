@@ -26,6 +26,7 @@ from streamcodec.cli.common import (
     share,
 )
 from streamcodec.cli.roundtrip_link import through_link
+from streamcodec.extras import command_for
 
 if TYPE_CHECKING:
     from streamcodec import StreamEncoder
@@ -132,7 +133,7 @@ def _fill(
         written.append(folder / name)
     if find_spec("matplotlib") is None:
         print(
-            f'streamcodec: no picture without matplotlib: pip install "streamcodec[{EXTRAS["matplotlib"]}]"',
+            f"streamcodec: no picture without matplotlib: {command_for(EXTRAS['matplotlib'])}",
             file=sys.stderr,
         )
         return written

@@ -17,6 +17,7 @@ from typing import Any, Literal, cast
 from streamcodec.corpora.manifest import Entry
 from streamcodec.corpora.work import Job, prepare_worker, run_job
 from streamcodec.errors import StreamcodecError
+from streamcodec.extras import command_for
 
 Engine = Literal["processes", "ray"]
 ENGINES: tuple[Engine, ...] = ("processes", "ray")
@@ -80,7 +81,7 @@ def _end_with(sentinel: int) -> None:
 
 def _on_ray(jobs: Iterable[Job], workers: int | None) -> Iterator[list[Entry]]:
     if importlib.util.find_spec("ray") is None:
-        raise StreamcodecError("--engine ray needs Ray: run 'pip install \"streamcodec[ray]\"' and try again")
+        raise StreamcodecError(f"--engine ray needs Ray: run '{command_for('ray')}' and try again")
     import ray
 
     started = not ray.is_initialized()

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.errors import StreamcodecError
+from streamcodec.extras import command_for
 
 Float32Array = NDArray[np.float32]
 
@@ -23,6 +24,4 @@ def pooled(features: Float32Array) -> Float32Array:
 def need_sklearn(purpose: str) -> None:
     """Raise StreamcodecError where scikit-learn is not installed."""
     if importlib.util.find_spec("sklearn") is None:
-        raise StreamcodecError(
-            f"{purpose} needs scikit-learn: run 'pip install \"streamcodec[search]\"' and try again"
-        )
+        raise StreamcodecError(f"{purpose} needs scikit-learn: run '{command_for('search')}' and try again")

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any, Protocol
 
+from streamcodec.extras import command_for
 from streamcodec.live.errors import DeviceError
 from streamcodec.live.ring_buffer import Samples
 
@@ -221,7 +222,7 @@ def sounddevice_module() -> Any:
     try:
         import sounddevice
     except ImportError as error:
-        raise DeviceError("live sound needs sounddevice: run 'pip install \"streamcodec[live]\"'") from error
+        raise DeviceError(f"live sound needs sounddevice: run '{command_for('live')}'") from error
     except OSError as error:
         raise DeviceError(
             "live sound needs the PortAudio library: run 'sudo apt install libportaudio2' "

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
 from streamcodec.errors import BackendError
+from streamcodec.extras import command_for
 from streamcodec.runtime.step import THREADS_PER_STREAM, StepGraph
 
 if TYPE_CHECKING:
@@ -15,7 +16,6 @@ if TYPE_CHECKING:
 
 Backend = Literal["auto", "onnxruntime", "compiled", "torch", "torch-cuda"]
 BACKENDS: tuple[Backend, ...] = ("auto", "onnxruntime", "compiled", "torch", "torch-cuda")
-TORCH_EXTRA = 'pip install "streamcodec[torch]"'
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,9 @@ def choose(asked: Backend) -> Choice:
     if asked == "compiled":
         return Choice(asked, "asked for: the fastest on a CPU, compiled at first use, which takes some 20 s, once")
     if importlib.util.find_spec("torch") is None:
-        raise BackendError(f"backend {asked!r} needs torch: run '{TORCH_EXTRA}', or leave the backend at 'auto'")
+        raise BackendError(
+            f"backend {asked!r} needs torch: run '{command_for('torch')}', or leave the backend at 'auto'"
+        )
     if asked == "torch":
         return Choice(asked, "asked for: the reference, slower than onnxruntime on a CPU")
     import torch

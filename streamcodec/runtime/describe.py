@@ -7,7 +7,8 @@ import platform
 from pathlib import Path
 from typing import Any
 
-from streamcodec.runtime.backend import TORCH_EXTRA, Backend, choose, device_of, installed
+from streamcodec.extras import command_for
+from streamcodec.runtime.backend import Backend, choose, device_of, installed
 from streamcodec.runtime.step import THREADS_PER_STREAM
 
 _PRECISION: dict[Backend, str] = {
@@ -27,7 +28,7 @@ def describe_runtime(asked: Backend = "auto") -> dict[str, Any]:
         "asked": asked,
         "installed": {
             "onnxruntime": installed("onnxruntime"),
-            "torch": installed("torch") or f"no: {TORCH_EXTRA}",
+            "torch": installed("torch") or f"no: {command_for('torch')}",
         },
         "device": device_of(choice.backend),
         "threads_per_stream": THREADS_PER_STREAM,

@@ -125,8 +125,12 @@ def is_module_command(words: list[str]) -> None:
 
 @pytest.mark.parametrize("page", with_commands(PAGES), ids=names(with_commands(PAGES)))
 def test_commands_run(page: Path, files: Path) -> None:
+    made: set[str] = set()
     for line in command_lines(page):
-        words = shlex.split(line.split(" > ")[0], comments=True)
+        command, _, written = line.partition(" > ")
+        words = shlex.split(command, comments=True)
+        if written.startswith("~/"):
+            assert written.strip().rpartition("/")[0] in made, f"an empty home has no folder for {line!r}"
         tool, rest = words[0].removeprefix(".venv/bin/"), words[1:]
         if tool == "streamcodec":
             is_sound_command(rest)
@@ -135,6 +139,8 @@ def test_commands_run(page: Path, files: Path) -> None:
         elif tool == "pip":
             for requirement in (word for word in rest[1:] if word.startswith(".[") or "streamcodec" in word):
                 is_installable(requirement)
+        elif tool == "mkdir":
+            made |= set(rest)
         elif tool in ("python", "python3"):
             if rest[0] == "-m":
                 is_module_command(rest[1:])

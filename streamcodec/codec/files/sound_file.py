@@ -27,6 +27,7 @@ from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
 from streamcodec.codec.options import Samples
 from streamcodec.codec.packet import Tier
 from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecWarning
+from streamcodec.extras import command_for
 from streamcodec.wording import given
 
 METADATA_FIELDS = ("title", "artist", "album", "date", "comment", "genre", "tracknumber", "copyright", "license")
@@ -36,7 +37,6 @@ INTEGER_BITS |= {f"ALAC_{bits}": bits for bits in (16, 20, 24, 32)}
 WIDE_SUBTYPES = frozenset({"FLOAT", "DOUBLE"})
 SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 READABLE = "WAV, FLAC, Ogg and MP3 files work"
-READABLE_WITH_MEDIA = f'{READABLE}; m4a, WebM, Matroska and video too with: pip install "streamcodec[media]"'
 CLIPPED_PEAK = 1.12
 """Coding overshoots by less; beyond this the source itself was above full scale."""
 PIECE_SAMPLES = 4_096
@@ -167,7 +167,9 @@ class SoundReader:
                 self._open_media(file)
         except (soundfile.LibsndfileError, TypeError, OSError) as error:
             why = str(error).partition("': ")[2] or str(error).replace(repr(self._source), "it") or "unknown format"
-            readable = READABLE if media_file.can_read() else READABLE_WITH_MEDIA
+            readable = READABLE
+            if not media_file.can_read():
+                readable += f"; m4a, AAC, WebM, Matroska and video too with: {command_for('media')}"
             raise AudioFormatError(f"cannot read {self.name} as sound: {why.rstrip('.')}; {readable}") from error
 
     def _open_media(self, file: IO[bytes]) -> None:

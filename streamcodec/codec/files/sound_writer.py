@@ -25,6 +25,7 @@ from streamcodec.codec.files.sound_file import CLIPPED_PEAK, METADATA_FIELDS, So
 from streamcodec.codec.files.tags import Picture
 from streamcodec.codec.options import Samples
 from streamcodec.errors import FileFormatError, StreamcodecError, StreamcodecWarning
+from streamcodec.extras import command_for
 from streamcodec.wording import given
 
 FORMATS_WITH_LENGTHS = frozenset({"WAV", "AIFF", "CAF", "W64", "AU"})
@@ -197,7 +198,7 @@ class SoundWriter:
     def _say_left_out(self, names: list[str], level: int) -> None:
         if not names:
             return
-        how = "" if tags.can_read() else f"; more is kept with: {tags.HINT}"
+        how = "" if tags.can_read() else f"; more is kept with: {command_for('tags')}"
         warnings.warn(
             f"{self.name} has no place for {', '.join(names)}: left out{how}", StreamcodecWarning, stacklevel=level
         )

@@ -16,7 +16,6 @@ MAX_FIELD_CHARACTERS = 1 << 15
 MAX_PICTURES = 32
 NOT_TEXT = frozenset({"metadata_block_picture", "coverart", "coverartmime", "encoder", "encodedby", "length"})
 """Of Vorbis comments and ID3: pictures, and what speaks of the file and not of the sound."""
-HINT = 'pip install "streamcodec[tags]"'
 TAGGED = frozenset({"FLAC", "OGG", "MP3"})
 """Formats whose text mutagen writes; into WAV and AIFF it puts pictures alone."""
 
