@@ -381,3 +381,76 @@ def test_livekit_plays_and_is_heard(tmp_path: Path, speech: Float32Array) -> Non
         assert alike(said, np.concatenate([decoder.push(message) for message in messages])) > 0.4
 
     asyncio.run(run())
+
+
+def test_the_livekit_bridge_carries_both_ways(speech: Float32Array, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The program of ``demos`` between a real relay and a double of LiveKit's room, with the SDK's own tracks."""
+    rtc = pytest.importorskip("livekit.rtc")
+    pytest.importorskip("aiortc")
+    from streamcodec import StreamDecoder
+    from streamcodec.net.call import Call, CallConfig
+    from streamcodec.net.client import ClientConfig
+    from streamcodec.net.relay.server import Relay
+    from streamcodec.net.room import RoomConfig
+
+    bridge = demo("livekit_bridge", monkeypatch)
+    there, here = speech[:24_000], speech[24_000:48_000]
+    monkeypatch.setenv("LIVEKIT_URL", "wss://livekit.test")
+    monkeypatch.setenv("LIVEKIT_TOKEN", "token")
+    published: asyncio.Queue[Any] = asyncio.Queue()
+
+    class Participant:
+        async def publish_track(self, track: Any) -> None:
+            published.put_nowait(track)
+
+    class Room:
+        local_participant = Participant()
+
+        def on(self, event: str) -> Any:
+            assert event == "track_subscribed"
+            return lambda handler: setattr(self, "subscribed", handler)
+
+        async def connect(self, url: str, token: str) -> None:
+            assert (url, token) == ("wss://livekit.test", "token")
+            self.source = rtc.AudioSource(48_000, 1)
+            self.subscribed(rtc.LocalAudioTrack.create_audio_track("guest", self.source), None, None)
+            self.talking = asyncio.create_task(self.talk())
+
+        async def talk(self) -> None:
+            block, position = np.repeat((there * 32_767).astype(np.int16), 2), 0
+            while True:
+                piece = np.take(block, np.arange(position, position + 960), mode="wrap")
+                await self.source.capture_frame(rtc.AudioFrame(piece.tobytes(), 48_000, 1, 960))
+                position += 960
+
+    monkeypatch.setattr(bridge.rtc, "Room", Room)
+
+    async def talk() -> None:
+        heard: dict[str, list[NDArray[Any]]] = {"here": [], "there": []}
+        async with Relay() as relay:
+            bridging = asyncio.create_task(bridge.main(relay.url, "standup"))
+            encoder = StreamEncoder(24_000)
+            config = CallConfig(RoomConfig(ClientConfig(relay.url, "standup", name="friend")))
+            async with Call(config, encoder, lambda: StreamDecoder(24_000), encoder.encode_redundant) as call:
+
+                async def hear_there() -> None:
+                    stream = rtc.AudioStream(await published.get(), sample_rate=24_000, num_channels=1)
+                    async for event in stream:
+                        heard["there"].append(np.frombuffer(event.frame.data, np.int16).astype(float))
+
+                hearing = asyncio.create_task(hear_there())
+                began, position = time.monotonic(), 0
+                while time.monotonic() < began + 8:
+                    call.push(np.take(here, np.arange(position, position + 480), mode="wrap"))
+                    heard["here"].append(await call.pull(480))
+                    position += 480
+                    await asyncio.sleep(max(0.0, began + position / 24_000 - time.monotonic()))
+                hearing.cancel()
+            bridging.cancel()
+            await asyncio.gather(hearing, bridging, return_exceptions=True)
+        for side, said, other in (("here", there, here), ("there", here, there)):
+            sound = np.concatenate(heard[side])[-96_000:]
+            assert alike(sound, np.tile(said, 4)) > 0.4, side
+            assert alike(sound, np.tile(said, 4)) > 1.5 * alike(sound, np.tile(other, 4)), side
+
+    asyncio.run(asyncio.wait_for(talk(), 60))

@@ -76,6 +76,24 @@ def test_the_cover_of_an_m4a_is_read(tmp_path: Path, speech: Float32Array) -> No
         assert (reader.header.metadata["title"], reader.pictures()[0].data) == ("Talk", COVER.data)
 
 
+def test_several_values_of_a_field_are_all_kept(tmp_path: Path, speech: Float32Array) -> None:
+    flac: Any = pytest.importorskip("mutagen.flac")
+    path = tmp_path / "a.flac"
+    soundfile.write(path, speech[:2_400], 24_000)
+    sound = flac.FLAC(path)
+    sound["artist"], sound["tracknumber"] = ["One", "Another"], "3/12"
+    sound["replaygain_track_gain"] = "-3.10 dB"
+    sound.save()
+    transcode_file(path, tmp_path / "a.sc", tier="lossless")
+    transcode_file(tmp_path / "a.sc", tmp_path / "b.mp3")
+    transcode_file(tmp_path / "b.mp3", tmp_path / "c.flac")
+    with SoundReader(tmp_path / "c.flac") as again:
+        assert again.metadata["artist"] == "One; Another"
+        assert again.metadata["tracknumber"] == "3/12"
+        assert float(again.metadata["replaygain_track_gain"].removesuffix(" dB")) == pytest.approx(-3.1, abs=0.01)
+        assert "replaygain_track_peak" not in again.metadata
+
+
 def test_damaged_pictures_cost_no_sound(tagged: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tagged.with_name("a.sc")
     encode_file(tagged, path, tier="lossless")

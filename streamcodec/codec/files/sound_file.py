@@ -207,7 +207,7 @@ class SoundReader:
         found = {k: v for k, v in self._tags.items() if k in METADATA_FIELDS} or {
             k: str(getattr(self._file, k)) for k in METADATA_FIELDS if getattr(self._file, k, "")
         }
-        self.metadata = {**self._kept.fields, **found}
+        self.metadata = {**found, **self._kept.fields}  # of several values libsndfile knows the first
         self.pictures = self._kept.pictures
 
     def __enter__(self) -> SoundReader:

@@ -16,6 +16,8 @@ MAX_FIELD_CHARACTERS = 1 << 15
 MAX_PICTURES = 32
 NOT_TEXT = frozenset({"metadata_block_picture", "coverart", "coverartmime", "encoder", "encodedby", "length"})
 """Of Vorbis comments and ID3: pictures, and what speaks of the file and not of the sound."""
+PEAKS = frozenset({"replaygain_track_peak", "replaygain_album_peak"})
+"""Which mutagen gives of ID3 as 0 where there is a gain alone."""
 TAGGED = frozenset({"FLAC", "OGG", "MP3"})
 """Formats whose text mutagen writes; into WAV and AIFF it puts pictures alone."""
 
@@ -78,6 +80,8 @@ def _fields(file: Any) -> dict[str, str]:
             if name in NOT_TEXT or not isinstance(values, list) or not all(isinstance(v, str) for v in values):
                 continue
             text = "; ".join(values)
+            if name in PEAKS and float(text) == 0.0:
+                continue
             if text and len(text) <= MAX_FIELD_CHARACTERS:
                 found[name] = text
     return found
