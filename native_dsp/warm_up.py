@@ -21,6 +21,7 @@ from native_dsp.filters import (
     mixdown,
     pitch_filter,
     post_filter,
+    tones,
     voicing,
 )
 from native_dsp.transforms import companding, fft, polyphase, stft
@@ -63,7 +64,19 @@ def _warm_up_front_end() -> None:
     lift.follow(lift.make_lift().track, -60.0, 1.0, 0.02)
     lift.next_shift(-60.0, 0)
     lift.scale_along(samples, 1.0, 1.0, 0, True)
+    _warm_up_tones()
     mixdown.mix_down(mixdown.make_mixdown(24_000), np.zeros((samples.size, 2), np.float32), samples)
+
+
+def _warm_up_tones() -> None:
+    told, frame = np.zeros((1, tones.MOST_TONES, 2)), np.zeros(480, np.float32)
+    finder, bank = tones.make_tone_finder(), tones.make_tone_bank(480, 120)
+    tones.take_tones(finder, frame, 24_000.0, tones.MOST_TONES, told[0])
+    tones.add_tones(bank, told[0], 1.0, 24_000.0, frame)
+    tones.add_tones(bank, bank.tones, tones.LOST_SHARE, 24_000.0, frame)
+    told[0, 0] = 1_000.0, 0.1
+    payload = np.frombuffer(tones.write_tones(told, b"\0"), np.uint8)
+    tones.read_tones(payload, payload.size, 1, told)
 
 
 def _warm_up_transform(fft_samples: int) -> None:

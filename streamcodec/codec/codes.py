@@ -198,7 +198,8 @@ class LatentCodec:
         """Codes of the packets of one stream, in order; all must be of this quality index.
 
         Packets of quiet sound say by how much it was raised before coding (``native_dsp.filters.lift``), codes do
-        not: :meth:`decode` plays it as it was coded, 12 to 36 dB louder.
+        not: :meth:`decode` plays it as it was coded, 12 to 36 dB louder. Nor do codes hold steady tones
+        that packets tell beside them (``native_dsp.filters.tones``).
 
         Errors: AudioFormatError for others, and for packets that cannot be decoded.
 

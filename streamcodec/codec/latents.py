@@ -53,7 +53,7 @@ class EncoderRows:
         self._streams = runtime.encoder.new_streams(rows)
         self._latents = runtime.model.config.latents
         self.members: Sequence[NeuralEncoder] = [
-            NeuralEncoder(options, runtime, StepRow(self._streams, row), raises_quiet_sound=False)
+            NeuralEncoder(options, runtime, StepRow(self._streams, row), raises_quiet_sound=False, takes_tones=False)
             for row in range(rows)
         ]
 

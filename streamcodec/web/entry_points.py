@@ -14,13 +14,23 @@ from numba.core import types
 
 from native_dsp.filters.lift import factor
 from native_dsp.filters.post_filter import ALREADY_SCALED
+from native_dsp.filters.tones import (
+    LOST_SHARE,
+    add_tones,
+    any_tones,
+    copy_tones,
+    most_tones,
+    put_tones,
+    read_tones,
+    take_tones,
+)
 from native_dsp.jit import kernel
 from native_dsp.networks import codec_networks as networks
 from native_dsp.transforms.polyphase import PolyphaseState, resample_block
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.activity import mean_square_dbfs, noise_floor, refresh_due, silent_packets
 from streamcodec.codec.neural.decoder import concealment_gains
-from streamcodec.codec.neural.encoder import key_due
+from streamcodec.codec.neural.encoder import SILENT_DBFS, key_due
 from streamcodec.codec.neural.front_end import prepare_frame
 from streamcodec.codec.neural.rate_control import (
     CREDIT_S,
@@ -41,6 +51,7 @@ from streamcodec.web.cross_compile import Exports
 
 ADDRESS, INTEGER, NUMBER = types.voidptr, types.int32, types.float64
 FRAMES_PER_SECOND = 50.0
+SAMPLE_RATE_HZ = 24_000.0
 KEY, SILENCE = int(PacketFlags.KEY), int(PacketFlags.SILENCE)
 CONTEXT_FRAMES = entropy.CONTEXT_FRAMES
 LOST, TAIL = -1, -2
@@ -48,13 +59,13 @@ LOST, TAIL = -1, -2
 
 
 @kernel
-def next_flags(control: Any, packets_per_second: float, samples: int) -> int:
+def next_flags(control: Any, packets_per_second: float, samples: int, tones: bool) -> int:
     """Flags of the packet collected, -1 where it is not sent; as ``NeuralEncoder.next_flags``."""
     if control.dtx[0]:
         dbfs = mean_square_dbfs(control.power[0] / samples)
         control.floor_dbfs[0], active = noise_floor(dbfs, control.floor_dbfs[0], packets_per_second)
         control.quiet_packets[0] = 0 if active else control.quiet_packets[0] + 1
-        silent = silent_packets(control.quiet_packets[0], packets_per_second)
+        silent = 0 if tones else silent_packets(control.quiet_packets[0], packets_per_second)
         if silent:
             control.since_key[0] = 0
             return (KEY | SILENCE) if refresh_due(silent, packets_per_second) else -1
@@ -113,6 +124,9 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             return 0
         if not 0 < frames <= len(s.indices):
             return 0
+        start = read_tones(coding.payload, length, frames, s.told)
+        if start < 0:
+            return 0
         if key:
             coding.context[:] = 0
             control.context_frames[0] = 0
@@ -125,8 +139,8 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             coding.context,
             coding.prediction,
             coding.coder,
-            coding.payload,
-            np.int64(length),
+            coding.payload[start:],
+            np.int64(length - start),
             s.indices[:frames],
         )
         control.context_frames[0] = min(control.context_frames[0] + frames, CONTEXT_FRAMES)
@@ -142,12 +156,15 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         s = view(constants, stream)
         control = s.control
         gain, noise_gain, gains_row = 0.0, 0.0, ALREADY_SCALED
+        told, told_share = s.tones.tones, 0.0
         if part == LOST:
+            told_share = LOST_SHARE
             control.expected_timestamp[0] = -1
             control.lost_in_a_row[0] += 1
             s.latents[:] = 0
             s.network_quality_index[0] = len(s.constants.steps)
         elif part >= 0:
+            told, told_share = s.told[part], 1.0
             quality_index = control.quality_index[0]
             steps, indices = s.constants.steps[quality_index], s.indices[part]
             for k in range(len(s.latents)):
@@ -178,6 +195,7 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             s.raised,
             s.out,
         )
+        add_tones(s.tones, told, told_share, SAMPLE_RATE_HZ, s.out)
         return 0
 
     a, i = ADDRESS, INTEGER
@@ -225,6 +243,8 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         control = s.control
         if frame == 0:
             control.power[0] = control.voiced[0] = control.tonal[0] = 0.0
+        most = most_tones(control.bitrate_bps[0], FRAMES_PER_SECOND / control.frames[0])
+        take_tones(s.tones, s.block, SAMPLE_RATE_HZ, most, s.told[frame])
         mean_square, correlation, shift, is_tonal = prepare_frame(
             s.low_cut,
             s.voicing,
@@ -256,7 +276,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         control, coding = s.control, s.coding
         frames = control.frames[0]
         packets_per_second = FRAMES_PER_SECOND / frames
-        flags = next_flags(control, packets_per_second, frames * len(s.block))
+        flags = next_flags(control, packets_per_second, frames * len(s.block), any_tones(s.told, frames))
         if flags < 0:
             account(control, 0.0, -1.0, packets_per_second)
             return -1
@@ -265,7 +285,10 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             control.context_frames[0] = 0
         kbps = s.constants.kbps[control.inter_coded[0], frames - 1]
         quality_index, usual_kbps = np.int64(0), -1.0
-        if not flags & SILENCE:
+        before, power = control.was_silent[0] != 0, control.power[0] / (frames * len(s.block))
+        control.was_silent[0] = mean_square_dbfs(power) < SILENT_DBFS
+        nothing = before and control.was_silent[0] != 0
+        if not nothing and not flags & SILENCE:
             quality_index = choose_quality_index(control, kbps)
             usual_kbps = kbps[quality_index]
         length = entropy.code_packet(
@@ -281,7 +304,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             coding.payload,
             control.shift[0],
         )
-        length = max(length, 0)
+        length = put_tones(s.told, frames, coding.payload, max(length, 0))
         control.context_frames[0] = min(control.context_frames[0] + frames, CONTEXT_FRAMES)
         account(control, 8.0 * length, usual_kbps, packets_per_second)
         control.quality_index[0] = quality_index
@@ -293,10 +316,12 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
                 now, after = s.recent[back, f], s.recent[back - 1, f]
                 for k in range(len(s.latents)):
                     now[k] = after[k]
+                copy_tones(s.recent_told[back - 1, f], s.recent_told[back, f])
         for f in range(frames):
             now, after = s.recent[0, f], s.packet[f]
             for k in range(len(s.latents)):
                 now[k] = after[k]
+            copy_tones(s.told[f], s.recent_told[0, f])
         s.recent_shifts[0] = control.shift[0]
         s.recent_frames[0] = frames
         control.recent_packets[0] = min(control.recent_packets[0] + 1, len(s.recent))
@@ -324,6 +349,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
                     if found < frames:
                         for k in range(len(s.latents)):
                             s.copied[found, k] = s.recent[back, f, k]
+                        copy_tones(s.recent_told[back, f], s.copied_told[found])
                         found += 1
         if found < frames:
             return -1
@@ -345,7 +371,7 @@ def encoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             shift,
         )
         control.copy_quality_index[0] = coarse
-        return max(length, 0)
+        return put_tones(s.copied_told, frames, coding.payload, max(length, 0))
 
     a, i, n = ADDRESS, INTEGER, NUMBER
     return {

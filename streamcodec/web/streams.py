@@ -15,6 +15,7 @@ from native_dsp.filters.lift import make_lift
 from native_dsp.filters.low_cut import make_low_cut
 from native_dsp.filters.noise import COSINES, SINES
 from native_dsp.filters.post_filter import PostFilterParameters
+from native_dsp.filters.tones import MOST_TONES, make_tone_bank, make_tone_finder
 from native_dsp.filters.voicing import make_voicing
 from native_dsp.networks import codec_networks as networks
 from native_dsp.networks.causal_trunk import Trunk, history_frames
@@ -81,7 +82,8 @@ class DecoderControl(NamedTuple):
 class DecoderStream(NamedTuple):
     """One stream that is heard.
 
-    Shape: indices int32 ``[MAX_FRAMES, latents]``; rows, of the network, ``[1]``; out ``[frame_samples]``.
+    Shape: indices int32 ``[MAX_FRAMES, latents]``; rows, of the network, ``[1]``; told, tones of the packet read,
+    ``[MAX_FRAMES, MOST_TONES, 2]``; out ``[frame_samples]``.
     """
 
     constants: Constants
@@ -97,6 +99,8 @@ class DecoderStream(NamedTuple):
     stft: Any
     post_filter: Any
     raised: NDArray[np.float32]
+    tones: Any
+    told: NDArray[np.float64]
     out: NDArray[np.float32]
 
 
@@ -124,6 +128,8 @@ class EncoderControl(NamedTuple):
     """Voiced shares of its frames, added up."""
     tonal: NDArray[np.float64]
     """How many of its frames are steady tones."""
+    was_silent: NDArray[np.int64]
+    """Whether the packet before it was nothing but zeros, or next to it."""
     shift: NDArray[np.int64]
     """By how many powers of four its sound was raised."""
     quality_index: NDArray[np.int64]
@@ -139,7 +145,7 @@ class EncoderStream(NamedTuple):
     """One stream that is sent.
 
     Shape: block ``[frame_samples]``; packet ``[MAX_FRAMES, latents]``, latents of the frames collected; copied, those
-    of the frames that are coded once more.
+    of the frames that are coded once more; told, recent_told, copied_told ``[..., MOST_TONES, 2]``, their tones.
     """
 
     constants: Constants
@@ -163,6 +169,10 @@ class EncoderStream(NamedTuple):
     low_cut: Any
     lift: Any
     voicing: Any
+    tones: Any
+    told: NDArray[np.float64]
+    recent_told: NDArray[np.float64]
+    copied_told: NDArray[np.float64]
 
 
 def make_constants(runtime: NeuralModel) -> Constants:
@@ -205,6 +215,8 @@ def make_decoder_stream(
         stft=runtime.new_stft(),
         post_filter=runtime.post_filter.new_state(),
         raised=not_raised(),
+        tones=make_tone_bank(config.frame_samples, config.overlap_samples),
+        told=_no_tones(MAX_FRAMES),
         out=np.zeros(config.frame_samples, np.float32),
     )
 
@@ -234,6 +246,7 @@ def make_encoder_stream(
         "context_frames",
         "since_key",
         "quiet_packets",
+        "was_silent",
         "shift",
         "quality_index",
         "flags",
@@ -267,7 +280,15 @@ def make_encoder_stream(
         low_cut=make_low_cut(config.sample_rate_hz),
         lift=make_lift(),
         voicing=make_voicing(config.sample_rate_hz, config.frame_samples),
+        tones=make_tone_finder(),
+        told=_no_tones(MAX_FRAMES),
+        recent_told=_no_tones(RECENT_PACKETS, MAX_FRAMES),
+        copied_told=_no_tones(MAX_FRAMES),
     )
+
+
+def _no_tones(*frames: int) -> NDArray[np.float64]:
+    return np.zeros((*frames, MOST_TONES, 2))
 
 
 def _make_coding(runtime: NeuralModel) -> CoderScratch:

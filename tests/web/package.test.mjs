@@ -64,7 +64,7 @@ function grouped(entries) {
   return groups;
 }
 
-for (const name of ['whole', 'lossy', 'long', 'quiet']) {
+for (const name of ['whole', 'lossy', 'long', 'quiet', 'tones']) {
   test(`sound of the ${name} stream is Python's`, () => {
     const { packets, concealed } = json(`${name}.json`);
     const decoder = new Decoder(codec);
@@ -92,7 +92,7 @@ test('two streams at once do not hear each other', () => {
 test('what is encoded here is what Python encodes, and goes to Python to decode', () => {
   const made = {};
   for (const [name, { settings, packets: expected }] of Object.entries(json('encoded.json'))) {
-    const sound = floats(name === 'hum' ? 'hum.f32' : 'sound.f32');
+    const sound = floats({ hum: 'hum.f32', tones: 'tones.in.f32' }[name] ?? 'sound.f32');
     const encoder = new Encoder(codec, settings);
     const packets = [];
     // Pieces of odd lengths, as microphones give them.

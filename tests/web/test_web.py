@@ -58,6 +58,15 @@ def hum(speech: Float32Array) -> Float32Array:
     return made
 
 
+@pytest.fixture(scope="module")
+def tones() -> Float32Array:
+    """A whistle that becomes two, and ends."""
+    time_s = np.arange(RATE_HZ) / RATE_HZ
+    one = 0.2 * np.sin(2.0 * np.pi * 3_000.0 * time_s)
+    both = one + 0.1 * np.sin(2.0 * np.pi * 4_321.0 * time_s)
+    return np.concatenate([one, both, np.zeros(RATE_HZ // 2)]).astype(np.float32)
+
+
 def _encoder(settings: dict[str, Any]) -> StreamEncoder:
     named = {PYTHON_NAMES.get(name, name): value for name, value in settings.items()}
     return StreamEncoder(RATE_HZ, backend="compiled", **named)
@@ -79,7 +88,7 @@ def _hex(packet: Packet | None) -> str | None:
     return None if packet is None else packet.to_bytes().hex()
 
 
-def _write_streams(made: Path, sound: Float32Array) -> None:
+def _write_streams(made: Path, sound: Float32Array, tones: Float32Array) -> None:
     """Packets of several streams, some lost, and what Python hears in them."""
     packets = {name: _encoder(settings).push(sound) for name, settings in SETTINGS.items()}
     lost = {3, 20, 21, 40, 41, 42, 43, 44, 45, 46, 47}
@@ -89,6 +98,7 @@ def _write_streams(made: Path, sound: Float32Array) -> None:
         "lossy": [None if k in lost else packet for k, packet in enumerate(packets["stream"])],
         "long": list(packets["long"]),
         "quiet": [],
+        "tones": [None if k in lost else packet for k, packet in enumerate(_encoder({}).push(tones))],
     }
     for packet, after in pairwise(packets["dtx"]):
         streams["quiet"] += [packet, *[None] * (after.timestamp - packet.timestamp - 1)]
@@ -136,19 +146,26 @@ def _write_packets(made: Path) -> None:
 
 
 def test_the_package_does_what_python_does(
-    vitest: Callable[..., None], sound: Float32Array, hum: Float32Array, fixtures: Path, tmp_path: Path
+    vitest: Callable[..., None],
+    sound: Float32Array,
+    hum: Float32Array,
+    tones: Float32Array,
+    fixtures: Path,
+    tmp_path: Path,
 ) -> None:
     shutil.copyfile(fixtures / "golden_packets.json", tmp_path / "golden.json")
     sound.tofile(tmp_path / "sound.f32")
     hum.tofile(tmp_path / "hum.f32")
-    _write_streams(tmp_path, sound)
+    tones.tofile(tmp_path / "tones.in.f32")
+    _write_streams(tmp_path, sound, tones)
     _write_changing(tmp_path, sound)
     _write_packets(tmp_path)
     encoded: dict[str, list[Packet]] = {}
-    settings_of = {**SETTINGS, "hum": {}}
+    settings_of = {**SETTINGS, "hum": {}, "tones": {"packetMs": 40}}
+    sounds = {"hum": hum, "tones": tones}
     for name, settings in settings_of.items():
         encoder = _encoder(settings)
-        encoded[name] = [*encoder.push(hum if name == "hum" else sound), *encoder.flush()]
+        encoded[name] = [*encoder.push(sounds.get(name, sound)), *encoder.flush()]
     (tmp_path / "encoded.json").write_text(
         json.dumps({name: {"settings": settings_of[name], "packets": [*map(_hex, p)]} for name, p in encoded.items()})
     )

@@ -20,16 +20,18 @@ from streamcodec.codec.packet import PacketFlags
 from streamcodec.codec.varint import varint_bytes
 
 Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
 class ForeseenBlock:
     """What is known of a block to come before its quality index is.
 
-    Shape: latents ``[frames, latents]``.
+    Shape: latents ``[frames, latents]``; tones as :func:`~native_dsp.filters.tones.put_tones` takes them.
     """
 
     latents: Float32Array
+    tones: Float64Array
     flags: PacketFlags
     voiced: float
     tonal: float

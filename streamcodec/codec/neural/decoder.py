@@ -10,6 +10,14 @@ from numpy.typing import NDArray
 
 from native_dsp.filters.lift import factor
 from native_dsp.filters.post_filter import ALREADY_SCALED, NOTHING_DECODED, PostFilterState
+from native_dsp.filters.tones import (
+    LOST_SHARE,
+    MOST_TONES,
+    ToneBankState,
+    add_tones,
+    make_tone_bank,
+    read_tones,
+)
 from native_dsp.jit import shared
 from native_dsp.transforms.stft import StftState
 from streamcodec.codec.neural import entropy
@@ -19,7 +27,9 @@ from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.runtime.step import StepRow
 
 Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 _SILENCE = int(PacketFlags.SILENCE)
+_NO_TONES = np.zeros((MOST_TONES, 2))
 FULL_GAIN_PACKETS = 3
 DECAY_PER_PACKET = 0.6
 
@@ -36,6 +46,8 @@ class DecodedGroup:
     indices: NDArray[np.int32]
     shift: int
     """By how many powers of four the sound was raised."""
+    tones: Float64Array
+    """Beside it, in each frame; see :func:`~native_dsp.filters.tones.write_tones`."""
 
 
 @dataclass
@@ -49,6 +61,7 @@ class NeuralDecoderState:
     context: LatentContext
     background: Background
     raised: Float32Array
+    tones: ToneBankState
     group: DecodedGroup | None
     expected_timestamp: int | None
     lost_in_a_row: int
@@ -93,6 +106,8 @@ class NeuralDecoder:
         self._context = LatentContext(self._config.latents)
         self._background = make_background(self._config.bins)
         self._raised = not_raised()
+        self._tones = make_tone_bank(self._config.frame_samples, self._config.overlap_samples)
+        self._told, self._told_share = _NO_TONES, 1.0
         self._bundle_rendering()
         self._group: DecodedGroup | None = None
         self._expected_timestamp: int | None = None
@@ -120,6 +135,7 @@ class NeuralDecoder:
             self._context.copy(),
             self._background.copy(),
             self._raised.copy(),
+            self._tones.copy(),
             self._group,
             self._expected_timestamp,
             self._lost_in_a_row,
@@ -135,6 +151,7 @@ class NeuralDecoder:
         self._context = state.context.copy()
         self._background = state.background.copy()
         self._raised = state.raised.copy()
+        self._tones = state.tones.copy()
         self._bundle_rendering()
         self._group = state.group
         self._expected_timestamp = state.expected_timestamp
@@ -156,11 +173,16 @@ class NeuralDecoder:
     def _read(self, packet: Packet, first_timestamp: int) -> DecodedGroup | None:
         if packet.tier is not Tier.NEURAL or packet.quality_index >= self._config.qualities or not packet.payload:
             return None
+        tones = np.zeros((packet.frames, MOST_TONES, 2))
+        payload = np.frombuffer(packet.payload, np.uint8)
+        start = read_tones(payload, payload.size, packet.frames, tones)
+        if start < 0:
+            return None
         if packet.is_key:
             self._context.forget()
         elif first_timestamp != self._expected_timestamp:
             return None
-        payload = np.frombuffer(packet.payload, np.uint8)
+        payload = payload[start:]
         indices = np.zeros((packet.frames, self._config.latents), np.int32)
         shift = self._stages.read_indices(
             self._coding,
@@ -173,7 +195,7 @@ class NeuralDecoder:
         )
         self._context.advance(packet.frames)
         self._expected_timestamp = (first_timestamp + packet.frames) % SEQUENCE_MODULUS
-        return DecodedGroup(first_timestamp, packet.payload, indices, shift)
+        return DecodedGroup(first_timestamp, packet.payload, indices, shift, tones)
 
     def latents_of(self, packet: Packet) -> Float32Array:
         """Dequantised latents of the next frame, zeros where it cannot be decoded; advances the context.
@@ -202,10 +224,12 @@ class NeuralDecoder:
             self._lost_in_a_row += 1
             self._latents[:] = 0.0
             self._quality_index[0] = self._config.qualities
+            self._told, self._told_share = self._tones.tones, LOST_SHARE
             return False
         assert self._group is not None
         self._raised[NOW], self._raised[GAP] = factor(self._group.shift), self._lost_in_a_row > 0
         self.prepare_indices(indices, packet.quality_index)
+        self._told = self._group.tones[packet.part or 0]
         self._in_silence = bool(int(packet.flags) & _SILENCE)
         return True
 
@@ -221,6 +245,7 @@ class NeuralDecoder:
         self._last_quality_index = quality_index
         self._lost_in_a_row = 0
         self._in_silence = False
+        self._told, self._told_share = _NO_TONES, 1.0
 
     def finish(self) -> Float32Array:
         """What comes after the network: sound of the frame prepared, or of the gap.
@@ -236,6 +261,7 @@ class NeuralDecoder:
 
         Shape: output ``[frame_samples]``.
         """
+        self._told, self._told_share = _NO_TONES, 1.0
         return self._synthesise(0.0, 0.0, ALREADY_SCALED)
 
     def _synthesise(self, gain: float, noise_gain: float, gains_row: int) -> Float32Array:
@@ -249,4 +275,5 @@ class NeuralDecoder:
             NOTHING_DECODED if self._last_quality_index is None else self._last_quality_index,
             out,
         )
+        add_tones(self._tones, self._told, self._told_share, float(self._config.sample_rate_hz), out)
         return out

@@ -15,6 +15,14 @@ from numpy.typing import NDArray
 from native_dsp.filters.lift import SHIFT_BITS, LiftState, make_lift
 from native_dsp.filters.low_cut import LowCutState, make_low_cut
 from native_dsp.filters.mixdown import MixdownState, make_mixdown
+from native_dsp.filters.tones import (
+    MOST_TONES,
+    ToneFinderState,
+    make_tone_finder,
+    most_tones,
+    take_tones,
+    write_tones,
+)
 from native_dsp.jit import shared
 from streamcodec.codec.audio_format import as_mono
 from streamcodec.codec.neural.activity import ActivityDetector, mean_square_dbfs
@@ -40,6 +48,7 @@ from streamcodec.runtime.step import StepRow
 from streamcodec.wording import given, named
 
 Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 # Enumerations are slow: they look their values up.
 _KEY, _SILENCE = int(PacketFlags.KEY), int(PacketFlags.SILENCE)
 DEFAULT_BITRATE_BPS = 6_000
@@ -65,6 +74,18 @@ class EncodedBlock:
     payload: bytes
 
 
+@dataclass(frozen=True)
+class CodedBlock:
+    """What redundant copies of a block are made of.
+
+    Shape: latents ``[frames, latents]``; tones as :func:`~native_dsp.filters.tones.write_tones` takes them.
+    """
+
+    latents: Float32Array
+    tones: Float64Array
+    shift: int
+
+
 @shared
 def key_due(independent: bool, since_key: int, key_period_packets: int) -> bool:
     """Whether the next packet is a key packet, ``since_key`` packets after the last (0 for none yet)."""
@@ -84,10 +105,11 @@ class NeuralEncoderState:
     low_cut: LowCutState
     voicing: VoicingDetector
     lift: LiftState
+    tones: ToneFinderState
     shift: int
     was_silent: bool
     since_key: int
-    recent: tuple[tuple[Float32Array, int], ...]
+    recent: tuple[CodedBlock, ...]
     frames: int
 
 
@@ -149,8 +171,10 @@ class NeuralEncoder:
         row: StepRow | None = None,
         *,
         raises_quiet_sound: bool = True,
+        takes_tones: bool = True,
     ) -> None:
         self._raises_quiet_sound = raises_quiet_sound
+        self._takes_tones = takes_tones
         rate_hz, config = check_sample_rate(options.sample_rate_hz), runtime.model.config
         self._runtime = runtime
         self._stages = runtime.stages
@@ -225,6 +249,8 @@ class NeuralEncoder:
         self._powers = [0.0] * frames
         self._voiced = [0.0] * frames
         self._tonal = [False] * frames
+        self._told = np.zeros((frames, MOST_TONES, 2))
+        self._most_tones = most_tones(self._bitrate_bps, self._packets_per_second)
 
     def set_frames(self, frames: int) -> None:
         """Put so many frames into each packet from the next block on; everything else goes on as it was."""
@@ -254,11 +280,12 @@ class NeuralEncoder:
         self._low_cut = make_low_cut(config.sample_rate_hz)
         self._voicing = VoicingDetector.of(config.sample_rate_hz, config.frame_samples)
         self._lift = make_lift()
+        self._tones = make_tone_finder()
         self._bundle_front_end()
         self._shift = 0
         self._was_silent = False
         self._since_key = 0
-        self._recent: deque[tuple[Float32Array, int]] = deque(maxlen=RECENT_PACKETS)
+        self._recent: deque[CodedBlock] = deque(maxlen=RECENT_PACKETS)
 
     def _bundle_front_end(self) -> None:
         """Hand state to the front end, which goes on with it."""
@@ -279,6 +306,7 @@ class NeuralEncoder:
             self._low_cut.copy(),
             self._voicing.copy(),
             self._lift.copy(),
+            self._tones.copy(),
             self._shift,
             self._was_silent,
             self._since_key,
@@ -296,10 +324,12 @@ class NeuralEncoder:
         self._context = state.context.copy()
         self._rate = copy.copy(state.rate)
         self._bitrate_bps = self._rate.bitrate_bps
+        self._most_tones = most_tones(self._bitrate_bps, self._packets_per_second)
         self._activity = copy.copy(state.activity)
         self._low_cut = state.low_cut.copy()
         self._voicing = state.voicing.copy()
         self._lift = state.lift.copy()
+        self._tones = state.tones.copy()
         self._bundle_front_end()
         self._shift = state.shift
         self._was_silent = state.was_silent
@@ -310,6 +340,7 @@ class NeuralEncoder:
         """Aim at another rate from the next block on."""
         self._rate.set_bitrate(bitrate_bps)
         self._bitrate_bps = self._rate.bitrate_bps
+        self._most_tones = most_tones(self._bitrate_bps, self._packets_per_second)
 
     def encode(self, block: Samples) -> EncodedBlock | None:
         """Code one packet's worth; None where discontinuous transmission sends nothing.
@@ -343,6 +374,9 @@ class NeuralEncoder:
         """
         frame = self._stages.resample(self._resampler, block.reshape(self._frames, -1)[k])
         self._sound[k] = frame
+        if self._takes_tones:
+            rate_hz, most = float(self._runtime.model.config.sample_rate_hz), self._most_tones
+            take_tones(self._tones, self._sound[k], rate_hz, most, self._told[k])
         power, correlation, shift, self._tonal[k] = self._stages.take_frame(
             self._front_end, self._sound[k], 1.0 / FRAMES_PER_SECOND, self._raises_quiet_sound, k == 0
         )
@@ -388,12 +422,12 @@ class NeuralEncoder:
         latents = self._latents
         if self._constrained:
             payload = self._coder.code_within(
-                latents, quality_index, self._context, self._shift, self._budget_bytes()
+                latents, quality_index, self._context, self._shift, self._budget_bytes(), self._told
             )
         else:
             given = self._quantiser.chosen(latents, quality_index, saving, self._context) if saving else latents
-            payload = self._coder.code(given, quality_index, self._context, self._shift)
-        self._recent.append((latents.copy(), self._shift))
+            payload = self._coder.code(given, quality_index, self._context, self._shift, self._told)
+        self._recent.append(CodedBlock(latents.copy(), self._told.copy(), self._shift))
         return payload
 
     def is_nothing(self) -> bool:
@@ -413,6 +447,8 @@ class NeuralEncoder:
     def next_flags(self) -> PacketFlags | None:
         """Flags of the block collected, which counts as sent; None where discontinuous transmission leaves it out."""
         silent_packets = self._activity.silent_for(self._sound.reshape(-1)) if self._dtx else 0
+        if self._told.any():
+            silent_packets = 0
         if silent_packets:
             self._since_key = 0
             return PacketFlags.KEY | PacketFlags.SILENCE if self._activity.due(silent_packets) else None
@@ -444,6 +480,7 @@ class NeuralEncoder:
                 foreseen.append(
                     ForeseenBlock(
                         self._latents.copy(),
+                        self._told.copy(),
                         flags,
                         self.voiced_share(),
                         self.tonal_share(),
@@ -465,7 +502,7 @@ class NeuralEncoder:
         if PacketFlags.KEY in block.flags:
             context.forget()
         latents = self._quantiser.chosen(block.latents, quality_index, saving, context) if saving else block.latents
-        return len(self._coder.code(latents, quality_index, context, block.shift))
+        return len(self._coder.code(latents, quality_index, context, block.shift, block.tones))
 
     def encode_redundant(
         self, age: int, first: int, frames: int, quality_index: int, share: float
@@ -479,27 +516,30 @@ class NeuralEncoder:
         if self._mode != "independent" or not 0 <= age < len(self._recent):
             return None
         blocks = list(self._recent)[-1 - age :]
-        shift = blocks[0][1]
-        latents = blocks[0][0][first : first + frames]
-        for later, later_shift in blocks[1:]:
-            if len(latents) == frames:
+        shift = blocks[0].shift
+        latents, tones = blocks[0].latents[first : first + frames], blocks[0].tones[first : first + frames]
+        for later in blocks[1:]:
+            missing = frames - len(latents)
+            if missing == 0:
                 break
-            if later_shift != shift:
+            if later.shift != shift:
                 return None
-            latents = np.concatenate((latents, later[: frames - len(latents)]))
+            latents = np.concatenate((latents, later.latents[:missing]))
+            tones = np.concatenate((tones, later.tones[:missing]))
         if len(latents) < frames:
             return None
         kbps = self._rate.kbps_by_quality
         coarse = min(quality_index, max(0, round(quality_index_for_kbps(kbps, share * kbps[quality_index]))))
         self._independent.forget()
-        return coarse, self._coder.code(latents, coarse, self._independent, shift)
+        return coarse, self._coder.code(latents, coarse, self._independent, shift, tones)
 
     def _budget_bytes(self) -> int:
         return int(self._rate.bitrate_bps / self._rate.packets_per_second / 8.0)
 
     def highest_quality_within_budget(self) -> int:
         """Finest quality index at which the block collected takes no more than a packet's share of the rate."""
-        budget_bits = 8.0 * self._budget_bytes() - ENDING_BITS - (SHIFT_BITS if self._shift else 0)
+        tone_bytes = len(write_tones(self._told, b""))
+        budget_bits = 8.0 * (self._budget_bytes() - tone_bytes) - ENDING_BITS - (SHIFT_BITS if self._shift else 0)
         cost = partial(self._coder.cost_bits, self._latents, context=self._context)
         quality_index = highest_quality_within(budget_bits, self._qualities, cost)
         return 0 if quality_index is None else quality_index

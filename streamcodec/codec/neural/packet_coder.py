@@ -5,11 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.tones import MOST_TONES, write_tones
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.packet import MAX_FRAMES
 
 Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
+_NO_TONES = np.zeros((1, MOST_TONES, 2))
 PAYLOAD_CAPACITY_BYTES = 1024 * MAX_FRAMES
 
 
@@ -40,24 +43,37 @@ class PacketCoder:
             )
         )
 
-    def code(self, latents: Float32Array, quality_index: int, context: LatentContext, shift: int = 0) -> bytes:
+    def code(
+        self,
+        latents: Float32Array,
+        quality_index: int,
+        context: LatentContext,
+        shift: int = 0,
+        tones: Float64Array = _NO_TONES,
+    ) -> bytes:
         """Payload of one packet of sound raised by ``shift``; ``context`` becomes that of the packet after.
 
-        Shape: latents ``[frames, latents]``.
+        Shape: latents ``[frames, latents]``; tones as :func:`~native_dsp.filters.tones.put_tones` takes them.
         """
-        return self._code(latents, quality_index, context, shift, latents.shape[1])
+        return write_tones(tones, self._code(latents, quality_index, context, shift, latents.shape[1]))
 
     def code_within(
-        self, latents: Float32Array, quality_index: int, context: LatentContext, shift: int, budget_bytes: int
+        self,
+        latents: Float32Array,
+        quality_index: int,
+        context: LatentContext,
+        shift: int,
+        budget_bytes: int,
+        tones: Float64Array = _NO_TONES,
     ) -> bytes:
         """:meth:`code` with as many latents as the budget allows, the others at their cheapest; b"" if none fit."""
         self._before.take(context)
         keep = latents.shape[1]
-        payload = self._code(latents, quality_index, context, shift, keep)
+        payload = write_tones(tones, self._code(latents, quality_index, context, shift, keep))
         while len(payload) > budget_bytes and keep > 0:
             keep -= max(1, keep // 16)
             context.take(self._before)
-            payload = self._code(latents, quality_index, context, shift, keep)
+            payload = write_tones(tones, self._code(latents, quality_index, context, shift, keep))
         return payload if len(payload) <= budget_bytes else b""
 
     def _code(
