@@ -39,7 +39,7 @@ def fixtures() -> Path:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What pytest-xdist may run side by side (``-n 2 --dist loadgroup``), and what is given another try: a machine
+    """What pytest-xdist may run side by side (``-n 3 --dist loadgroup``), and what is given another try: a machine
     that stands still for a second fails a test in real time, and only such a test."""
     for item in items:
         real_time = _in_real_time(item)
@@ -49,7 +49,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
-    """Compile once what two processes would else both compile."""
+    """Compile once what every process would else compile."""
     config = session.config
     if config.getoption("numprocesses", None) and not hasattr(config, "workerinput"):
         subprocess.run([sys.executable, "-m", "streamcodec", "warmup"], cwd=config.rootpath, check=True)

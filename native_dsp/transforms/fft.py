@@ -18,6 +18,7 @@ Three things make the compiler vectorise it, which is worth a factor of ten:
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cache
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -208,32 +209,38 @@ def _turn_and_transpose(work: Float32Array, scratch: Float32Array, turns: Float3
                 work[part * points + 4 * p + k] = scratch[part * points + k * leg + p]
 
 
-@inlined
-def _complex_fft(plan: FftPlan, points: int, stages: int) -> None:
-    # Written out, because the stride must be a constant in each pass; the tests fall away in compilation.
-    work, twiddles = plan.work, plan.twiddles
-    # Of the passes with strides s, 4 s, 16 s, ... each has 6 * (points / 4 s) twiddles: in all before stride t,
-    # 2 * (points / s - points / t).
-    if points >= FOUR_STEP_POINTS:
-        _radix4_pass(work, twiddles, points, points // ROWS, 0, 0)
-        _radix4_pass(work, twiddles, points, points // 4, 0, 1)
-        _turn_and_transpose(work, plan.scratch, plan.turns, points)
-        base = 6 * (ROWS // 4) + 2 * (points // ROWS)
-    else:
-        base = 2 * points
-        _radix4_pass(work, twiddles, points, 1, 0, 0)
-        if stages > 1:
-            _radix4_pass(work, twiddles, points, 4, base - 2 * (points // 4), 1)
-    if stages > 2:
-        _radix4_pass(work, twiddles, points, 16, base - 2 * (points // 16), 0)
-    if stages > 3:
-        _radix4_pass(work, twiddles, points, 64, base - 2 * (points // 64), 1)
-    if stages > 4:
-        _radix4_pass(work, twiddles, points, 256, base - 2 * (points // 256), 0)
-    if stages > 5:
-        _radix4_pass(work, twiddles, points, 1024, base - 2 * (points // 1024), 1)
-    if points != 4**stages:
-        _radix2_pass(work, points, stages % 2)
+@cache
+def _complex_fft(points: int, stages: int) -> Callable[[FftPlan], None]:
+    """The passes of one size, which are all that is compiled: numba leaves out branches on constants of a closure."""
+
+    @inlined
+    def complex_fft_constant_size(plan: FftPlan) -> None:
+        # Written out, because the stride must be a constant in each pass.
+        work, twiddles = plan.work, plan.twiddles
+        # Of the passes with strides s, 4 s, 16 s, ... each has 6 * (points / 4 s) twiddles: in all before stride t,
+        # 2 * (points / s - points / t).
+        if points >= FOUR_STEP_POINTS:
+            _radix4_pass(work, twiddles, points, points // ROWS, 0, 0)
+            _radix4_pass(work, twiddles, points, points // 4, 0, 1)
+            _turn_and_transpose(work, plan.scratch, plan.turns, points)
+            base = 6 * (ROWS // 4) + 2 * (points // ROWS)
+        else:
+            base = 2 * points
+            _radix4_pass(work, twiddles, points, 1, 0, 0)
+            if stages > 1:
+                _radix4_pass(work, twiddles, points, 4, base - 2 * (points // 4), 1)
+        if stages > 2:
+            _radix4_pass(work, twiddles, points, 16, base - 2 * (points // 16), 0)
+        if stages > 3:
+            _radix4_pass(work, twiddles, points, 64, base - 2 * (points // 64), 1)
+        if stages > 4:
+            _radix4_pass(work, twiddles, points, 256, base - 2 * (points // 256), 0)
+        if stages > 5:
+            _radix4_pass(work, twiddles, points, 1024, base - 2 * (points // 1024), 1)
+        if points != 4**stages:
+            _radix2_pass(work, points, stages % 2)
+
+    return complex_fft_constant_size
 
 
 def _sizes(plan: types.NamedUniTuple) -> tuple[int, int, int]:
@@ -263,6 +270,7 @@ def irfft_inline(plan: FftPlan, re: Float32Array, im: Float32Array, samples: Flo
 @overload(rfft_inline, jit_options=INLINED_OPTIONS)
 def _rfft_of_size(plan: Any, samples: Any, re: Any, im: Any) -> Callable[..., None]:
     points, stages, result = _sizes(plan)
+    complex_fft = _complex_fft(points, stages)
     half = np.float32(0.5)
 
     def rfft_constant_size(plan: Any, samples: Any, re: Any, im: Any) -> None:
@@ -270,7 +278,7 @@ def _rfft_of_size(plan: Any, samples: Any, re: Any, im: Any) -> Callable[..., No
         for i in range(points):
             work[i] = samples[2 * i]
             work[points + i] = samples[2 * i + 1]
-        _complex_fft(plan, points, stages)
+        complex_fft(plan)
         z_re = result
         z_im = result + points
         mirror[0] = work[z_re]
@@ -298,6 +306,7 @@ def _rfft_of_size(plan: Any, samples: Any, re: Any, im: Any) -> Callable[..., No
 @overload(irfft_inline, jit_options=INLINED_OPTIONS)
 def _irfft_of_size(plan: Any, re: Any, im: Any, samples: Any) -> Callable[..., None]:
     points, stages, result = _sizes(plan)
+    complex_fft = _complex_fft(points, stages)
     scale = np.float32(0.5 / points)
 
     def irfft_constant_size(plan: Any, re: Any, im: Any, samples: Any) -> None:
@@ -317,7 +326,7 @@ def _irfft_of_size(plan: Any, re: Any, im: Any, samples: Any) -> Callable[..., N
             work[k] = scale * (im[k] - mirror[points + k] + odd_re)
         work[points] = scale * (re[0] + re[points])
         work[0] = scale * (re[0] - re[points])
-        _complex_fft(plan, points, stages)
+        complex_fft(plan)
         for i in range(points):
             samples[2 * i] = work[result + points + i]
             samples[2 * i + 1] = work[result + i]
