@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import soundfile
+from hypothesis import settings
 from numpy.typing import NDArray
 
 Float32Array = NDArray[np.float32]
@@ -18,6 +19,10 @@ FIXTURES = Path(__file__).parent / "fixtures"
 REAL_TIME = ("adapters", "cli", "live", "net", "web")
 """Folders whose tests wait for sockets, devices and browsers, one after another; all others are spread by file."""
 SPEECH = Path(__file__).parents[1] / "streamcodec" / "demo_data" / "speech.flac"
+
+# How long an example takes is the machine's doing, and the first one compiles.
+settings.register_profile("no deadline", deadline=None)
+settings.load_profile("no deadline")
 
 
 @pytest.fixture(scope="session")

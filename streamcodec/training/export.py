@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from native_dsp.filters.post_filter import PostFilterParameters
 from streamcodec.codec.neural import entropy as integer
+from streamcodec.codec.neural.entropy_tables import make_symbol_tables
 from streamcodec.models.codec import NeuralCodec
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.post_filter_file import POST_FILTER_FILE, write_post_filter
@@ -130,7 +131,7 @@ def entropy_tables(codec: NeuralCodec) -> dict[str, NDArray[np.generic]]:
         )
     step = np.maximum(1, _fixed(torch.exp2(codec.quantizer.log2_step), integer.STEP_BITS))
     log2_step = np.round(np.log2(step / (1 << integer.STEP_BITS)) * integer.SCALES_PER_OCTAVE)
-    symbols = integer.make_symbol_tables()
+    symbols = make_symbol_tables()
     return {
         "bounds": np.array(config.group_bounds, dtype=np.int32),
         "hidden": hidden,

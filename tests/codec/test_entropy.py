@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from native_dsp.jit import kernel
 from streamcodec import StreamEncoder
-from streamcodec.codec.neural import entropy
+from streamcodec.codec.neural import entropy, entropy_tables
 from streamcodec.codec.neural.analysis import LatentAnalysis
 from streamcodec.codec.neural.decoder import NeuralDecoder
 from streamcodec.codec.neural.entropy_tables import checked_tables
@@ -25,7 +25,7 @@ Float32Array = NDArray[np.float32]
 
 
 def test_symbol_tables_are_proper() -> None:
-    tables = entropy.make_symbol_tables()
+    tables = entropy_tables.make_symbol_tables()
     for index in range(entropy.TABLE_COUNT):
         width = 2 * int(tables.half_width[index]) + 3
         for fraction in range(1 << entropy.LOCATION_BITS):
@@ -37,7 +37,7 @@ def test_symbol_tables_are_proper() -> None:
 
 def test_stored_tables_are_those_of_the_formula() -> None:
     stored = load_runtime(DEFAULT_MODEL).tables
-    made = entropy.make_symbol_tables()
+    made = entropy_tables.make_symbol_tables()
     np.testing.assert_array_equal(stored.cumulative, made.cumulative)
 
 

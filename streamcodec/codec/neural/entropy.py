@@ -2,7 +2,7 @@
 
 Everything the range coder sees comes from integers: quantisation indices, integer weights and integer tables, so two
 machines that round floats differently still decode each other. The float form that is trained lives in
-``streamcodec.models.entropy``.
+``streamcodec.models.entropy``; ``entropy_tables`` lays out and checks a model's integers.
 
 Fixed point: latents in 1/64, steps in 1/1024, weights in 1/4096, hidden units in 1/256, locations in 1/8 of a step,
 scales in 1/8 octave.
@@ -16,7 +16,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.coding import range_coder
-from native_dsp.coding.table_coder import cumulative_frequencies
 from native_dsp.filters.lift import SHIFT_BITS
 from native_dsp.jit import kernel, shared
 from native_dsp.kernel_arguments import KernelArguments, bundle_arguments
@@ -41,8 +40,8 @@ ESCAPE_LENGTH_BITS = 4
 
 Int32Array = NDArray[np.int32]
 Float32Array = NDArray[np.float32]
-_STEP_INPUTS = PHASES * PAIR
-_STEP_BYTES = 2 * TILE * _STEP_INPUTS
+STEP_INPUTS = PHASES * PAIR
+_STEP_BYTES = 2 * TILE * STEP_INPUTS
 _products = make_simd_product("shorts", 1)
 
 
@@ -50,7 +49,7 @@ class EntropyTables(NamedTuple):
     """Integer parameters of one model.
 
     Shape (G groups, H hidden units, N latents, L quality indices, M = 4 context masks, W widest group):
-        bounds ``[G + 1]``; hidden ``[G, tiles, weights of a tile]``, see :func:`in_tiles`; hidden_bias ``[L, M, G,
+        bounds ``[G + 1]``; hidden ``[G, tiles, weights of a tile]``, see ``in_tiles``; hidden_bias ``[L, M, G,
         H]``; out ``[G, 2W, H]``; out_bias ``[L, M, G, 2W]``; step ``[L, N]``; log2_step ``[L, N]`` (1/8 octave);
         cumulative ``[total]``; offset, half_width ``[TABLE_COUNT]``; cost ``[total]`` (bits, encoder's use only).
     """
@@ -97,9 +96,9 @@ class CodingArguments(NamedTuple):
 
 def make_prediction(latents: int, hidden: int) -> Prediction:
     """Scratch for a model of so many latents and hidden units."""
-    before, own, tiles = _whole_steps(CONTEXT_FRAMES * latents), _whole_steps(latents), -(-hidden // TILE)
+    before, own, tiles = whole_steps(CONTEXT_FRAMES * latents), whole_steps(latents), -(-hidden // TILE)
     return Prediction(
-        inputs=np.zeros(_STEP_INPUTS * (before + own), np.int16),
+        inputs=np.zeros(STEP_INPUTS * (before + own), np.int16),
         sums=np.zeros(tiles * TILE, np.int32),
         hidden=np.zeros(hidden, np.int16),
         location=np.zeros(latents, np.int32),
@@ -114,75 +113,10 @@ def bundle_coding(tables: EntropyTables, hidden: int, buffer: NDArray[np.uint8])
     return bundle_arguments(CodingArguments(tables, prediction, indices, range_coder.make_state(), buffer))
 
 
-def in_tiles(hidden: NDArray[np.int16], bounds: Int32Array) -> NDArray[np.int16]:
-    """Weights of hidden units in the order in which they are multiplied: tiles of ``TILE`` units.
-
-    In a tile come the inputs from the frames before, then those from the frame itself, each filled up to whole steps;
-    what a group does not know yet has weights of zero.
-
-    Shape: hidden ``[G, H, 2N + N]`` -> ``[G, tiles, weights of a tile]``.
-    """
-    groups, units, inputs = hidden.shape
-    latents = inputs // (CONTEXT_FRAMES + 1)
-    split = CONTEXT_FRAMES * latents
-    before, own, tiles = _whole_steps(split), _whole_steps(latents), -(-units // TILE)
-    filled = np.zeros((groups, tiles * TILE, _STEP_INPUTS * (before + own)), np.int16)
-    filled[:, :units, :split] = hidden[:, :, :split]
-    for group, start in enumerate(bounds[:-1]):
-        first = _STEP_INPUTS * before
-        filled[group, :units, first : first + start] = hidden[group, :, split : split + start]
-    tiled = filled.reshape(groups, tiles, TILE, -1, PAIR).transpose(0, 1, 3, 2, 4)
-    return np.ascontiguousarray(tiled).reshape(groups, tiles, -1)
-
-
 @shared
-def _whole_steps(inputs: int) -> int:
-    return (inputs + _STEP_INPUTS - 1) // _STEP_INPUTS
-
-
-class SymbolTables(NamedTuple):
-    """Cumulative frequencies of the discretised logistic at every scale and fractional location."""
-
-    cumulative: Int32Array
-    offset: Int32Array
-    half_width: Int32Array
-
-
-def make_symbol_tables() -> SymbolTables:
-    """Tables of the logistic distribution, made once when a model is exported and stored with it.
-
-    Row ``(scale, fraction)`` holds ``2 K + 2`` symbols (offsets ``-K..K`` and the escape) as cumulative
-    frequencies with total ``2 ** TABLE_BITS``. Every symbol has a frequency of at least one.
-    """
-    rows: list[NDArray[np.int32]] = []
-    offset = np.zeros(TABLE_COUNT, dtype=np.int32)
-    half_width = np.zeros(TABLE_COUNT, dtype=np.int32)
-    position = 0
-    for index in range(TABLE_COUNT):
-        scale = 2.0 ** (LOG2_SCALE_MIN + index / SCALES_PER_OCTAVE)
-        half = int(min(64, max(2, np.ceil(9.7 * scale) + 1)))
-        half_width[index] = half
-        offset[index] = position
-        for fraction in range(1 << LOCATION_BITS):
-            location = fraction / (1 << LOCATION_BITS)
-            edges = (np.arange(-half, half + 2) - 0.5 - location) / scale
-            distribution = 0.5 * (1.0 + np.tanh(0.5 * edges))
-            probability = np.append(np.diff(distribution), max(1e-9, 1.0 - (distribution[-1] - distribution[0])))
-            rows.append(cumulative_frequencies(probability, TABLE_BITS))
-            position += rows[-1].size
-    return SymbolTables(np.concatenate(rows), offset, half_width)
-
-
-def symbol_costs(cumulative: Int32Array, offset: Int32Array, half_width: Int32Array) -> Float32Array:
-    """Bits of each symbol, laid out like ``cumulative`` (the last entry of a row is unused)."""
-    cost = np.zeros(cumulative.size, dtype=np.float32)
-    for index in range(TABLE_COUNT):
-        row = 2 * int(half_width[index]) + 3
-        for fraction in range(1 << LOCATION_BITS):
-            start = int(offset[index]) + fraction * row
-            frequency = np.diff(cumulative[start : start + row])
-            cost[start : start + row - 1] = TABLE_BITS - np.log2(frequency)
-    return cost
+def whole_steps(inputs: int) -> int:
+    """Steps of the product that take so many inputs, the last of them filled up."""
+    return (inputs + STEP_INPUTS - 1) // STEP_INPUTS
 
 
 @kernel
@@ -209,7 +143,7 @@ def store_index(
     before = CONTEXT_FRAMES * tables.step.shape[1]
     value = clamp_latent(index, tables.step[quality_index, i])
     context[before + i] = value
-    prediction.inputs[_STEP_INPUTS * _whole_steps(before) + i] = value
+    prediction.inputs[STEP_INPUTS * whole_steps(before) + i] = value
 
 
 @kernel
@@ -219,14 +153,14 @@ def predict_group(tables: EntropyTables, group: int, quality_index: int, mask: i
     location, table = prediction.location, prediction.table
     start, stop = tables.bounds[group], tables.bounds[group + 1]
     width = stop - start
-    before = _whole_steps(CONTEXT_FRAMES * tables.step.shape[1])
+    before = whole_steps(CONTEXT_FRAMES * tables.step.shape[1])
     # A packet that leans on none does without the inputs that most of the time would go to.
     first = 0 if mask else before
-    steps = before + _whole_steps(start) - first
+    steps = before + whole_steps(start) - first
     tiles, weights_of_tile = tables.hidden.shape[1], tables.hidden.shape[2]
     for t in range(tiles):
         first_byte = 2 * (group * tiles + t) * weights_of_tile + first * _STEP_BYTES
-        _products(tables.hidden, first_byte, inputs, _STEP_INPUTS * first, 0, sums, t * TILE, 0, steps)
+        _products(tables.hidden, first_byte, inputs, STEP_INPUTS * first, 0, sums, t * TILE, 0, steps)
     bias = tables.hidden_bias[quality_index, mask, group]
     for j in range(len(hidden)):
         total = np.int32((sums[j] >> (LATENT_BITS + WEIGHT_BITS - HIDDEN_BITS)) + bias[j])

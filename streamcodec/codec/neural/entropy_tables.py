@@ -1,24 +1,32 @@
-"""Entropy tables of a model, checked before a kernel reads them: what is out of range would index out of bounds."""
+"""Entropy tables of a model: made when it is exported, and checked and laid out before a kernel reads them.
+
+What is out of range would index out of bounds.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.coding.table_coder import cumulative_frequencies
+from native_dsp.networks.simd_product import PAIR, TILE
 from streamcodec.codec.neural.entropy import (
     CONTEXT_FRAMES,
     INPUT_LIMIT,
     LOCATION_BITS,
+    LOG2_SCALE_MIN,
     SCALES_PER_OCTAVE,
     STEP_BITS,
+    STEP_INPUTS,
     TABLE_BITS,
     TABLE_COUNT,
     EntropyTables,
-    in_tiles,
-    symbol_costs,
+    Float32Array,
+    Int32Array,
+    whole_steps,
 )
 from streamcodec.errors import ModelError
 from streamcodec.models.config import NeuralConfig
@@ -29,6 +37,72 @@ LARGEST_HALF_WIDTH = 1 << 10
 LARGEST_OUT_BIAS = 1 << 30
 LARGEST_HIDDEN_WEIGHTS = ((1 << 31) - 1) // INPUT_LIMIT
 """Of one unit, all added up, so that its sums need no more than 32 bits; some 340 as real numbers."""
+
+
+class SymbolTables(NamedTuple):
+    """Cumulative frequencies of the discretised logistic at every scale and fractional location."""
+
+    cumulative: Int32Array
+    offset: Int32Array
+    half_width: Int32Array
+
+
+def make_symbol_tables() -> SymbolTables:
+    """Tables of the logistic distribution, made once when a model is exported and stored with it.
+
+    Row ``(scale, fraction)`` holds ``2 K + 2`` symbols (offsets ``-K..K`` and the escape) as cumulative
+    frequencies with total ``2 ** TABLE_BITS``. Every symbol has a frequency of at least one.
+    """
+    rows: list[NDArray[np.int32]] = []
+    offset = np.zeros(TABLE_COUNT, dtype=np.int32)
+    half_width = np.zeros(TABLE_COUNT, dtype=np.int32)
+    position = 0
+    for index in range(TABLE_COUNT):
+        scale = 2.0 ** (LOG2_SCALE_MIN + index / SCALES_PER_OCTAVE)
+        half = int(min(64, max(2, np.ceil(9.7 * scale) + 1)))
+        half_width[index] = half
+        offset[index] = position
+        for fraction in range(1 << LOCATION_BITS):
+            location = fraction / (1 << LOCATION_BITS)
+            edges = (np.arange(-half, half + 2) - 0.5 - location) / scale
+            distribution = 0.5 * (1.0 + np.tanh(0.5 * edges))
+            probability = np.append(np.diff(distribution), max(1e-9, 1.0 - (distribution[-1] - distribution[0])))
+            rows.append(cumulative_frequencies(probability, TABLE_BITS))
+            position += rows[-1].size
+    return SymbolTables(np.concatenate(rows), offset, half_width)
+
+
+def symbol_costs(cumulative: Int32Array, offset: Int32Array, half_width: Int32Array) -> Float32Array:
+    """Bits of each symbol, laid out like ``cumulative`` (the last entry of a row is unused)."""
+    cost = np.zeros(cumulative.size, dtype=np.float32)
+    for index in range(TABLE_COUNT):
+        row = 2 * int(half_width[index]) + 3
+        for fraction in range(1 << LOCATION_BITS):
+            start = int(offset[index]) + fraction * row
+            frequency = np.diff(cumulative[start : start + row])
+            cost[start : start + row - 1] = TABLE_BITS - np.log2(frequency)
+    return cost
+
+
+def in_tiles(hidden: NDArray[np.int16], bounds: Int32Array) -> NDArray[np.int16]:
+    """Weights of hidden units in the order in which they are multiplied: tiles of ``TILE`` units.
+
+    In a tile come the inputs from the frames before, then those from the frame itself, each filled up to whole steps;
+    what a group does not know yet has weights of zero.
+
+    Shape: hidden ``[G, H, 2N + N]`` -> ``[G, tiles, weights of a tile]``.
+    """
+    groups, units, inputs = hidden.shape
+    latents = inputs // (CONTEXT_FRAMES + 1)
+    split = CONTEXT_FRAMES * latents
+    before, own, tiles = whole_steps(split), whole_steps(latents), -(-units // TILE)
+    filled = np.zeros((groups, tiles * TILE, STEP_INPUTS * (before + own)), np.int16)
+    filled[:, :units, :split] = hidden[:, :, :split]
+    for group, start in enumerate(bounds[:-1]):
+        first = STEP_INPUTS * before
+        filled[group, :units, first : first + start] = hidden[group, :, split : split + start]
+    tiled = filled.reshape(groups, tiles, TILE, -1, PAIR).transpose(0, 1, 3, 2, 4)
+    return np.ascontiguousarray(tiled).reshape(groups, tiles, -1)
 
 
 def checked_tables(config: NeuralConfig, arrays: Mapping[str, Array], owner: str) -> EntropyTables:
