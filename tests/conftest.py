@@ -18,6 +18,8 @@ Float32Array = NDArray[np.float32]
 FIXTURES = Path(__file__).parent / "fixtures"
 REAL_TIME = ("adapters", "cli", "live", "net", "web")
 """Folders whose tests wait for sockets, devices and browsers, one after another; all others are spread by file."""
+LONG = ("test_export.py", "test_fft.py", "test_fuzz_parsers.py", "test_near_lossless.py", "test_release.py")
+"""Files of half a minute, which come early: side by side, whoever takes one last keeps the others waiting."""
 SPEECH = Path(__file__).parents[1] / "streamcodec" / "demo_data" / "speech.flac"
 
 # How long an example takes is the machine's doing, and the first one compiles.
@@ -51,6 +53,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         item.add_marker(pytest.mark.xdist_group("real time" if real_time else str(item.path)))
         if real_time and item.get_closest_marker("flaky") is None:
             item.add_marker(pytest.mark.flaky(reruns=2, reruns_delay=1))
+    items.sort(key=lambda item: 0 if _in_real_time(item) else 1 if item.path.name in LONG else 2)
 
 
 def pytest_sessionstart(session: pytest.Session) -> None:
