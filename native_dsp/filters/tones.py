@@ -59,9 +59,10 @@ _COUNT_BITS = 2
 class ToneFinderState(NamedTuple):
     """Memory of one sender, and scratch; not to be shared between streams or threads.
 
-    Shape: window, recent, windowed ``[FFT_SAMPLES]``; re, im, re_before, im_before ``[FFT_SAMPLES / 2 + 1]``; found,
-    peaks ``[MOST_TONES, 2]``, frequency in Hz and amplitude in this frame and the one before, amplitude 0 for none;
-    tones, the same of those being taken out; notches ``[MOST_TONES, 2]``, their memory; steady_frames ``[1]``.
+    Shape: window, recent ``[FFT_SAMPLES]``; windowed ``[FFT_SAMPLES]``, samples, later powers of bins; re, im,
+    re_before, im_before ``[FFT_SAMPLES / 2 + 1]``; found, peaks ``[MOST_TONES, 2]``, frequency in Hz and amplitude in
+    this frame and the one before, amplitude 0 for none; tones, the same of those being taken out; notches
+    ``[MOST_TONES, 2]``, their memory; steady_frames ``[1]``.
     """
 
     plan: FftPlan
@@ -105,11 +106,19 @@ def make_tone_finder() -> ToneFinderState:
     """State of a stream that has heard nothing."""
     bins = FFT_SAMPLES // 2 + 1
     return ToneFinderState(
-        make_fft(FFT_SAMPLES),
-        hann_periodic(FFT_SAMPLES).astype(np.float32),
-        *(np.zeros(size, np.float32) for size in (FFT_SAMPLES, FFT_SAMPLES, bins, bins, bins, bins)),
-        *(np.zeros((MOST_TONES, 2)) for _ in range(4)),
-        np.zeros(1, np.int64),
+        plan=make_fft(FFT_SAMPLES),
+        window=hann_periodic(FFT_SAMPLES).astype(np.float32),
+        recent=np.zeros(FFT_SAMPLES, np.float32),
+        windowed=np.zeros(FFT_SAMPLES, np.float32),
+        re=np.zeros(bins, np.float32),
+        im=np.zeros(bins, np.float32),
+        re_before=np.zeros(bins, np.float32),
+        im_before=np.zeros(bins, np.float32),
+        found=np.zeros((MOST_TONES, 2)),
+        peaks=np.zeros((MOST_TONES, 2)),
+        tones=np.zeros((MOST_TONES, 2)),
+        notches=np.zeros((MOST_TONES, 2)),
+        steady_frames=np.zeros(1, np.int64),
     )
 
 
@@ -143,20 +152,25 @@ def copy_tones(source: Float64Array, target: Float64Array) -> None:
 
 
 @kernel
-def _power(state: ToneFinderState, k: int) -> float:
-    re, im = np.float64(state.re[k]), np.float64(state.im[k])
-    return re * re + im * im
+def _powers(state: ToneFinderState) -> float:
+    """Powers of all bins, in place of the samples; returns their sum."""
+    powers, re, im = state.windowed, state.re, state.im
+    total = 0.0
+    for k in range(re.size):
+        powers[k] = re[k] * re[k] + im[k] * im[k]
+        total += powers[k]
+    return total
 
 
 @kernel
 def _strongest(state: ToneFinderState, first: int, last: int, taken: int) -> int:
     """The strongest local peak from ``first`` to ``last`` that is not of the one at ``taken``; -1 for none."""
-    best, found = 0.0, -1
+    powers = state.windowed
+    best, found = np.float32(0.0), -1
     for k in range(first, last + 1):
-        if abs(k - taken) > 2 * HALF_PEAK_BINS:
-            power = _power(state, k)
-            if power > best and power >= _power(state, k - 1) and power >= _power(state, k + 1):
-                best, found = power, k
+        is_peak = powers[k] >= powers[k - 1] and powers[k] >= powers[k + 1]
+        if powers[k] > best and is_peak and abs(k - taken) > 2 * HALF_PEAK_BINS:
+            best, found = powers[k], k
     return found
 
 
@@ -164,7 +178,7 @@ def _strongest(state: ToneFinderState, first: int, last: int, taken: int) -> int
 def _peak_power(state: ToneFinderState, peak: int) -> float:
     total = 0.0
     for k in range(peak - HALF_PEAK_BINS, peak + HALF_PEAK_BINS + 1):
-        total += _power(state, k)
+        total += state.windowed[k]
     return total
 
 
@@ -190,8 +204,9 @@ def _measure(state: ToneFinderState, peak: int, bin_hz: float, frame_s: float, t
 
     Shape: tone ``[2]``, written.
     """
-    below, at, above = _power(state, peak - 1), _power(state, peak), _power(state, peak + 1)
-    low, middle, high = math.log(below + 1e-30), math.log(at + 1e-30), math.log(above + 1e-30)
+    at = np.float64(state.windowed[peak])
+    low, high = math.log(state.windowed[peak - 1] + 1e-30), math.log(state.windowed[peak + 1] + 1e-30)
+    middle = math.log(at + 1e-30)
     bend = low - 2.0 * middle + high
     offset = 0.5 * (low - high) / bend if bend < 0.0 else 0.0
     coarse_hz = (peak + offset) * bin_hz
@@ -213,9 +228,7 @@ def _find(state: ToneFinderState, sample_rate_hz: float, frame_s: float, found: 
     Shape: found ``[MOST_TONES, 2]``.
     """
     bins = state.re.size
-    total = 0.0
-    for k in range(bins):
-        total += _power(state, k)
+    total = _powers(state)
     if total < QUIET_POWER:
         return 0
     bin_hz = sample_rate_hz / FFT_SAMPLES
