@@ -166,6 +166,11 @@ def loss() -> Table:
 
 
 @table
+def loss_visqol() -> Table:
+    return _over_wire("loss_dev.json", ("visqol", "words"))
+
+
+@table
 def loss_free() -> Table:
     return _over_wire("wire_quality_dev.json", ("pesq", "visqol", "distill_mos", "words"))
 
@@ -210,7 +215,7 @@ def _over_wire(file: str, scores: Sequence[str]) -> Table:
         lines.append(cells)
     titles = [METRICS[score].title for score in scores]
     if len(rates) > 1:
-        titles = [f"{title}, {rate:.0%}".replace("%", " %") for rate in rates for title in titles]
+        titles = [f"{title}, {100 * rate:.0f} %" for rate in rates for title in titles]
     return file, ["kbps on the wire", *titles], lines
 
 
