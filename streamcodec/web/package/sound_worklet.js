@@ -3,7 +3,8 @@
 
 import { Queue, RingBuffer } from './ring_buffer.js';
 
-const BLOCK_S = 0.01;
+/** Samples go to the worker, and it looks whether the sound card needs some, so often. */
+const BLOCK_S = 0.005;
 
 /** @typedef {{port: MessagePort, heard?: SharedArrayBuffer, played?: SharedArrayBuffer}} Wiring */
 
