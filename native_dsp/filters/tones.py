@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.tonality import HALF_PEAK_BINS, TONAL_SHARE
 from native_dsp.jit import kernel, shared
 from native_dsp.state import copy_state
 from native_dsp.transforms.fft import FftPlan, make_fft, rfft
@@ -25,10 +26,6 @@ Float64Array = NDArray[np.float64]
 
 MOST_TONES = 2
 LOWEST_HZ, HIGHEST_HZ = 600.0, 11_000.0
-TONAL_SHARE = 0.9
-"""Least share of the power that one or two peaks have."""
-HALF_PEAK_BINS = 2
-"""A tone's power lies in its bin and so many on either side."""
 QUIET_POWER = 1e-4
 """Sum of squared magnitudes of a spectrum below which nothing is looked for: a tone at -80 dBFS."""
 STEADY_HZ, STEADY_RATIO = 12.0, 1.4
@@ -102,6 +99,14 @@ class ToneBankState(NamedTuple):
         return copy_state(self)
 
 
+def no_tones(*frames: int) -> Float64Array:
+    """What frames without tones tell.
+
+    Shape: output ``[*frames, MOST_TONES, 2]``.
+    """
+    return np.zeros((*frames, MOST_TONES, 2))
+
+
 def make_tone_finder() -> ToneFinderState:
     """State of a stream that has heard nothing."""
     bins = FFT_SAMPLES // 2 + 1
@@ -114,9 +119,9 @@ def make_tone_finder() -> ToneFinderState:
         im=np.zeros(bins, np.float32),
         re_before=np.zeros(bins, np.float32),
         im_before=np.zeros(bins, np.float32),
-        found=np.zeros((MOST_TONES, 2)),
-        peaks=np.zeros((MOST_TONES, 2)),
-        tones=np.zeros((MOST_TONES, 2)),
+        found=no_tones(),
+        peaks=no_tones(),
+        tones=no_tones(),
         notches=np.zeros((MOST_TONES, 2)),
         steady_frames=np.zeros(1, np.int64),
     )
@@ -125,7 +130,7 @@ def make_tone_finder() -> ToneFinderState:
 def make_tone_bank(frame_samples: int, lag_samples: int) -> ToneBankState:
     """State of a stream without tones, whose sound lags by ``lag_samples`` what frames say."""
     return ToneBankState(
-        np.zeros((MOST_TONES, 2)),
+        no_tones(),
         np.zeros(MOST_TONES),
         np.zeros(lag_samples, np.float32),
         np.zeros(frame_samples, np.float32),

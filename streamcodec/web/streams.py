@@ -15,7 +15,7 @@ from native_dsp.filters.lift import make_lift
 from native_dsp.filters.low_cut import make_low_cut
 from native_dsp.filters.noise import COSINES, SINES
 from native_dsp.filters.post_filter import PostFilterParameters
-from native_dsp.filters.tones import MOST_TONES, make_tone_bank, make_tone_finder
+from native_dsp.filters.tones import make_tone_bank, make_tone_finder, no_tones
 from native_dsp.filters.voicing import make_voicing
 from native_dsp.networks import codec_networks as networks
 from native_dsp.networks.causal_trunk import Trunk, history_frames
@@ -216,7 +216,7 @@ def make_decoder_stream(
         post_filter=runtime.post_filter.new_state(),
         raised=not_raised(),
         tones=make_tone_bank(config.frame_samples, config.overlap_samples),
-        told=_no_tones(MAX_FRAMES),
+        told=no_tones(MAX_FRAMES),
         out=np.zeros(config.frame_samples, np.float32),
     )
 
@@ -281,14 +281,10 @@ def make_encoder_stream(
         lift=make_lift(),
         voicing=make_voicing(config.sample_rate_hz, config.frame_samples),
         tones=make_tone_finder(),
-        told=_no_tones(MAX_FRAMES),
-        recent_told=_no_tones(RECENT_PACKETS, MAX_FRAMES),
-        copied_told=_no_tones(MAX_FRAMES),
+        told=no_tones(MAX_FRAMES),
+        recent_told=no_tones(RECENT_PACKETS, MAX_FRAMES),
+        copied_told=no_tones(MAX_FRAMES),
     )
-
-
-def _no_tones(*frames: int) -> NDArray[np.float64]:
-    return np.zeros((*frames, MOST_TONES, 2))
 
 
 def _make_coding(runtime: NeuralModel) -> CoderScratch:

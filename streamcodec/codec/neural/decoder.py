@@ -12,10 +12,10 @@ from native_dsp.filters.lift import factor
 from native_dsp.filters.post_filter import ALREADY_SCALED, NOTHING_DECODED, PostFilterState
 from native_dsp.filters.tones import (
     LOST_SHARE,
-    MOST_TONES,
     ToneBankState,
     add_tones,
     make_tone_bank,
+    no_tones,
     read_tones,
 )
 from native_dsp.jit import shared
@@ -29,7 +29,7 @@ from streamcodec.runtime.step import StepRow
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 _SILENCE = int(PacketFlags.SILENCE)
-_NO_TONES = np.zeros((MOST_TONES, 2))
+_NO_TONES = no_tones()
 FULL_GAIN_PACKETS = 3
 DECAY_PER_PACKET = 0.6
 
@@ -173,7 +173,7 @@ class NeuralDecoder:
     def _read(self, packet: Packet, first_timestamp: int) -> DecodedGroup | None:
         if packet.tier is not Tier.NEURAL or packet.quality_index >= self._config.qualities or not packet.payload:
             return None
-        tones = np.zeros((packet.frames, MOST_TONES, 2))
+        tones = no_tones(packet.frames)
         payload = np.frombuffer(packet.payload, np.uint8)
         start = read_tones(payload, payload.size, packet.frames, tones)
         if start < 0:

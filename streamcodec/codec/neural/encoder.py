@@ -16,10 +16,10 @@ from native_dsp.filters.lift import SHIFT_BITS, LiftState, make_lift
 from native_dsp.filters.low_cut import LowCutState, make_low_cut
 from native_dsp.filters.mixdown import MixdownState, make_mixdown
 from native_dsp.filters.tones import (
-    MOST_TONES,
     ToneFinderState,
     make_tone_finder,
     most_tones,
+    no_tones,
     take_tones,
     write_tones,
 )
@@ -249,7 +249,7 @@ class NeuralEncoder:
         self._powers = [0.0] * frames
         self._voiced = [0.0] * frames
         self._tonal = [False] * frames
-        self._told = np.zeros((frames, MOST_TONES, 2))
+        self._told = no_tones(frames)
         self._most_tones = most_tones(self._bitrate_bps, self._packets_per_second)
 
     def set_frames(self, frames: int) -> None:
@@ -447,9 +447,7 @@ class NeuralEncoder:
     def next_flags(self) -> PacketFlags | None:
         """Flags of the block collected, which counts as sent; None where discontinuous transmission leaves it out."""
         silent_packets = self._activity.silent_for(self._sound.reshape(-1)) if self._dtx else 0
-        if self._told.any():
-            silent_packets = 0
-        if silent_packets:
+        if silent_packets and not self._told.any():
             self._since_key = 0
             return PacketFlags.KEY | PacketFlags.SILENCE if self._activity.due(silent_packets) else None
         key = key_due(self._mode == "independent", self._since_key, self._key_period_packets)

@@ -5,14 +5,14 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.filters.tones import MOST_TONES, write_tones
+from native_dsp.filters.tones import no_tones, put_tones
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.packet import MAX_FRAMES
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
-_NO_TONES = np.zeros((1, MOST_TONES, 2))
+_NO_TONES = no_tones(1)
 PAYLOAD_CAPACITY_BYTES = 1024 * MAX_FRAMES
 
 
@@ -55,7 +55,7 @@ class PacketCoder:
 
         Shape: latents ``[frames, latents]``; tones as :func:`~native_dsp.filters.tones.put_tones` takes them.
         """
-        return write_tones(tones, self._code(latents, quality_index, context, shift, latents.shape[1]))
+        return self._code(latents, quality_index, context, shift, latents.shape[1], tones)
 
     def code_within(
         self,
@@ -69,18 +69,24 @@ class PacketCoder:
         """:meth:`code` with as many latents as the budget allows, the others at their cheapest; b"" if none fit."""
         self._before.take(context)
         keep = latents.shape[1]
-        payload = write_tones(tones, self._code(latents, quality_index, context, shift, keep))
+        payload = self._code(latents, quality_index, context, shift, keep, tones)
         while len(payload) > budget_bytes and keep > 0:
             keep -= max(1, keep // 16)
             context.take(self._before)
-            payload = write_tones(tones, self._code(latents, quality_index, context, shift, keep))
+            payload = self._code(latents, quality_index, context, shift, keep, tones)
         return payload if len(payload) <= budget_bytes else b""
 
     def _code(
-        self, latents: Float32Array, quality_index: int, context: LatentContext, shift: int, keep: int
+        self,
+        latents: Float32Array,
+        quality_index: int,
+        context: LatentContext,
+        shift: int,
+        keep: int,
+        tones: Float64Array,
     ) -> bytes:
         length = self._stages.code(
             self._arguments, latents, quality_index, context.frames, context.values, keep, shift
         )
         context.advance(len(latents))
-        return self._buffer[: max(length, 0)].tobytes()
+        return self._buffer[: put_tones(tones, len(tones), self._buffer, max(length, 0))].tobytes()

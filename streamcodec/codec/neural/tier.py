@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.filters.mixdown import make_mixdown
-from native_dsp.filters.tones import write_tones
 from streamcodec.codec.audio_format import as_mono
 from streamcodec.codec.neural.decoder import NeuralDecoder, NeuralDecoderState
 from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND, NeuralEncoder
@@ -46,7 +45,6 @@ def _run_once(runtime: NeuralModel) -> None:
     assert encoded is not None
     for packet in (Packet(Tier.NEURAL, 0, 0, encoded.quality_index, encoded.flags, encoded.payload), None):
         decoder.decode(packet)
-    write_tones(np.array([[[1_000.0, 0.1], [0.0, 0.0]]]), encoded.payload)
     # One kernel for all rates: a stream at another may come to a pool when others are under way.
     rate_hz = runtime.model.config.sample_rate_hz
     halving = BlockResampler(rate_hz, rate_hz // 2, FRAMES_PER_SECOND, rate_hz)
