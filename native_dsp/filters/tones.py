@@ -44,6 +44,8 @@ LOST_SHARE = 0.8
 FREQUENCY, AMPLITUDE = range(2)
 
 ESCAPE_BYTE, ESCAPE_BYTES = 0xFF, 2
+ESCAPE = bytes((ESCAPE_BYTE,) * ESCAPE_BYTES)
+"""What a payload with tones begins with."""
 HEAD_BYTES, TONE_BYTES = 3, 3
 LARGEST_SHARE = 0.75
 """Of the bits of a packet that may go into its tones."""
@@ -402,7 +404,7 @@ def write_tones(told: Float64Array, payload: bytes) -> bytes:
 
     Shape: told ``[frames, MOST_TONES, 2]``.
     """
-    if not told.any() and payload[:ESCAPE_BYTES] != bytes((ESCAPE_BYTE,) * ESCAPE_BYTES):
+    if not told.any() and payload[:ESCAPE_BYTES] != ESCAPE:
         return payload
     room = np.zeros(len(payload) + HEAD_BYTES + TONE_BYTES * MOST_TONES, np.uint8)
     room[: len(payload)] = np.frombuffer(payload, np.uint8)

@@ -124,6 +124,24 @@ def clean(sound: Float32Array) -> int:
     return not_finite
 
 
+def _are_finite(samples: NDArray[Any]) -> bool:
+    if samples.dtype == np.float32 and samples.flags.c_contiguous:
+        return bool(all_finite(samples.reshape(-1)))
+    return bool(np.isfinite(samples).all())
+
+
+@kernel
+def all_finite(sound: Float32Array) -> bool:
+    """Whether no sample is NaN or infinite.
+
+    Shape: ``[n]``, contiguous.
+    """
+    not_finite = 0
+    for i in range(len(sound)):
+        not_finite += not np.isfinite(sound[i])
+    return not_finite == 0
+
+
 def warn_of_not_finite(name: str, count: int) -> None:
     """Tell (StreamcodecWarning) of samples that were no finite numbers."""
     if count:
@@ -152,7 +170,7 @@ class FiniteSamples:
         Shape: any, kept.
         """
         samples = as_array(samples)
-        if samples.dtype not in (np.float32, np.float64) or np.isfinite(samples).all():
+        if samples.dtype not in (np.float32, np.float64) or _are_finite(samples):
             return samples
         with np.errstate(over="ignore", invalid="ignore"):
             cleaned = samples.astype(np.float32, order="C")

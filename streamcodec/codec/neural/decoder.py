@@ -11,9 +11,9 @@ from numpy.typing import NDArray
 from native_dsp.filters.lift import factor
 from native_dsp.filters.post_filter import ALREADY_SCALED, NOTHING_DECODED, PostFilterState
 from native_dsp.filters.tones import (
+    ESCAPE,
     LOST_SHARE,
     ToneBankState,
-    add_tones,
     make_tone_bank,
     no_tones,
     read_tones,
@@ -123,6 +123,7 @@ class NeuralDecoder:
             self._runtime.post_filter.parameters,
             self._post_filter,
             self._raised,
+            self._tones,
         )
 
     def state(self) -> NeuralDecoderState:
@@ -173,11 +174,11 @@ class NeuralDecoder:
     def _read(self, packet: Packet, first_timestamp: int) -> DecodedGroup | None:
         if packet.tier is not Tier.NEURAL or packet.quality_index >= self._config.qualities or not packet.payload:
             return None
-        tones = no_tones(packet.frames)
-        payload = np.frombuffer(packet.payload, np.uint8)
-        start = read_tones(payload, payload.size, packet.frames, tones)
-        if start < 0:
-            return None
+        payload, tones, start = np.frombuffer(packet.payload, np.uint8), no_tones(packet.frames), 0
+        if packet.payload[: len(ESCAPE)] == ESCAPE:
+            start = read_tones(payload, payload.size, packet.frames, tones)
+            if start < 0:
+                return None
         if packet.is_key:
             self._context.forget()
         elif first_timestamp != self._expected_timestamp:
@@ -273,7 +274,9 @@ class NeuralDecoder:
             self._in_silence,
             gains_row,
             NOTHING_DECODED if self._last_quality_index is None else self._last_quality_index,
+            self._told,
+            self._told_share,
+            float(self._config.sample_rate_hz),
             out,
         )
-        add_tones(self._tones, self._told, self._told_share, float(self._config.sample_rate_hz), out)
         return out

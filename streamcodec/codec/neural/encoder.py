@@ -20,7 +20,6 @@ from native_dsp.filters.tones import (
     make_tone_finder,
     most_tones,
     no_tones,
-    take_tones,
     write_tones,
 )
 from native_dsp.jit import shared
@@ -245,11 +244,14 @@ class NeuralEncoder:
         self._packets_per_second = config.frames_per_second / frames
         self._key_period_packets = max(1, round(self._key_period_s * self._packets_per_second))
         self._sound = np.zeros((frames, config.frame_samples), np.float32)
+        self._sound_of = list(self._sound)
         self._latents = np.zeros((frames, config.latents), np.float32)
         self._powers = [0.0] * frames
         self._voiced = [0.0] * frames
         self._tonal = [False] * frames
         self._told = no_tones(frames)
+        self._told_of = list(self._told)
+        self._taken = [0] * frames
         self._most_tones = most_tones(self._bitrate_bps, self._packets_per_second)
 
     def set_frames(self, frames: int) -> None:
@@ -291,7 +293,7 @@ class NeuralEncoder:
         """Hand state to the front end, which goes on with it."""
         raised = np.zeros(self._runtime.model.config.frame_samples, np.float32)
         self._front_end = bundle_front_end(
-            FrontEnd(self._low_cut, self._voicing.state, self._lift, *self._analysis.parts(), raised)
+            FrontEnd(self._low_cut, self._voicing.state, self._lift, *self._analysis.parts(), raised, self._tones)
         )
 
     def state(self) -> NeuralEncoderState:
@@ -372,13 +374,16 @@ class NeuralEncoder:
 
         Shape: ``[block_samples]``.
         """
-        frame = self._stages.resample(self._resampler, block.reshape(self._frames, -1)[k])
-        self._sound[k] = frame
-        if self._takes_tones:
-            rate_hz, most = float(self._runtime.model.config.sample_rate_hz), self._most_tones
-            take_tones(self._tones, self._sound[k], rate_hz, most, self._told[k])
-        power, correlation, shift, self._tonal[k] = self._stages.take_frame(
-            self._front_end, self._sound[k], 1.0 / FRAMES_PER_SECOND, self._raises_quiet_sound, k == 0
+        frame = self._sound_of[k]
+        frame[:] = self._stages.resample(self._resampler, block[k * self._frame_samples :][: self._frame_samples])
+        power, correlation, shift, self._tonal[k], self._taken[k] = self._stages.take_frame(
+            self._front_end,
+            frame,
+            1.0 / FRAMES_PER_SECOND,
+            self._raises_quiet_sound,
+            k == 0,
+            self._most_tones if self._takes_tones else -1,
+            self._told_of[k],
         )
         self._powers[k] = power
         self._voiced[k] = self._voicing.take(mean_square_dbfs(power), correlation)
@@ -422,13 +427,17 @@ class NeuralEncoder:
         latents = self._latents
         if self._constrained:
             payload = self._coder.code_within(
-                latents, quality_index, self._context, self._shift, self._budget_bytes(), self._told
+                latents, quality_index, self._context, self._shift, self._budget_bytes(), self._tones_told()
             )
         else:
             given = self._quantiser.chosen(latents, quality_index, saving, self._context) if saving else latents
-            payload = self._coder.code(given, quality_index, self._context, self._shift, self._told)
+            payload = self._coder.code(given, quality_index, self._context, self._shift, self._tones_told())
         self._recent.append(CodedBlock(latents.copy(), self._told.copy(), self._shift))
         return payload
+
+    def _tones_told(self) -> Float64Array | None:
+        """Of the block collected, None where there are none."""
+        return self._told if any(self._taken) else None
 
     def is_nothing(self) -> bool:
         """Whether the block collected and the one before it are silence: what the networks still hear is, too."""
@@ -447,7 +456,7 @@ class NeuralEncoder:
     def next_flags(self) -> PacketFlags | None:
         """Flags of the block collected, which counts as sent; None where discontinuous transmission leaves it out."""
         silent_packets = self._activity.silent_for(self._sound.reshape(-1)) if self._dtx else 0
-        if silent_packets and not self._told.any():
+        if silent_packets and not any(self._taken):
             self._since_key = 0
             return PacketFlags.KEY | PacketFlags.SILENCE if self._activity.due(silent_packets) else None
         key = key_due(self._mode == "independent", self._since_key, self._key_period_packets)

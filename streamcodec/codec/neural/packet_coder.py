@@ -5,14 +5,13 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from native_dsp.filters.tones import no_tones, put_tones
+from native_dsp.filters.tones import ESCAPE, no_tones, put_tones
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.packet import MAX_FRAMES
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
-_NO_TONES = no_tones(1)
 PAYLOAD_CAPACITY_BYTES = 1024 * MAX_FRAMES
 
 
@@ -49,7 +48,7 @@ class PacketCoder:
         quality_index: int,
         context: LatentContext,
         shift: int = 0,
-        tones: Float64Array = _NO_TONES,
+        tones: Float64Array | None = None,
     ) -> bytes:
         """Payload of one packet of sound raised by ``shift``; ``context`` becomes that of the packet after.
 
@@ -64,7 +63,7 @@ class PacketCoder:
         context: LatentContext,
         shift: int,
         budget_bytes: int,
-        tones: Float64Array = _NO_TONES,
+        tones: Float64Array | None = None,
     ) -> bytes:
         """:meth:`code` with as many latents as the budget allows, the others at their cheapest; b"" if none fit."""
         self._before.take(context)
@@ -83,10 +82,16 @@ class PacketCoder:
         context: LatentContext,
         shift: int,
         keep: int,
-        tones: Float64Array,
+        tones: Float64Array | None,
     ) -> bytes:
         length = self._stages.code(
             self._arguments, latents, quality_index, context.frames, context.values, keep, shift
         )
         context.advance(len(latents))
-        return self._buffer[: put_tones(tones, len(tones), self._buffer, max(length, 0))].tobytes()
+        length = max(length, 0)
+        payload = self._buffer[:length].tobytes()
+        if tones is None:
+            if payload[: len(ESCAPE)] != ESCAPE:
+                return payload
+            tones = no_tones(len(latents))
+        return self._buffer[: put_tones(tones, len(tones), self._buffer, length)].tobytes()

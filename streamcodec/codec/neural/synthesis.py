@@ -1,8 +1,8 @@
 """From what the decoder network gives out to sound, with background noise for gaps.
 
 One compiled call per frame: gains of the post-filter, noise of the network's own, expansion, tracking of the
-background, concealment gains, inverse STFT, filters of the post-filter, and back to the level that the sound had
-before it was raised.
+background, concealment gains, inverse STFT, filters of the post-filter, back to the level that the sound had
+before it was raised, and the steady tones that were told beside it.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from native_dsp.filters.lift import scale_along
 from native_dsp.filters.noise import COSINES, SINES, add_noise, make_noise_state
 from native_dsp.filters.post_filter import PostFilterParameters, PostFilterState, filter_frame, scale_spectrum
+from native_dsp.filters.tones import ToneBankState, add_tones
 from native_dsp.jit import kernel
 from native_dsp.kernel_arguments import KernelArguments, bundle_arguments
 from native_dsp.state import copy_state
@@ -22,6 +23,7 @@ from native_dsp.transforms.companding import expand
 from native_dsp.transforms.stft import StftState, synthesise
 
 Float32Array = NDArray[np.float32]
+Float64Array = NDArray[np.float64]
 RISE_PER_HOP = np.float32(1.04)
 """17 dB per second: a new background is found within seconds, and a syllable raises it by a few decibels."""
 RISE_START = np.float32(1e-9)
@@ -184,6 +186,7 @@ class Rendering(NamedTuple):
     cosines: Float32Array
     sines: Float32Array
     raised: Float32Array
+    tones: ToneBankState
 
 
 def bundle_rendering(
@@ -193,9 +196,12 @@ def bundle_rendering(
     parameters: PostFilterParameters,
     post_filter: PostFilterState,
     raised: Float32Array,
+    tones: ToneBankState,
 ) -> Any:
     """The first argument of :func:`render`; it goes on with these arrays."""
-    return bundle_arguments(Rendering(decoded, background, stft, parameters, post_filter, COSINES, SINES, raised))
+    return bundle_arguments(
+        Rendering(decoded, background, stft, parameters, post_filter, COSINES, SINES, raised, tones)
+    )
 
 
 @kernel
@@ -206,10 +212,17 @@ def render(
     known_background: bool,
     gains_row: int,
     quality_index: int,
+    told: Float64Array,
+    told_share: float,
+    sample_rate_hz: float,
     out: Float32Array,
 ) -> None:
-    """:func:`render_frame` with all that stays the same in ``arguments``, which hold :class:`Rendering`."""
-    decoded, background, stft, parameters, post_filter, cosines, sines, raised = arguments.parts
+    """:func:`render_frame` with all that stays the same in ``arguments``, which hold :class:`Rendering`, and then
+    :func:`~native_dsp.filters.tones.add_tones`.
+
+    Shape: told ``[MOST_TONES, 2]``.
+    """
+    decoded, background, stft, parameters, post_filter, cosines, sines, raised, tones = arguments.parts
     render_frame(
         decoded,
         background,
@@ -226,3 +239,4 @@ def render(
         raised,
         out,
     )
+    add_tones(tones, told, told_share, sample_rate_hz, out)
