@@ -33,7 +33,7 @@ REAL = "In real bytes"
 LINEAR = "What linear networks reach"
 MEANS = "Means over files"
 LADDER = "The ladder: RMSE on spectra"
-WAYS = "Restoring 32 kHz MP3 to 44.1 kHz: four ways of preparing segments"
+SEGMENTS = "Restoring 32 kHz MP3 to 44.1 kHz: four ways of preparing segments, two losses"
 RESTORED = "Causal restoration of decoded sound"
 BY_FILE = "File by file: ratio 8, hidden 64, latents 15, price 0.003"
 PUBLISHED_MSE = 4.4e-6
@@ -55,7 +55,11 @@ SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
     "loss": ("loss", "Losses", CODECS),
     "near-lossless": ("near-lossless", "Near-lossless", ("real kbps", "real ratio", "nominal ratio", *ERRORS)),
     "restoration": ("restoration", RESTORED, ("PESQ-WB", "STOI", "SI-SDR dB", "LSD dB")),
-    "restoration-ways": ("restoration", WAYS, ("SNR dB", "SI-SDR dB", "LSD dB")),
+    "restoration-segments": (
+        "restoration-segments",
+        SEGMENTS,
+        ("SNR dB", "SI-SDR dB", "MSE x 1e4", "SD dB", "ViSQOL audio"),
+    ),
     "probes": (
         "probes",
         "Recognition, balanced accuracy in %",

@@ -24,7 +24,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--epochs",
         type=int,
         default=None,
-        help="of a network trained on one file, at most; more later go on from there",
+        help="of every network in place of steps; of one trained on one file at most: more later go on from there",
+    )
+    parser.add_argument(
+        "--crop-s", type=float, default=None, help="seconds of a training crop (default: the scale's)"
     )
     parser.add_argument("--files", type=int, default=None, help="development files of each kind of sound at most")
     parser.add_argument("--seconds", type=float, default=None, help="seconds kept of each development file")
@@ -47,6 +50,7 @@ def run(options: argparse.Namespace) -> None:
         most_epochs=options.epochs,
         dev_files=options.files,
         dev_s=options.seconds,
+        segment_s=options.crop_s,
     )
     console = Console(stderr=options.json)
     reports: dict[str, str] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -14,6 +15,7 @@ pytest.importorskip("av")
 
 from streamcodec.evaluation.alignment import delay_samples
 from streamcodec.evaluation.clips import Clip
+from streamcodec.research.experiments import restoration_segments
 from streamcodec.research.experiments.experiment import SCALES
 from streamcodec.research.experiments.registry import load
 from streamcodec.research.experiments.restoration_pairs import (
@@ -22,7 +24,7 @@ from streamcodec.research.experiments.restoration_pairs import (
     default_degradations,
     make_pair,
 )
-from streamcodec.research.experiments.restoration_ways import WAYS
+from streamcodec.research.experiments.restoration_segments import LOSSES, WAYS
 from streamcodec.research.experiments.runner import run_experiment
 from streamcodec.research.restoration import Restorer
 
@@ -65,15 +67,34 @@ def test_bandwidth_tells_upsampled_sound() -> None:
     assert bandwidth_hz(np.fft.irfft(spectrum).astype(np.float32), 24_000) == 8_000
 
 
-def test_experiment_runs_and_leaves_a_usable_restorer(tmp_path: Path, speech_file: Path) -> None:
+@pytest.fixture
+def data(tmp_path: Path, speech_file: Path) -> Path:
     speech, rate_hz = soundfile.read(speech_file, dtype="float32")
     for part, start in (("train", 0), ("dev", 2)):
         folder = tmp_path / "data" / part / "speech"
         folder.mkdir(parents=True)
         soundfile.write(folder / "speech.wav", speech[start * rate_hz :][: round(1.2 * rate_hz)], rate_hz)
-    folder = run_experiment(load("restoration"), tmp_path / "data", tmp_path / "out", SCALES["tiny"], seed=1)
-    ways, causal, live = json.loads((folder / "metrics.json").read_text())["tables"]
-    assert len(ways["rows"]) == 1 + len(WAYS)
+    return tmp_path / "data"
+
+
+def test_ways_are_trained_on_both_losses_over_whole_epochs(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restoration_segments, "WAYS", WAYS[1:3])
+    scale = dataclasses.replace(SCALES["tiny"], most_epochs=2)
+    folder = run_experiment(load("restoration-segments"), data, tmp_path / "out", scale, seed=1)
+    table, training = json.loads((folder / "metrics.json").read_text())["tables"]
+    assert len(table["rows"]) == 1 + 2 * len(LOSSES)
+    runs = list(training["rows"].values())
+    assert len(runs) == 2 * len(LOSSES)
+    assert all(run["epochs"] == 2 for run in runs)
+    # A second of sound is 25 batches of four hundredths, and two and a half of tenths.
+    assert sorted({run["steps"] for run in runs}) == [6, 50]
+
+
+def test_experiment_runs_and_leaves_a_usable_restorer(tmp_path: Path, data: Path) -> None:
+    folder = run_experiment(load("restoration"), data, tmp_path / "out", SCALES["tiny"], seed=1)
+    causal, live = json.loads((folder / "metrics.json").read_text())["tables"]
     assert len(causal["rows"]) == 2 * len(default_degradations())
     assert live["rows"]["causal restorer"]["added delay ms"] == 5
     assert live["rows"]["causal restorer"]["MB"] < 2

@@ -19,6 +19,8 @@ from streamcodec.research.experiments.sounds import Float32Array, write_sound
 from streamcodec.research.experiments.trained import loss_curve
 from streamcodec.research.models.codec import ResearchCodec
 
+VALIDATION = "validation"
+"""What the log calls the distortion on sound held back."""
 DRAWN = 6
 """Codecs in a picture of spectrograms at most."""
 
@@ -48,13 +50,18 @@ def compare(
     everyone = [*contenders, plain, *others]
     table = bench_table(context, title, everyone, clips, rate_hz, baseline)
     pictures = [draw_curves(curves_of(context, list(codecs)), context.folder / "training.png")]
+    if context.scale.most_epochs is not None:
+        held = curves_of(context, list(codecs), VALIDATION)
+        pictures.append(draw_curves(held, context.folder / "held-back.png", value="distortion on sound held back"))
     shown, sounds = show(context, everyone, clips)
     return Results([table], [*pictures, *shown], sounds)
 
 
-def curves_of(context: Context, keys: Sequence[str]) -> dict[str, tuple[list[float], list[float]]]:
-    """Loss curves of the runs of this experiment."""
-    curves = {key: loss_curve(context.folder / "runs" / key) for key in keys}
+def curves_of(
+    context: Context, keys: Sequence[str], figure: str = "distortion"
+) -> dict[str, tuple[list[float], list[float]]]:
+    """Curves of a figure of the runs of this experiment, over steps."""
+    curves = {key: loss_curve(context.folder / "runs" / key, figure) for key in keys}
     return {key: ([float(step) for step in steps], values) for key, (steps, values) in curves.items()}
 
 

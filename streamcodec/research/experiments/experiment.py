@@ -36,8 +36,8 @@ class Scale:
     """Seconds kept of each development file."""
     device: str = "cpu"
     most_epochs: int | None = None
-    """Epochs of a network trained on one file at most; the experiment's own bound if None. Not part of what a resumed
-    run must agree on: a later run with more goes on."""
+    """Epochs of every network. Of one trained on one file at most, the experiment's own bound if None, and a later
+    run with more goes on; of one trained on many in place of ``steps``, with sound held back to tell how it goes."""
 
 
 SCALES = {

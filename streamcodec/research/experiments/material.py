@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import soundfile
+
 from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation.clips import Clip, read_clips
 from streamcodec.evaluation.errors import EvaluationError
@@ -63,6 +65,10 @@ class Material:
         if not train:
             raise MaterialError(f"{folder} holds one sound file; an experiment trains on some and judges by others")
         return cls(tuple(_at_most(train, train_files)), tuple(_at_most(dev, dev_files)), folder)
+
+    def train_s(self, most_s: float) -> float:
+        """Seconds of training sound, at most ``most_s`` of each file."""
+        return sum(min(most_s, float(soundfile.info(clip.path).duration)) for clip in self.train)
 
     @classmethod
     def single_files(cls, folder: Path, dev_files: int) -> Material:

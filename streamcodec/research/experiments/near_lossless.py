@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -18,7 +20,7 @@ from streamcodec.research.experiments.comparison import curves_of, show
 from streamcodec.research.experiments.contenders import Contender, model_contenders
 from streamcodec.research.experiments.drawing import draw_curves, draw_plane, draw_waveforms
 from streamcodec.research.experiments.experiment import Context, Experiment, Results, Table
-from streamcodec.research.experiments.sounds import Float32Array, development_clips, training_sounds
+from streamcodec.research.experiments.sounds import Float32Array, development_clips, held_back, training_sounds
 from streamcodec.research.experiments.trained import settings_for, trained
 from streamcodec.research.experiments.waveform_contenders import waveform_contenders
 from streamcodec.research.models.codec import ResearchCodec
@@ -31,7 +33,6 @@ from streamcodec.training.task import OptimiserConfig
 
 RATE_HZ = 44_100
 VALIDATIONS = 12
-HELD_BACK = 10
 """Every tenth training sound is for validation."""
 PRICE = 0.001
 WEIGHT_BYTES = 2
@@ -83,8 +84,7 @@ def _published(context: Context) -> ResearchTraining:
 
 def _general(context: Context, sounds: Sequence[Float32Array]) -> dict[str, ResearchCodec]:
     """Models trained on many files."""
-    held = sounds[::HELD_BACK]
-    kept = [sound for k, sound in enumerate(sounds) if k % HELD_BACK] or list(sounds)
+    kept, held = held_back(sounds)
     configs: dict[str, tuple[str, object]] = {
         "autoencoder-35": ("frame-autoencoder", FrameAutoencoderConfig(latents=35)),
         "autoencoder-60": ("frame-autoencoder", FrameAutoencoderConfig(latents=60)),
@@ -127,9 +127,14 @@ def _per_file(context: Context, clips: Sequence[Clip]) -> PerFile:
     codecs: dict[str, ResearchCodec] = {}
     seconds = 0.0
     for clip in clips:
-        samples, _ = clip.read()
+        samples, rate_hz = clip.read()
         key = f"per-file-{re.sub('[^a-z0-9]+', '-', clip.path.stem.lower())}"
-        codec = trained(context, key, "dense-vae", DenseVaeConfig(), [samples], _published(context))
+        settings = _published(context)
+        if context.scale.most_epochs is not None:
+            step_samples = settings.batch_segments * settings.segment_s * rate_hz
+            steps = math.ceil(context.scale.most_epochs * samples.size / step_samples)
+            settings = dataclasses.replace(settings, max_steps=steps)
+        codec = trained(context, key, "dense-vae", DenseVaeConfig(), [samples], settings)
         assert isinstance(codec.model, DenseVae)
         with torch.no_grad():
             for parameter in codec.model.decoder.parameters():

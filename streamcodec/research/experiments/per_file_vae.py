@@ -48,7 +48,7 @@ class Shape:
     ratio: int = 8
     price: float = 0.003
     to_the_end: bool = True
-    """Whether it is trained on after the published epochs, until it gains no more."""
+    """Whether it is trained on after the published epochs, until it gains no more, without being asked to."""
 
     @property
     def name(self) -> str:
@@ -142,7 +142,7 @@ def _measure(context: Context, shape: Shape, file: str, channels: Float32Array) 
     """Train one shape on one file, and what it comes to after each number of epochs."""
     config = DenseVaeConfig(latents=shape.latents, ratio=shape.ratio, hidden=shape.hidden)
     settings = FileTraining(price=shape.price, seed=context.seed)
-    most_epochs = (context.scale.most_epochs or MOST_EPOCHS) if shape.to_the_end else None
+    most_epochs = context.scale.most_epochs or (MOST_EPOCHS if shape.to_the_end else None)
     key = shape.run_key(file)
     stages = train_on_file(context, key, "dense-vae", config, channels, settings, EPOCHS, most_epochs)
     bound = errors(channels, linear_bound(stages[0].model, channels))[SNR_OF_ERRORS]

@@ -19,6 +19,7 @@ NAMES: tuple[str, ...] = (
     "linear-bound",
     "linear-latents",
     "restoration",
+    "restoration-segments",
     "probes",
     "retrieval",
 )

@@ -1,4 +1,4 @@
-"""Restoration of decoded sound: the published network's four ways, and the causal one that runs behind a decoder."""
+"""Restoration of decoded sound by a causal network that runs behind a decoder, one for all codecs."""
 
 from __future__ import annotations
 
@@ -23,7 +23,6 @@ from streamcodec.research.experiments.restoration_pairs import (
     make_pair,
     make_pairs,
 )
-from streamcodec.research.experiments.restoration_ways import compare_ways
 from streamcodec.research.experiments.sounds import write_sound
 from streamcodec.research.experiments.trained import loss_curve
 from streamcodec.research.models.causal_restoration import CausalRestorer
@@ -42,7 +41,6 @@ TIMED_BLOCKS = 500
 
 def run(context: Context) -> Results:
     """Both parts, then what the causal restorer costs."""
-    ways = compare_ways(context)
     degradations = default_degradations()
     restorer = _trained(context, degradations)
     folder = context.folder / "restorer"
@@ -58,9 +56,8 @@ def run(context: Context) -> Results:
     notes = [
         f"The restorer written to {folder.name}/ is for 'streamcodec restore --restorer' and for "
         f"StreamDecoder(restorer=...), where it adds {delay_ms:g} ms of delay.",
-        "Where training files hold nothing above 12 kHz, the four ways learn to repair what MP3 did below, no more.",
     ]
-    return Results([ways, table, _cost(live, restorer, folder)], pictures, sounds, notes)
+    return Results([table, _cost(live, restorer, folder)], pictures, sounds, notes)
 
 
 def _trained(context: Context, degradations: Sequence[Degradation]) -> CausalRestorer:

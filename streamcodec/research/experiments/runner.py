@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import math
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from streamcodec.research.experiments.experiment import SCALES, Context, Experim
 from streamcodec.research.experiments.material import Material
 from streamcodec.research.experiments.page import write_page
 from streamcodec.research.experiments.run_notes import training_minutes, training_table
+from streamcodec.research.experiments.sounds import HELD_BACK, MAX_TRAIN_S
 from streamcodec.research.experiments.tables import markdown, split_columns
 
 NAMED = {
@@ -23,6 +25,7 @@ NAMED = {
     "most_epochs": "epochs",
     "dev_files": "a number of files",
     "dev_s": "seconds of each file",
+    "segment_s": "seconds of a crop",
 }
 
 
@@ -33,18 +36,25 @@ def scale_named(
     most_epochs: int | None = None,
     dev_files: int | None = None,
     dev_s: float | None = None,
+    segment_s: float | None = None,
 ) -> Scale:
     """The scale of that name, on the device it is meant for if there is one, with what is given in place of its own.
 
     Raises:
-        StreamcodecError: fewer steps, epochs or files than one, or less than half a second of each.
+        StreamcodecError: fewer steps, epochs or files than one, or less than half a second of a file or crop.
     """
     import torch
 
     scale = SCALES[name]
-    given = {"steps": steps, "most_epochs": most_epochs, "dev_files": dev_files, "dev_s": dev_s}
+    given = {
+        "steps": steps,
+        "most_epochs": most_epochs,
+        "dev_files": dev_files,
+        "dev_s": dev_s,
+        "segment_s": segment_s,
+    }
     for option, value in given.items():
-        least = 0.5 if option == "dev_s" else 1
+        least = 0.5 if option in ("dev_s", "segment_s") else 1
         if value is not None and not value >= least:
             raise StreamcodecError(f"an experiment takes {NAMED[option]} of at least {least}, not {value}")
     chosen: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
@@ -68,12 +78,13 @@ def run_experiment(experiment: Experiment, data: Path, out: Path, scale: Scale, 
         material = Material.single_files(data, scale.dev_files)
     else:
         material = Material.from_folder(data, scale.train_files, scale.dev_files)
+        scale = with_epochs(scale, material)
     folder = out / experiment.name
     folder.mkdir(parents=True, exist_ok=True)
     config = {
         "experiment": experiment.name,
         "seed": seed,
-        "scale": {name: value for name, value in dataclasses.asdict(scale).items() if name != "most_epochs"},
+        "scale": _settled(scale, experiment),
         "train": [clip.name for clip in material.train],
         "dev": [clip.name for clip in material.dev],
     }
@@ -89,6 +100,21 @@ def run_experiment(experiment: Experiment, data: Path, out: Path, scale: Scale, 
         results = dataclasses.replace(results, tables=[*results.tables, training])
     write_results(experiment, config, results, folder)
     return folder
+
+
+def with_epochs(scale: Scale, material: Material) -> Scale:
+    """The scale with as many steps as its epochs of the training sound take, if it asks for epochs."""
+    if scale.most_epochs is None:
+        return scale
+    epoch_s = material.train_s(MAX_TRAIN_S) * (1 - 1 / HELD_BACK)
+    steps = math.ceil(scale.most_epochs * epoch_s / (scale.batch_segments * scale.segment_s))
+    return dataclasses.replace(scale, steps=steps)
+
+
+def _settled(scale: Scale, experiment: Experiment) -> dict[str, Any]:
+    """What a resumed run must agree on: networks of single files may go on to more epochs, others may not."""
+    free = "most_epochs" if experiment.on_single_files or scale.most_epochs is None else ""
+    return {name: value for name, value in dataclasses.asdict(scale).items() if name != free}
 
 
 def _keep_config(path: Path, config: dict[str, Any]) -> None:

@@ -19,6 +19,8 @@ from streamcodec.research.experiments.material import MaterialError
 Float32Array = NDArray[np.float32]
 MAX_TRAIN_S = 30.0
 """Seconds kept of each training file, so that a long recording does not crowd out the others."""
+HELD_BACK = 10
+"""Every tenth training sound is held back where one is needed to tell whether training still helps."""
 
 
 def training_sounds(context: Context, sample_rate_hz: int, clips: Sequence[Clip] | None = None) -> list[Float32Array]:
@@ -29,6 +31,12 @@ def training_sounds(context: Context, sample_rate_hz: int, clips: Sequence[Clip]
     return [
         prepare.load(clip.path)[:longest] for clip in context.track(chosen, "reading training sound", len(chosen))
     ]
+
+
+def held_back(sounds: Sequence[Float32Array]) -> tuple[list[Float32Array], list[Float32Array]]:
+    """(those to train on, every tenth)."""
+    kept = [sound for k, sound in enumerate(sounds) if k % HELD_BACK]
+    return kept or list(sounds), list(sounds[::HELD_BACK])
 
 
 def development_clips(context: Context, sample_rate_hz: int) -> list[Clip]:

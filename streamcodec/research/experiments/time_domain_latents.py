@@ -10,13 +10,11 @@ import torch
 
 from streamcodec.research.experiments.experiment import Context
 from streamcodec.research.experiments.latent_features import FRAME_SAMPLES, SAMPLE_RATE_HZ, Features
-from streamcodec.research.experiments.sounds import training_sounds
+from streamcodec.research.experiments.sounds import held_back, training_sounds
 from streamcodec.research.experiments.trained import settings_for, trained
 from streamcodec.research.models.time_conv import TimeConv, TimeConvConfig
 
 NAME = "time-domain latents"
-VALIDATION_SHARE = 8
-"""Every eighth training sound is held back, to tell when the network has stopped improving."""
 VALIDATIONS = 30
 """Of a run at its full length."""
 
@@ -31,10 +29,9 @@ def time_domain_latents(context: Context) -> Callable[[Features], Features]:
     settings = settings_for(context)
     crop = round(settings.segment_s * rate_hz)
     sounds = [sound for sound in training_sounds(context, rate_hz) if sound.size > crop]
-    held_back = sounds[::VALIDATION_SHARE] if len(sounds) > VALIDATION_SHARE else []
-    training = [sound for k, sound in enumerate(sounds) if k % VALIDATION_SHARE or not held_back]
+    training, held = held_back(sounds)
     every = max(1, settings.max_steps // VALIDATIONS)
-    model = trained(context, "time-conv", "time-conv", config, training, settings, held_back, every).model
+    model = trained(context, "time-conv", "time-conv", config, training, settings, held, every).model
     assert isinstance(model, TimeConv)
 
     @torch.no_grad()

@@ -72,8 +72,11 @@ class ResearchTask(SoundTask):
         )
 
     def validate(self) -> float | None:
-        """Mean loss on the beginnings of the sounds held back."""
-        return None if self._validation is None else float(self.priced.code(self._validation).loss)
+        """On the beginnings of the sounds held back: the loss, or the distortion alone while the price is steered."""
+        if self._validation is None:
+            return None
+        done = self.priced.code(self._validation)
+        return float(done.distortion if self._settings.target_kbps is not None else done.loss)
 
     def _code(self, step: int) -> PricedPass:
         return self.priced.code(self._source.batch(step, self._settings.batch_segments).to(self.device))
