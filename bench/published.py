@@ -31,6 +31,9 @@ PICTURES = {
     "linear-latents": {"latents": ""},
     "per-file-vae": {"convergence": "-convergence", "rmse": "-rmse", "plane": ""},
     "probes": {},
+    "restoration-segments": {"held-back": "-held-back"},
+    "architecture": {"held-back": "-held-back"},
+    "latent-size": {"held-back": "-held-back", "ladder": "-ladder"},
 }
 """By experiment: its pictures, and what follows its name in ``docs/images``."""
 FREE = {

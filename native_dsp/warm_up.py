@@ -21,6 +21,7 @@ from native_dsp.filters import (
     mixdown,
     pitch_filter,
     post_filter,
+    temporal_envelope,
     tones,
     voicing,
 )
@@ -108,7 +109,7 @@ def _warm_up_post_filter() -> None:
     frame, decoded = np.zeros(480, np.float32), np.zeros((2, 3 * envelope_network.SPECTRUM_BINS), np.float32)
     parameters = post_filter.neutral_parameters(2, envelope_network.SPECTRUM_BINS)
     state = post_filter.make_post_filter(parameters, 24_000, frame.size, len(decoded))
-    pitch, envelope = state
+    pitch, envelope = state.pitch, state.envelope
     pitch_filter.filter_pitch(pitch, 1.0, frame)
     envelope_filter.take_in(envelope, frame)
     envelope_network.store_spectrum(envelope.features, 0, decoded[0])
@@ -117,6 +118,13 @@ def _warm_up_post_filter() -> None:
         envelope.band_energy, pitch.correlations, pitch.lags, 0.0, envelope.features.bin_inputs
     )
     envelope_filter.filter_envelope(envelope, parameters.envelope, pitch.correlations, pitch.lags, 0.0, frame)
+    weights = temporal_envelope.TemporalWeights(
+        *(np.zeros(shape, np.float32) for shape in temporal_envelope.temporal_weight_shapes(1))
+    )
+    temporal = temporal_envelope.make_temporal_filter(24_000, frame.size, weights)
+    temporal_envelope.take_in(temporal, frame, envelope.ahead)
+    temporal_envelope.block_features(temporal, 0, 0.0)
+    temporal_envelope.filter_temporal_envelope(temporal, weights, pitch.correlations, 0.0, envelope.ahead, frame)
     voicing.voicing(voicing.make_voicing(24_000, frame.size), frame)
 
 

@@ -174,7 +174,7 @@ def bin_features(
 
 
 @unordered_kernel
-def _hidden_units(inputs: Float32Array, weights: Float32Array, bias: Float32Array, hidden: Float32Array) -> None:
+def hidden_units(inputs: Float32Array, weights: Float32Array, bias: Float32Array, hidden: Float32Array) -> None:
     """A layer with a leaky rectifier after it.
 
     Shape: inputs ``[n]``, weights ``[n, hidden]``, bias ``[hidden]`` -> hidden.
@@ -221,7 +221,7 @@ def _add_bin(hidden: Float32Array, weights: EnvelopeWeights, log_gain: Float32Ar
 def infer(features: EnvelopeFeatures, weights: EnvelopeWeights) -> None:
     """Gain of each subframe of each bin in nepers, from the features: ``features.log_gain``."""
     hidden, log_gain = features.frame_hidden, flat(features.log_gain)
-    _hidden_units(features.frame_inputs, weights.frame_hidden, weights.frame_hidden_bias, hidden)
+    hidden_units(features.frame_inputs, weights.frame_hidden, weights.frame_hidden_bias, hidden)
     for n in range(len(log_gain)):
         log_gain[n] = 0
     whole = len(hidden) - len(hidden) % 4
@@ -246,5 +246,5 @@ def infer(features: EnvelopeFeatures, weights: EnvelopeWeights) -> None:
                 _activate(hidden[r], weights.bin_hidden_bias)
                 _add_bin(hidden[r], weights, features.log_gain[i + r])
     for i in range(PAIRED_BINS if in_tiles else 0, BINS):
-        _hidden_units(features.bin_inputs[i], weights.bin_hidden, weights.bin_hidden_bias, hidden[0])
+        hidden_units(features.bin_inputs[i], weights.bin_hidden, weights.bin_hidden_bias, hidden[0])
         _add_bin(hidden[0], weights, features.log_gain[i])

@@ -1,4 +1,5 @@
-"""What runs after the decoder network, in this order: gains on its spectrum; pitch filter, spectral-envelope filter.
+"""What runs after the decoder network, in this order: gains on its spectrum; pitch filter, spectral-envelope filter,
+temporal-envelope filter.
 
 Parameters are of a model, state is of a stream. The decoder and training run the same kernels on both.
 """
@@ -18,6 +19,13 @@ from native_dsp.filters.envelope_network import (
     store_spectrum,
 )
 from native_dsp.filters.pitch_filter import PitchFilterState, filter_pitch, make_pitch_filter
+from native_dsp.filters.temporal_envelope import (
+    TemporalFilterState,
+    TemporalWeights,
+    filter_temporal_envelope,
+    make_temporal_filter,
+    no_temporal_weights,
+)
 from native_dsp.jit import kernel
 from native_dsp.state import copy_state
 
@@ -42,6 +50,7 @@ class PostFilterParameters(NamedTuple):
     noise_gains: Float32Array
     pitch_strengths: NDArray[np.float64]
     envelope: EnvelopeWeights
+    temporal: TemporalWeights
 
 
 class PostFilterState(NamedTuple):
@@ -49,6 +58,7 @@ class PostFilterState(NamedTuple):
 
     pitch: PitchFilterState
     envelope: EnvelopeFilterState
+    temporal: TemporalFilterState
 
     def copy(self) -> PostFilterState:
         """An independent copy."""
@@ -58,7 +68,7 @@ class PostFilterState(NamedTuple):
 def neutral_parameters(qualities: int, bins: int) -> PostFilterParameters:
     """Parameters that change nothing."""
     ones = np.ones((qualities + 1, bins), np.float32)
-    return PostFilterParameters(ones, ones.copy(), np.zeros(qualities), no_envelope_weights())
+    return PostFilterParameters(ones, ones.copy(), np.zeros(qualities), no_envelope_weights(), no_temporal_weights())
 
 
 def make_post_filter(
@@ -69,6 +79,7 @@ def make_post_filter(
     return PostFilterState(
         pitch=make_pitch_filter(sample_rate_hz, frame_samples),
         envelope=make_envelope_filter(sample_rate_hz, frame_samples, features),
+        temporal=make_temporal_filter(sample_rate_hz, frame_samples, parameters.temporal),
     )
 
 
@@ -111,6 +122,9 @@ def filter_frame(
         quality = quality_index / max(len(parameters.pitch_strengths) - 1, 1)
     filter_pitch(pitch, strength, samples)
     filter_envelope(envelope, parameters.envelope, pitch.correlations, pitch.lags, quality, samples)
+    filter_temporal_envelope(
+        state.temporal, parameters.temporal, pitch.correlations, quality, envelope.ahead, samples
+    )
 
 
 @kernel

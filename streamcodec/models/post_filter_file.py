@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
 from native_dsp.filters.envelope_network import EnvelopeWeights, envelope_weight_shapes, no_envelope_weights
 from native_dsp.filters.post_filter import PostFilterParameters
+from native_dsp.filters.temporal_envelope import TemporalWeights, no_temporal_weights, temporal_weight_shapes
 from streamcodec.errors import ModelError
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.weights import Array, check_all_taken, read_tensors, take, write_tensors
 
 POST_FILTER_FILE = "post_filter.safetensors"
-ENVELOPE_PREFIX = "envelope."
+ENVELOPE_PREFIX, TEMPORAL_PREFIX = "envelope.", "temporal."
+WeightsT = TypeVar("WeightsT", EnvelopeWeights, TemporalWeights)
 LARGEST_GAIN = 16.0
 LARGEST_STRENGTH = 100.0
 MOST_HIDDEN_UNITS = 4096
 
 
 def write_post_filter(parameters: PostFilterParameters, path: Path) -> None:
-    """Write them: gains and the envelope filter's weights in float16, strengths of the pitch filter in float64."""
+    """Write them: gains and weights of both envelope filters in float16, strengths of the pitch filter in float64."""
     tensors: dict[str, Array] = {
         "band_gains": parameters.band_gains.astype(np.float16),
         "noise_gains": parameters.noise_gains.astype(np.float16),
@@ -31,12 +34,17 @@ def write_post_filter(parameters: PostFilterParameters, path: Path) -> None:
             f"{ENVELOPE_PREFIX}{name}": values.astype(np.float16)
             for name, values in parameters.envelope._asdict().items()
         }
+    if parameters.temporal.hidden_bias.size:
+        tensors |= {
+            f"{TEMPORAL_PREFIX}{name}": values.astype(np.float16)
+            for name, values in parameters.temporal._asdict().items()
+        }
     write_tensors(tensors, path)
 
 
-def stored_form(weights: EnvelopeWeights) -> EnvelopeWeights:
+def stored_form(weights: WeightsT) -> WeightsT:
     """As they come back from a file."""
-    return EnvelopeWeights(*(values.astype(np.float16).astype(np.float32) for values in weights))
+    return type(weights)(*(values.astype(np.float16).astype(np.float32) for values in weights))
 
 
 def read_post_filter(config: NeuralConfig, path: Path) -> PostFilterParameters:
@@ -45,7 +53,7 @@ def read_post_filter(config: NeuralConfig, path: Path) -> PostFilterParameters:
     gains_shape = (config.qualities + 1, config.bins)
     bands, noise = (take(tensors, path, name, gains_shape, (np.float16,)) for name in ("band_gains", "noise_gains"))
     strengths = take(tensors, path, "pitch_strengths", (config.qualities,), (np.float64,))
-    envelope = _read_envelope(tensors, path)
+    envelope, temporal = _read_envelope(tensors, path), _read_temporal(tensors, path)
     check_all_taken(tensors, path)
     for name, values, largest in (
         ("band_gains", bands, LARGEST_GAIN),
@@ -54,7 +62,7 @@ def read_post_filter(config: NeuralConfig, path: Path) -> PostFilterParameters:
     ):
         if values.min() < 0.0 or values.max() > largest:
             raise ModelError(f"{path}: {name} must be from 0 to {largest:g}; export the model again")
-    return PostFilterParameters(bands.astype(np.float32), noise.astype(np.float32), strengths, envelope)
+    return PostFilterParameters(bands.astype(np.float32), noise.astype(np.float32), strengths, envelope, temporal)
 
 
 def _read_envelope(tensors: dict[str, Array], path: Path) -> EnvelopeWeights:
@@ -74,5 +82,22 @@ def _read_envelope(tensors: dict[str, Array], path: Path) -> EnvelopeWeights:
         *(
             take(tensors, path, f"{ENVELOPE_PREFIX}{name}", shape, (np.float16,)).astype(np.float32)
             for name, shape in zip(EnvelopeWeights._fields, shapes, strict=True)
+        )
+    )
+
+
+def _read_temporal(tensors: dict[str, Array], path: Path) -> TemporalWeights:
+    """The temporal-envelope filter's network, one without units if there is none."""
+    if not any(name.startswith(TEMPORAL_PREFIX) for name in tensors):
+        return no_temporal_weights()
+    bias = tensors.get(f"{TEMPORAL_PREFIX}hidden_bias")
+    if bias is None or bias.ndim != 1 or not 0 < bias.size <= MOST_HIDDEN_UNITS:
+        raise ModelError(
+            f"{path}: {TEMPORAL_PREFIX}hidden_bias is missing or of the wrong shape; fit the filter again"
+        )
+    return TemporalWeights(
+        *(
+            take(tensors, path, f"{TEMPORAL_PREFIX}{name}", shape, (np.float16,)).astype(np.float32)
+            for name, shape in zip(TemporalWeights._fields, temporal_weight_shapes(bias.size), strict=True)
         )
     )

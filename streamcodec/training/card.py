@@ -79,11 +79,12 @@ def _post_filter(model: ShippedModel) -> str:
         f"{bands.min():.2f} to {bands.max():.2f} in companded amplitude, pitch filter of strength "
         f"{strengths.min():g} to {strengths.max():g}"
     )
-    units = parameters.envelope.bin_hidden_bias.size
-    if not units:
-        return text + "."
-    size = sum(values.size for values in parameters.envelope)
-    return f"{text}, spectral-envelope filter with a network of {size:,} weights."
+    networks = {"spectral": parameters.envelope, "temporal": parameters.temporal}
+    for name, weights in networks.items():
+        size = sum(values.size for values in weights)
+        if weights[1].size:
+            text += f", {name}-envelope filter with a network of {size:,} weights"
+    return text + "."
 
 
 def _figures(figures: Sequence[dict[str, object]]) -> str:

@@ -121,7 +121,7 @@ def _examples_of_one(
     for k, packet in enumerate(independent_packets(runtime, latents_of(runtime, [segment])[0], quality_index)):
         sound, _ = decoder.decode(packet if k == 0 or random.random() >= LOST_SHARE else None)
         state = decoder.state()
-        pitch, envelope = state.post_filter
+        pitch, envelope = state.post_filter.pitch, state.post_filter.envelope
         seen.ahead[:] = envelope.ahead
         take_in(seen, sound)
         energy.append(seen.band_energy.copy())

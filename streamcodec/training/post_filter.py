@@ -12,6 +12,7 @@ from torch import Tensor
 
 from native_dsp.filters.envelope_network import EnvelopeWeights, no_envelope_weights
 from native_dsp.filters.post_filter import PostFilterParameters
+from native_dsp.filters.temporal_envelope import TemporalWeights, no_temporal_weights
 from native_dsp.transforms.windows import low_delay_pair
 from streamcodec.codec.neural.post_filter import PostFilter
 from streamcodec.codec.neural.synthesis import LEAST_OVERLAP
@@ -64,6 +65,7 @@ def post_filter_parameters(
         noise_gains=_as_stored(noise * lift),
         pitch_strengths=by_quality(pitch_strengths, config.qualities),
         envelope=no_envelope_weights() if envelope is None else envelope,
+        temporal=no_temporal_weights(),
     )
 
 
@@ -125,8 +127,9 @@ def _as_stored(gains: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def parameters_to_tensors(parameters: PostFilterParameters) -> dict[str, Tensor]:
     """For a checkpoint."""
-    arrays = {name: array for name, array in parameters._asdict().items() if name != "envelope"}
+    arrays = {name: array for name, array in parameters._asdict().items() if name not in ("envelope", "temporal")}
     arrays |= {f"envelope.{name}": array for name, array in parameters.envelope._asdict().items()}
+    arrays |= {f"temporal.{name}": array for name, array in parameters.temporal._asdict().items()}
     return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
 
@@ -137,7 +140,11 @@ def parameters_from_tensors(tensors: object) -> PostFilterParameters:
             raise TypeError("no tensors by name")
         arrays = {name: values.cpu().numpy() for name, values in tensors.items()}
         envelope = EnvelopeWeights(**{name: arrays.pop(f"envelope.{name}") for name in EnvelopeWeights._fields})
-        return PostFilterParameters(**arrays, envelope=envelope)
+        # Checkpoints from before there was such a filter have none.
+        temporal = no_temporal_weights()
+        if "temporal.hidden" in arrays:
+            temporal = TemporalWeights(**{name: arrays.pop(f"temporal.{name}") for name in TemporalWeights._fields})
+        return PostFilterParameters(**arrays, envelope=envelope, temporal=temporal)
     except (KeyError, TypeError, AttributeError) as error:
         raise TrainingError(f"the checkpoint's post-filter is damaged ({error})") from error
 

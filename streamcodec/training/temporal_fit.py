@@ -1,0 +1,232 @@
+"""Fit the temporal-envelope post-filter of a model: when bands above 1.6 kHz swell, told from the decoded low band.
+
+Example::
+
+    python -m streamcodec.training.temporal_fit models/mine --data data/train/speech
+
+Speech is coded at quality indices from coarse to fine, in packets that decode alone, by the codec as it is used, and
+the features of voiced blocks are kept, with by how much each band of the original stands above or below its own mean
+over 40 ms. The network is fitted to that by least squares. What least squares finds is softer than what was there, as
+much as is left unknown, so its answers are then multiplied by a strength; ``docs/research`` has what strengths do.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from rich.progress import track
+from torch import nn
+
+from native_dsp.filters.temporal_envelope import (
+    BANDS,
+    INPUTS,
+    LARGEST_CHANGE,
+    PAST,
+    SUBFRAMES,
+    TemporalWeights,
+    block_features,
+    make_temporal_filter,
+    no_temporal_weights,
+    take_in,
+    temporal_weight_shapes,
+)
+from streamcodec.codec.neural.decoder import NeuralDecoder
+from streamcodec.codec.neural.model import NeuralModel, forget_models, open_runtime
+from streamcodec.codec.neural.post_filter import PostFilter
+from streamcodec.errors import StreamcodecError
+from streamcodec.evaluation.alignment import resample
+from streamcodec.evaluation.clips import Clip, read_clips
+from streamcodec.models.post_filter_file import POST_FILTER_FILE, stored_form, write_post_filter
+from streamcodec.models.shipped import DESCRIPTION, ShippedModel, read_model, write_description
+from streamcodec.training.coded_rate import independent_packets, latents_of
+from streamcodec.training.learning_rate import WarmupCosine
+from streamcodec.training.task import TrainingError
+
+Float32Array = NDArray[np.float32]
+QUALITY_PASSES = (2, 4, 6, 8, 11, 15)
+"""Quality indices that clips are coded at in turn, where the model has them."""
+MOST_S = 5.0
+VOICED_FROM = 0.15
+"""Correlation with the period before from which a block counts."""
+MEAN_BLOCKS = 17
+"""Blocks of 2.5 ms over which an original's mean is taken, by a Hann window."""
+LEAK = 0.1
+BATCH_BLOCKS = 1024
+SCHEDULE = WarmupCosine(peak=3e-3, final=0.0, warmup_steps=100)
+
+
+@dataclass(frozen=True)
+class TemporalExamples:
+    """Features of voiced blocks, and how far their bands stood from the mean.
+
+    Shape: inputs ``[blocks, INPUTS]``; wanted ``[blocks, BANDS]``, nepers of power.
+    """
+
+    inputs: Float32Array
+    wanted: Float32Array
+
+
+def examples_of(runtime: NeuralModel, clips: Sequence[Float32Array]) -> TemporalExamples:
+    """Code clips, each at one quality index, and keep what the filter would have to do.
+
+    Shape: clips ``[samples]`` each, at the model's rate.
+    """
+    parameters = runtime.model.post_filter._replace(temporal=no_temporal_weights())
+    runtime = replace(runtime, post_filter=PostFilter(runtime.model.config, parameters))
+    qualities = [q for q in QUALITY_PASSES if q < runtime.model.config.qualities]
+    parts = [
+        _examples_of_one(runtime, clip, qualities[k % len(qualities)])
+        for k, clip in enumerate(track(clips, "coding", total=len(clips)))
+    ]
+    inputs, wanted = (np.concatenate([part[which] for part in parts]) for which in (0, 1))
+    return TemporalExamples(inputs, wanted)
+
+
+def _examples_of_one(
+    runtime: NeuralModel, clip: Float32Array, quality_index: int
+) -> tuple[Float32Array, Float32Array]:
+    config = runtime.model.config
+    decoder = NeuralDecoder(runtime)
+    size = config.frame_samples
+    seen, true = (make_temporal_filter(config.sample_rate_hz, size, no_temporal_weights()) for _ in range(2))
+    late = np.concatenate([np.zeros(config.overlap_samples, np.float32), clip, np.zeros(size, np.float32)])
+    inputs, voiced, levels = [], [], []
+    for k, packet in enumerate(independent_packets(runtime, latents_of(runtime, [clip])[0], quality_index)):
+        sound, _ = decoder.decode(packet)
+        filters = decoder.state().post_filter
+        take_in(seen, sound, filters.envelope.ahead)
+        for j in range(SUBFRAMES):
+            block_features(seen, j, config.quality(quality_index))
+            inputs.append(seen.inputs.copy())
+            voiced.append(filters.pitch.correlations[j * len(filters.pitch.correlations) // SUBFRAMES])
+        frame = late[k * size : (k + 2) * size]
+        take_in(true, frame[:size], frame[size:])
+        levels.append(true.high[PAST:].copy())
+    level = np.concatenate(levels)
+    wanted = level - np.log(_means(np.exp(level)))
+    # The first frames have no past, the last one has no future.
+    used = np.flatnonzero(np.array(voiced) > VOICED_FROM)
+    used = used[(used >= 2 * SUBFRAMES) & (used < len(level) - SUBFRAMES)]
+    return np.array(inputs, np.float32)[used], wanted[used].astype(np.float32)
+
+
+def _means(powers: Float32Array) -> Float32Array:
+    """Shape: ``[blocks, BANDS]``, as output."""
+    weights = np.hanning(MEAN_BLOCKS + 2)[1:-1]
+    half = MEAN_BLOCKS // 2
+    padded = np.pad(powers, ((half, half), (0, 0)), "edge")
+    windows = np.lib.stride_tricks.sliding_window_view(padded, MEAN_BLOCKS, axis=0)
+    return np.asarray(windows @ (weights / weights.sum()), np.float32)
+
+
+def fit(
+    examples: TemporalExamples, steps: int, units: int, strength: float, seed: int = 0
+) -> tuple[TemporalWeights, dict[str, float]]:
+    """Fit the network; also the mean square it leaves in the end, and what there was without it."""
+    inputs, wanted = torch.from_numpy(examples.inputs), torch.from_numpy(examples.wanted)
+    wanted = wanted.clamp(-LARGEST_CHANGE, LARGEST_CHANGE)
+    mean, spread = inputs.mean(0), inputs.std(0) + 1e-3
+    torch.manual_seed(seed)
+    hidden, out = nn.Linear(INPUTS, units), nn.Linear(units, BANDS)
+    optimiser = torch.optim.AdamW([*hidden.parameters(), *out.parameters()], weight_decay=0.01)
+    random = np.random.default_rng(seed)
+    lost = before = 0.0
+    for step in track(range(steps), "fitting"):
+        for group in optimiser.param_groups:
+            group["lr"] = SCHEDULE.rate(step, step / steps, ())
+        rows = torch.from_numpy(random.integers(0, len(inputs), BATCH_BLOCKS))
+        found = out(nn.functional.leaky_relu(hidden((inputs[rows] - mean) / spread), LEAK))
+        loss = (found - wanted[rows]).square().mean()
+        optimiser.zero_grad()
+        loss.backward()
+        optimiser.step()
+        memory = min(step / (step + 1), 0.998)
+        lost = memory * lost + (1.0 - memory) * float(loss.detach())
+        spare = wanted[rows] - wanted.mean(0)
+        before = memory * before + (1.0 - memory) * float(spare.square().mean())
+    with torch.no_grad():
+        weight = hidden.weight / spread
+        arrays = (weight.T, hidden.bias - weight @ mean, strength * out.weight, strength * (out.bias - out.bias))
+        # Bands keep their power anyway: a constant would say nothing.
+        weights = TemporalWeights(*(np.ascontiguousarray(array.numpy(), np.float32) for array in arrays))
+    assert [array.shape for array in weights] == temporal_weight_shapes(units)
+    return weights, {"mean_square_before": round(before, 4), "mean_square_after": round(lost, 4)}
+
+
+def refit(folder: Path, data: Path, clips: int, steps: int, units: int, strength: float, seed: int) -> dict[str, Any]:
+    """Fit the filter of the model in ``folder`` and write it there; returns what the description then says of it.
+
+    Raises TrainingError, EvaluationError, ModelError.
+    """
+    model = read_model(folder)
+    chosen = read_clips(data, ["speech"], limit=clips)
+    examples = examples_of(open_runtime(model), [_read(clip, model.config.sample_rate_hz) for clip in chosen])
+    if not len(examples.inputs):
+        raise TrainingError(f"there is no voice in {data} to fit the temporal-envelope filter to")
+    weights, errors = fit(examples, steps, units, strength, seed)
+    facts = {
+        "clips": len(chosen),
+        "blocks": len(examples.inputs),
+        "steps": steps,
+        "units": units,
+        "strength": strength,
+        "seed": seed,
+        **errors,
+    }
+    _write(model, weights, facts)
+    return facts
+
+
+def _read(clip: Clip, sample_rate_hz: int) -> Float32Array:
+    """Shape: output ``[samples]``, ``MOST_S`` seconds at most."""
+    samples, rate_hz = clip.read()
+    return np.asarray(resample(samples[: round(MOST_S * rate_hz)], rate_hz, sample_rate_hz), np.float32)
+
+
+def _write(model: ShippedModel, weights: TemporalWeights, facts: dict[str, Any]) -> None:
+    folder = model.folder
+    write_post_filter(model.post_filter._replace(temporal=stored_form(weights)), folder / POST_FILTER_FILE)
+    described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
+    kept = {
+        name: value
+        for name, value in described.items()
+        if name not in ("format", "files", "config", "multiplies_in_8_bits")
+    }
+    in_8_bits = bool(described["multiplies_in_8_bits"])
+    write_description(folder, model.config, in_8_bits, {**kept, "temporal_fit": facts})
+    forget_models()
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command; 0, or 2 after a one-line error."""
+    options = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="temporal_fit"
+    )
+    options.add_argument("model", type=Path, help="model folder, changed in place")
+    options.add_argument("--data", type=Path, required=True, help="folder of speech")
+    options.add_argument("--clips", type=int, default=170, help="files of it at most, evenly spread (default 170)")
+    options.add_argument("--steps", type=int, default=3000)
+    options.add_argument("--units", type=int, default=48, help="hidden units (default 48)")
+    options.add_argument("--strength", type=float, default=3.0)
+    options.add_argument("--seed", type=int, default=1)
+    asked = options.parse_args(arguments)
+    try:
+        facts = refit(asked.model, asked.data, asked.clips, asked.steps, asked.units, asked.strength, asked.seed)
+    except (StreamcodecError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    print(json.dumps(facts))
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
