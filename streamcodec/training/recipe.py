@@ -106,6 +106,19 @@ class EnvelopeRecipe:
 
 
 @dataclass(frozen=True)
+class TemporalRecipe:
+    """How the temporal-envelope filter is fitted: on so many clips of the speech in the folder ``data``."""
+
+    data: Path = field(metadata=_read(_path))
+    clips: int = field(default=170, metadata=_read(_whole))
+    steps: int = field(default=3_000, metadata=_read(_whole))
+    units: int = field(default=48, metadata=_read(_whole))
+    strength: float = field(default=2.5, metadata=_read(_number))
+    """What the fit's answers are multiplied by."""
+    seed: int = field(default=1, metadata=_read(_whole))
+
+
+@dataclass(frozen=True)
 class MeasureRecipe:
     """What is measured for the card: ``speech`` coded at some rates, by all installed metrics if none are named.
 
@@ -154,6 +167,7 @@ class Recipe:
     gap_stride: int = field(default=3, metadata=_read(_whole))
     post_filter: PostFilterRecipe = field(default_factory=PostFilterRecipe, metadata=_read(_table(PostFilterRecipe)))
     envelope: EnvelopeRecipe | None = field(default=None, metadata=_read(_table(EnvelopeRecipe)))
+    temporal: TemporalRecipe | None = field(default=None, metadata=_read(_table(TemporalRecipe)))
     measure: MeasureRecipe | None = field(default=None, metadata=_read(_table(MeasureRecipe)))
     card: CardRecipe = field(default_factory=CardRecipe, metadata=_read(_table(CardRecipe)))
 

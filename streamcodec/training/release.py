@@ -4,7 +4,7 @@ Example::
 
     python -m streamcodec.training.release recipe.toml models/mine
 
-Average, export, measure the rate of every quality index, calibrate band gains, fit the spectral-envelope filter,
+Average, export, measure the rate of every quality index, calibrate band gains, fit the envelope filters,
 measure quality and cost, write the card. What is in ``model.json`` is written here and nowhere else;
 ``docs/releases.md`` describes the recipe.
 """
@@ -36,6 +36,7 @@ from streamcodec.models.post_filter_file import POST_FILTER_FILE, stored_form, w
 from streamcodec.models.shipped import DESCRIPTION, ShippedModel, read_model, write_description
 from streamcodec.runtime.backend import choose, installed
 from streamcodec.runtime.describe import processor_name
+from streamcodec.training import temporal_fit
 from streamcodec.training.band_gains import measure_band_gains_db
 from streamcodec.training.card import CARD, card_of
 from streamcodec.training.coded_rate import MODES, entropy_gaps, kbps_by_quality, latents_of, read_speech
@@ -92,6 +93,9 @@ def _release(recipe: Recipe, folder: Path) -> None:
     if recipe.envelope is not None:
         envelope, facts["envelope_fit"] = _fitted_envelope(recipe.envelope, model)
         model = replace(model, post_filter=model.post_filter._replace(envelope=envelope))
+    if recipe.temporal is not None:
+        temporal, facts["temporal_fit"] = temporal_fit.fitted(recipe.temporal, model)
+        model = replace(model, post_filter=model.post_filter._replace(temporal=temporal))
     write_post_filter(model.post_filter, folder / POST_FILTER_FILE)
     write_description(folder, config, recipe.int8, facts)
     if recipe.measure is not None:

@@ -16,7 +16,7 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, fields, replace
 from pathlib import Path
 from typing import Any
 
@@ -49,6 +49,7 @@ from streamcodec.models.post_filter_file import POST_FILTER_FILE, stored_form, w
 from streamcodec.models.shipped import DESCRIPTION, ShippedModel, read_model, write_description
 from streamcodec.training.coded_rate import independent_packets, latents_of
 from streamcodec.training.learning_rate import WarmupCosine
+from streamcodec.training.recipe import TemporalRecipe
 from streamcodec.training.task import TrainingError
 
 Float32Array = NDArray[np.float32]
@@ -162,28 +163,18 @@ def fit(
     return weights, {"mean_square_before": round(before, 4), "mean_square_after": round(lost, 4)}
 
 
-def refit(folder: Path, data: Path, clips: int, steps: int, units: int, strength: float, seed: int) -> dict[str, Any]:
-    """Fit the filter of the model in ``folder`` and write it there; returns what the description then says of it.
+def fitted(recipe: TemporalRecipe, model: ShippedModel) -> tuple[TemporalWeights, dict[str, Any]]:
+    """Weights of the filter for this model's decoder, as they are stored; and what the fit left over.
 
-    Raises TrainingError, EvaluationError, ModelError.
+    Raises TrainingError, EvaluationError.
     """
-    model = read_model(folder)
-    chosen = read_clips(data, ["speech"], limit=clips)
-    examples = examples_of(open_runtime(model), [_read(clip, model.config.sample_rate_hz) for clip in chosen])
+    clips = read_clips(recipe.data, ["speech"], limit=recipe.clips)
+    examples = examples_of(open_runtime(model), [_read(clip, model.config.sample_rate_hz) for clip in clips])
     if not len(examples.inputs):
-        raise TrainingError(f"there is no voice in {data} to fit the temporal-envelope filter to")
-    weights, errors = fit(examples, steps, units, strength, seed)
-    facts = {
-        "clips": len(chosen),
-        "blocks": len(examples.inputs),
-        "steps": steps,
-        "units": units,
-        "strength": strength,
-        "seed": seed,
-        **errors,
-    }
-    _write(model, weights, facts)
-    return facts
+        raise TrainingError(f"there is no voice in {recipe.data} to fit the temporal-envelope filter to")
+    weights, errors = fit(examples, recipe.steps, recipe.units, recipe.strength, recipe.seed)
+    settings = {name: value for name, value in asdict(recipe).items() if name not in ("data", "clips")}
+    return stored_form(weights), {"clips": len(clips), "blocks": len(examples.inputs), **settings, **errors}
 
 
 def _read(clip: Clip, sample_rate_hz: int) -> Float32Array:
@@ -194,7 +185,7 @@ def _read(clip: Clip, sample_rate_hz: int) -> Float32Array:
 
 def _write(model: ShippedModel, weights: TemporalWeights, facts: dict[str, Any]) -> None:
     folder = model.folder
-    write_post_filter(model.post_filter._replace(temporal=stored_form(weights)), folder / POST_FILTER_FILE)
+    write_post_filter(model.post_filter._replace(temporal=weights), folder / POST_FILTER_FILE)
     described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
     kept = {
         name: value
@@ -213,14 +204,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
     )
     options.add_argument("model", type=Path, help="model folder, changed in place")
     options.add_argument("--data", type=Path, required=True, help="folder of speech")
-    options.add_argument("--clips", type=int, default=170, help="files of it at most, evenly spread (default 170)")
-    options.add_argument("--steps", type=int, default=3000)
-    options.add_argument("--units", type=int, default=48, help="hidden units (default 48)")
-    options.add_argument("--strength", type=float, default=3.0)
-    options.add_argument("--seed", type=int, default=1)
-    asked = options.parse_args(arguments)
+    usual = {each.name: each.default for each in fields(TemporalRecipe)}
+    options.add_argument("--clips", type=int, default=usual["clips"], help="files of it at most, evenly spread")
+    options.add_argument("--steps", type=int, default=usual["steps"])
+    options.add_argument("--units", type=int, default=usual["units"], help="hidden units")
+    options.add_argument("--strength", type=float, default=usual["strength"])
+    options.add_argument("--seed", type=int, default=usual["seed"])
+    asked = vars(options.parse_args(arguments))
     try:
-        facts = refit(asked.model, asked.data, asked.clips, asked.steps, asked.units, asked.strength, asked.seed)
+        model = read_model(asked.pop("model"))
+        weights, facts = fitted(TemporalRecipe(**asked), model)
+        _write(model, weights, facts)
     except (StreamcodecError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2

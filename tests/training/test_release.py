@@ -41,6 +41,12 @@ steps = 5
 hidden = 4
 frame_hidden = 3
 
+[temporal]
+data = "speech"
+clips = 1
+steps = 5
+units = 3
+
 [measure]
 speech = "speech"
 kbps = [3]
@@ -98,6 +104,7 @@ def test_what_was_measured_stands_in_the_model_and_on_its_card(released: Path) -
     assert {row["mode"] for row in facts["entropy_gap"]} == {"independent", "stream"}
     assert facts["envelope_fit"]["frames"] > 10
     assert facts["envelope_fit"]["mean_square_before"] > 0
+    assert facts["temporal_fit"]["blocks"] > 10
     assert {row["packets"] for row in facts["figures"]} > {"independent packets of 20 ms"}
     assert all(set(row["scores"]) == {"stoi", "mel16"} for row in facts["figures"])
     assert "cost" not in facts

@@ -95,6 +95,8 @@ class NeuralDecoder:
         self._quality_index = self._stream.inputs["level"].reshape(-1)
         self._coding = entropy.bundle_coding(runtime.tables, config.entropy_hidden, np.zeros(0, np.uint8))
         self._decoded = self._stream.output.reshape(config.hops_per_frame, -1)
+        # Compiled now: a first tone must not stop the sound.
+        read_tones(np.frombuffer(ESCAPE, np.uint8), len(ESCAPE), 1, no_tones(1))
         self.reset()
 
     def reset(self) -> None:

@@ -24,6 +24,8 @@ class PacketCoder:
         self._buffer = np.zeros(PAYLOAD_CAPACITY_BYTES, np.uint8)
         self._arguments = entropy.bundle_coding(runtime.tables, config.entropy_hidden, self._buffer)
         self._before = LatentContext(config.latents)
+        # Compiled now: a first tone must not stop the sound.
+        put_tones(no_tones(1), 1, self._buffer, 0)
 
     def cost_bits(self, latents: Float32Array, quality_index: int, context: LatentContext) -> float:
         """Bits that coding will take, but for its ending; the context stays as it is.
