@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
 
@@ -29,16 +30,12 @@ def write_post_filter(parameters: PostFilterParameters, path: Path) -> None:
         "noise_gains": parameters.noise_gains.astype(np.float16),
         "pitch_strengths": parameters.pitch_strengths.astype(np.float64),
     }
-    if parameters.envelope.bin_hidden_bias.size:
-        tensors |= {
-            f"{ENVELOPE_PREFIX}{name}": values.astype(np.float16)
-            for name, values in parameters.envelope._asdict().items()
-        }
-    if parameters.temporal.hidden_bias.size:
-        tensors |= {
-            f"{TEMPORAL_PREFIX}{name}": values.astype(np.float16)
-            for name, values in parameters.temporal._asdict().items()
-        }
+    for prefix, weights, units in (
+        (ENVELOPE_PREFIX, parameters.envelope, parameters.envelope.bin_hidden_bias.size),
+        (TEMPORAL_PREFIX, parameters.temporal, parameters.temporal.hidden_bias.size),
+    ):
+        if units:
+            tensors |= {f"{prefix}{name}": values.astype(np.float16) for name, values in weights._asdict().items()}
     write_tensors(tensors, path)
 
 
@@ -67,37 +64,41 @@ def read_post_filter(config: NeuralConfig, path: Path) -> PostFilterParameters:
 
 def _read_envelope(tensors: dict[str, Array], path: Path) -> EnvelopeWeights:
     """The envelope filter's network, one without units if there is none."""
-    if not any(name.startswith(ENVELOPE_PREFIX) for name in tensors):
+    if not _has(tensors, ENVELOPE_PREFIX):
         return no_envelope_weights()
-    sizes = []
-    for name in ("bin_hidden_bias", "frame_hidden_bias"):
-        values = tensors.get(f"{ENVELOPE_PREFIX}{name}")
-        if values is None or values.ndim != 1 or not 0 < values.size <= MOST_HIDDEN_UNITS:
-            raise ModelError(
-                f"{path}: {ENVELOPE_PREFIX}{name} is missing or of the wrong shape; fit the filter again"
-            )
-        sizes.append(values.size)
-    shapes = envelope_weight_shapes(*sizes)
+    sizes = [_units(tensors, path, f"{ENVELOPE_PREFIX}{name}") for name in ("bin_hidden_bias", "frame_hidden_bias")]
     return EnvelopeWeights(
-        *(
-            take(tensors, path, f"{ENVELOPE_PREFIX}{name}", shape, (np.float16,)).astype(np.float32)
-            for name, shape in zip(EnvelopeWeights._fields, shapes, strict=True)
-        )
+        *_taken(tensors, path, ENVELOPE_PREFIX, EnvelopeWeights._fields, envelope_weight_shapes(*sizes))
     )
 
 
 def _read_temporal(tensors: dict[str, Array], path: Path) -> TemporalWeights:
     """The temporal-envelope filter's network, one without units if there is none."""
-    if not any(name.startswith(TEMPORAL_PREFIX) for name in tensors):
+    if not _has(tensors, TEMPORAL_PREFIX):
         return no_temporal_weights()
-    bias = tensors.get(f"{TEMPORAL_PREFIX}hidden_bias")
-    if bias is None or bias.ndim != 1 or not 0 < bias.size <= MOST_HIDDEN_UNITS:
-        raise ModelError(
-            f"{path}: {TEMPORAL_PREFIX}hidden_bias is missing or of the wrong shape; fit the filter again"
-        )
+    units = _units(tensors, path, f"{TEMPORAL_PREFIX}hidden_bias")
     return TemporalWeights(
-        *(
-            take(tensors, path, f"{TEMPORAL_PREFIX}{name}", shape, (np.float16,)).astype(np.float32)
-            for name, shape in zip(TemporalWeights._fields, temporal_weight_shapes(bias.size), strict=True)
-        )
+        *_taken(tensors, path, TEMPORAL_PREFIX, TemporalWeights._fields, temporal_weight_shapes(units))
     )
+
+
+def _has(tensors: dict[str, Array], prefix: str) -> bool:
+    return any(name.startswith(prefix) for name in tensors)
+
+
+def _units(tensors: dict[str, Array], path: Path, bias: str) -> int:
+    """Hidden units of the layer with this bias."""
+    values = tensors.get(bias)
+    if values is None or values.ndim != 1 or not 0 < values.size <= MOST_HIDDEN_UNITS:
+        raise ModelError(f"{path}: {bias} is missing or of the wrong shape; fit the filter again")
+    return int(values.size)
+
+
+def _taken(
+    tensors: dict[str, Array], path: Path, prefix: str, names: Sequence[str], shapes: Sequence[tuple[int, ...]]
+) -> list[Array]:
+    """The weights of one network, as float32."""
+    return [
+        take(tensors, path, f"{prefix}{name}", shape, (np.float16,)).astype(np.float32)
+        for name, shape in zip(names, shapes, strict=True)
+    ]

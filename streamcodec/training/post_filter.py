@@ -127,9 +127,9 @@ def _as_stored(gains: NDArray[np.float64]) -> NDArray[np.float32]:
 
 def parameters_to_tensors(parameters: PostFilterParameters) -> dict[str, Tensor]:
     """For a checkpoint."""
-    arrays = {name: array for name, array in parameters._asdict().items() if name not in ("envelope", "temporal")}
-    arrays |= {f"envelope.{name}": array for name, array in parameters.envelope._asdict().items()}
-    arrays |= {f"temporal.{name}": array for name, array in parameters.temporal._asdict().items()}
+    arrays = parameters._asdict()
+    for network in ("envelope", "temporal"):
+        arrays |= {f"{network}.{name}": array for name, array in arrays.pop(network)._asdict().items()}
     return {name: torch.from_numpy(array.copy()) for name, array in arrays.items()}
 
 

@@ -26,10 +26,12 @@ from numpy.typing import NDArray
 from rich.progress import track
 from torch import nn
 
+from native_dsp.filters.envelope_network import LEAK
 from native_dsp.filters.temporal_envelope import (
     BANDS,
     INPUTS,
     LARGEST_CHANGE,
+    NOT_VOICED,
     PAST,
     SUBFRAMES,
     TemporalWeights,
@@ -46,7 +48,7 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.evaluation.alignment import resample
 from streamcodec.evaluation.clips import Clip, read_clips
 from streamcodec.models.post_filter_file import POST_FILTER_FILE, stored_form, write_post_filter
-from streamcodec.models.shipped import DESCRIPTION, ShippedModel, read_model, write_description
+from streamcodec.models.shipped import ShippedModel, read_model, write_description
 from streamcodec.training.coded_rate import independent_packets, latents_of
 from streamcodec.training.learning_rate import WarmupCosine
 from streamcodec.training.recipe import TemporalRecipe
@@ -56,11 +58,8 @@ Float32Array = NDArray[np.float32]
 QUALITY_PASSES = (2, 4, 6, 8, 11, 15)
 """Quality indices that clips are coded at in turn, where the model has them."""
 MOST_S = 5.0
-VOICED_FROM = 0.15
-"""Correlation with the period before from which a block counts."""
 MEAN_BLOCKS = 17
 """Blocks of 2.5 ms over which an original's mean is taken, by a Hann window."""
-LEAK = 0.1
 BATCH_BLOCKS = 1024
 SCHEDULE = WarmupCosine(peak=3e-3, final=0.0, warmup_steps=100)
 
@@ -115,7 +114,7 @@ def _examples_of_one(
     level = np.concatenate(levels)
     wanted = level - np.log(_means(np.exp(level)))
     # The first frames have no past, the last one has no future.
-    used = np.flatnonzero(np.array(voiced) > VOICED_FROM)
+    used = np.flatnonzero(np.array(voiced) > NOT_VOICED)
     used = used[(used >= 2 * SUBFRAMES) & (used < len(level) - SUBFRAMES)]
     return np.array(inputs, np.float32)[used], wanted[used].astype(np.float32)
 
@@ -156,7 +155,7 @@ def fit(
         before = memory * before + (1.0 - memory) * float(spare.square().mean())
     with torch.no_grad():
         weight = hidden.weight / spread
-        arrays = (weight.T, hidden.bias - weight @ mean, strength * out.weight, strength * (out.bias - out.bias))
+        arrays = (weight.T, hidden.bias - weight @ mean, strength * out.weight, torch.zeros_like(out.bias))
         # Bands keep their power anyway: a constant would say nothing.
         weights = TemporalWeights(*(np.ascontiguousarray(array.numpy(), np.float32) for array in arrays))
     assert [array.shape for array in weights] == temporal_weight_shapes(units)
@@ -186,14 +185,7 @@ def _read(clip: Clip, sample_rate_hz: int) -> Float32Array:
 def _write(model: ShippedModel, weights: TemporalWeights, facts: dict[str, Any]) -> None:
     folder = model.folder
     write_post_filter(model.post_filter._replace(temporal=weights), folder / POST_FILTER_FILE)
-    described = json.loads((folder / DESCRIPTION).read_text(encoding="utf-8"))
-    kept = {
-        name: value
-        for name, value in described.items()
-        if name not in ("format", "files", "config", "multiplies_in_8_bits")
-    }
-    in_8_bits = bool(described["multiplies_in_8_bits"])
-    write_description(folder, model.config, in_8_bits, {**kept, "temporal_fit": facts})
+    write_description(folder, model.config, model.multiplies_in_8_bits, {**model.facts, "temporal_fit": facts})
     forget_models()
 
 

@@ -21,7 +21,7 @@ from streamcodec.research.experiments.drawing import draw_curves
 from streamcodec.research.experiments.experiment import Cell, Context, Experiment, Results, Sound, Table
 from streamcodec.research.experiments.restoration_pairs import Samples, read_clip
 from streamcodec.research.experiments.run_notes import note_run
-from streamcodec.research.experiments.sounds import HELD_BACK, write_sound
+from streamcodec.research.experiments.sounds import held_back, write_sound
 from streamcodec.research.experiments.trained import LOG_LINES, levelled
 from streamcodec.research.models.restoration import RestorationConfig, RestorationNet
 from streamcodec.research.training.restoration_task import PairBatch, published_task
@@ -95,7 +95,7 @@ def run(context: Context) -> Results:
     """Train the published network once for each way and loss, and score what it makes of development sound."""
     train = _prepared(context, _music(context.material.train))
     dev = _prepared(context, _music(context.material.dev))
-    kept, held = [s for k, s in enumerate(train) if k % HELD_BACK] or train, train[::HELD_BACK]
+    kept, held = held_back(train)
     plain = Way("", 1.0, "resample")
     rows: list[tuple[Cell, ...]] = [
         ("resampled to 44.1 kHz, not restored", *_scores([(_flat(plain, s), s.original) for s in dev]))
@@ -172,11 +172,11 @@ def _trained(
         return batch_of(inputs[rows], targets[rows])
 
     spare = _pairs(way, held)
-    held_back = [batch_of(*(part[k : k + SPARE] for part in spare)) for k in range(0, len(spare[0]), SPARE)]
+    validation = [batch_of(*(part[k : k + SPARE] for part in spare)) for k in range(0, len(spare[0]), SPARE)]
     torch.manual_seed(context.seed)
     network = RestorationNet(RestorationConfig(residual=way.residual))
     folder = context.folder / "runs" / _key(way, loss)
-    task = published_task(network, batches, perceptual=perceptual, held_back=held_back)
+    task = published_task(network, batches, perceptual=perceptual, held_back=validation)
     loop = TrainingLoop(task, folder, context.seed)
     epochs = context.scale.most_epochs
     steps = context.scale.steps if epochs is None else epochs * epoch

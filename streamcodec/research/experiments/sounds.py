@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 import soundfile
@@ -17,6 +18,7 @@ from streamcodec.research.experiments.experiment import Context
 from streamcodec.research.experiments.material import MaterialError
 
 Float32Array = NDArray[np.float32]
+SoundT = TypeVar("SoundT")
 MAX_TRAIN_S = 30.0
 """Seconds kept of each training file, so that a long recording does not crowd out the others."""
 HELD_BACK = 10
@@ -33,7 +35,7 @@ def training_sounds(context: Context, sample_rate_hz: int, clips: Sequence[Clip]
     ]
 
 
-def held_back(sounds: Sequence[Float32Array]) -> tuple[list[Float32Array], list[Float32Array]]:
+def held_back(sounds: Sequence[SoundT]) -> tuple[list[SoundT], list[SoundT]]:
     """(those to train on, every tenth)."""
     kept = [sound for k, sound in enumerate(sounds) if k % HELD_BACK]
     return kept or list(sounds), list(sounds[::HELD_BACK])
