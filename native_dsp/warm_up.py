@@ -119,11 +119,10 @@ def _warm_up_post_filter() -> None:
     )
     envelope_filter.filter_envelope(envelope, parameters.envelope, pitch.correlations, pitch.lags, 0.0, frame)
     weights = temporal_envelope.TemporalWeights(
-        *(np.zeros(shape, np.float32) for shape in temporal_envelope.temporal_weight_shapes(1))
+        *(np.zeros(shape, np.float32) for shape in temporal_envelope.TEMPORAL_WEIGHT_SHAPES)
     )
     temporal = temporal_envelope.make_temporal_filter(24_000, frame.size, weights)
     temporal_envelope.take_in(temporal, frame, envelope.ahead)
-    temporal_envelope.block_features(temporal, 0, 0.0)
     temporal_envelope.filter_temporal_envelope(temporal, weights, pitch.correlations, 0.0, envelope.ahead, frame)
     voicing.voicing(voicing.make_voicing(24_000, frame.size), frame)
 

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.changing_filter import add_changing, room_for_change, sum_cosines
 from native_dsp.filters.envelope_network import (
     BINS,
     COLUMNS,
@@ -30,7 +31,8 @@ from native_dsp.filters.envelope_network import (
     frame_features,
     infer,
 )
-from native_dsp.filters.symmetric_filter import make_symmetric_filter, whole_blocks
+from native_dsp.filters.memory import make_room
+from native_dsp.filters.symmetric_filter import whole_blocks
 from native_dsp.jit import kernel, outlined_unordered_kernel
 from native_dsp.networks.elementary import exponential, logarithm
 from native_dsp.state import copy_state
@@ -54,7 +56,6 @@ LARGEST_CHANGE = 0.92
 NOT_VOICED, VOICED = 0.15, 0.35
 """Correlations of a subframe with the period before below which nothing is done, and from which all is."""
 FADE_SAMPLES = 60
-_convolve = make_symmetric_filter(1)
 
 
 class EnvelopeFilterState(NamedTuple):
@@ -118,7 +119,7 @@ def make_envelope_filter(sample_rate_hz: int, frame_samples: int, features: Enve
         real=np.zeros(FIRST_BIN + COLUMNS + SPREAD, np.float32),
         imaginary=np.zeros(FIRST_BIN + COLUMNS + SPREAD, np.float32),
         power=np.zeros(COLUMNS + 2 * SPREAD, np.float32),
-        changed=np.zeros(whole_blocks(max(half, FADE_SAMPLES)), np.float32),
+        changed=room_for_change(max(half, FADE_SAMPLES)),
         features=features,
         fft=make_fft(FFT_SAMPLES),
     )
@@ -155,8 +156,7 @@ def take_in(state: EnvelopeFilterState, samples: Float32Array) -> None:
     sound, energy, ahead = state.sound, state.band_energy, state.ahead
     frame_samples = len(samples)
     subframe = frame_samples // SUBFRAMES
-    for i in range(FFT_SAMPLES):
-        sound[i] = sound[i + frame_samples]
+    make_room(sound[: FFT_SAMPLES + frame_samples], frame_samples)
     for i in range(frame_samples):
         sound[FFT_SAMPLES + i] = samples[i]
     for i in range(len(ahead)):
@@ -167,40 +167,6 @@ def take_in(state: EnvelopeFilterState, samples: Float32Array) -> None:
     first = FFT_SAMPLES // 2 + subframe // 2
     for j in range(-2, SUBFRAMES):
         _measure(state, first + j * subframe, PAST_SUBFRAMES + j)
-
-
-@outlined_unordered_kernel
-def _apply(state: EnvelopeFilterState, middle: int, before: int, now: int, samples: Float32Array) -> None:
-    """Add to one subframe what its filter and, fading, that of the subframe before make of it."""
-    old, new, changed = state.taps[before], state.taps[now], state.changed
-    half = len(new) - 1
-    _convolve(state.sound, middle, old, half, changed, 0, 0, FADE_SAMPLES)
-    step = np.float32(1.0 / FADE_SAMPLES)
-    for i in range(FADE_SAMPLES):
-        samples[i] += (np.float32(1) - step * (np.float32(i) + np.float32(0.5))) * changed[i]
-    _convolve(state.sound, middle, new, half, changed, 0, 0, len(samples))
-    for i in range(FADE_SAMPLES):
-        samples[i] += step * (np.float32(i) + np.float32(0.5)) * changed[i]
-    for i in range(FADE_SAMPLES, len(samples)):
-        samples[i] += changed[i]
-
-
-@outlined_unordered_kernel
-def _add_cosines(excess: Float32Array, cosines: Float32Array, taps: Float32Array) -> None:
-    """Taps of the filter that adds so much of each bin.
-
-    Shape: excess ``[BINS]``, cosines ``[BINS, half + 1]`` -> taps ``[half + 1]``, added to.
-    """
-    whole = BINS - BINS % 4
-    for i in range(0, whole, 4):
-        a, b, c, d = excess[i], excess[i + 1], excess[i + 2], excess[i + 3]
-        row0, row1, row2, row3 = cosines[i], cosines[i + 1], cosines[i + 2], cosines[i + 3]
-        for m in range(len(taps)):
-            taps[m] += a * row0[m] + b * row1[m] + c * row2[m] + d * row3[m]
-    for i in range(whole, BINS):
-        gain, row = excess[i], cosines[i]
-        for m in range(len(taps)):
-            taps[m] += gain * row[m]
 
 
 @kernel
@@ -245,10 +211,12 @@ def filter_envelope(
     for j in range(SUBFRAMES):
         before, now = j % 2, (j + 1) % 2
         new = taps[now]
-        for m in range(len(new)):
-            new[m] = 0
         if correlations[j] > NOT_VOICED:
-            _add_cosines(excess[j], cosines, new)
+            sum_cosines(excess[j], cosines, new)
+        else:
+            for m in range(len(new)):
+                new[m] = 0
         # Where both are zero the sound stays as it is to the last bit.
         if new[0] != 0 or taps[before, 0] != 0:
-            _apply(state, FFT_SAMPLES + j * size, before, now, samples[j * size : (j + 1) * size])
+            here = samples[j * size : (j + 1) * size]
+            add_changing(state.sound, FFT_SAMPLES + j * size, taps, now, FADE_SAMPLES, state.changed, here)

@@ -16,6 +16,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.memory import make_room
 from native_dsp.jit import kernel, unordered_kernel
 from native_dsp.state import copy_state
 
@@ -164,8 +165,7 @@ def excite(state: ExcitationState, low_hop: Float32Array, out: Float32Array) -> 
     hop = state.hop_samples
     few = hop // STEP
     kept = len(low) - few
-    for i in range(kept):
-        low[i] = low[i + few]
+    make_room(low, few)
     for i in range(few):
         low[kept + i] = low_hop[STEP * i]
     lag, correlation = _find_pitch(state)

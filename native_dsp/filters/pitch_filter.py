@@ -21,6 +21,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.memory import make_room
 from native_dsp.filters.symmetric_filter import make_symmetric_filter, whole_blocks
 from native_dsp.jit import kernel, outlined_unordered_kernel, unordered_kernel
 from native_dsp.networks.flat import flat
@@ -61,13 +62,14 @@ _split_bands = make_symmetric_filter(len(BAND_EDGES_HZ))
 class PitchFilterState(NamedTuple):
     """Memory and scratch of one stream; not to be shared between streams or threads.
 
-    Shape, with F samples in a frame: taps ``[edges, ahead + 1]``, from the middle outwards; sound ``[past + F +
-    ahead]`` and room for whole blocks; split ``[edges, whole blocks of F]``, scratch; squares ``[2, lags]``, scratch;
-    low ``[past + F]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past + F]``;
-    repeated, like bands, what a period later is added to them; lag int64 ``[1]``, gains and corrections ``[edges +
-    1]``, as they were at the end of the last subframe; energies ``[edges + 1, 2]``, averages before and after the
-    comb; mixed ``[subframe_samples]``; out ``[F]``; ahead ``[ahead]``, for the caller to fill; lags int64 and
-    correlations ``[subframes]``, what was found in the frame, which tells others where there is a voice.
+    Shape, with F samples in a frame: taps ``[edges, ahead + 1]``, from the middle outwards; sound ``[ahead + F +
+    ahead]`` and room for whole blocks; split ``[edges, whole blocks of F]``, scratch; squares ``[2, lags]``,
+    scratch; low ``[past + F]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past +
+    F]``; repeated, of each band as much as the longest lag needs, what a period later is added to them; lag int64
+    ``[1]``, gains and corrections ``[edges + 1]``, as they were at the end of the last subframe; energies
+    ``[edges + 1, 2]``, averages before and after the comb; mixed ``[subframe_samples]``; out ``[F]``; ahead
+    ``[ahead]``, for the caller to fill; lags int64 and correlations ``[subframes]``, what was found in the frame,
+    which tells others where there is a voice.
     """
 
     taps: Float32Array
@@ -108,13 +110,13 @@ def make_pitch_filter(sample_rate_hz: int, frame_samples: int) -> PitchFilterSta
     bands = len(BAND_EDGES_HZ) + 1
     return PitchFilterState(
         taps=np.stack([low_pass_taps(edge_hz / sample_rate_hz, ahead) for edge_hz in BAND_EDGES_HZ]),
-        sound=np.zeros(past + whole_blocks(frame_samples) + ahead, np.float32),
+        sound=np.zeros(ahead + whole_blocks(frame_samples) + ahead, np.float32),
         split=np.zeros((len(BAND_EDGES_HZ), whole_blocks(frame_samples)), np.float32),
         squares=np.zeros((2, longest // COARSE_STEP - shortest // COARSE_STEP + 1), np.float32),
         low=np.zeros(past + frame_samples, np.float32),
         coarse=np.zeros((past + frame_samples) // COARSE_STEP, np.float32),
         bands=np.zeros((bands, past + frame_samples), np.float32),
-        repeated=np.zeros((bands, past + frame_samples), np.float32),
+        repeated=np.zeros((bands, -(-longest // subframe) * subframe + frame_samples), np.float32),
         lag=np.full(1, longest, np.int64),
         gains=np.zeros(bands, np.float32),
         corrections=np.ones(bands, np.float32),
@@ -147,23 +149,19 @@ def _take_in(state: PitchFilterState, samples: Float32Array, ahead: Float32Array
     sound, low, coarse, bands, taps = state.sound, state.low, state.coarse, state.bands, state.taps
     repeated = state.repeated
     frame_samples, reach = len(samples), len(ahead)
-    edges, past = len(taps), len(low) - len(samples)
-    for i in range(past):
-        sound[i] = sound[i + frame_samples]
-        low[i] = low[i + frame_samples]
-    for i in range(past // COARSE_STEP):
-        coarse[i] = coarse[i + frame_samples // COARSE_STEP]
+    edges, past = len(taps), len(low) - frame_samples
+    make_room(sound[: reach + frame_samples], frame_samples)
+    make_room(low, frame_samples)
+    make_room(coarse, frame_samples // COARSE_STEP)
     for i in range(frame_samples):
-        sound[past + i] = samples[i]
+        sound[reach + i] = samples[i]
     for i in range(reach):
-        sound[past + frame_samples + i] = ahead[i]
+        sound[reach + frame_samples + i] = ahead[i]
     for e in range(edges + 1):
-        band, played = bands[e], repeated[e]
-        for i in range(past):
-            band[i] = band[i + frame_samples]
-            played[i] = played[i + frame_samples]
+        make_room(bands[e], frame_samples)
+        make_room(repeated[e], frame_samples)
     split = state.split
-    _split_bands(sound, past, taps, reach, flat(split), 0, split.shape[1], frame_samples)
+    _split_bands(sound, reach, taps, reach, flat(split), 0, split.shape[1], frame_samples)
     # Each low-pass signal holds all bands below it: what is left of it is the band.
     newest, below = bands[0][past:], split[0]
     for i in range(frame_samples):
@@ -265,14 +263,19 @@ def _find_lag(state: PitchFilterState, end: int) -> tuple[int, float]:
     squares = state.squares
     squared_correlations(coarse, last - window, last, longest, squares)
     penalty = np.float32(LONG_LAG_PENALTY * SUBFRAME_S / state.subframe_samples * COARSE_STEP)
-    best, found = np.float32(0), 0
-    for r in range(squares.shape[1]):
+    scores, best = squares[0], np.float32(0)
+    for r in range(len(scores)):
         share = np.float32(1) - penalty * np.float32(longest - r)
-        score = squares[0, r] * share * share
-        if score > np.float32(0) and score >= best:
-            best, found = score, longest - r
-    if found == 0:
+        scores[r] *= share * share
+    for r in range(len(scores)):
+        best = max(best, scores[r])
+    if best <= 0:
         return state.lag[0], 0.0
+    # The shortest lag of those that are best.
+    last_best = len(scores) - 1
+    while scores[last_best] < best:
+        last_best -= 1
+    found = longest - last_best
     highest, lag_found = 0.0, state.lag[0]
     around, start, low = COARSE_STEP * found, end - state.window_samples, state.low
     power = np.float32(0)
@@ -294,6 +297,8 @@ def _comb(state: PitchFilterState, start: int, b: int, lag: int, gain: np.float3
     subframe, mixed = len(out), state.mixed
     before_gain, before_lag = state.gains[b], state.lag[0]
     here, repeated = state.bands[b][start : start + subframe], state.repeated[b]
+    # What was played goes less far back than what was decoded.
+    start -= state.bands.shape[1] - state.repeated.shape[1]
     newest = repeated[start : start + subframe]
     energies = state.energies[b]
     if gain == 0 and before_gain == 0 and state.corrections[b] == 1:

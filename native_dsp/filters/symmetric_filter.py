@@ -25,11 +25,12 @@ def whole_blocks(samples: int) -> int:
     return -(-samples // BLOCK) * BLOCK
 
 
-def make_symmetric_filter(filters: int) -> Callable[..., Any]:
+def make_symmetric_filter(filters: int, most_together: int = BLOCK) -> Callable[..., Any]:
     """A function for kernels that filters a row of samples by so many symmetric filters of the same length.
 
-    Its arguments: ``(sound, middle, taps, half, out, first, stride, samples)``. The outputs of filter ``f`` begin at
-    ``first + f * stride`` in ``out``, the samples that they belong to at ``middle`` in ``sound``.
+    Outputs are made in blocks of ``most_together`` at most. Its arguments: ``(sound, middle, taps, half, out, first,
+    stride, samples)``. The outputs of filter ``f`` begin at ``first + f * stride`` in ``out``, the samples that they
+    belong to at ``middle`` in ``sound``.
 
     Shape: sound float32, readable from ``middle - half`` to ``middle + whole_blocks(samples) + half``; taps float32
     ``[filters, half + 1]``, contiguous, the middle first; out float32 with room for whole blocks.
@@ -52,7 +53,7 @@ def make_symmetric_filter(filters: int) -> Callable[..., Any]:
             processor = features.split(",")
             lanes = 16 if "+avx512f" in processor else 8 if "+avx2" in processor else 4
             vectors = 1
-            while 2 * vectors * filters <= _SUMS[lanes] and 2 * vectors * lanes <= BLOCK:
+            while 2 * vectors * filters <= _SUMS[lanes] and 2 * vectors * lanes <= most_together:
                 vectors *= 2
             vector = ir.VectorType(_FLOAT, lanes)
 

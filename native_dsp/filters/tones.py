@@ -15,6 +15,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.memory import make_room
 from native_dsp.filters.tonality import HALF_PEAK_BINS, TONAL_SHARE
 from native_dsp.jit import kernel, shared
 from native_dsp.state import copy_state
@@ -267,8 +268,7 @@ def take_tones(
     size = frame.size
     recent, window, windowed = state.recent, state.window, state.windowed
     kept = FFT_SAMPLES - size
-    for i in range(kept):
-        recent[i] = recent[i + size]
+    make_room(recent, size)
     for i in range(size):
         recent[kept + i] = frame[i]
     for i in range(FFT_SAMPLES):

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from native_dsp.filters.memory import make_room
 from native_dsp.filters.pitch_filter import (
     BAND_EDGES_HZ,
     COARSE_STEP,
@@ -73,12 +74,10 @@ def voicing(state: VoicingState, samples: Float32Array) -> float:
     memory, frame = len(sound) - len(samples), len(samples)
     window = frame // COARSE_STEP
     past = len(low) - window
-    for i in range(memory):
-        sound[i] = sound[i + frame]
+    make_room(sound, frame)
     for i in range(frame):
         sound[memory + i] = samples[i]
-    for i in range(past):
-        low[i] = low[i + window]
+    make_room(low, window)
     own = np.float32(0)
     for i in range(window):
         around = sound[COARSE_STEP * i :]

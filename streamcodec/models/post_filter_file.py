@@ -10,7 +10,7 @@ import numpy as np
 
 from native_dsp.filters.envelope_network import EnvelopeWeights, envelope_weight_shapes, no_envelope_weights
 from native_dsp.filters.post_filter import PostFilterParameters
-from native_dsp.filters.temporal_envelope import TemporalWeights, no_temporal_weights, temporal_weight_shapes
+from native_dsp.filters.temporal_envelope import TEMPORAL_WEIGHT_SHAPES, TemporalWeights, no_temporal_weights
 from streamcodec.errors import ModelError
 from streamcodec.models.config import NeuralConfig
 from streamcodec.models.weights import Array, check_all_taken, read_tensors, take, write_tensors
@@ -30,11 +30,8 @@ def write_post_filter(parameters: PostFilterParameters, path: Path) -> None:
         "noise_gains": parameters.noise_gains.astype(np.float16),
         "pitch_strengths": parameters.pitch_strengths.astype(np.float64),
     }
-    for prefix, weights, units in (
-        (ENVELOPE_PREFIX, parameters.envelope, parameters.envelope.bin_hidden_bias.size),
-        (TEMPORAL_PREFIX, parameters.temporal, parameters.temporal.hidden_bias.size),
-    ):
-        if units:
+    for prefix, weights in ((ENVELOPE_PREFIX, parameters.envelope), (TEMPORAL_PREFIX, parameters.temporal)):
+        if weights[0].size:
             tensors |= {f"{prefix}{name}": values.astype(np.float16) for name, values in weights._asdict().items()}
     write_tensors(tensors, path)
 
@@ -73,13 +70,10 @@ def _read_envelope(tensors: dict[str, Array], path: Path) -> EnvelopeWeights:
 
 
 def _read_temporal(tensors: dict[str, Array], path: Path) -> TemporalWeights:
-    """The temporal-envelope filter's network, one without units if there is none."""
+    """The temporal-envelope filter's network, an empty one if there is none."""
     if not _has(tensors, TEMPORAL_PREFIX):
         return no_temporal_weights()
-    units = _units(tensors, path, f"{TEMPORAL_PREFIX}hidden_bias")
-    return TemporalWeights(
-        *_taken(tensors, path, TEMPORAL_PREFIX, TemporalWeights._fields, temporal_weight_shapes(units))
-    )
+    return TemporalWeights(*_taken(tensors, path, TEMPORAL_PREFIX, TemporalWeights._fields, TEMPORAL_WEIGHT_SHAPES))
 
 
 def _has(tensors: dict[str, Array], prefix: str) -> bool:

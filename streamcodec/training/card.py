@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import numpy as np
+
 from streamcodec.evaluation.metrics import METRICS
 from streamcodec.evaluation.report import ARROWS
 from streamcodec.models.shipped import ShippedModel
@@ -81,8 +83,8 @@ def _post_filter(model: ShippedModel) -> str:
     )
     networks = {"spectral": parameters.envelope, "temporal": parameters.temporal}
     for name, weights in networks.items():
-        size = sum(values.size for values in weights)
-        if weights[1].size:
+        size = sum(np.count_nonzero(values) for values in weights)
+        if size:
             text += f", {name}-envelope filter with a network of {size:,} weights"
     return text + "."
 

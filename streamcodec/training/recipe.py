@@ -112,7 +112,6 @@ class TemporalRecipe:
     data: Path = field(metadata=_read(_path))
     clips: int = field(default=170, metadata=_read(_whole))
     steps: int = field(default=3_000, metadata=_read(_whole))
-    units: int = field(default=48, metadata=_read(_whole))
     strength: float = field(default=2.5, metadata=_read(_number))
     """What the fit's answers are multiplied by."""
     seed: int = field(default=1, metadata=_read(_whole))

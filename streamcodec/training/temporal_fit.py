@@ -5,7 +5,7 @@ Example::
     python -m streamcodec.training.temporal_fit models/mine --data data/train/speech
 
 Speech is coded at quality indices from coarse to fine, in packets that decode alone, by the codec as it is used, and
-the features of voiced blocks are kept, with by how much each band of the original stands above or below its own mean
+the levels of voiced blocks are kept, with by how much each band of the original stands above or below its own mean
 over 40 ms. The network is fitted to that by least squares. What least squares finds is softer than what was there, as
 much as is left unknown, so its answers are then multiplied by a strength; ``docs/research`` has what strengths do.
 """
@@ -31,16 +31,19 @@ from native_dsp.filters.temporal_envelope import (
     BANDS,
     INPUTS,
     LARGEST_CHANGE,
+    LEVELS,
+    LOW_BINS,
     NOT_VOICED,
     PAST,
     SUBFRAMES,
+    TEMPORAL_WEIGHT_SHAPES,
+    UNITS,
     TemporalWeights,
-    block_features,
     make_temporal_filter,
     no_temporal_weights,
     take_in,
-    temporal_weight_shapes,
 )
+from native_dsp.networks.simd_product import TILE
 from streamcodec.codec.neural.decoder import NeuralDecoder
 from streamcodec.codec.neural.model import NeuralModel, forget_models, open_runtime
 from streamcodec.codec.neural.post_filter import PostFilter
@@ -61,22 +64,25 @@ MOST_S = 5.0
 MEAN_BLOCKS = 17
 """Blocks of 2.5 ms over which an original's mean is taken, by a Hann window."""
 BATCH_BLOCKS = 1024
+LEVEL_SPREAD = 2.0
+"""Nepers of power, the deviation of levels at which examples are heard."""
 SCHEDULE = WarmupCosine(peak=3e-3, final=0.0, warmup_steps=100)
 
 
 @dataclass(frozen=True)
 class TemporalExamples:
-    """Features of voiced blocks, and how far their bands stood from the mean.
+    """Levels of voiced blocks and those before, qualities, and how far their bands stood from the mean.
 
-    Shape: inputs ``[blocks, INPUTS]``; wanted ``[blocks, BANDS]``, nepers of power.
+    Shape: inputs ``[blocks, INPUTS]``; quality ``[blocks]``; wanted ``[blocks, BANDS]``, nepers of power.
     """
 
     inputs: Float32Array
+    quality: Float32Array
     wanted: Float32Array
 
 
 def examples_of(runtime: NeuralModel, clips: Sequence[Float32Array]) -> TemporalExamples:
-    """Code clips, each at one quality index, and keep what the filter would have to do.
+    """Code clips, each at one quality index, and keep what the filter sees and would have to do.
 
     Shape: clips ``[samples]`` each, at the model's rate.
     """
@@ -87,13 +93,12 @@ def examples_of(runtime: NeuralModel, clips: Sequence[Float32Array]) -> Temporal
         _examples_of_one(runtime, clip, qualities[k % len(qualities)])
         for k, clip in enumerate(track(clips, "coding", total=len(clips)))
     ]
-    inputs, wanted = (np.concatenate([part[which] for part in parts]) for which in (0, 1))
-    return TemporalExamples(inputs, wanted)
+    return TemporalExamples(*(np.concatenate(arrays) for arrays in zip(*parts, strict=True)))
 
 
 def _examples_of_one(
     runtime: NeuralModel, clip: Float32Array, quality_index: int
-) -> tuple[Float32Array, Float32Array]:
+) -> tuple[Float32Array, Float32Array, Float32Array]:
     config = runtime.model.config
     decoder = NeuralDecoder(runtime)
     size = config.frame_samples
@@ -105,18 +110,30 @@ def _examples_of_one(
         filters = decoder.state().post_filter
         take_in(seen, sound, filters.envelope.ahead)
         for j in range(SUBFRAMES):
-            block_features(seen, j, config.quality(quality_index))
-            inputs.append(seen.inputs.copy())
+            inputs.append(_seen(seen.levels[j : j + PAST + 1]))
             voiced.append(filters.pitch.correlations[j * len(filters.pitch.correlations) // SUBFRAMES])
         frame = late[k * size : (k + 2) * size]
         take_in(true, frame[:size], frame[size:])
-        levels.append(true.high[PAST:].copy())
+        levels.append(true.levels[PAST:, LOW_BINS:].copy())
     level = np.concatenate(levels)
     wanted = level - np.log(_means(np.exp(level)))
     # The first frames have no past, the last one has no future.
     used = np.flatnonzero(np.array(voiced) > NOT_VOICED)
     used = used[(used >= 2 * SUBFRAMES) & (used < len(level) - SUBFRAMES)]
-    return np.array(inputs, np.float32)[used], wanted[used].astype(np.float32)
+    quality = np.full(len(used), config.quality(quality_index), np.float32)
+    return np.array(inputs, np.float32)[used], quality, wanted[used].astype(np.float32)
+
+
+def _seen(levels: Float32Array) -> Float32Array:
+    """What the network may know of levels: of the bands that it changes, their means over the blocks alone.
+
+    What these do from block to block is chance, and must not be answered.
+
+    Shape: ``[PAST + 1, LEVELS]`` -> ``[INPUTS]``.
+    """
+    known = levels.copy()
+    known[:, LOW_BINS:] = levels[:, LOW_BINS:].mean(0)
+    return known.ravel()
 
 
 def _means(powers: Float32Array) -> Float32Array:
@@ -129,14 +146,17 @@ def _means(powers: Float32Array) -> Float32Array:
 
 
 def fit(
-    examples: TemporalExamples, steps: int, units: int, strength: float, seed: int = 0
+    examples: TemporalExamples, steps: int, strength: float, seed: int = 0
 ) -> tuple[TemporalWeights, dict[str, float]]:
-    """Fit the network; also the mean square it leaves in the end, and what there was without it."""
-    inputs, wanted = torch.from_numpy(examples.inputs), torch.from_numpy(examples.wanted)
-    wanted = wanted.clamp(-LARGEST_CHANGE, LARGEST_CHANGE)
+    """Fit the network; also the mean square it leaves in the end, and what there was without it.
+
+    Every example is heard louder or softer each time, so that the answer is the same at every level.
+    """
+    inputs, quality = torch.from_numpy(examples.inputs), torch.from_numpy(examples.quality)[:, None]
+    wanted = torch.from_numpy(examples.wanted).clamp(-LARGEST_CHANGE, LARGEST_CHANGE)
     mean, spread = inputs.mean(0), inputs.std(0) + 1e-3
     torch.manual_seed(seed)
-    hidden, out = nn.Linear(INPUTS, units), nn.Linear(units, BANDS)
+    hidden, out = nn.Linear(INPUTS + 1, UNITS), nn.Linear(UNITS, BANDS)
     optimiser = torch.optim.AdamW([*hidden.parameters(), *out.parameters()], weight_decay=0.01)
     random = np.random.default_rng(seed)
     lost = before = 0.0
@@ -144,7 +164,9 @@ def fit(
         for group in optimiser.param_groups:
             group["lr"] = SCHEDULE.rate(step, step / steps, ())
         rows = torch.from_numpy(random.integers(0, len(inputs), BATCH_BLOCKS))
-        found = out(nn.functional.leaky_relu(hidden((inputs[rows] - mean) / spread), LEAK))
+        louder = LEVEL_SPREAD * torch.from_numpy(random.standard_normal((len(rows), 1)).astype(np.float32))
+        seen = torch.cat([(inputs[rows] + louder - mean) / spread, quality[rows]], 1)
+        found = out(nn.functional.leaky_relu(hidden(seen), LEAK))
         loss = (found - wanted[rows]).square().mean()
         optimiser.zero_grad()
         loss.backward()
@@ -154,11 +176,15 @@ def fit(
         spare = wanted[rows] - wanted.mean(0)
         before = memory * before + (1.0 - memory) * float(spare.square().mean())
     with torch.no_grad():
-        weight = hidden.weight / spread
-        arrays = (weight.T, hidden.bias - weight @ mean, strength * out.weight, torch.zeros_like(out.bias))
+        of_levels = (hidden.weight[:, :INPUTS] / spread).reshape(UNITS, PAST + 1, LEVELS)
+        bias = hidden.bias - of_levels.flatten(1) @ mean
+        # Means over the blocks: the same weights for all of them.
+        of_levels[:, :, LOW_BINS:] = of_levels[:, :, LOW_BINS:].mean(1, keepdim=True)
         # Bands keep their power anyway: a constant would say nothing.
+        answers = nn.functional.pad(strength * out.weight.T, (0, TILE - BANDS))
+        arrays = (of_levels.flatten(1).T, bias, hidden.weight[:, INPUTS], answers)
         weights = TemporalWeights(*(np.ascontiguousarray(array.numpy(), np.float32) for array in arrays))
-    assert [array.shape for array in weights] == temporal_weight_shapes(units)
+    assert tuple(array.shape for array in weights) == TEMPORAL_WEIGHT_SHAPES
     return weights, {"mean_square_before": round(before, 4), "mean_square_after": round(lost, 4)}
 
 
@@ -171,7 +197,7 @@ def fitted(recipe: TemporalRecipe, model: ShippedModel) -> tuple[TemporalWeights
     examples = examples_of(open_runtime(model), [_read(clip, model.config.sample_rate_hz) for clip in clips])
     if not len(examples.inputs):
         raise TrainingError(f"there is no voice in {recipe.data} to fit the temporal-envelope filter to")
-    weights, errors = fit(examples, recipe.steps, recipe.units, recipe.strength, recipe.seed)
+    weights, errors = fit(examples, recipe.steps, recipe.strength, recipe.seed)
     settings = {name: value for name, value in asdict(recipe).items() if name not in ("data", "clips")}
     return stored_form(weights), {"clips": len(clips), "blocks": len(examples.inputs), **settings, **errors}
 
@@ -199,7 +225,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     usual = {each.name: each.default for each in fields(TemporalRecipe)}
     options.add_argument("--clips", type=int, default=usual["clips"], help="files of it at most, evenly spread")
     options.add_argument("--steps", type=int, default=usual["steps"])
-    options.add_argument("--units", type=int, default=usual["units"], help="hidden units")
     options.add_argument("--strength", type=float, default=usual["strength"])
     options.add_argument("--seed", type=int, default=usual["seed"])
     asked = vars(options.parse_args(arguments))

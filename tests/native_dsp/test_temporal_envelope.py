@@ -7,13 +7,14 @@ import pytest
 from numpy.typing import NDArray
 
 from native_dsp.filters.temporal_envelope import (
+    LEVELS,
     LOW_BINS,
     PAST,
+    TEMPORAL_WEIGHT_SHAPES,
     TemporalWeights,
     filter_temporal_envelope,
     make_temporal_filter,
     no_temporal_weights,
-    temporal_weight_shapes,
 )
 
 RATE_HZ, FRAME, AHEAD = 24_000, 480, 120
@@ -23,18 +24,21 @@ Sound = NDArray[np.float32]
 
 def following(strength: float) -> TemporalWeights:
     """A network that asks all bands to rise where the low band stands above its mean over the blocks before."""
-    hidden, hidden_bias, out, out_bias = (np.zeros(shape, np.float32) for shape in temporal_weight_shapes(2))
-    now = slice(PAST * LOW_BINS, (PAST + 1) * LOW_BINS)
+    hidden, hidden_bias, quality, out = (np.zeros(shape, np.float32) for shape in TEMPORAL_WEIGHT_SHAPES)
     # Leaky rectifiers of both signs: their difference is 1.1 times the sum.
-    hidden[now, 0], hidden[now, 1] = 1.0 / LOW_BINS, -1.0 / LOW_BINS
-    out[:, 0], out[:, 1] = strength / 1.1, -strength / 1.1
-    return TemporalWeights(hidden, hidden_bias, out, out_bias)
+    for r in range(PAST + 1):
+        share = (float(r == PAST) - 1.0 / (PAST + 1)) / LOW_BINS
+        hidden[r * LEVELS : r * LEVELS + LOW_BINS, 0] = share
+        hidden[r * LEVELS : r * LEVELS + LOW_BINS, 1] = -share
+    out[0], out[1] = strength / 1.1, -strength / 1.1
+    return TemporalWeights(hidden, hidden_bias, quality, out)
 
 
 def asking_always() -> TemporalWeights:
     """A network that asks the same of every block."""
-    hidden, hidden_bias, out, out_bias = (np.zeros(shape, np.float32) for shape in temporal_weight_shapes(1))
-    return TemporalWeights(hidden, hidden_bias, out, out_bias + 1.5)
+    hidden, hidden_bias, quality, out = (np.zeros(shape, np.float32) for shape in TEMPORAL_WEIGHT_SHAPES)
+    hidden_bias[0], out[0] = 1.0, 1.5
+    return TemporalWeights(hidden, hidden_bias, quality, out)
 
 
 def filtered(sound: Sound, weights: TemporalWeights, correlations: Sound = VOICED) -> Sound:
@@ -112,4 +116,4 @@ def test_a_copied_state_goes_on_alike() -> None:
 def test_frames_of_another_length_have_no_filter() -> None:
     with pytest.raises(ValueError, match="480 samples"):
         make_temporal_filter(RATE_HZ, 240, following(1.0))
-    assert make_temporal_filter(16_000, 320, no_temporal_weights()).units.size == 0
+    assert make_temporal_filter(16_000, 320, no_temporal_weights()).sound.size > 0

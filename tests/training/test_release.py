@@ -45,7 +45,6 @@ frame_hidden = 3
 data = "speech"
 clips = 1
 steps = 5
-units = 3
 
 [measure]
 speech = "speech"

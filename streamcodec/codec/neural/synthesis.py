@@ -98,6 +98,24 @@ def _change_level(raised: Float32Array, background: Background) -> None:
 
 
 @kernel
+def _hear_background(background: Background, known: bool) -> None:
+    """Track the background by one decoded hop, ``known`` to hold nothing else."""
+    real, imaginary, smooth, power = background.real, background.imaginary, background.smooth, background.power
+    if smooth[0] < 0.0:
+        # The first hop is all that is known: a power to come down from, not to rise to for seconds.
+        for k in range(len(power)):
+            smooth[k] = power[k] = real[k] * real[k] + imaginary[k] * imaginary[k]
+    for k in range(len(power)):
+        smooth[k] += SMOOTHING * (real[k] * real[k] + imaginary[k] * imaginary[k] - smooth[k])
+    if known:
+        for k in range(len(power)):
+            power[k] += SMOOTHING * (real[k] * real[k] + imaginary[k] * imaginary[k] - power[k])
+    else:
+        for k in range(len(power)):
+            power[k] = min(power[k] * RISE_PER_HOP + RISE_START, smooth[k])
+
+
+@kernel
 def render_frame(
     decoded: Float32Array,
     background: Background,
@@ -134,17 +152,7 @@ def render_frame(
         add_noise(frame[: 2 * bins], frame[2 * bins :], background.random, cosines, sines)
         expand(frame[: 2 * bins], real, imaginary)
         if gain == 1.0:
-            for k in range(bins):
-                power = real[k] * real[k] + imaginary[k] * imaginary[k]
-                if background.smooth[k] < 0.0:
-                    # The first hop is all that is known: a power to come down from, not to rise to for seconds.
-                    background.smooth[k] = background.power[k] = power
-                background.smooth[k] += SMOOTHING * (power - background.smooth[k])
-                if known_background:
-                    background.power[k] += SMOOTHING * (power - background.power[k])
-                else:
-                    risen = background.power[k] * RISE_PER_HOP + RISE_START
-                    background.power[k] = min(risen, background.smooth[k])
+            _hear_background(background, known_background)
         else:
             for k in range(bins):
                 spectrum[k] = np.float32(gain) * real[k]
