@@ -64,8 +64,9 @@ class PitchFilterState(NamedTuple):
 
     Shape, with F samples in a frame: taps ``[edges, ahead + 1]``, from the middle outwards; sound ``[ahead + F +
     ahead]`` and room for whole blocks; split ``[edges, whole blocks of F]``, scratch; squares ``[2, lags]``,
-    scratch; low ``[past + F]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past +
-    F]``; repeated, of each band as much as the longest lag needs, what a period later is added to them; lag int64
+    scratch; products ``[subframes in a window, lags]``, of each subframe's coarse sound and that of a lag before;
+    low ``[past + F]``, the low bands together; coarse, every third of it; bands ``[edges + 1, past + F]``;
+    repeated, of each band as much as the longest lag needs, what a period later is added to them; lag int64
     ``[1]``, gains and corrections ``[edges + 1]``, as they were at the end of the last subframe; energies
     ``[edges + 1, 2]``, averages before and after the comb; mixed ``[subframe_samples]``; out ``[F]``; ahead
     ``[ahead]``, for the caller to fill; lags int64 and correlations ``[subframes]``, what was found in the frame,
@@ -76,6 +77,7 @@ class PitchFilterState(NamedTuple):
     sound: Float32Array
     split: Float32Array
     squares: Float32Array
+    products: Float32Array
     low: Float32Array
     coarse: Float32Array
     bands: Float32Array
@@ -107,12 +109,13 @@ def make_pitch_filter(sample_rate_hz: int, frame_samples: int) -> PitchFilterSta
         raise ValueError(f"frames must be whole subframes of {subframe} samples, a multiple of {COARSE_STEP}")
     shortest, longest = int(sample_rate_hz / HIGHEST_PITCH_HZ), int(sample_rate_hz / LOWEST_PITCH_HZ)
     past = -(-(window + longest + COARSE_STEP) // subframe) * subframe
-    bands = len(BAND_EDGES_HZ) + 1
+    bands, lags = len(BAND_EDGES_HZ) + 1, longest // COARSE_STEP - shortest // COARSE_STEP + 1
     return PitchFilterState(
         taps=np.stack([low_pass_taps(edge_hz / sample_rate_hz, ahead) for edge_hz in BAND_EDGES_HZ]),
         sound=np.zeros(ahead + whole_blocks(frame_samples) + ahead, np.float32),
         split=np.zeros((len(BAND_EDGES_HZ), whole_blocks(frame_samples)), np.float32),
-        squares=np.zeros((2, longest // COARSE_STEP - shortest // COARSE_STEP + 1), np.float32),
+        squares=np.zeros((2, lags), np.float32),
+        products=np.zeros((window // subframe, lags), np.float32),
         low=np.zeros(past + frame_samples, np.float32),
         coarse=np.zeros((past + frame_samples) // COARSE_STEP, np.float32),
         bands=np.zeros((bands, past + frame_samples), np.float32),
@@ -212,18 +215,24 @@ def _correlation_near(x: Float32Array, start: int, end: int, own: float, lag: in
 def squared_correlations(x: Float32Array, start: int, end: int, longest: int, squares: Float32Array) -> None:
     """Squares of :func:`correlation_at` for lag after lag from ``longest`` downwards, 0 where it is negative.
 
-    All lags side by side, so that vectors of them are added up.
-
     Shape: ``x [n]``, the stretch not silent, ``longest <= start``; squares ``[2, lags]``, of which the second row is
     scratch.
     """
-    products, powers = squares[0], squares[1]
+    lagged_products(x, start, end, longest, squares[0])
+    _square(x, start, end, longest, squares)
+
+
+@outlined_unordered_kernel
+def lagged_products(x: Float32Array, start: int, end: int, longest: int, products: Float32Array) -> None:
+    """Sums of a stretch of sound times that of so long before, lag after lag from ``longest`` downwards.
+
+    All lags side by side, so that vectors of them are added up.
+
+    Shape: ``x [n]``, ``longest <= start`` -> products ``[lags]``.
+    """
     lags = len(products)
     for r in range(lags):
         products[r] = 0
-    own = np.float32(0)
-    for i in range(start, end):
-        own += x[i] * x[i]
     whole = start + (end - start) // 8 * 8
     for i in range(start, whole, 8):
         there = x[i - longest :]
@@ -235,6 +244,16 @@ def squared_correlations(x: Float32Array, start: int, end: int, longest: int, sq
         x0, there = x[i], x[i - longest :]
         for r in range(lags):
             products[r] += x0 * there[r]
+
+
+@outlined_unordered_kernel
+def _square(x: Float32Array, start: int, end: int, longest: int, squares: Float32Array) -> None:
+    """Squared correlations in place of the products in the first row of ``squares``."""
+    products, powers = squares[0], squares[1]
+    lags = len(products)
+    own = np.float32(0)
+    for i in range(start, end):
+        own += x[i] * x[i]
     # From lag to lag one sample enters the stretch before and one leaves it.
     other = 0.0
     for i in range(start - longest, end - longest):
@@ -250,6 +269,15 @@ def squared_correlations(x: Float32Array, start: int, end: int, longest: int, sq
 
 
 @outlined_unordered_kernel
+def _take_subframe(state: PitchFilterState, end: int) -> None:
+    """Products of the subframe that ends at ``end``, beside those of the others in its window."""
+    products, last, size = state.products, end // COARSE_STEP, state.subframe_samples // COARSE_STEP
+    make_room(flat(products), products.shape[1])
+    newest = products[len(products) - 1]
+    lagged_products(state.coarse, last - size, last, state.longest_lag // COARSE_STEP, newest)
+
+
+@outlined_unordered_kernel
 def _find_lag(state: PitchFilterState, end: int) -> tuple[int, float]:
     """The period of the window that ends at ``end``, and how well the low bands repeat after it."""
     coarse, window = state.coarse, state.window_samples // COARSE_STEP
@@ -260,8 +288,13 @@ def _find_lag(state: PitchFilterState, end: int) -> tuple[int, float]:
     if own < SILENCE_POWER * window:
         return state.lag[0], 0.0
     longest = state.longest_lag // COARSE_STEP
-    squares = state.squares
-    squared_correlations(coarse, last - window, last, longest, squares)
+    squares, products = state.squares, state.products
+    for r in range(squares.shape[1]):
+        squares[0, r] = 0
+    for subframe in range(len(products)):
+        for r in range(squares.shape[1]):
+            squares[0, r] += products[subframe, r]
+    _square(coarse, last - window, last, longest, squares)
     penalty = np.float32(LONG_LAG_PENALTY * SUBFRAME_S / state.subframe_samples * COARSE_STEP)
     scores, best = squares[0], np.float32(0)
     for r in range(len(scores)):
@@ -360,6 +393,7 @@ def filter_pitch(state: PitchFilterState, strength: float, samples: Float32Array
     for start in range(past, past + len(samples), subframe):
         end = start + subframe
         lag, correlation = state.lag[0], 0.0
+        _take_subframe(state, end)
         if strength > 0.0:
             lag, correlation = _find_lag(state, end)
         here = state.out[start - past : end - past]
