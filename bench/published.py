@@ -33,9 +33,14 @@ PICTURES = {
     "probes": {},
     "restoration-segments": {"held-back": "-held-back"},
     "architecture": {"held-back": "-held-back"},
+    "representation": {"held-back": "-held-back"},
+    "loss": {"held-back": "-held-back"},
+    "near-lossless": {"plane": ""},
     "latent-size": {"held-back": "-held-back", "ladder": "-ladder"},
 }
 """By experiment: its pictures, and what follows its name in ``docs/images``."""
+OF_EPOCHS = "held-back"
+"""The picture that only runs by epochs draw; one of an earlier run gives way."""
 FREE = {
     "karoryfer-emilyguitar__notes__000": "guitar",
     "karoryfer-bearsax__notes__000": "saxophone",
@@ -59,6 +64,9 @@ def collect(run: Path) -> list[Path]:
         run / "timings.json": RESULTS / f"{name}-timings.json",
         **{run / f"{own}.png": IMAGES / f"research-{name}{after}.png" for own, after in PICTURES[name].items()},
     }
+    curve = run / f"{OF_EPOCHS}.png"
+    if curve in copies and not curve.is_file():
+        copies.pop(curve).unlink(missing_ok=True)
     for source, target in copies.items():
         shutil.copyfile(source, target)
     written = list(copies.values())

@@ -39,6 +39,20 @@ def test_figures_pictures_and_free_sounds_are_taken(places: Path) -> None:
     assert [path.name for path in (places / "sounds").iterdir()] == ["per-file-vae-saxophone-coded.opus"]
 
 
+def test_a_run_by_steps_has_no_curve_of_epochs(places: Path) -> None:
+    run = places / "runs" / "architecture"
+    run.mkdir(parents=True)
+    for file in ("metrics.json", "timings.json"):
+        (run / file).write_text("{}")
+    curve = places / "images" / "research-architecture-held-back.png"
+    (run / "held-back.png").write_bytes(b"by epochs")
+    assert published.main([str(run.parent)]) == 0
+    assert curve.read_bytes() == b"by epochs"
+    (run / "held-back.png").unlink()
+    assert published.main([str(run.parent)]) == 0
+    assert not curve.exists()
+
+
 def test_a_run_that_is_not_finished_is_told(places: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (places / "runs" / "per-file-vae").mkdir(parents=True)
     assert published.main([str(places / "runs")]) == 2
