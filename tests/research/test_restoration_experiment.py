@@ -15,7 +15,6 @@ pytest.importorskip("av")
 
 from streamcodec.evaluation.alignment import delay_samples
 from streamcodec.evaluation.clips import Clip
-from streamcodec.research.experiments import restoration_segments
 from streamcodec.research.experiments.experiment import SCALES
 from streamcodec.research.experiments.registry import load
 from streamcodec.research.experiments.restoration_pairs import (
@@ -77,19 +76,16 @@ def data(tmp_path: Path, speech_file: Path) -> Path:
     return tmp_path / "data"
 
 
-def test_ways_are_trained_on_both_losses_over_whole_epochs(
-    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(restoration_segments, "WAYS", WAYS[1:3])
+def test_every_way_is_trained_on_both_losses_over_whole_epochs(tmp_path: Path, data: Path) -> None:
     scale = dataclasses.replace(SCALES["tiny"], most_epochs=2)
     folder = run_experiment(load("restoration-segments"), data, tmp_path / "out", scale, seed=1)
     table, training = json.loads((folder / "metrics.json").read_text())["tables"]
-    assert len(table["rows"]) == 1 + 2 * len(LOSSES)
+    assert len(table["rows"]) == 1 + len(WAYS) * len(LOSSES)
     runs = list(training["rows"].values())
-    assert len(runs) == 2 * len(LOSSES)
+    assert len(runs) == len(WAYS) * len(LOSSES)
     assert all(run["epochs"] == 2 for run in runs)
-    # A second of sound is 25 batches of four hundredths, and two and a half of tenths.
-    assert sorted({run["steps"] for run in runs}) == [6, 50]
+    # A second of sound is one batch of a segment, 25 of four hundredths, and two and a half of four tenths.
+    assert sorted({run["steps"] for run in runs}) == [2, 6, 50]
 
 
 def test_experiment_runs_and_leaves_a_usable_restorer(tmp_path: Path, data: Path) -> None:
