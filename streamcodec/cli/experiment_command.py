@@ -29,6 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--crop-s", type=float, default=None, help="seconds of a training crop (default: the scale's)"
     )
+    parser.add_argument(
+        "--rate-hz", type=int, default=None, help="sample rate, of experiments that take any (default: their own)"
+    )
     parser.add_argument("--files", type=int, default=None, help="development files of each kind of sound at most")
     parser.add_argument("--seconds", type=float, default=None, help="seconds kept of each development file")
     parser.add_argument("--seed", type=int, default=1, help="seed of everything random (default 1)")
@@ -51,6 +54,7 @@ def run(options: argparse.Namespace) -> None:
         dev_files=options.files,
         dev_s=options.seconds,
         segment_s=options.crop_s,
+        rate_hz=options.rate_hz,
     )
     console = Console(stderr=options.json)
     reports: dict[str, str] = {}

@@ -102,6 +102,29 @@ def test_the_ladder_has_its_nominal_rates_beside_real_ones(
         assert 0 < float(row["RMSE of downsampling"]) < 10
 
 
+def test_any_experiment_on_spectra_runs_at_another_rate(
+    data: Path, tmp_path: Path, few_scores: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(latent_size, "LADDER", {32: 1.61})
+    monkeypatch.setattr(latent_size, "BLOCK_LATENTS", (64,))
+    at_22k = dataclasses.replace(TINY, rate_hz=22_050)
+    folder = run_experiment(load("latent-size"), data, tmp_path, at_22k, seed=1)
+    assert sorted(path.name for path in (folder / "clips").iterdir()) == ["22050"]
+    config = json.loads((folder / "runs" / "32-a-frame" / "research.json").read_text())["config"]
+    assert config["representation"]["sample_rate_hz"] == 22_050
+    assert config["latents"] == 32
+    tables = {table["title"]: table["rows"] for table in json.loads((folder / "metrics.json").read_text())["tables"]}
+    assert list(tables["The ladder: RMSE on spectra"]) == ["32 x 173"]
+    assert {each.name for each in select(["all"]) if each.at_any_rate} == {
+        "architecture",
+        "latent-size",
+        "loss",
+        "representation",
+    }
+    with pytest.raises(StreamcodecError, match="near-lossless is run at one sample rate; leave rate_hz out"):
+        run_experiment(load("near-lossless"), data, tmp_path, at_22k, seed=1)
+
+
 def test_every_way_back_to_sound_is_a_row(
     data: Path, tmp_path: Path, few_scores: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -259,7 +282,7 @@ def test_what_training_took_is_told_of_every_network_and_in_all(tmp_path: Path) 
     assert table.timed == {"minutes"}
 
 
-@pytest.mark.parametrize("option", ["--epochs", "--files", "--seconds", "--steps"])
+@pytest.mark.parametrize("option", ["--crop-s", "--epochs", "--files", "--rate-hz", "--seconds", "--steps"])
 def test_a_bound_below_the_least_is_one_sentence(option: str, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["experiment", "loss", "--data", str(data), option, "0"]) == 2
     assert "at least" in capsys.readouterr().err

@@ -38,6 +38,8 @@ class Scale:
     most_epochs: int | None = None
     """Epochs of every network. Of one trained on one file at most, the experiment's own bound if None, and a later
     run with more goes on; of one trained on many in place of ``steps``, with sound held back to tell how it goes."""
+    rate_hz: int | None = None
+    """Sample rate of everything, the experiment's own if None."""
 
 
 SCALES = {
@@ -108,6 +110,10 @@ class Context:
     seed: int
     progress: Progress = field(default_factory=lambda: Progress(disable=True))
 
+    def rate_hz(self, usual_hz: int) -> int:
+        """Sample rate that the run was asked for, or the usual one."""
+        return self.scale.rate_hz or usual_hz
+
     def once(self, key: str, compute: Callable[[], JsonT]) -> JsonT:
         """The result of ``compute``, from ``folder/done`` if an earlier, broken-off run got that far.
 
@@ -150,3 +156,5 @@ class Experiment:
     run: Callable[[Context], Results]
     on_single_files: bool = False
     """Whether it trains on each development file by itself, and needs no others."""
+    at_any_rate: bool = False
+    """Whether it can be run at another sample rate than its own."""

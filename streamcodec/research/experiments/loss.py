@@ -14,7 +14,6 @@ RATE_HZ = 16_000
 TARGET_KBPS = 8.0
 JUDGED = "l1"
 """The loss that is tried with a discriminator too: of those on features alone, whose blur a judge can hear."""
-DISCRIMINATOR = DiscriminatorConfig((1024, 512, 256), channels=16, layers=3, top_hz=RATE_HZ / 2)
 JUDGED_FROM = 0.4
 """Progress at which the discriminator comes in: before, there is nothing to tell apart."""
 HEAD_START_SHARE, RAMP_SHARE = 0.1, 0.2
@@ -23,8 +22,9 @@ HEAD_START_SHARE, RAMP_SHARE = 0.1, 0.2
 
 def run(context: Context) -> Results:
     """Train the convolutional autoencoder on every loss there is."""
-    sounds = training_sounds(context, RATE_HZ)
-    clips = development_clips(context, RATE_HZ)
+    rate_hz = context.rate_hz(RATE_HZ)
+    sounds = training_sounds(context, rate_hz)
+    clips = development_clips(context, rate_hz)
     codecs = {
         name: trained(context, name, "frequency-conv", None, sounds, settings)
         for name, settings in _variants(context).items()
@@ -37,7 +37,9 @@ def _variants(context: Context) -> dict[str, ResearchTraining]:
     """Training settings by the name of the row."""
     variants = {name: settings_for(context, loss=name, target_kbps=TARGET_KBPS) for name in LOSSES}
     head_start, ramp = (max(1, round(share * context.scale.steps)) for share in (HEAD_START_SHARE, RAMP_SHARE))
-    judge = AdversarialConfig(DISCRIMINATOR, from_progress=JUDGED_FROM, head_start_steps=head_start, ramp_steps=ramp)
+    half_hz = context.rate_hz(RATE_HZ) / 2
+    discriminator = DiscriminatorConfig((1024, 512, 256), channels=16, layers=3, top_hz=half_hz)
+    judge = AdversarialConfig(discriminator, from_progress=JUDGED_FROM, head_start_steps=head_start, ramp_steps=ramp)
     judged = settings_for(context, loss=JUDGED, target_kbps=TARGET_KBPS, adversarial=judge)
     return {**variants, f"{JUDGED}+adversarial": judged}
 
@@ -48,4 +50,6 @@ _NOTE = (
     "the network's magnitudes with the phase of the original, as the losses on sound do. Its curve shows the "
     f"{JUDGED} part."
 )
-EXPERIMENT = Experiment("loss", "one network trained on each loss and against a discriminator, at one real rate", run)
+EXPERIMENT = Experiment(
+    "loss", "one network trained on each loss and against a discriminator, at one real rate", run, at_any_rate=True
+)

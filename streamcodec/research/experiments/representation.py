@@ -17,8 +17,9 @@ KINDS: tuple[Kind, ...] = ("magnitude", "log-magnitude", "log-mel", "mfcc", "com
 
 def run(context: Context) -> Results:
     """Train the convolutional autoencoder on every representation with a frequency axis."""
-    sounds = training_sounds(context, RATE_HZ)
-    clips = development_clips(context, RATE_HZ)
+    rate_hz = context.rate_hz(RATE_HZ)
+    sounds = training_sounds(context, rate_hz)
+    clips = development_clips(context, rate_hz)
     settings = settings_for(context, target_kbps=TARGET_KBPS)
     codecs: dict[str, ResearchCodec] = {
         kind: trained(
@@ -35,4 +36,6 @@ _NOTE = (
     "decoder has; complex spectra carry their phase, and polar ones a predicted one (cosine and sine beside the "
     "magnitude)."
 )
-EXPERIMENT = Experiment("representation", "one network on six representations, with every way back to sound", run)
+EXPERIMENT = Experiment(
+    "representation", "one network on six representations, with every way back to sound", run, at_any_rate=True
+)

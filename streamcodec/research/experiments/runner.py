@@ -19,6 +19,7 @@ from streamcodec.research.experiments.page import write_page
 from streamcodec.research.experiments.run_notes import training_minutes, training_table
 from streamcodec.research.experiments.sounds import HELD_BACK, MAX_TRAIN_S
 from streamcodec.research.experiments.tables import markdown, split_columns
+from streamcodec.wording import named
 
 NAMED = {
     "steps": "training steps",
@@ -26,7 +27,10 @@ NAMED = {
     "dev_files": "a number of files",
     "dev_s": "seconds of each file",
     "segment_s": "seconds of a crop",
+    "rate_hz": "a sample rate",
 }
+LEAST = {"dev_s": 0.5, "segment_s": 0.5, "rate_hz": 8_000}
+HIGHEST_RATE_HZ = 48_000
 
 
 def scale_named(
@@ -37,11 +41,13 @@ def scale_named(
     dev_files: int | None = None,
     dev_s: float | None = None,
     segment_s: float | None = None,
+    rate_hz: int | None = None,
 ) -> Scale:
     """The scale of that name, on the device it is meant for if there is one, with what is given in place of its own.
 
     Raises:
-        StreamcodecError: fewer steps, epochs or files than one, or less than half a second of a file or crop.
+        StreamcodecError: fewer steps, epochs or files than one, less than half a second of a file or crop, or a
+            sample rate below 8,000 or above 48,000 Hz.
     """
     import torch
 
@@ -52,9 +58,12 @@ def scale_named(
         "dev_files": dev_files,
         "dev_s": dev_s,
         "segment_s": segment_s,
+        "rate_hz": rate_hz,
     }
     for option, value in given.items():
-        least = 0.5 if option in ("dev_s", "segment_s") else 1
+        least = LEAST.get(option, 1)
+        if value is not None and option == "rate_hz" and value > HIGHEST_RATE_HZ:
+            raise StreamcodecError(f"an experiment takes a sample rate of at most {HIGHEST_RATE_HZ} Hz, not {value}")
         if value is not None and not value >= least:
             raise StreamcodecError(f"an experiment takes {NAMED[option]} of at least {least}, not {value}")
     chosen: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
@@ -70,10 +79,13 @@ def run_experiment(experiment: Experiment, data: Path, out: Path, scale: Scale, 
     broken-off run of the same settings is resumed.
 
     Raises:
-        StreamcodecError: data that cannot be used, or a folder with a run of other settings.
+        StreamcodecError: data that cannot be used, a folder with a run of other settings, or a sample rate that the
+            experiment does not take.
     """
     import torch
 
+    if scale.rate_hz is not None and not experiment.at_any_rate:
+        raise StreamcodecError(f"{experiment.name} is run at one sample rate; leave {named('rate_hz')} out")
     if experiment.on_single_files:
         material = Material.single_files(data, scale.dev_files)
     else:
@@ -113,8 +125,9 @@ def with_epochs(scale: Scale, material: Material) -> Scale:
 
 def _settled(scale: Scale, experiment: Experiment) -> dict[str, Any]:
     """What a resumed run must agree on: networks of single files may go on to more epochs, others may not."""
-    free = "most_epochs" if experiment.on_single_files or scale.most_epochs is None else ""
-    return {name: value for name, value in dataclasses.asdict(scale).items() if name != free}
+    free = {"most_epochs"} if experiment.on_single_files or scale.most_epochs is None else set()
+    free |= {"rate_hz"} if scale.rate_hz is None else set()
+    return {name: value for name, value in dataclasses.asdict(scale).items() if name not in free}
 
 
 def _keep_config(path: Path, config: dict[str, Any]) -> None:

@@ -74,7 +74,7 @@ def trained(
     folder = context.folder / "runs" / key
     if not (folder / WEIGHTS_FILE).is_file():
         torch.manual_seed(context.seed)
-        model = build_model(name, config)
+        model = build_model(name, config, context.scale.rate_hz)
         task = research_task(model, sounds, settings, validation, context.scale.device)
         loop = TrainingLoop(task, folder, context.seed)
         limits = RunLimits(

@@ -109,8 +109,9 @@ MODELS: dict[str, ModelEntry] = {
 }
 
 
-def build_model(name: str, config: object | None = None) -> ResearchModel:
-    """A model with fresh weights, of the published shape unless ``config`` says otherwise.
+def build_model(name: str, config: object | None = None, rate_hz: int | None = None) -> ResearchModel:
+    """A model with fresh weights, of the published shape unless ``config`` says otherwise, for sound of its rate or
+    of ``rate_hz``.
 
     Raises:
         ModelError: no model has that name, or the configuration is another model's.
@@ -118,9 +119,12 @@ def build_model(name: str, config: object | None = None) -> ResearchModel:
     if name not in MODELS:
         raise ModelError(f"there is no research model {name!r}; choose from {', '.join(MODELS)}")
     entry = MODELS[name]
-    chosen = entry.config() if config is None else config
+    chosen: Any = entry.config() if config is None else config
     if not isinstance(chosen, entry.config):
         raise ModelError(f"{name} takes a {entry.config.__name__}, not a {type(chosen).__name__}")
+    if rate_hz is not None:
+        representation = dataclasses.replace(chosen.representation, sample_rate_hz=rate_hz)
+        chosen = dataclasses.replace(chosen, representation=representation)
     return entry.build(chosen)
 
 
