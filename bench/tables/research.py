@@ -91,7 +91,7 @@ SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
     "linear-bound": ("linear-bound", REACHED, ("files that reach it", "of", "mean SNR dB")),
 }
 """By the name that pages use, after ``research-``: experiment, title of its table, columns."""
-BY_EPOCHS = ("architecture", "latent-size", "representation", "restoration-segments")
+BY_EPOCHS = ("architecture", "latent-size", "loss", "representation", "restoration-segments")
 SHOWN |= {f"{name}-training": (name, "Training", ("steps", "epochs", "settled", "minutes")) for name in BY_EPOCHS}
 
 
