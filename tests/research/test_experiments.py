@@ -288,6 +288,11 @@ def test_a_bound_below_the_least_is_one_sentence(option: str, data: Path, capsys
     assert "at least" in capsys.readouterr().err
 
 
+def test_a_sample_rate_above_the_highest_is_one_sentence(data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["experiment", "loss", "--data", str(data), "--rate-hz", "96000"]) == 2
+    assert "at most 48000" in capsys.readouterr().err
+
+
 def test_names_lead_to_experiments_and_wrong_ones_list_them(capsys: pytest.CaptureFixture[str]) -> None:
     assert [experiment.name for experiment in select(["all"])] == list(NAMES)
     assert main(["experiment", "astrology", "--data", "."]) == 2

@@ -30,7 +30,7 @@ NAMED = {
     "rate_hz": "a sample rate",
 }
 LEAST = {"dev_s": 0.5, "segment_s": 0.5, "rate_hz": 8_000}
-HIGHEST_RATE_HZ = 48_000
+MOST = {"rate_hz": 48_000}
 
 
 def scale_named(
@@ -61,9 +61,9 @@ def scale_named(
         "rate_hz": rate_hz,
     }
     for option, value in given.items():
-        least = LEAST.get(option, 1)
-        if value is not None and option == "rate_hz" and value > HIGHEST_RATE_HZ:
-            raise StreamcodecError(f"an experiment takes a sample rate of at most {HIGHEST_RATE_HZ} Hz, not {value}")
+        least, most = LEAST.get(option, 1), MOST.get(option, math.inf)
+        if value is not None and value > most:
+            raise StreamcodecError(f"an experiment takes {NAMED[option]} of at most {most}, not {value}")
         if value is not None and not value >= least:
             raise StreamcodecError(f"an experiment takes {NAMED[option]} of at least {least}, not {value}")
     chosen: dict[str, Any] = {option: value for option, value in given.items() if value is not None}
