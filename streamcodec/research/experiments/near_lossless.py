@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import hashlib
-import json
 import math
 import re
 from collections.abc import Mapping, Sequence
@@ -20,6 +19,7 @@ from streamcodec.research.experiments.comparison import curves_of, show
 from streamcodec.research.experiments.contenders import Contender, model_contenders
 from streamcodec.research.experiments.drawing import draw_curves, draw_plane, draw_waveforms
 from streamcodec.research.experiments.experiment import Context, Experiment, Results, Table
+from streamcodec.research.experiments.run_notes import read_note
 from streamcodec.research.experiments.sounds import Float32Array, development_clips, held_back, training_sounds
 from streamcodec.research.experiments.trained import settings_for, trained
 from streamcodec.research.experiments.waveform_contenders import waveform_contenders
@@ -28,13 +28,14 @@ from streamcodec.research.models.dense_vae import DenseVae, DenseVaeConfig
 from streamcodec.research.models.frame_autoencoder import FrameAutoencoderConfig
 from streamcodec.research.models.registry import MODELS
 from streamcodec.research.training.losses import ResearchTraining
-from streamcodec.training.loop import LOG
 from streamcodec.training.task import OptimiserConfig
 
 RATE_HZ = 44_100
 VALIDATIONS = 12
 """Every tenth training sound is for validation."""
 PRICE = 0.001
+PER_FILE_EPOCHS = 1_000
+"""Of a VAE for each file, where epochs are asked for: a file of seconds has one step in each."""
 WEIGHT_BYTES = 2
 EXACT_SNR_DB = 100.0
 """Where the plane shows codecs without any error."""
@@ -132,8 +133,8 @@ def _per_file(context: Context, clips: Sequence[Clip]) -> PerFile:
         settings = _published(context)
         if context.scale.most_epochs is not None:
             step_samples = settings.batch_segments * settings.segment_s * rate_hz
-            steps = math.ceil(context.scale.most_epochs * samples.size / step_samples)
-            settings = dataclasses.replace(settings, max_steps=steps)
+            steps = math.ceil(PER_FILE_EPOCHS * samples.size / step_samples)
+            settings = dataclasses.replace(settings, max_steps=min(steps, context.scale.steps))
         codec = trained(context, key, "dense-vae", DenseVaeConfig(), [samples], settings)
         assert isinstance(codec.model, DenseVae)
         with torch.no_grad():
@@ -141,8 +142,7 @@ def _per_file(context: Context, clips: Sequence[Clip]) -> PerFile:
                 # What 16 bits a weight would have sent.
                 parameter.copy_(parameter.half())
         codecs[_digest(samples)] = codec
-        last = (context.folder / "runs" / key / LOG).read_text(encoding="utf-8").splitlines()[-1]
-        seconds += 60.0 * float(json.loads(last)["minutes"])
+        seconds += 60.0 * read_note(context.folder / "runs" / key)["minutes"]
     return PerFile(codecs, seconds)
 
 
