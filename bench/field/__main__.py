@@ -15,7 +15,8 @@ import argparse
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ from streamcodec.evaluation import METRICS, System, evaluate, read_clips
 from streamcodec.evaluation.own import streamcodec_systems
 from streamcodec.evaluation.peers.opus import opus_systems
 from streamcodec.evaluation.statistics import rounded
-from streamcodec.evaluation.systems import CodecUnderTest, Coded
+from streamcodec.evaluation.systems import ArrayCodec, CodecUnderTest, Coded
 from streamcodec.models.shipped import DEFAULT_MODEL
 
 RATES_KBPS = (3.2, 6.0)
@@ -44,12 +45,21 @@ SHOWN = ("pesq", "visqol", "distill_mos")
 class Twice:
     """A codec behind itself, as in a call that is passed on; counted is the second line."""
 
-    codec: CodecUnderTest
+    first: CodecUnderTest
+    second: CodecUnderTest
 
     def __call__(self, samples: NDArray[np.float32], sample_rate_hz: int, kbps: float) -> Coded:
         """Shape: ``[samples]``."""
-        once = self.codec(samples, sample_rate_hz, kbps)
-        return self.codec(np.asarray(once.samples, np.float32), once.sample_rate_hz, kbps)
+        once = self.first(samples, sample_rate_hz, kbps)
+        return self.second(np.asarray(once.samples, np.float32), once.sample_rate_hz, kbps)
+
+
+def passed_on(system: System) -> System:
+    """A system behind itself; ours decodes the first line as sound that is coded again ought to be."""
+    first = system.codec
+    if isinstance(first, ArrayCodec):
+        first = replace(first, decode=partial(first.decode, post_filter=False))
+    return System(system.name, Twice(first, system.codec), system.rates_kbps, system.description)
 
 
 def systems_to_test(options: argparse.Namespace) -> list[System]:
@@ -69,7 +79,7 @@ def measure(options: argparse.Namespace) -> dict[str, Any]:
     for room, clips in in_rooms(voices, noises, music, options.room or list(ROOMS), options.seconds).items():
         tested = systems
         if room == TWICE:
-            tested = [System(s.name, Twice(s.codec), s.rates_kbps, s.description) for s in systems]
+            tested = [passed_on(system) for system in systems]
         report = evaluate(clips, tested, options.metric or SHOWN, options.workers, progress=True)
         for summary in report.summaries("speech"):
             scores = {

@@ -23,6 +23,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("output", help="sound file (.wav, .flac, .ogg), or - for WAV on standard output")
     parser.add_argument("--rate", type=int, default=None, help="samples per second (neural; default: as encoded)")
     parser.add_argument("--float", action="store_true", help="write 32-bit floating point, which nothing clips")
+    parser.add_argument(
+        "--no-post-filter",
+        action="store_true",
+        help="for sound that is coded again (neural): without the filters that are for the ear",
+    )
     add_file_model_argument(parser)
     add_max_duration_argument(parser)
     parser.add_argument("--json", action="store_true", help="print figures as JSON")
@@ -41,6 +46,7 @@ def run(options: argparse.Namespace) -> None:
             model=options.model,
             max_duration_s=options.max_duration,
             floats=options.float,
+            post_filter=not options.no_post_filter,
             progress=progress,
         )
     if is_standard_output(options.output):

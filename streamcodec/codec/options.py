@@ -322,10 +322,12 @@ class DecoderOptions:
     bits_per_sample: int = 16
     model: str = DEFAULT_MODEL
     backend: Backend = "auto"
+    post_filter: bool = True
 
     def __post_init__(self) -> None:
         for name in ("sample_rate_hz", "channels", "bits_per_sample"):
             _whole(self, name)
+        object.__setattr__(self, "post_filter", check_flag("post_filter", self.post_filter))
         if self.tier is Tier.NEURAL:
             check_sample_rate(self.sample_rate_hz)
             check_neural_channels(self.channels)

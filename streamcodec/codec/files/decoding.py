@@ -53,7 +53,9 @@ def model_of(header: FileHeader, model: str | None = None) -> str:
     return model or header.model
 
 
-def decoder_for(header: FileHeader, sample_rate_hz: int | None = None, model: str | None = None) -> StreamDecoder:
+def decoder_for(
+    header: FileHeader, sample_rate_hz: int | None = None, model: str | None = None, *, post_filter: bool = True
+) -> StreamDecoder:
     """The decoder of a file; raises AudioFormatError, FileFormatError or ModelError."""
     return StreamDecoder(
         check_output_rate(header, sample_rate_hz),
@@ -61,6 +63,7 @@ def decoder_for(header: FileHeader, sample_rate_hz: int | None = None, model: st
         channels=header.channels,
         bits_per_sample=header.bits_per_sample,
         model=model_of(header, model),
+        post_filter=post_filter,
     )
 
 
@@ -72,16 +75,16 @@ def decode_file(
     model: str | None = None,
     max_duration_s: float = MAX_DURATION_S,
     floats: bool = False,
+    post_filter: bool = True,
     progress: Progress | None = None,
 ) -> int:
     """Decode a ``.sc`` file to a sound file (the suffix says the format, WAV for a stream).
 
-    ``model``, a name or folder, is needed where the file was made with a
-    model that is not shipped. Written with 16 bits, or 8, 24 or 32 where a waveform tier was given those, or
-    in 32-bit floating point. Sound of more than ``max_duration_s`` is refused. The target appears when it is whole.
-    Returns the number of samples written (of each channel). Damage is concealed and told
-    (StreamcodecWarning). Raises AudioFormatError,
-    FileFormatError or ModelError.
+    ``model``, a name or folder, is needed where the file was made with a model that is not shipped. Written with 16
+    bits, or 8, 24 or 32 where a waveform tier was given those, or in 32-bit floating point. ``post_filter`` as for
+    ``StreamDecoder``. Sound of more than ``max_duration_s`` is refused. The target appears when it is whole. Returns
+    the number of samples written (of each channel). Damage is concealed and told (StreamcodecWarning). Raises
+    AudioFormatError, FileFormatError or ModelError.
     """
     check_number("max_duration_s", max_duration_s, FileFormatError)
     with open_binary(source) as file:
@@ -102,7 +105,7 @@ def decode_file(
             floats=floats,
         ) as out:
             # Only now, since this may compile kernels: what cannot be written is told at once.
-            decoder = decoder_for(header, rate_hz, model)
+            decoder = decoder_for(header, rate_hz, model, post_filter=post_filter)
             for block in decoded_blocks(reader, decoder, name_of(source)):
                 out.write(block)
                 written += len(block)

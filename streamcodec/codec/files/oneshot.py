@@ -171,11 +171,13 @@ def decode_array(
     sample_rate_hz: int | None = None,
     *,
     model: str | None = None,
+    post_filter: bool = True,
 ) -> Samples:
     """Decode to the source's length, delay removed.
 
     The neural tier decodes to any rate, the waveform tiers to the one they were encoded at (AudioFormatError);
-    ``model`` is the encoder's where it is None, and must be one that reads its packets (FileFormatError).
+    ``model`` is the encoder's where it is None, and must be one that reads its packets (FileFormatError);
+    ``post_filter`` as for ``StreamDecoder``.
 
     Shape: output of the neural tier ``[n]`` (of two channels ``[n, 2]``), of the waveform tiers as encoded, ``[n]``
     or ``[n, channels]`` (integers where lossless); ``n`` as encoded, times the ratio of the rates.
@@ -193,6 +195,7 @@ def decode_array(
         channels=encoded.channels,
         bits_per_sample=encoded.bits_per_sample,
         model=model,
+        post_filter=post_filter,
     )
     total = -(-encoded.samples * rate_hz // encoded.sample_rate_hz)
     lag = lag_samples(decoder, encoded.delay_samples, encoded.sample_rate_hz)

@@ -12,7 +12,7 @@ from streamcodec.codec.files.oneshot import encode_file
 from streamcodec.codec.files.output_file import check_not_read
 from streamcodec.codec.files.sound_file import SoundReader, SoundSource, open_binary
 from streamcodec.codec.files.sound_writer import SoundWriter
-from streamcodec.codec.options import MAX_DURATION_S, TierName
+from streamcodec.codec.options import MAX_DURATION_S, TierName, tier_of
 from streamcodec.codec.packet import Tier
 
 
@@ -38,7 +38,8 @@ def transcode_file(
 
     Where ``coded`` is None the target's suffix says which. ``tier`` and ``options``, as for ``encode_file``, say how
     a ``.sc`` file is coded. ``source_model`` and ``max_duration_s`` are ``decode_file``'s ``model`` and
-    ``max_duration_s``. From ``.sc`` to ``.sc`` the decoded sound goes through a temporary file.
+    ``max_duration_s``. From ``.sc`` to ``.sc`` the decoded sound goes through a temporary file, without post-filters
+    where the neural tier codes it again.
     Raises AudioFormatError, BitrateError, FileFormatError or ModelError.
     """
     if coded is None:
@@ -52,7 +53,8 @@ def transcode_file(
             decode_file(file, target, model=source_model, max_duration_s=max_duration_s, progress=progress)
         else:
             with tempfile.TemporaryFile() as decoded:
-                decode_file(file, decoded, model=source_model, max_duration_s=max_duration_s)
+                heard = tier_of(tier) is not Tier.NEURAL
+                decode_file(file, decoded, model=source_model, max_duration_s=max_duration_s, post_filter=heard)
                 decoded.seek(0)
                 _from_sound(decoded, target, coded, tier, progress, options)
 

@@ -22,6 +22,7 @@ from native_dsp.jit import shared
 from native_dsp.transforms.stft import StftState
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
+from streamcodec.codec.neural.post_filter import PostFilter
 from streamcodec.codec.neural.synthesis import GAP, NOW, Background, bundle_rendering, make_background, not_raised
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.runtime.step import StepRow
@@ -84,8 +85,12 @@ class NeuralDecoder:
     place of :meth:`decode`.
     """
 
-    def __init__(self, runtime: NeuralModel, stream: StepRow | None = None) -> None:
+    def __init__(
+        self, runtime: NeuralModel, stream: StepRow | None = None, post_filter: PostFilter | None = None
+    ) -> None:
+        """``post_filter`` in place of the model's own."""
         config = runtime.model.config
+        self._filter = post_filter or runtime.post_filter
         self._runtime = runtime
         self._stages = runtime.stages
         self._config = config
@@ -102,7 +107,7 @@ class NeuralDecoder:
     def reset(self) -> None:
         """Back to the start of a stream."""
         self._stft = self._runtime.new_stft()
-        self._post_filter = self._runtime.post_filter.new_state()
+        self._post_filter = self._filter.new_state()
         self._last_quality_index: int | None = None
         self._stream.reset()
         self._context = LatentContext(self._config.latents)
@@ -122,7 +127,7 @@ class NeuralDecoder:
             self._decoded,
             self._background,
             self._stft,
-            self._runtime.post_filter.parameters,
+            self._filter.parameters,
             self._post_filter,
             self._raised,
             self._tones,

@@ -87,7 +87,8 @@ class MonoDecoder:
         self.block_samples = rate_hz // FRAMES_PER_SECOND
         self._lag_samples = round(config.overlap_samples / config.sample_rate_hz * rate_hz)
         self._resampler = BlockResampler(config.sample_rate_hz, rate_hz, FRAMES_PER_SECOND, delay_hz=rate_hz)
-        self._engine = NeuralDecoder(runtime, row)
+        post_filter = runtime.post_filter if options.post_filter else runtime.post_filter.before_coding_again()
+        self._engine = NeuralDecoder(runtime, row, post_filter)
         self._stages = runtime.stages
 
     @property
