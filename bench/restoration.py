@@ -1,8 +1,8 @@
 """What ``streamcodec restore`` brings to sound coded at low rates: ``python -m bench.restoration data/dev``.
 
-Every recording of 32 kHz or more is coded at the rates below, decoded, and filled in; ViSQOL (audio) and spectral
-distortion before and after are against the original. The first row is the originals themselves, which ought to come
-back as they are. Writes ``bench/results/restoration_dev.json``.
+Every recording of 32 kHz or more is coded as below, decoded, and filled in; ViSQOL (audio) and spectral distortion
+before and after are against the original. The first row is the originals themselves, which ought to come back as they
+are. Writes ``bench/results/restoration_dev.json``; with ``--only MP3`` other codecs' rows stay as they are.
 """
 
 from __future__ import annotations
@@ -18,22 +18,30 @@ from numpy.typing import NDArray
 
 from streamcodec.evaluation.alignment import resample
 from streamcodec.evaluation.full_reference import visqol_audio
-from streamcodec.evaluation.peers.mp3 import Mp3Peer
+from streamcodec.evaluation.libopus import OpusSettings
+from streamcodec.evaluation.peers.lossy_files import AacPeer, Mp3Peer
+from streamcodec.evaluation.peers.opus import OpusPeer
 from streamcodec.evaluation.spectral import spectral_distortion
+from streamcodec.evaluation.systems import CodecUnderTest
 from streamcodec.research.bandwidth_extension import extend_array
 
 Float32Array = NDArray[np.float32]
 RESULTS = Path(__file__).parent / "results" / "restoration_dev.json"
-KBPS = (0, 32, 48, 64)
+CODECS: dict[str, tuple[CodecUnderTest, tuple[int, ...]]] = {
+    "MP3": (Mp3Peer(), (32, 48, 64)),
+    "AAC": (AacPeer(), (24, 32, 48)),
+    "Opus": (OpusPeer(OpusSettings(signal="auto")), (8, 12, 16, 24)),
+}
+ORIGINALS = "originals"
 SECONDS = 5.0
 SCORED_HZ = 48_000
 
 
-def measure(path: Path, kbps: int) -> dict[str, float | str | bool]:
-    """Scores of one recording before and after."""
+def measure(path: Path, codec: CodecUnderTest | None, kbps: int) -> dict[str, float | str | bool]:
+    """Scores of one recording before and after; ``codec`` is None for the original."""
     sound, rate_hz = soundfile.read(path, dtype="float32", always_2d=True)
     original = np.ascontiguousarray(sound[: int(SECONDS * rate_hz), 0])
-    heard = Mp3Peer()(original, rate_hz, kbps).samples if kbps else original
+    heard = codec(original, rate_hz, kbps).samples if codec else original
     original = original[: len(heard)]
     restored = extend_array(heard, rate_hz)
 
@@ -61,16 +69,22 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m bench.restoration"
     )
     parser.add_argument("folder", type=Path)
+    parser.add_argument("--only", nargs="+", choices=[ORIGINALS, *CODECS], default=[ORIGINALS, *CODECS])
     options = parser.parse_args(arguments)
     paths = [path for path in sorted(options.folder.rglob("*.flac")) if soundfile.info(path).samplerate >= 32_000]
+    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
     found: dict[str, list[dict[str, float | str | bool]]] = {}
-    for kbps in KBPS:
-        name = f"MP3 {kbps} kbps" if kbps else "originals"
+    rows: list[tuple[str, str, CodecUnderTest | None, int]] = [(ORIGINALS, ORIGINALS, None, 0)]
+    rows += [(f"{name} {rate} kbps", name, codec, rate) for name, (codec, rates) in CODECS.items() for rate in rates]
+    for name, group, codec, kbps in rows:
+        if group not in options.only:
+            found |= {name: before[name]} if name in before else {}
+            continue
         found[name] = []
         for path in paths:
-            found[name].append(measure(path, kbps))
+            found[name].append(measure(path, codec, kbps))
             print(name, json.dumps(found[name][-1]), flush=True)
-        RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -15,6 +15,9 @@ from streamcodec.errors import AudioFormatError, StreamcodecWarning
 
 Float32Array = NDArray[np.float32]
 
+_INT16, _FLOAT32, _FLOAT64 = np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64)
+# To be compared with: types would be made into these every time.
+
 MAX_CHANNELS = 64
 MAX_CHANNELS_OF_ONE_SAMPLE = 8
 """A row of more is a short piece of channels-first sound."""
@@ -71,11 +74,11 @@ def as_mono(samples: object, mixdown: MixdownState | None = None) -> Float32Arra
     Shape: output ``[n]``, a new array.
     """
     array = as_array(samples)
-    if array.dtype == np.int16:
+    if array.dtype == _INT16:
         sound = np.divide(array, np.float32(32768.0), dtype=np.float32, order="C")
-    elif array.dtype == np.float32:
+    elif array.dtype == _FLOAT32:
         sound = array.astype(np.float32, order="C")
-    elif array.dtype == np.float64:
+    elif array.dtype == _FLOAT64:
         # What is beyond float32 becomes infinite, and is limited below.
         with np.errstate(over="ignore", invalid="ignore"):
             sound = array.astype(np.float32, order="C")
@@ -125,7 +128,7 @@ def clean(sound: Float32Array) -> int:
 
 
 def _are_finite(samples: NDArray[Any]) -> bool:
-    if samples.dtype == np.float32 and samples.flags.c_contiguous:
+    if samples.dtype == _FLOAT32 and samples.flags.c_contiguous:
         return bool(all_finite(samples.reshape(-1)))
     return bool(np.isfinite(samples).all())
 
@@ -170,7 +173,7 @@ class FiniteSamples:
         Shape: any, kept.
         """
         samples = as_array(samples)
-        if samples.dtype not in (np.float32, np.float64) or _are_finite(samples):
+        if samples.dtype not in (_FLOAT32, _FLOAT64) or _are_finite(samples):
             return samples
         with np.errstate(over="ignore", invalid="ignore"):
             cleaned = samples.astype(np.float32, order="C")

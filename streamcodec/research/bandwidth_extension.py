@@ -25,13 +25,15 @@ from streamcodec.codec.packet import Tier
 
 Float32Array = NDArray[np.float32]
 
-LOWEST_CUTOFF_HZ, HIGHEST_CUTOFF_HZ = 3_000.0, 14_000.0
-"""Above that little is missed, and good recordings end there too: many are filtered at 15 to 19 kHz."""
+LOWEST_CUTOFF_HZ = 3_000.0
 HIGHEST_FILLED_HZ = 20_000.0
-CLIFF_DB = 20.0
-"""A cliff is so much between the mean of the bins below it and the loudest of all above it."""
+CLIFFS = ((4, 20.0, 14_000.0), (40, 50.0, 12_500.0))
+"""A cliff is so many decibels, within so many bins, between the mean of the bins below it and the loudest of all above,
+up to so many hertz: there, little is missed, and good recordings end too (many are filtered at 15 to 19 kHz). The first
+is a filter bank's (MP3, AAC), the second a resampler's: Opus resamples its narrower modes."""
 CLIFF_BINS = 12
-CLIFF_WIDTH_BINS = 4
+FALLEN_DB = 10.0
+"""Below the bins further down, where a cliff begins."""
 MOST = 0.98
 """The quantile of a bin's levels over time that stands for it: higher, a click would hide the cliff."""
 QUIETEST_DB = -120
@@ -94,16 +96,23 @@ class CutoffFinder:
         levels = (sums < MOST * sums[:, -1:]).sum(axis=1) * STEP_DB
         frequencies_hz = self._frames.frequencies_hz
         first = max(CLIFF_BINS, int(np.searchsorted(frequencies_hz, LOWEST_CUTOFF_HZ)))
-        last = len(levels) - CLIFF_WIDTH_BINS
-        if first >= last:
-            return None
         below = np.convolve(levels, np.ones(CLIFF_BINS) / CLIFF_BINS, "valid")
         loudest_above = np.maximum.accumulate(levels[::-1])[::-1]
-        edges = np.arange(first, last)
-        drops = below[edges - CLIFF_BINS] - loudest_above[edges + CLIFF_WIDTH_BINS]
-        steepest = int(np.argmax(drops))
-        cutoff_hz = float(frequencies_hz[edges[steepest]])
-        return cutoff_hz if drops[steepest] >= CLIFF_DB and cutoff_hz <= HIGHEST_CUTOFF_HZ else None
+        for width_bins, least_db, highest_hz in CLIFFS:
+            edges = np.arange(first, len(levels) - width_bins)
+            if len(edges) == 0:
+                continue
+            drops = below[edges - CLIFF_BINS] - loudest_above[edges + width_bins]
+            steepest = int(np.argmax(drops))
+            edge = int(edges[steepest])
+            # Down a slope to where it begins.
+            usual_db = np.mean(levels[max(0, edge - 3 * CLIFF_BINS) : edge - CLIFF_BINS])
+            while levels[edge - 1] < usual_db - FALLEN_DB:
+                edge -= 1
+            cutoff_hz = float(frequencies_hz[edge])
+            if drops[steepest] >= least_db and cutoff_hz <= highest_hz:
+                return cutoff_hz
+        return None
 
 
 class BandwidthExtender:

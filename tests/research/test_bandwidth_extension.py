@@ -11,18 +11,21 @@ import soundfile
 from numpy.typing import NDArray
 
 from streamcodec.cli import main
-from streamcodec.evaluation.peers.mp3 import Mp3Peer
+from streamcodec.evaluation.peers.lossy_files import AacPeer, LossyFilePeer, Mp3Peer
 from streamcodec.research.bandwidth_extension import BandwidthExtender, extend_array, find_cutoff_hz
 
 Float32Array = NDArray[np.float32]
 RATE_HZ = 48_000
 
 
-def noise(cutoff_hz: float = RATE_HZ / 2, seconds: float = 1.5, rate_hz: int = RATE_HZ) -> Float32Array:
-    """Noise that falls by 12 dB an octave from 1 kHz on, comes and goes, and ends at a frequency."""
+def noise(
+    cutoff_hz: float = RATE_HZ / 2, seconds: float = 1.5, rate_hz: int = RATE_HZ, fall_hz: float = 1.0
+) -> Float32Array:
+    """Noise that falls by 12 dB an octave from 1 kHz on, comes and goes, and falls by 100 dB above a frequency."""
     spectrum = np.fft.rfft(np.random.default_rng(5).standard_normal(int(seconds * rate_hz)))
     hz = np.linspace(0, rate_hz / 2, len(spectrum))
-    spectrum *= np.minimum(1.0, (1_000.0 / np.maximum(hz, 1.0)) ** 2) * (hz < cutoff_hz)
+    spectrum *= np.minimum(1.0, (1_000.0 / np.maximum(hz, 1.0)) ** 2)
+    spectrum *= 10.0 ** (-5.0 * np.clip((hz - cutoff_hz) / fall_hz, 0.0, 1.0))
     sound = np.fft.irfft(spectrum)
     sound *= 1.2 + np.sin(2 * np.pi * 3 * np.arange(len(sound)) / rate_hz)
     return np.asarray(0.3 * sound / np.abs(sound).max(), np.float32)
@@ -46,6 +49,15 @@ def test_what_was_cut_off_comes_back_and_the_rest_stays(cutoff_hz: float) -> Non
         assert band_db(restored, low * cutoff_hz, high * cutoff_hz) == pytest.approx(wanted, abs=10.0)
     assert band_db(restored - cut, 100, cutoff_hz - 400) < band_db(cut, 100, cutoff_hz - 400) - 60
     assert band_db(restored, 20_500, 23_500) < -100
+
+
+@pytest.mark.parametrize("cutoff_hz", [4_000, 8_000, 12_000])
+def test_what_a_resampler_cut_off_comes_back(cutoff_hz: float) -> None:
+    cut = noise(cutoff_hz, fall_hz=2_000.0)
+    assert find_cutoff_hz(cut, RATE_HZ) == pytest.approx(cutoff_hz, abs=500)
+    restored = extend_array(cut, RATE_HZ)
+    above = 1.2 * cutoff_hz, 1.4 * cutoff_hz
+    assert band_db(restored, *above) == pytest.approx(band_db(noise(), *above), abs=10.0)
 
 
 @pytest.mark.parametrize("cutoff_hz", [15_500.0, 24_000.0])
@@ -90,15 +102,18 @@ def test_quieter_sound_gets_quieter_treble_and_the_middle_stays_there() -> None:
     np.testing.assert_array_equal(both[:, 0], both[:, 1])
 
 
-def test_an_mp3_is_restored_by_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(("peer", "kbps"), [(Mp3Peer(), 32), (AacPeer(), 24)], ids=["MP3", "AAC"])
+def test_a_lossy_file_is_restored_by_the_command(
+    peer: LossyFilePeer, kbps: float, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     pytest.importorskip("av")
     original = noise(rate_hz=44_100)
-    heard = Mp3Peer()(original, 44_100, 32).samples
+    heard = peer(original, 44_100, kbps).samples
     soundfile.write(tmp_path / "heard.wav", np.stack([heard, heard], axis=1), 44_100)
     assert main(["restore", str(tmp_path / "heard.wav"), str(tmp_path / "restored.wav"), "--json"]) == 0
     told = json.loads(capsys.readouterr().out)
     assert told["samples"] == len(heard)
-    assert 4_000 < told["cutoff_hz"] < 12_000
+    assert 4_000 < told["cutoff_hz"] < 9_700
     restored, rate_hz = soundfile.read(tmp_path / "restored.wav", dtype="float32")
     assert rate_hz == 44_100
     assert restored.shape == (len(heard), 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,19 +25,20 @@ from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.post_filter import PostFilter
 from streamcodec.codec.neural.synthesis import GAP, NOW, Background, bundle_rendering, make_background, not_raised
-from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
+from streamcodec.codec.packet import MAX_FRAMES, SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.runtime.step import StepRow
 
 Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 _SILENCE = int(PacketFlags.SILENCE)
 _NO_TONES = no_tones()
+_NO_TONES_IN = tuple(no_tones(frames) for frames in range(MAX_FRAMES + 1))
+"""In packets of so many frames; nobody writes into them."""
 FULL_GAIN_PACKETS = 3
 DECAY_PER_PACKET = 0.6
 
 
-@dataclass(frozen=True)
-class DecodedGroup:
+class DecodedGroup(NamedTuple):
     """Indices of all frames of the packet read last, kept while its frames are asked for one by one.
 
     Shape: indices ``[frames, latents]``.
@@ -181,16 +183,17 @@ class NeuralDecoder:
     def _read(self, packet: Packet, first_timestamp: int) -> DecodedGroup | None:
         if packet.tier is not Tier.NEURAL or packet.quality_index >= self._config.qualities or not packet.payload:
             return None
-        payload, tones, start = np.frombuffer(packet.payload, np.uint8), no_tones(packet.frames), 0
-        if packet.payload[: len(ESCAPE)] == ESCAPE:
+        payload, tones = np.frombuffer(packet.payload, np.uint8), _NO_TONES_IN[packet.frames]
+        if packet.payload.startswith(ESCAPE):
+            tones = no_tones(packet.frames)
             start = read_tones(payload, payload.size, packet.frames, tones)
             if start < 0:
                 return None
+            payload = payload[start:]
         if packet.is_key:
             self._context.forget()
         elif first_timestamp != self._expected_timestamp:
             return None
-        payload = payload[start:]
         indices = np.zeros((packet.frames, self._config.latents), np.int32)
         shift = self._stages.read_indices(
             self._coding,

@@ -8,6 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -64,8 +65,7 @@ RECEIVER_LAG_MS = 8.0
 """What closing allows for the lag of any decoder (overlap and resampling), so that the last sample gets out."""
 
 
-@dataclass(frozen=True)
-class EncodedBlock:
+class EncodedBlock(NamedTuple):
     """What became of one block of sound."""
 
     quality_index: int
@@ -73,8 +73,7 @@ class EncodedBlock:
     payload: bytes
 
 
-@dataclass(frozen=True)
-class CodedBlock:
+class CodedBlock(NamedTuple):
     """What redundant copies of a block are made of.
 
     Shape: latents ``[frames, latents]``; tones as :func:`~native_dsp.filters.tones.write_tones` takes them.

@@ -13,7 +13,7 @@ from torch import Tensor
 from streamcodec.evaluation.alignment import resample
 from streamcodec.evaluation.clips import Clip
 from streamcodec.evaluation.own import streamcodec_systems
-from streamcodec.evaluation.peers.mp3 import Mp3Peer
+from streamcodec.evaluation.peers.lossy_files import Mp3Peer
 from streamcodec.evaluation.peers.opus import OpusPeer
 from streamcodec.evaluation.systems import CodecUnderTest
 

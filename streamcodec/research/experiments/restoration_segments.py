@@ -14,7 +14,7 @@ from streamcodec.evaluation.clips import Clip
 from streamcodec.evaluation.errors import MissingPackageError, UnscorableError
 from streamcodec.evaluation.full_reference import si_sdr_db
 from streamcodec.evaluation.metrics import METRICS
-from streamcodec.evaluation.peers.mp3 import Mp3Peer
+from streamcodec.evaluation.peers.lossy_files import Mp3Peer
 from streamcodec.evaluation.spectral import spectral_distortion
 from streamcodec.research.experiments.comparison import VALIDATION, curves_of
 from streamcodec.research.experiments.drawing import draw_curves
