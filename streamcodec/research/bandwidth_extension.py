@@ -28,9 +28,9 @@ Float32Array = NDArray[np.float32]
 LOWEST_CUTOFF_HZ = 3_000.0
 HIGHEST_FILLED_HZ = 20_000.0
 CLIFFS = ((4, 20.0, 14_000.0), (40, 50.0, 12_500.0))
-"""A cliff is so many decibels, within so many bins, between the mean of the bins below it and the loudest of all above,
-up to so many hertz: there, little is missed, and good recordings end too (many are filtered at 15 to 19 kHz). The first
-is a filter bank's (MP3, AAC), the second a resampler's: Opus resamples its narrower modes."""
+"""A cliff is so many decibels, within so many bins, between the mean of the bins below it and the loudest of all
+above, up to so many hertz: there, little is missed, and good recordings end too (many are filtered at 15 to 19 kHz).
+The first is a filter bank's (MP3, AAC), the second a resampler's: Opus resamples its narrower modes."""
 CLIFF_BINS = 12
 FALLEN_DB = 10.0
 """Below the bins further down, where a cliff begins."""
