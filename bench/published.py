@@ -35,6 +35,7 @@ PICTURES = {
     "architecture": {"held-back": "-held-back"},
     "representation": {"held-back": "-held-back"},
     "loss": {"held-back": "-held-back"},
+    "representation-22k": {"held-back": "-held-back"},
     "near-lossless": {"plane": ""},
     "latent-size": {"held-back": "-held-back", "ladder": "-ladder"},
 }

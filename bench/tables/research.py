@@ -52,6 +52,7 @@ SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
         ("nominal kbps", "real kbps", "RMSE here", "RMSE of downsampling", "RMSE published"),
     ),
     "representation": ("representation", "Representations", CODECS),
+    "representation-22k": ("representation-22k", "Representations", CODECS),
     "loss": ("loss", "Losses", CODECS),
     "near-lossless": ("near-lossless", "Near-lossless", ("real kbps", "real ratio", "nominal ratio", *ERRORS)),
     "restoration": ("restoration", RESTORED, ("PESQ-WB", "STOI", "SI-SDR dB", "LSD dB")),
@@ -91,7 +92,15 @@ SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
     "linear-bound": ("linear-bound", REACHED, ("files that reach it", "of", "mean SNR dB")),
 }
 """By the name that pages use, after ``research-``: experiment, title of its table, columns."""
-BY_EPOCHS = ("architecture", "latent-size", "loss", "representation", "restoration-segments")
+BY_EPOCHS = (
+    "architecture",
+    "latent-size",
+    "loss",
+    "near-lossless",
+    "representation",
+    "representation-22k",
+    "restoration-segments",
+)
 SHOWN |= {f"{name}-training": (name, "Training", ("steps", "epochs", "settled", "minutes")) for name in BY_EPOCHS}
 
 
