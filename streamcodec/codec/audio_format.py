@@ -15,8 +15,8 @@ from streamcodec.errors import AudioFormatError, StreamcodecWarning
 
 Float32Array = NDArray[np.float32]
 
-_INT16, _FLOAT32, _FLOAT64 = np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64)
 # To be compared with: types would be made into these every time.
+_INT16, _FLOAT32, _FLOAT64 = np.dtype(np.int16), np.dtype(np.float32), np.dtype(np.float64)
 
 MAX_CHANNELS = 64
 MAX_CHANNELS_OF_ONE_SAMPLE = 8

@@ -383,8 +383,8 @@ class StreamDecoder:
     ``tier``, ``channels`` and ``bits_per_sample`` (lossless) say what comes out; packets of another tier, rate or
     format are foreign. ``backend`` as for :class:`StreamEncoder`, whatever the encoder's. ``post_filter=False``
     leaves out the neural tier's filters for the ear: for sound that is coded again (bridges, mixers, transcoding),
-    which is then better by 0.3 PESQ at 6 kbps. Never raises on a damaged,
-    foreign or missing packet: those are concealed and counted in :attr:`concealed`.
+    which is then better by 0.3 PESQ at 6 kbps. Never raises on a damaged, foreign or missing packet: those are
+    concealed and counted in :attr:`concealed`.
     """
 
     def __init__(

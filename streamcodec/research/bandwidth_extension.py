@@ -95,7 +95,7 @@ class CutoffFinder:
         sums = np.cumsum(counts, axis=1)
         levels = (sums < MOST * sums[:, -1:]).sum(axis=1) * STEP_DB
         frequencies_hz = self._frames.frequencies_hz
-        first = max(CLIFF_BINS, int(np.searchsorted(frequencies_hz, LOWEST_CUTOFF_HZ)))
+        first = max(2 * CLIFF_BINS, int(np.searchsorted(frequencies_hz, LOWEST_CUTOFF_HZ)))
         below = np.convolve(levels, np.ones(CLIFF_BINS) / CLIFF_BINS, "valid")
         loudest_above = np.maximum.accumulate(levels[::-1])[::-1]
         for width_bins, least_db, highest_hz in CLIFFS:
