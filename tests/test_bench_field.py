@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 import soundfile
 
-from bench.field.__main__ import Twice, main
+from bench.field.__main__ import main, passed_on
 from bench.field.rooms import ROOMS, TWICE, in_rooms, level
-from streamcodec.evaluation import read_clips
+from streamcodec import decode_array, encode_array
+from streamcodec.evaluation import System, read_clips
+from streamcodec.evaluation.own import streamcodec_systems
 from streamcodec.evaluation.systems import Coded
 
 RATE_HZ = 16_000
@@ -79,9 +81,18 @@ def test_what_is_coded_twice_goes_through_twice() -> None:
     def halves(samples: np.ndarray, sample_rate_hz: int, kbps: float) -> Coded:
         return Coded(0.5 * samples, sample_rate_hz, 10, 1, 20)
 
-    coded = Twice(halves)(np.ones(100, np.float32), RATE_HZ, 6.0)
+    system = passed_on(System("halves", halves, (6.0,), "takes half"))
+    coded = system.codec(np.ones(100, np.float32), RATE_HZ, 6.0)
     np.testing.assert_array_equal(coded.samples, np.full(100, 0.25, np.float32))
     assert coded.payload_bytes == 10
+
+
+def test_our_first_line_of_two_is_decoded_without_post_filter() -> None:
+    system = passed_on(streamcodec_systems([6.0])[0])
+    sound = np.random.default_rng(1).normal(0.0, 0.05, RATE_HZ // 2).astype(np.float32)
+    once = decode_array(encode_array(sound, RATE_HZ, 6_000, mode="independent", packet_ms=20), post_filter=False)
+    expected = decode_array(encode_array(once, RATE_HZ, 6_000, mode="independent", packet_ms=20))
+    np.testing.assert_array_equal(system.codec(sound, RATE_HZ, 6.0).samples, expected)
 
 
 def test_a_run_writes_a_row_for_each_room(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
