@@ -14,17 +14,17 @@ pytest.importorskip("av")
 from streamcodec.evaluation.peers.lossy_files import AacPeer, LossyFilePeer, Mp3Peer
 
 
-@pytest.mark.parametrize("peer", [Mp3Peer(), AacPeer()], ids=["MP3", "AAC"])
+@pytest.mark.parametrize(("peer", "most_error"), [(Mp3Peer(), 0.02), (AacPeer(), 0.07)], ids=["MP3", "AAC"])
 @pytest.mark.parametrize(("rate_hz", "kbps"), [(24_000, 32), (44_100, 64)])
 def test_decoded_sound_is_on_time_and_close(
-    speech_file: object, peer: LossyFilePeer, rate_hz: int, kbps: int
+    speech_file: object, peer: LossyFilePeer, most_error: float, rate_hz: int, kbps: int
 ) -> None:
     speech, _ = soundfile.read(speech_file, dtype="float32", frames=rate_hz)
     coded = peer(speech, rate_hz, kbps)
     assert coded.samples.shape == speech.shape
     assert coded.sample_rate_hz == rate_hz
     assert delay_samples(speech.astype(float), coded.samples.astype(float), 2_000) == 0
-    assert np.mean((coded.samples - speech) ** 2) < 0.1 * np.mean(speech**2)
+    assert np.mean((coded.samples - speech) ** 2) < most_error * np.mean(speech**2)
     assert coded.payload_bytes * 8 / 1000 == pytest.approx(kbps * len(speech) / rate_hz, rel=0.2)
 
 
