@@ -27,12 +27,12 @@ from streamcodec.research.bandwidth_extension import extend_array
 
 Float32Array = NDArray[np.float32]
 RESULTS = Path(__file__).parent / "results" / "restoration_dev.json"
-CODECS: dict[str, tuple[CodecUnderTest, tuple[int, ...]]] = {
+CODECS: dict[str, tuple[CodecUnderTest | None, tuple[int, ...]]] = {
+    "originals": (None, (0,)),
     "MP3": (Mp3Peer(), (32, 48, 64)),
     "AAC": (AacPeer(), (24, 32, 48)),
     "Opus": (OpusPeer(OpusSettings(signal="auto")), (8, 12, 16, 24)),
 }
-ORIGINALS = "originals"
 SECONDS = 5.0
 SCORED_HZ = 48_000
 
@@ -69,22 +69,21 @@ def main(arguments: Sequence[str] | None = None) -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, prog="python -m bench.restoration"
     )
     parser.add_argument("folder", type=Path)
-    parser.add_argument("--only", nargs="+", choices=[ORIGINALS, *CODECS], default=[ORIGINALS, *CODECS])
+    parser.add_argument("--only", nargs="+", choices=CODECS, default=list(CODECS))
     options = parser.parse_args(arguments)
     paths = [path for path in sorted(options.folder.rglob("*.flac")) if soundfile.info(path).samplerate >= 32_000]
-    before = json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
-    found: dict[str, list[dict[str, float | str | bool]]] = {}
-    rows: list[tuple[str, str, CodecUnderTest | None, int]] = [(ORIGINALS, ORIGINALS, None, 0)]
-    rows += [(f"{name} {rate} kbps", name, codec, rate) for name, (codec, rates) in CODECS.items() for rate in rates]
-    for name, group, codec, kbps in rows:
-        if group not in options.only:
-            found |= {name: before[name]} if name in before else {}
-            continue
-        found[name] = []
-        for path in paths:
-            found[name].append(measure(path, codec, kbps))
-            print(name, json.dumps(found[name][-1]), flush=True)
-    RESULTS.write_text(json.dumps(found, indent=1) + "\n")
+    found: dict[str, list[dict[str, float | str | bool]]] = (
+        json.loads(RESULTS.read_text()) if RESULTS.exists() else {}
+    )
+    for codec_name in options.only:
+        codec, rates_kbps = CODECS[codec_name]
+        for kbps in rates_kbps:
+            name = f"{codec_name} {kbps} kbps" if codec else codec_name
+            found[name] = []
+            for path in paths:
+                found[name].append(measure(path, codec, kbps))
+                print(name, json.dumps(found[name][-1]), flush=True)
+            RESULTS.write_text(json.dumps(found, indent=1) + "\n")
 
 
 if __name__ == "__main__":

@@ -104,14 +104,15 @@ class CutoffFinder:
                 continue
             drops = below[edges - CLIFF_BINS] - loudest_above[edges + width_bins]
             steepest = int(np.argmax(drops))
+            if drops[steepest] < least_db:
+                continue
             edge = int(edges[steepest])
             # Down a slope to where it begins.
             usual_db = np.mean(levels[max(0, edge - 3 * CLIFF_BINS) : edge - CLIFF_BINS])
             while levels[edge - 1] < usual_db - FALLEN_DB:
                 edge -= 1
-            cutoff_hz = float(frequencies_hz[edge])
-            if drops[steepest] >= least_db and cutoff_hz <= highest_hz:
-                return cutoff_hz
+            if frequencies_hz[edge] <= highest_hz:
+                return float(frequencies_hz[edge])
         return None
 
 
