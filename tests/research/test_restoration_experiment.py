@@ -15,6 +15,7 @@ pytest.importorskip("av")
 
 from streamcodec.evaluation.alignment import delay_samples
 from streamcodec.evaluation.clips import Clip
+from streamcodec.research.experiments import restoration_segments
 from streamcodec.research.experiments.experiment import SCALES
 from streamcodec.research.experiments.registry import load
 from streamcodec.research.experiments.restoration_pairs import (
@@ -86,6 +87,20 @@ def test_every_way_is_trained_on_both_losses_over_whole_epochs(tmp_path: Path, d
     assert all(run["epochs"] == 2 for run in runs)
     # A second of sound is one batch of a segment, 25 of four hundredths, and two and a half of four tenths.
     assert sorted({run["steps"] for run in runs}) == [2, 6, 50]
+
+
+def test_ways_go_on_from_fewer_epochs_as_if_they_had_never_stopped(
+    tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(restoration_segments, "WAYS", WAYS[2:3])
+
+    def metrics(out: str, *epochs: int) -> str:
+        for most_epochs in epochs:
+            scale = dataclasses.replace(SCALES["tiny"], most_epochs=most_epochs)
+            folder = run_experiment(load("restoration-segments"), data, tmp_path / out, scale, seed=1)
+        return (folder / "metrics.json").read_text()
+
+    assert metrics("broken", 1, 2) == metrics("whole", 2) != metrics("broken-off", 1)
 
 
 def test_experiment_runs_and_leaves_a_usable_restorer(tmp_path: Path, data: Path) -> None:

@@ -158,3 +158,5 @@ class Experiment:
     """Whether it trains on each development file by itself, and needs no others."""
     at_any_rate: bool = False
     """Whether it can be run at another sample rate than its own."""
+    goes_on: bool = False
+    """Whether a run of more epochs goes on from one of fewer: no rate may depend on how many are to come."""

@@ -211,9 +211,13 @@ def _heard(restored: Samples, original: Samples) -> float:
 
 _NOTE = (
     f"Adam 1e-4, decay 1e-5, batches of {BATCH} segments, the rate halved after five epochs without gain on every "
-    "tenth training file, as published; --epochs 20 are the published epochs. Mono: channels are coded one by one. "
+    "tenth training file, as published; --epochs 20 are the published epochs, and may go on from fewer. "
+    "Mono: channels are coded one by one. "
     "Where training files hold nothing above 12 kHz, networks learn to repair what MP3 did below, no more."
 )
 EXPERIMENT = Experiment(
-    "restoration-segments", "the LadLe paper's ways of preparing segments and its losses, trained as published", run
+    "restoration-segments",
+    "the LadLe paper's ways of preparing segments and its losses, trained as published",
+    run,
+    goes_on=True,
 )

@@ -124,8 +124,9 @@ def with_epochs(scale: Scale, material: Material) -> Scale:
 
 
 def _settled(scale: Scale, experiment: Experiment) -> dict[str, Any]:
-    """What a resumed run must agree on: networks of single files may go on to more epochs, others may not."""
-    free = {"most_epochs"} if experiment.on_single_files or scale.most_epochs is None else set()
+    """What a resumed run must agree on: some may go on to more epochs, others may not."""
+    free = {"most_epochs"} if experiment.on_single_files or experiment.goes_on or scale.most_epochs is None else set()
+    free |= {"steps"} if experiment.goes_on and scale.most_epochs is not None else set()
     free |= {"rate_hz"} if scale.rate_hz is None else set()
     return {name: value for name, value in dataclasses.asdict(scale).items() if name not in free}
 
