@@ -35,7 +35,7 @@ async def play_file(path: str | Path, source: rtc.AudioSource) -> None:
         time = 0
         for timed in FileReader(file).packets():
             for _ in range(timed.time - time):
-                await source.capture_frame(as_frame(decoder.push(None), source))
+                await source.capture_frame(as_frame(decoder.push(None, timed.packet), source))
             await source.capture_frame(as_frame(decoder.push(timed.packet), source))
             time = timed.time + timed.packet.frames
     await source.wait_for_playout()

@@ -84,7 +84,7 @@ class MessageDecoder:
             if packet is not None:
                 gap = 0 if self._next is None else (packet.timestamp - self._next) % SEQUENCE_MODULUS
                 if gap <= LONGEST_GAP_FRAMES:
-                    sound += [self.stream.push(None) for _ in range(gap)]
+                    sound += [self.stream.push(None, packet) for _ in range(gap)]
                 self._next = (packet.timestamp + packet.frames) % SEQUENCE_MODULUS
                 sound.append(self.stream.push(packet))
         return np.concatenate(sound)

@@ -48,11 +48,11 @@ class TimedDecoder:
         self.costs_ms: list[float] = []
         self.first_timestamp: int | None = None
 
-    def push(self, packet: Packet | None) -> Float32Array:
+    def push(self, packet: Packet | None, following: Packet | None = None) -> Float32Array:
         if packet is not None and self.first_timestamp is None:
             self.first_timestamp = packet.timestamp
         began = time.perf_counter()
-        sound = self._decoder.push(packet)
+        sound = self._decoder.push(packet, following)
         self.costs_ms.append(500.0 * (time.perf_counter() - began))
         return sound
 

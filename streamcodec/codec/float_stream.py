@@ -62,8 +62,8 @@ class FloatDecoder:
         self._decoder: StreamDecoder | None = None
         self._resampler: StreamResampler | None = None
 
-    def push(self, packet: Packet | None) -> Float32Array:
-        """Sound of the next packet's duration; ``None`` says that it is lost.
+    def push(self, packet: Packet | None, following: Packet | None = None) -> Float32Array:
+        """Sound of the next packet's duration; ``None`` says that it is lost, ``following`` what comes after it.
 
         Shape: ``[n]``, or ``[n, channels]`` for more than one; n varies where the stream's rate is another.
         """
@@ -71,7 +71,7 @@ class FloatDecoder:
             self._begin(format_of(packet))
         if self._decoder is None or self.format is None:
             return self._with_channels(np.zeros(round(UNKNOWN_PACKET_MS * self.sample_rate_hz / 1_000), np.float32))
-        sound = self._decoder.push(packet)
+        sound = self._decoder.push(packet, following)
         if self.format.tier is Tier.LOSSLESS:
             sound = sound.astype(np.float32) / np.float32(1 << (self.format.bits_per_sample - 1))
         converted = self._with_channels(sound)

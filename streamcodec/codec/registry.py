@@ -140,6 +140,15 @@ class TierDecoder(Protocol):
         """Continue from a copied state."""
 
 
+@runtime_checkable
+class BridgingDecoder(Protocol):
+    """A tier's decoder that conceals a gap better where it knows what comes after it."""
+
+    def bridge(self, following: Packet) -> Samples:
+        """Sound of a lost block, as :meth:`TierDecoder.decode` of None gives it; ``following`` is the next packet
+        that is there, which is decoded later."""
+
+
 def make_tier_encoder(options: EncoderOptions) -> TierEncoder:
     """The encoder of a tier, compiled and ready; raises AudioFormatError, BitrateError or ModelError."""
     return cast(TierEncoder, importlib.import_module(TIERS[options.tier]).Encoder(options))

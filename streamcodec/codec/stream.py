@@ -27,6 +27,7 @@ from streamcodec.codec.options import (
 from streamcodec.codec.packet import MAX_FRAMES, SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.codec.registry import (
     AdjustableEncoder,
+    BridgingDecoder,
     EncodedBlock,
     PlanningEncoder,
     RedundantEncoder,
@@ -446,12 +447,20 @@ class StreamDecoder:
         self._coder.reset()
         self.concealed = 0
 
-    def push(self, packet: Packet | bytes | None) -> Samples:
+    def push(self, packet: Packet | bytes | None, following: Packet | bytes | None = None) -> Samples:
         """Sound of the packet's frames; ``None`` says that the next frame is lost.
+
+        Whoever has the first packet after a gap already, as a jitter buffer often does, gives it as ``following``
+        with each None: the neural tier bridges gaps of up to 80 ms between independent packets with it.
 
         Shape: output neural float32 ``[frames * block_samples]`` (of two channels ``[..., 2]``), within full scale;
         near-lossless float32 ``[block_samples, channels]``; lossless the same in int16 (up to 16 bits) or int32.
         """
+        if packet is None and following is not None and isinstance(self._coder, BridgingDecoder):
+            first = frames_of(following)[0]
+            if first is not None:
+                self.concealed += 1
+                return self._coder.bridge(first)
         frames = frames_of(packet)
         if len(frames) == 1:
             return self._push_frame(frames[0])

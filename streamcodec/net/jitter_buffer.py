@@ -364,7 +364,7 @@ class JitterBuffer:
         if self._delay_ms(self._next, now_ms) < self._target_ms - self._frame_ms:
             self._waited += 1
             counts.concealed += 1
-            return Lost(underrun=False)
+            return Lost(underrun=False, following=self._slots[head].packet)
         # What was concealed while waiting stands for frames that are missing now.
         stood_in = min(self._waited, head - self._next)
         self._next += stood_in
@@ -373,7 +373,7 @@ class JitterBuffer:
             return None
         self._next += 1
         counts.concealed += 1
-        return Lost(underrun=False)
+        return Lost(underrun=False, following=self._slots[head].packet)
 
     def _after_last_played(self) -> int | None:
         return None if self._last_played_sequence is None else self._last_played_sequence + 1

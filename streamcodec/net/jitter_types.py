@@ -54,9 +54,13 @@ class Play:
 
 @dataclass(frozen=True, slots=True)
 class Lost:
-    """Conceal one frame; ``underrun`` when nothing has come and it is still awaited."""
+    """Conceal one frame; ``underrun`` when nothing has come and it is still awaited.
+
+    ``following`` is the next packet that is there.
+    """
 
     underrun: bool
+    following: Packet | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ import numpy as np
 from streamcodec.codec.packet import Packet
 from streamcodec.net import time_scale
 from streamcodec.net.jitter_buffer import JitterBuffer
-from streamcodec.net.jitter_types import Play, TimeScale, Wait
+from streamcodec.net.jitter_types import Lost, Play, Silence, TimeScale, Wait
 from streamcodec.net.time_scale import Samples
 
 PAUSE = 0.06
@@ -28,8 +28,11 @@ INAUDIBLE = 1e-4
 class Decoder(Protocol):
     """What playout needs of a decoder: a packet or nothing in, samples out, never an exception."""
 
-    def push(self, packet: Packet | None, /) -> Samples:
-        """Sound of a packet, None for one that is lost. Shape: output ``[n]`` or ``[n, channels]``."""
+    def push(self, packet: Packet | None, following: Packet | None = None, /) -> Samples:
+        """Sound of a packet; None for one that is lost, with the next one that is there, if any.
+
+        Shape: output ``[n]`` or ``[n, channels]``.
+        """
 
 
 _IN_PAUSES = (TimeScale.ACCELERATE_IN_PAUSE, TimeScale.EXPAND_IN_PAUSE)
@@ -100,7 +103,7 @@ class Playout:
             decision = self.buffer.get(now_ms, block_ms, 1000.0 * have / self.sample_rate_hz)
             if isinstance(decision, Wait):
                 break
-            block = self._decode(decision) if isinstance(decision, Play) else self._conceal()
+            block = self._decode(decision) if isinstance(decision, Play) else self._conceal(decision)
             parts.append(block)
             have += len(block)
         if have < count_samples:
@@ -110,8 +113,8 @@ class Playout:
         self._samples += count_samples
         return joined[:count_samples]
 
-    def _conceal(self) -> Samples:
-        return self.decoder.push(None)
+    def _conceal(self, decision: Lost | Silence) -> Samples:
+        return self.decoder.push(None, decision.following if isinstance(decision, Lost) else None)
 
     def _decode(self, decision: Play) -> Samples:
         block, scale = self.decoder.push(decision.packet), decision.scale

@@ -51,7 +51,7 @@ class FakeDecoder:
     def __init__(self) -> None:
         self._last: Samples = np.zeros(PACKET_SAMPLES, np.float32)
 
-    def push(self, packet: Packet | None, /) -> Samples:
+    def push(self, packet: Packet | None, following: Packet | None = None, /) -> Samples:
         if packet is None or packet.quality_index not in (FINE, COARSE) or not packet.payload:
             self._last = 0.7 * self._last
             return self._last

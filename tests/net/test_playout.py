@@ -82,7 +82,7 @@ class VowelDecoder:
         self._next = 0
         self._concealing = False
 
-    def push(self, packet: Packet | None, /) -> Samples:
+    def push(self, packet: Packet | None, following: Packet | None = None, /) -> Samples:
         continued = self._block(self._next)
         if packet is None:
             self._concealing = True

@@ -152,7 +152,7 @@ def decode_timed(decoder: StreamDecoder, packets: Iterable[TimedPacket]) -> Iter
     time = 0
     for timed in packets:
         for _ in range(timed.time - time):
-            yield decoder.push(None)
+            yield decoder.push(None, timed.packet)
         yield decoder.push(timed.packet)
         time = timed.time + timed.packet.frames
     yield decoder.flush()

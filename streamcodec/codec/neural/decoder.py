@@ -24,7 +24,15 @@ from native_dsp.transforms.stft import StftState
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.post_filter import PostFilter
-from streamcodec.codec.neural.synthesis import GAP, NOW, Background, bundle_rendering, make_background, not_raised
+from streamcodec.codec.neural.synthesis import (
+    GAP,
+    NOW,
+    Background,
+    bridge,
+    bundle_rendering,
+    make_background,
+    not_raised,
+)
 from streamcodec.codec.packet import MAX_FRAMES, SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.runtime.step import StepRow
 
@@ -36,6 +44,10 @@ _NO_TONES_IN = tuple(no_tones(frames) for frames in range(MAX_FRAMES + 1))
 """In packets of so many frames; nobody writes into them."""
 FULL_GAIN_PACKETS = 3
 DECAY_PER_PACKET = 0.6
+LONGEST_BRIDGE_FRAMES = 4
+"""A longer gap is not bridged: what lies before it tells little of what lies behind."""
+BRIDGE_QUALITY_INDEX = 2
+"""What the network is told of latents that are guessed from both sides."""
 
 
 class DecodedGroup(NamedTuple):
@@ -67,6 +79,8 @@ class NeuralDecoderState:
     tones: ToneBankState
     group: DecodedGroup | None
     expected_timestamp: int | None
+    latents: Float32Array
+    last_timestamp: int | None
     lost_in_a_row: int
     in_silence: bool
 
@@ -104,6 +118,7 @@ class NeuralDecoder:
         self._decoded = self._stream.output.reshape(config.hops_per_frame, -1)
         # Compiled now: a first tone must not stop the sound.
         read_tones(np.frombuffer(ESCAPE, np.uint8), len(ESCAPE), 1, no_tones(1))
+        bridge(self._latents.copy(), self._latents, 1, config.envelope_latents)
         self.reset()
 
     def reset(self) -> None:
@@ -120,6 +135,9 @@ class NeuralDecoder:
         self._bundle_rendering()
         self._group: DecodedGroup | None = None
         self._expected_timestamp: int | None = None
+        self._latents[:] = 0.0
+        self._last_timestamp: int | None = None
+        self._following: tuple[bytes, int, Float32Array | None] | None = None
         self._lost_in_a_row = 0
         self._in_silence = False
 
@@ -148,6 +166,8 @@ class NeuralDecoder:
             self._tones.copy(),
             self._group,
             self._expected_timestamp,
+            self._latents.copy(),
+            self._last_timestamp,
             self._lost_in_a_row,
             self._in_silence,
         )
@@ -165,6 +185,9 @@ class NeuralDecoder:
         self._bundle_rendering()
         self._group = state.group
         self._expected_timestamp = state.expected_timestamp
+        self._latents[:] = state.latents
+        self._last_timestamp = state.last_timestamp
+        self._following = None
         self._lost_in_a_row = state.lost_in_a_row
         self._in_silence = state.in_silence
 
@@ -218,31 +241,71 @@ class NeuralDecoder:
             return np.zeros(self._config.latents, np.float32)
         return np.asarray(indices * self._steps[packet.quality_index], np.float32)
 
-    def decode(self, packet: Packet | None) -> tuple[Float32Array, bool]:
+    def decode(self, packet: Packet | None, following: Packet | None = None) -> tuple[Float32Array, bool]:
         """Sound of the next frame, whatever came, and whether the packet was of use.
 
+        ``following`` is the next packet that is there, where this one is missing.
         Shape: output ``[frame_samples]`` at 24 kHz, lagging by ``overlap_samples``.
         """
-        usable = self.prepare(packet)
+        usable = self.prepare(packet, following)
         self._stages.step(self._stream)
         return self.finish(), usable
 
-    def prepare(self, packet: Packet | None) -> bool:
+    def prepare(self, packet: Packet | None, following: Packet | None = None) -> bool:
         """What comes before the network; whether the packet was of use."""
         indices = None if packet is None else self.indices_of(packet)
         if packet is None or indices is None:
             self._expected_timestamp = None
             self._lost_in_a_row += 1
-            self._latents[:] = 0.0
-            self._quality_index[0] = self._config.qualities
             self._told, self._told_share = self._tones.tones, LOST_SHARE
+            bridged = following is not None and self._bridge(following)
+            # Else the last latents are held, under the quality index by which the network knows a gap.
+            self._quality_index[0] = BRIDGE_QUALITY_INDEX if bridged else self._config.qualities
             return False
         assert self._group is not None
+        self._last_timestamp = packet.timestamp
         self._raised[NOW], self._raised[GAP] = factor(self._group.shift), self._lost_in_a_row > 0
         self.prepare_indices(indices, packet.quality_index)
         self._told = self._group.tones[packet.part or 0]
         self._in_silence = bool(int(packet.flags) & _SILENCE)
         return True
+
+    def _bridge(self, following: Packet) -> bool:
+        """Latents on the way to those of the packet after the gap; whether that could be done."""
+        if self._last_timestamp is None or self._in_silence:
+            return False
+        to_following = (following.timestamp - self._last_timestamp) % SEQUENCE_MODULUS
+        # What was concealed while packets were awaited is not counted by timestamps.
+        frames_left = max(1, to_following - self._lost_in_a_row)
+        if self._lost_in_a_row + frames_left > LONGEST_BRIDGE_FRAMES + 1:
+            return False
+        target = self._latents_ahead(following)
+        if target is None:
+            return False
+        bridge(self._latents, target, frames_left, self._config.envelope_latents)
+        return True
+
+    def _latents_ahead(self, packet: Packet) -> Float32Array | None:
+        """Dequantised latents of a frame to come, None where they cannot be had; nothing advances.
+
+        Shape: output ``[latents]``.
+        """
+        part = packet.part or 0
+        known = self._following
+        if known is None or known[0] is not packet.payload or known[1] != part:
+            found = self._read_ahead(packet, part) if packet.is_key else None
+            known = self._following = (packet.payload, part, found)
+        return known[2]
+
+    def _read_ahead(self, packet: Packet, part: int) -> Float32Array | None:
+        kept = self._context, self._expected_timestamp
+        self._context = LatentContext(self._config.latents)
+        group = self._read(packet, packet.timestamp)
+        self._context, self._expected_timestamp = kept
+        # Sound raised otherwise is on another scale.
+        if group is None or factor(group.shift) != self._raised[NOW]:
+            return None
+        return np.asarray(group.indices[part] * self._steps[packet.quality_index], np.float32)
 
     def prepare_indices(self, indices: NDArray[np.int32], quality_index: int) -> None:
         """What comes before the network, for the next frame's indices however they were come by.

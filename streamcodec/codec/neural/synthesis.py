@@ -70,6 +70,29 @@ def make_background(bins: int) -> Background:
     )
 
 
+@kernel
+def bridge(latents: Float32Array, following: Float32Array, frames_left: int, envelope_latents: int) -> None:
+    """Move ``latents`` one frame along the line to ``following``, which is ``frames_left`` frames behind the next one.
+
+    Those of the waveform, from ``envelope_latents`` on, keep their length on the way, which a straight line between
+    two phases would cut short.
+
+    Shape: both ``[latents]``.
+    """
+    share = np.float32(1.0 / (1.0 + frames_left))
+    before = after = along = np.float32(0.0)
+    for k in range(len(latents)):
+        moved = latents[k] + share * (following[k] - latents[k])
+        if k >= envelope_latents:
+            before += latents[k] * latents[k]
+            after += following[k] * following[k]
+            along += moved * moved
+        latents[k] = moved
+    if along > 0.0:
+        length = np.sqrt(before) + share * (np.sqrt(after) - np.sqrt(before))
+        latents[envelope_latents:] *= np.float32(length / np.sqrt(along))
+
+
 def not_raised() -> Float32Array:
     """By what sound was raised before the first packet: nothing known.
 

@@ -104,9 +104,17 @@ class MonoDecoder:
         sound, usable = self._engine.decode(packet)
         return self._finish(sound), usable
 
-    def prepare(self, packet: Packet | None) -> bool:
+    def bridge(self, following: Packet) -> Float32Array:
+        """Sound in place of 20 ms that are missing, as far as it can be told from both sides of the gap.
+
+        Shape: output ``[block_samples]``.
+        """
+        sound, _ = self._engine.decode(None, following)
+        return self._finish(sound)
+
+    def prepare(self, packet: Packet | None, following: Packet | None = None) -> bool:
         """What comes before the network; whether the packet was of use."""
-        return self._engine.prepare(packet)
+        return self._engine.prepare(packet, following)
 
     def prepare_indices(self, indices: NDArray[np.int32], quality_index: int) -> None:
         """The same for indices however they were come by.
@@ -180,6 +188,16 @@ class StereoDecoder:
         packets = [None] * len(self._sides) if parts is None else parts
         found = [side.decode(part) for side, part in zip(self._sides, packets, strict=True)]
         return np.stack([sound for sound, _ in found], axis=1), all(usable for _, usable in found)
+
+    def bridge(self, following: Packet) -> Float32Array:
+        """Sound in place of 20 ms that are missing, as far as it can be told from both sides of the gap.
+
+        Shape: output ``[block_samples, 2]``.
+        """
+        parts = apart(following)
+        if parts is None:
+            return self.decode(None)[0]
+        return np.stack([side.bridge(part) for side, part in zip(self._sides, parts, strict=True)], axis=1)
 
     def drain(self) -> Float32Array:
         """The tail of the last overlap and of the resampler.
