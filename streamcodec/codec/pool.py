@@ -145,20 +145,26 @@ class StreamPool:
                 member.sending.collect(k)
         return {slot: member.encoder.number(member.sending.finish()) for slot, member in members.items()}
 
-    def decode(self, packets: Mapping[int, Packet | bytes | None]) -> dict[int, Samples]:
+    def decode(
+        self,
+        packets: Mapping[int, Packet | bytes | None],
+        following: Mapping[int, Packet | bytes] | None = None,
+    ) -> dict[int, Samples]:
         """Sound of the packet's frames of each stream named; ``None`` says that its next frame (20 ms) is lost.
 
-        Streams not named stay as they are. Damaged packets count as lost: see :meth:`StreamDecoder.push`.
+        ``following`` has, for streams of which it is known, the next packet that is there after a gap. Streams not
+        named stay as they are. Damaged packets count as lost: see :meth:`StreamDecoder.push`.
 
         Shape: each output float32 ``[frames * block_samples]``, within full scale.
         """
         members = self._named(packets, "packets")
         frames = {slot: frames_of(packets[slot]) for slot in members}
+        behind = {slot: frames_of(packet)[0] for slot, packet in (following or {}).items() if packets[slot] is None}
         heard: dict[int, list[Samples]] = {slot: [] for slot in members}
         for k in range(max(map(len, frames.values()), default=0)):
             in_step = {slot: member for slot, member in members.items() if k < len(frames[slot])}
             for slot, member in in_step.items():
-                if not member.receiving.prepare(frames[slot][k]):
+                if not member.receiving.prepare(frames[slot][k], behind.get(slot)):
                     member.decoder.concealed += 1
             self._receiving.step(_rows(in_step))
             for slot, member in in_step.items():

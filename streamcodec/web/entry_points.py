@@ -13,7 +13,7 @@ from numba import carray  # type: ignore[attr-defined,unused-ignore]
 from numba.core import types
 
 from native_dsp.filters.lift import factor
-from native_dsp.filters.post_filter import ALREADY_SCALED
+from native_dsp.filters.post_filter import ALREADY_SCALED, NOTHING_DECODED
 from native_dsp.filters.tones import (
     LOST_SHARE,
     add_tones,
@@ -29,7 +29,7 @@ from native_dsp.networks import codec_networks as networks
 from native_dsp.transforms.polyphase import PolyphaseState, resample_block
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.activity import mean_square_dbfs, noise_floor, refresh_due, silent_packets
-from streamcodec.codec.neural.decoder import concealment_gains
+from streamcodec.codec.neural.decoder import BRIDGE_QUALITY_INDEX, concealment_gains, frames_to_bridge
 from streamcodec.codec.neural.encoder import SILENT_DBFS, key_due
 from streamcodec.codec.neural.front_end import prepare_frame
 from streamcodec.codec.neural.rate_control import (
@@ -44,7 +44,7 @@ from streamcodec.codec.neural.rate_control import (
     reservoir_after,
     voiced_quality_offset,
 )
-from streamcodec.codec.neural.synthesis import GAP, NOW, render_frame
+from streamcodec.codec.neural.synthesis import GAP, NOW, bridge, render_frame
 from streamcodec.codec.neural.voicing import voiced_share
 from streamcodec.codec.packet import SEQUENCE_MODULUS, PacketFlags
 from streamcodec.web.cross_compile import Exports
@@ -146,6 +146,49 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         control.context_frames[0] = min(control.context_frames[0] + frames, CONTEXT_FRAMES)
         control.expected_timestamp[0] = (timestamp + frames) % SEQUENCE_MODULUS
         control.quality_index[0] = quality_index
+        control.timestamp[0] = timestamp
+        return 1
+
+    def decoder_look_ahead(
+        constants: Any, stream: Any, quality_index: int, timestamp: int, frames: int, length: int, part: int
+    ) -> int:
+        """Latents of one frame of the key packet behind a gap, whose payload lies in the stream; whether the next
+        frame, which is missing, will be on the way to them, 0 or 1.
+
+        As ``NeuralDecoder._latents_ahead``.
+        """
+        s = view(constants, stream)
+        control, coding = s.control, s.coding
+        control.frames_left[0] = 0
+        if control.last_quality_index[0] == NOTHING_DECODED or control.in_silence[0] != 0:
+            return 0
+        if not (0 <= quality_index < len(s.constants.steps) and 0 < length <= len(coding.payload)):
+            return 0
+        if not 0 <= part < frames <= len(s.ahead):
+            return 0
+        to_following = (timestamp + part - control.last_timestamp[0]) % SEQUENCE_MODULUS
+        frames_left = frames_to_bridge(to_following, control.lost_in_a_row[0] + 1)
+        start = read_tones(coding.payload, length, frames, s.ahead_told)
+        if frames_left == 0 or start < 0:
+            return 0
+        s.ahead_context[:] = 0
+        shift = entropy.read_packet(
+            s.constants.tables,
+            np.int64(quality_index),
+            0,
+            s.ahead_context,
+            coding.prediction,
+            coding.coder,
+            coding.payload[start:],
+            np.int64(length - start),
+            s.ahead[:frames],
+        )
+        if factor(shift) != s.raised[NOW]:
+            return 0
+        steps, indices = s.constants.steps[quality_index], s.ahead[part]
+        for k in range(len(s.following)):
+            s.following[k] = np.float32(indices[k]) * steps[k]
+        control.frames_left[0] = frames_left
         return 1
 
     def decoder_play(constants: Any, stream: Any, part: int, silence: int) -> int:
@@ -161,8 +204,11 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             told_share = LOST_SHARE
             control.expected_timestamp[0] = -1
             control.lost_in_a_row[0] += 1
-            s.latents[:] = 0
             s.network_quality_index[0] = len(s.constants.steps)
+            if control.frames_left[0] > 0:
+                bridge(s.latents, s.following, control.frames_left[0], s.constants.envelope_latents[0])
+                s.network_quality_index[0] = BRIDGE_QUALITY_INDEX
+                control.frames_left[0] = 0
         elif part >= 0:
             told, told_share = s.told[part], 1.0
             quality_index = control.quality_index[0]
@@ -173,6 +219,8 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             s.raised[NOW] = factor(control.shift[0])
             s.raised[GAP] = control.lost_in_a_row[0] > 0
             control.last_quality_index[0] = quality_index
+            control.last_timestamp[0] = control.timestamp[0] + part
+            control.frames_left[0] = 0
             control.lost_in_a_row[0] = 0
             control.in_silence[0] = silence
         if part != TAIL:
@@ -201,6 +249,7 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
     a, i = ADDRESS, INTEGER
     return {
         "decoder_read": (decoder_read, [a, a, i, i, i, i, i]),
+        "decoder_look_ahead": (decoder_look_ahead, [a, a, i, i, i, i, i]),
         "decoder_play": (decoder_play, [a, a, i, i]),
     }
 

@@ -53,6 +53,7 @@ class Constants(NamedTuple):
     post_filter: PostFilterParameters
     steps: NDArray[np.float32]
     kbps: NDArray[np.float64]
+    envelope_latents: NDArray[np.int64]
 
 
 class CoderScratch(NamedTuple):
@@ -77,13 +78,20 @@ class DecoderControl(NamedTuple):
     in_silence: NDArray[np.int64]
     shift: NDArray[np.int64]
     """By how many powers of four the sound of the packet read last was raised."""
+    timestamp: NDArray[np.int64]
+    """Of the packet read last."""
+    last_timestamp: NDArray[np.int64]
+    """Of the frame played last."""
+    frames_left: NDArray[np.int64]
+    """From the next frame, which is missing, to the one behind the gap; 0 where that is not known."""
 
 
 class DecoderStream(NamedTuple):
     """One stream that is heard.
 
     Shape: indices int32 ``[MAX_FRAMES, latents]``; rows, of the network, ``[1]``; told, tones of the packet read,
-    ``[MAX_FRAMES, MOST_TONES, 2]``; out ``[frame_samples]``.
+    ``[MAX_FRAMES, MOST_TONES, 2]``; out ``[frame_samples]``. ahead, ahead_told and ahead_context are of the packet
+    behind a gap; following, latents of its frame.
     """
 
     constants: Constants
@@ -101,6 +109,10 @@ class DecoderStream(NamedTuple):
     raised: NDArray[np.float32]
     tones: Any
     told: NDArray[np.float64]
+    ahead: NDArray[np.int32]
+    ahead_told: NDArray[np.float64]
+    ahead_context: NDArray[np.int32]
+    following: NDArray[np.float32]
     out: NDArray[np.float32]
 
 
@@ -186,6 +198,7 @@ def make_constants(runtime: NeuralModel) -> Constants:
         post_filter=runtime.post_filter.parameters,
         steps=runtime.tables.step.astype(np.float32) / np.float32(1 << entropy.STEP_BITS),
         kbps=np.array(kbps, np.float64),
+        envelope_latents=np.array([runtime.model.config.envelope_latents]),
     )
 
 
@@ -202,7 +215,7 @@ def make_decoder_stream(
     return DecoderStream(
         constants=constants,
         coding=_make_coding(runtime),
-        control=DecoderControl(*(np.array([value]) for value in (0, NO_TIMESTAMP, 0, NO_QUALITY, 0, 0, 0))),
+        control=DecoderControl(*(np.array([value]) for value in (0, NO_TIMESTAMP, 0, NO_QUALITY, 0, 0, 0, 0, 0, 0))),
         indices=np.zeros((MAX_FRAMES, config.latents), np.int32),
         network=Parts(
             networks.DecoderStreams(weights, scratch, packet_history, hop_history, latents, quality_index, decoded)
@@ -217,6 +230,10 @@ def make_decoder_stream(
         raised=not_raised(),
         tones=make_tone_bank(config.frame_samples, config.overlap_samples),
         told=no_tones(MAX_FRAMES),
+        ahead=np.zeros((MAX_FRAMES, config.latents), np.int32),
+        ahead_told=no_tones(MAX_FRAMES),
+        ahead_context=np.zeros((entropy.CONTEXT_FRAMES + 1) * config.latents, np.int32),
+        following=np.zeros(config.latents, np.float32),
         out=np.zeros(config.frame_samples, np.float32),
     )
 

@@ -77,10 +77,11 @@ def test_duplicates_are_counted_and_dropped() -> None:
 
 def test_a_hole_with_something_behind_it_is_concealed_once_and_counted_lost() -> None:
     buffer, _ = primed(2)
-    buffer.put(packet(3), 60.0)
+    behind = packet(3)
+    buffer.put(behind, 60.0)
     assert units(buffer) == [1, 3]
     assert played(buffer.get(60.0)) == b"p1"
-    assert buffer.get(80.0) == Lost(underrun=False)
+    assert buffer.get(80.0) == Lost(underrun=False, following=behind)
     assert units(buffer) == [3]
     assert played(buffer.get(100.0)) == b"p3"
     stats = buffer.stats

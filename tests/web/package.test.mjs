@@ -64,11 +64,13 @@ function grouped(entries) {
   return groups;
 }
 
-for (const name of ['whole', 'lossy', 'long', 'quiet', 'tones']) {
+for (const name of ['whole', 'lossy', 'long', 'quiet', 'bridged', 'tones']) {
   test(`sound of the ${name} stream is Python's`, () => {
-    const { packets, concealed } = json(`${name}.json`);
+    const { packets, behind, concealed } = json(`${name}.json`);
     const decoder = new Decoder(codec);
-    const sound = joined([...packets.map((hex) => decoder.push(hex === null ? null : bytes(hex))), decoder.flush()]);
+    const packet = (hex) => (hex === null ? null : bytes(hex));
+    const heard = packets.map((hex, k) => decoder.push(packet(hex), packet(behind[k])));
+    const sound = joined([...heard, decoder.flush()]);
     const db = snrDb(sound, floats(`${name}.f32`));
     console.log(`${name}: ${db.toFixed(1)} dB`);
     // Beside a tone bands are all but empty, and their logarithms, which a post-filter follows, differ by more.

@@ -72,9 +72,9 @@ def _encoder(settings: dict[str, Any]) -> StreamEncoder:
     return StreamEncoder(RATE_HZ, backend="compiled", **named)
 
 
-def _play(packets: list[Packet | None]) -> tuple[Float32Array, int]:
+def _play(packets: list[Packet | None], behind: list[Packet | None]) -> tuple[Float32Array, int]:
     decoder = StreamDecoder(RATE_HZ, backend="compiled")
-    blocks = [decoder.push(packet) for packet in packets]
+    blocks = [decoder.push(packet, following) for packet, following in zip(packets, behind, strict=True)]
     return np.concatenate([*blocks, decoder.flush()]), decoder.concealed
 
 
@@ -89,7 +89,7 @@ def _hex(packet: Packet | None) -> str | None:
 
 
 def _write_streams(made: Path, sound: Float32Array, tones: Float32Array) -> None:
-    """Packets of several streams, some lost, and what Python hears in them."""
+    """Packets of several streams, some lost, what is known of those behind, and what Python hears in them."""
     packets = {name: _encoder(settings).push(sound) for name, settings in SETTINGS.items()}
     lost = {3, 20, 21, 40, 41, 42, 43, 44, 45, 46, 47}
     streams: dict[str, list[Packet | None]] = {
@@ -98,15 +98,18 @@ def _write_streams(made: Path, sound: Float32Array, tones: Float32Array) -> None
         "lossy": [None if k in lost else packet for k, packet in enumerate(packets["stream"])],
         "long": list(packets["long"]),
         "quiet": [],
+        "bridged": [None if k in lost else packet for k, packet in enumerate(packets["independent"])],
         "tones": [None if k in lost else packet for k, packet in enumerate(_encoder({}).push(tones))],
     }
     for packet, after in pairwise(packets["dtx"]):
         streams["quiet"] += [packet, *[None] * (after.timestamp - packet.timestamp - 1)]
     assert None in streams["quiet"]
     for name, stream in streams.items():
-        heard, concealed = _play(stream)
+        behind = [next(filter(None, stream[k:]), None) if name == "bridged" else None for k in range(len(stream))]
+        heard, concealed = _play(stream, behind)
         heard.tofile(made / f"{name}.f32")
-        (made / f"{name}.json").write_text(json.dumps({"packets": [*map(_hex, stream)], "concealed": concealed}))
+        told = {"packets": [*map(_hex, stream)], "behind": [*map(_hex, behind)], "concealed": concealed}
+        (made / f"{name}.json").write_text(json.dumps(told))
 
 
 def _write_changing(made: Path, sound: Float32Array) -> None:

@@ -94,6 +94,15 @@ def concealment_gains(lost_in_a_row: int, in_silence: bool) -> tuple[float, floa
     return gain, math.sqrt(1.0 - gain * gain)
 
 
+@shared
+def frames_to_bridge(to_following: int, lost_in_a_row: int) -> int:
+    """Frames from the one that is concealed now, the last of so many in a row, to the packet behind the gap; 0 where
+    the gap is too long to be bridged. ``to_following`` is what timestamps say, from the last frame played."""
+    # What was concealed while packets were awaited is not counted by timestamps.
+    frames_left = max(1, to_following - lost_in_a_row)
+    return frames_left if lost_in_a_row + frames_left <= LONGEST_BRIDGE_FRAMES + 1 else 0
+
+
 class NeuralDecoder:
     """Decodes packets in order; a packet it cannot use counts as lost and is concealed.
 
@@ -275,11 +284,8 @@ class NeuralDecoder:
         if self._last_timestamp is None or self._in_silence:
             return False
         to_following = (following.timestamp - self._last_timestamp) % SEQUENCE_MODULUS
-        # What was concealed while packets were awaited is not counted by timestamps.
-        frames_left = max(1, to_following - self._lost_in_a_row)
-        if self._lost_in_a_row + frames_left > LONGEST_BRIDGE_FRAMES + 1:
-            return False
-        target = self._latents_ahead(following)
+        frames_left = frames_to_bridge(to_following, self._lost_in_a_row)
+        target = self._latents_ahead(following) if frames_left else None
         if target is None:
             return False
         bridge(self._latents, target, frames_left, self._config.envelope_latents)

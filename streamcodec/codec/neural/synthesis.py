@@ -72,7 +72,7 @@ def make_background(bins: int) -> Background:
 
 @kernel
 def bridge(latents: Float32Array, following: Float32Array, frames_left: int, envelope_latents: int) -> None:
-    """Move ``latents`` one frame along the line to ``following``, which is ``frames_left`` frames behind the next one.
+    """Move ``latents`` one frame along the line to ``following``, which lies ``frames_left`` frames behind the next.
 
     Those of the waveform, from ``envelope_latents`` on, keep their length on the way, which a straight line between
     two phases would cut short.
@@ -90,7 +90,9 @@ def bridge(latents: Float32Array, following: Float32Array, frames_left: int, env
         latents[k] = moved
     if along > 0.0:
         length = np.sqrt(before) + share * (np.sqrt(after) - np.sqrt(before))
-        latents[envelope_latents:] *= np.float32(length / np.sqrt(along))
+        gain = np.float32(length / np.sqrt(along))
+        for k in range(envelope_latents, len(latents)):
+            latents[k] *= gain
 
 
 def not_raised() -> Float32Array:

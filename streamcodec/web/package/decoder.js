@@ -37,12 +37,16 @@ export class Decoder {
   }
 
   /**
-   * Sound of the packet's frames; null says that the next frame is lost.
+   * Sound of the packet's frames; null says that the next frame is lost. Whoever has the first packet after a gap
+   * already gives it as `following` with each null: gaps of up to 80 ms are bridged with it.
    * @param {Packet | Uint8Array | null} packet
+   * @param {Packet | Uint8Array | null} [following]
    * @returns {Float32Array}
    */
-  push(packet) {
+  push(packet, following = null) {
     const whole = asPacket(packet);
+    const behind = packet === null ? asPacket(following) : null;
+    if (behind) return this.conceal({ packet: behind, part: 0 });
     const frames = whole?.frames ?? 1;
     const usable = whole !== null && this.read(whole);
     const out = new Float32Array(frames * this.frameSamples);
@@ -83,13 +87,25 @@ export class Decoder {
 
   /**
    * Sound in place of a frame that is missing.
+   * @param {{packet: Packet, part: number} | null} [following] The next frame that is there.
    * @returns {Float32Array}
    */
-  conceal() {
+  conceal(following = null) {
     const { kernels, constants } = this._open();
+    if (following) this._lookAhead(following);
     this.concealed += 1;
     kernels.decoder_play(constants, this._stream, LOST, 0);
     return this._sound();
+  }
+
+  /** @param {{packet: Packet, part: number}} following */
+  _lookAhead({ packet, part }) {
+    const { kernels, constants, layout } = this._open();
+    const { payload, payloadBytes } = layout.decoder;
+    const { payload: bytes, qualityIndex, timestamp, frames } = packet;
+    if (packet.tier !== Tier.NEURAL || !packet.isKey || bytes.length > payloadBytes) return;
+    this._codec.bytes(this._stream + payload, bytes.length).set(bytes);
+    kernels.decoder_look_ahead(constants, this._stream, qualityIndex, timestamp, frames, bytes.length, part);
   }
 
   /**

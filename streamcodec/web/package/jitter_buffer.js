@@ -42,7 +42,7 @@ const LONGEST_LOSS_FRAMES = 16;
 
 /**
  * @typedef {{kind: 'play', frame: Frame, recovered: boolean, scale: TimeScale, mostMs: number}
- *   | {kind: 'lost', underrun: boolean} | {kind: 'silence'} | {kind: 'wait'}} Decision
+ *   | {kind: 'lost', underrun: boolean, following: Frame | null} | {kind: 'silence'} | {kind: 'wait'}} Decision
  */
 /** @typedef {'held' | 'duplicate' | 'late' | 'suspect' | 'restarted'} Arrival */
 
@@ -408,10 +408,10 @@ export class JitterBuffer {
       counts.concealed += 1;
       counts.underruns += 1;
       if (this._waited * this._frameMs >= STALL_MS) this._state = 'silent';
-      return { kind: 'lost', underrun: true };
+      return { kind: 'lost', underrun: true, following: null };
     }
     const head = this._head();
-    const { sequence } = /** @type {{sequence: number | null}} */ (this._slots.get(head));
+    const { frame, sequence } = /** @type {{frame: Frame, sequence: number | null}} */ (this._slots.get(head));
     const after = this._lastPlayedSequence === null ? null : this._lastPlayedSequence + 1;
     if (sequence !== null && sequence === after) {
       this._state = 'silent';
@@ -423,7 +423,7 @@ export class JitterBuffer {
     if (this._delayMs(this._next, nowMs) < this.targetMs - this._frameMs) {
       this._waited += 1;
       counts.concealed += 1;
-      return { kind: 'lost', underrun: false };
+      return { kind: 'lost', underrun: false, following: frame };
     }
     // What was concealed while waiting stands for frames that are missing now.
     this._next += Math.min(this._waited, head - this._next);
@@ -431,7 +431,7 @@ export class JitterBuffer {
     if (this._next === head) return null;
     this._next += 1;
     counts.concealed += 1;
-    return { kind: 'lost', underrun: false };
+    return { kind: 'lost', underrun: false, following: frame };
   }
 
   /**

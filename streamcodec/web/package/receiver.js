@@ -179,7 +179,7 @@ export class Receiver {
       if (filled === count || attempts-- === 0) break;
       const decision = this._buffer.get(nowMs, blockMs, (1_000 * filled) / this.rateHz);
       if (decision.kind === 'wait') break;
-      this._queue = decision.kind === 'play' ? this._play(decision, nowMs) : this._conceal();
+      this._queue = decision.kind === 'play' ? this._play(decision, nowMs) : this._conceal(decision);
     }
     this._activity.hear(out);
     return out;
@@ -221,8 +221,10 @@ export class Receiver {
     return this._usable ? this._decoder.play(part, flags) : this._decoder.conceal();
   }
 
-  _conceal() {
-    return this._exact ? this._converted(this._exact.push(null)) : this._decoder.conceal();
+  /** @param {import('./jitter_buffer.js').Decision & {kind: 'lost' | 'silence'}} decision */
+  _conceal(decision) {
+    if (this._exact) return this._converted(this._exact.push(null));
+    return this._decoder.conceal(decision.kind === 'lost' ? decision.following : null);
   }
 
   /**

@@ -150,7 +150,7 @@ export class SoundFile {
     let due = 0;
     try {
       for (const { time, packet } of this.packets()) {
-        for (let gap = time - due; gap > 0 && left > 0; gap--) yield trim(decoder.push(null));
+        for (let gap = time - due; gap > 0 && left > 0; gap--) yield trim(decoder.push(null, packet));
         due = time + packet.frames;
         if (left > 0) yield trim(decoder.push(packet));
       }
@@ -166,7 +166,7 @@ export class SoundFile {
   }
 
   /**
-   * @returns {{push(packet: Packet | null): Float32Array[], flush?(): Float32Array[], close(): void, delaySamples: number,
+   * @returns {{push(packet: Packet | null, following?: Packet): Float32Array[], flush?(): Float32Array[], close(): void, delaySamples: number,
    *   blockSamples: number}}
    */
   _decoder() {
@@ -174,7 +174,7 @@ export class SoundFile {
     if (codec instanceof Codec) {
       const decoder = new Decoder(codec);
       return {
-        push: (packet) => [decoder.push(packet)], flush: () => [decoder.flush()], close: () => decoder.close(),
+        push: (packet, following) => [decoder.push(packet, following)], flush: () => [decoder.flush()], close: () => decoder.close(),
         delaySamples: decoder.delaySamples, blockSamples: decoder.frameSamples,
       };
     }
