@@ -29,7 +29,12 @@ from native_dsp.networks import codec_networks as networks
 from native_dsp.transforms.polyphase import PolyphaseState, resample_block
 from streamcodec.codec.neural import entropy
 from streamcodec.codec.neural.activity import mean_square_dbfs, noise_floor, refresh_due, silent_packets
-from streamcodec.codec.neural.decoder import BRIDGE_QUALITY_INDEX, concealment_gains, frames_to_bridge
+from streamcodec.codec.neural.decoder import (
+    BRIDGE_QUALITY_INDEX,
+    HELD_FRAMES,
+    concealment_gains,
+    frames_to_bridge,
+)
 from streamcodec.codec.neural.encoder import SILENT_DBFS, key_due
 from streamcodec.codec.neural.front_end import prepare_frame
 from streamcodec.codec.neural.rate_control import (
@@ -209,6 +214,8 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
                 bridge(s.latents, s.following, control.frames_left[0], s.constants.envelope_latents[0])
                 s.network_quality_index[0] = BRIDGE_QUALITY_INDEX
                 control.frames_left[0] = 0
+            elif control.lost_in_a_row[0] > HELD_FRAMES:
+                s.latents[:] = 0
         elif part >= 0:
             told, told_share = s.told[part], 1.0
             quality_index = control.quality_index[0]

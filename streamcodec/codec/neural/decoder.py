@@ -44,6 +44,9 @@ _NO_TONES_IN = tuple(no_tones(frames) for frames in range(MAX_FRAMES + 1))
 """In packets of so many frames; nobody writes into them."""
 FULL_GAIN_PACKETS = 3
 DECAY_PER_PACKET = 0.6
+HELD_FRAMES = 1
+"""So long the last latents are held in a gap, under the quality index by which the network knows one; then it goes on
+by itself."""
 LONGEST_BRIDGE_FRAMES = 4
 """A longer gap is not bridged: what lies before it tells little of what lies behind."""
 BRIDGE_QUALITY_INDEX = 2
@@ -268,8 +271,9 @@ class NeuralDecoder:
             self._lost_in_a_row += 1
             self._told, self._told_share = self._tones.tones, LOST_SHARE
             bridged = following is not None and self._bridge(following)
-            # Else the last latents are held, under the quality index by which the network knows a gap.
             self._quality_index[0] = BRIDGE_QUALITY_INDEX if bridged else self._config.qualities
+            if not bridged and self._lost_in_a_row > HELD_FRAMES:
+                self._latents[:] = 0.0
             return False
         assert self._group is not None
         self._last_timestamp = packet.timestamp
