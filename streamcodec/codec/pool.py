@@ -83,11 +83,12 @@ class StreamPool:
         constrained: bool = False,
         dtx: bool = False,
         packet_ms: int | None = None,
+        post_filter: bool = True,
     ) -> int:
         """Let a new stream in, at the start of its sound; returns its slot, the lowest that is free.
 
-        Arguments as for :class:`StreamEncoder`. Errors: PoolError where the pool is full, AudioFormatError,
-        BitrateError.
+        Arguments as for :class:`StreamEncoder` and :class:`StreamDecoder`: servers that code again what they have
+        decoded leave ``post_filter`` out. Errors: PoolError where the pool is full, AudioFormatError, BitrateError.
         """
         if not self._free:
             raise PoolError(f"all {self.capacity} slots of the pool are in use: let one leave, or make a larger pool")
@@ -101,7 +102,9 @@ class StreamPool:
             model=self._model,
             backend=self._backend,
         )
-        receives = DecoderOptions(Tier.NEURAL, sample_rate_hz, model=self._model, backend=self._backend)
+        receives = DecoderOptions(
+            Tier.NEURAL, sample_rate_hz, model=self._model, backend=self._backend, post_filter=post_filter
+        )
         slot = self._free[0]
         sending = NeuralEncoder(sends, self._runtime, StepRow(self._sending, slot))
         receiving = MonoDecoder(receives, self._runtime, StepRow(self._receiving, slot))

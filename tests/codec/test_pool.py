@@ -156,6 +156,19 @@ def test_a_stream_moves_into_a_pool_and_out_again(speech: Float32Array) -> None:
     assert found == expected
 
 
+def test_a_stream_that_is_coded_again_leaves_its_post_filter_out(speech: Float32Array) -> None:
+    pool = make_pool(2, "compiled")
+    slots = [pool.join(), pool.join(post_filter=False)]
+    alone = [StreamDecoder(24_000, backend="compiled", post_filter=filtered) for filtered in (True, False)]
+    apart = 0.0
+    for packet in StreamEncoder(24_000, 6_000).push(speech):
+        heard = pool.decode(dict.fromkeys(slots, packet))
+        for slot, decoder in zip(slots, alone, strict=True):
+            np.testing.assert_allclose(heard[slot], decoder.push(packet), atol=SOUND_TOLERANCE)
+        apart = max(apart, float(np.abs(heard[slots[0]] - heard[slots[1]]).max()))
+    assert apart > 2 * SOUND_TOLERANCE
+
+
 def test_rate_is_set_in_the_pool(speech: Float32Array) -> None:
     pool = StreamPool(2)
     slots = [pool.join(), pool.join()]
