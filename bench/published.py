@@ -30,7 +30,11 @@ PICTURES = {
     "deep-autoencoder": {"convergence": "-convergence", "plane": ""},
     "linear-latents": {"latents": ""},
     "per-file-vae": {"convergence": "-convergence", "rmse": "-rmse", "plane": ""},
-    "probes": {},
+    "probes": {
+        f"{kind}-{question}": f"-{kind}-{question}"
+        for kind in ("confusion", "map")
+        for question in ("kind", "sound-class", "instrument")
+    },
     "restoration-segments": {"held-back": "-held-back"},
     "architecture": {"held-back": "-held-back"},
     "representation": {"held-back": "-held-back"},

@@ -38,6 +38,17 @@ RESTORED = "Causal restoration of decoded sound"
 BY_FILE = "File by file: ratio 8, hidden 64, latents 15, price 0.003"
 PUBLISHED_MSE = 4.4e-6
 SWEPT_SHAPES = ("64, latents 15", "128, latents 20")
+MAPS = "Silhouette of the classes on maps"
+MAP_METHODS = (
+    "PCA",
+    "kernel PCA, rbf",
+    "kernel PCA, poly",
+    "kernel PCA, sigmoid",
+    "kernel PCA, cosine",
+    "sparse PCA",
+    "LDA",
+    "t-SNE",
+)
 REACHED = "Files on which a linear network reaches what was published"
 VAE_FIGURES = ("real ratio", "ratio with decoder", "SNR dB unrounded", "SNR dB linear", "SNR dB")
 
@@ -66,6 +77,7 @@ SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
         "Recognition, balanced accuracy in %",
         ("linear probe", "small CNN", "guessing", "classes", "crops"),
     ),
+    "probes-maps": ("probes", MAPS, MAP_METHODS),
     "retrieval": (
         "retrieval",
         "Retrieval",
@@ -97,6 +109,7 @@ BY_EPOCHS = (
     "latent-size",
     "loss",
     "near-lossless",
+    "probes",
     "representation",
     "representation-22k",
     "restoration-segments",
