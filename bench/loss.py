@@ -6,8 +6,7 @@
 Bursts of two packets on average (Gilbert-Elliott), seeded by clip and loss, the same for packets of one length.
 streamcodec runs as in a call: given is the rate on the wire; packet length, payload and redundancy follow its
 receiver's reports, the delay its jitter buffer (some 100 ms with redundancy). Opus is told the loss rate and has
-DRED, deep concealment and NoLACE, several rates and packet lengths, and a receiver that waits up to 100 ms too. Each
-is given the sound at a rate of its own, 24 and 16 kHz, by the same resampler. The
+DRED, deep concealment and NoLACE, several rates and packet lengths, and a receiver that waits up to 100 ms too. The
 wire rate counts all of both: IPv4 20, UDP 8, RTP 12 and SRTP's tag of 10 bytes, and the bytes that frame our packets.
 
 The plot shows, for each loss and score, all points over the wire rate and each codec's best at every rate.

@@ -28,8 +28,6 @@ NOLACE_COMPLEXITY = 7
 LONGEST_WAIT_MS = 100.0
 """Playout delay beyond a packet's own arrival that a receiver may take."""
 DRED_MS = 200
-OWN_HZ = 24_000
-"""Rate at which streamcodec is given the sound."""
 
 
 @dataclass(frozen=True)
@@ -90,19 +88,17 @@ class OwnSystem:
 
     def __call__(self, samples: Float32Array, sample_rate_hz: int, losses: LossModel, loss_rate: float) -> Heard:
         """Shape: samples ``[n]``."""
-        # As Opus, at a rate of its own: a sound card has it or more, and a low rate's resampling is no codec's doing.
-        sound = resample(samples, sample_rate_hz, OWN_HZ).astype(np.float32)
-        encoder = StreamEncoder(OWN_HZ, model=self.model)
+        encoder = StreamEncoder(sample_rate_hz, model=self.model)
         # Reports and checks of the line, which the controller allows for, are not counted here, of neither codec.
         wire_bps = round(1_000 * self.wire_kbps + OTHER_BPS)
         sender = WireRateSender(encoder, encoder.encode_redundant, WireRateConfig(wire_bps))
         link = CountingLink(LinkConfig(), losses)
-        decoder = StreamDecoder(OWN_HZ, model=self.model)
-        result = simulate_stream(sound, OWN_HZ, encoder, decoder, link, sender=sender)
+        decoder = StreamDecoder(sample_rate_hz, model=self.model)
+        result = simulate_stream(samples, sample_rate_hz, encoder, decoder, link, sender=sender)
         packets = result.sender.packets
         return Heard(
             result.samples,
-            OWN_HZ,
+            sample_rate_hz,
             result.sender.payload_bytes,
             link.carried_bytes,
             link.frame_bytes + SRTP_OVERHEAD_BYTES * packets,
