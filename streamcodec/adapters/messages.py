@@ -17,7 +17,11 @@ from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.errors import PacketError
 
 LONGEST_GAP_FRAMES = 50
-"""A pause that timestamps tell of is filled up to this, one second."""
+"""A pause or a loss that timestamps tell of is filled up to this, one second."""
+NEAR_FRAMES = 1_500
+"""A timestamp further off, 30 s, tells of nothing but a sender that has begun again."""
+RESTART_RUN = 5
+"""So many late packets in unbroken order are one as well."""
 
 
 def join(packets: Iterable[Packet]) -> bytes:
@@ -26,7 +30,9 @@ def join(packets: Iterable[Packet]) -> bytes:
 
 
 def split(message: bytes) -> list[bytes]:
-    """The packets of a message; raises PacketError where its lengths do not fit."""
+    """The packets of a message; raises PacketError for what is no bytes, and where its lengths do not fit."""
+    if not isinstance(message, bytes | bytearray | memoryview):
+        raise PacketError(f"a message is bytes, got {type(message).__name__}")
     packets, position = [], 0
     while position < len(message):
         end = position + 2 + int.from_bytes(message[position : position + 2], "big")
@@ -34,7 +40,7 @@ def split(message: bytes) -> list[bytes]:
             raise PacketError(
                 f"the message ends inside a packet, after {len(message)} bytes: it was cut, or is no message"
             )
-        packets.append(message[position + 2 : end])
+        packets.append(bytes(message[position + 2 : end]))
         position = end
     return packets
 
@@ -61,7 +67,8 @@ class MessageEncoder:
 
 
 class MessageDecoder:
-    """Messages to sound; what is damaged or missing is concealed, and a pause lasts as long as timestamps say.
+    """Messages to sound; what is damaged or missing is concealed, and a pause lasts as long as timestamps say, up to a
+    second. What comes late or twice is left out.
 
     The neural tier decodes to any of its rates, whatever the encoder's.
     """
@@ -69,6 +76,8 @@ class MessageDecoder:
     def __init__(self, sample_rate_hz: int = 24_000, **options: Any) -> None:
         self.stream = StreamDecoder(sample_rate_hz, **options)
         self._next: int | None = None
+        self._after_late: int | None = None
+        self._late_run = 0
 
     def push(self, message: bytes) -> NDArray[Any]:
         """Sound of a message.
@@ -81,13 +90,23 @@ class MessageDecoder:
                 packet: Packet | None = Packet.from_bytes(data)
             except PacketError:
                 packet = None
-            if packet is not None:
+            if packet is not None and not self._is_late(packet):
                 gap = 0 if self._next is None else (packet.timestamp - self._next) % SEQUENCE_MODULUS
-                if gap <= LONGEST_GAP_FRAMES:
-                    sound += [self.stream.push(None, packet) for _ in range(gap)]
+                if gap <= NEAR_FRAMES:
+                    sound += [self.stream.push(None, packet) for _ in range(min(gap, LONGEST_GAP_FRAMES))]
                 self._next = (packet.timestamp + packet.frames) % SEQUENCE_MODULUS
                 sound.append(self.stream.push(packet))
         return np.concatenate(sound)
+
+    def _is_late(self, packet: Packet) -> bool:
+        """Whether a packet belongs before what has been played; so many that follow each other are a new beginning."""
+        age = 0 if self._next is None else (self._next - packet.timestamp) % SEQUENCE_MODULUS
+        if not 0 < age <= NEAR_FRAMES:
+            self._late_run = 0
+            return False
+        self._late_run = self._late_run + 1 if packet.timestamp == self._after_late else 1
+        self._after_late = (packet.timestamp + packet.frames) % SEQUENCE_MODULUS
+        return self._late_run < RESTART_RUN
 
     def push_int16(self, message: bytes) -> bytes:
         """The same as 16-bit samples in bytes, which is what most neighbours take."""

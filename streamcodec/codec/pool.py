@@ -162,7 +162,11 @@ class StreamPool:
         """
         members = self._named(packets, "packets")
         frames = {slot: frames_of(packets[slot]) for slot in members}
-        behind = {slot: frames_of(packet)[0] for slot, packet in (following or {}).items() if packets[slot] is None}
+        behind = {
+            slot: frames_of(following[slot])[0]
+            for slot in self._named(following or {}, "following packets")
+            if slot in packets and packets[slot] is None
+        }
         heard: dict[int, list[Samples]] = {slot: [] for slot in members}
         for k in range(max(map(len, frames.values()), default=0)):
             in_step = {slot: member for slot, member in members.items() if k < len(frames[slot])}

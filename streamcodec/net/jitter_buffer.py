@@ -75,7 +75,8 @@ class JitterBuffer:
         self._state = _State.IDLE
         self._target_ms = self.config.delay.initial_ms
         self._depth_ms = 0.0
-        self._suspect: tuple[Packet, float] | None = None
+        self._suspect: tuple[list[Packet], float] | None = None
+        """Frames of one packet far from where the stream should be, and when it came."""
         self._clear()
 
     @property
@@ -124,7 +125,7 @@ class JitterBuffer:
             self._stale_run = self._late_run = 0
             return arrival
         self._late_run += arrival is Arrival.LATE
-        if self._continues_stale_run(sequence) or self._late_run >= self.config.late_run:
+        if self._continues_stale_run(packet, sequence) or self._late_run >= self.config.late_run:
             self._uncount(arrival)
             return self._restart((packet,), arrival_ms)
         return arrival
@@ -267,10 +268,13 @@ class JitterBuffer:
             self._counts.discarded += 1
 
     def _doubt(self, packet: Packet, arrival_ms: float) -> Arrival:
-        if self._suspect is not None and self._agrees(packet, arrival_ms, *self._suspect):
-            self._counts.suspect -= 1
-            return self._restart((self._suspect[0], packet), arrival_ms)
-        self._suspect = packet, arrival_ms
+        frames, began_ms = self._suspect or ([], 0.0)
+        # Frames of one packet agree with each other, which proves nothing.
+        alone = packet.part and frames and packet.sequence == (frames[-1].sequence + 1) % SEQUENCE_MODULUS
+        if frames and not alone and self._agrees(packet, arrival_ms, frames[-1], began_ms):
+            self._counts.suspect -= len(frames)
+            return self._restart((*frames, packet), arrival_ms)
+        self._suspect = ([*frames, packet], began_ms) if alone else ([packet], arrival_ms)
         self._counts.suspect += 1
         return Arrival.SUSPECT
 
@@ -281,8 +285,10 @@ class JitterBuffer:
         latest_ms = arrival_ms - earlier_ms + self.config.stall_ms
         return 1 <= skipped <= self._LONGEST_LOSS_FRAMES and later_ms <= latest_ms
 
-    def _continues_stale_run(self, sequence: int) -> bool:
-        self._stale_run = self._stale_run + 1 if sequence == self._stale_sequence + 1 else 1
+    def _continues_stale_run(self, packet: Packet, sequence: int) -> bool:
+        # Packets are counted, however many frames they have.
+        follows = sequence == self._stale_sequence + 1
+        self._stale_run = self._stale_run + (not packet.part) if follows else 1
         self._stale_sequence = sequence
         return self._stale_run >= (2 if self._ended else self.config.restart_run)
 

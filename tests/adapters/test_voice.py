@@ -53,6 +53,23 @@ def test_messages_hold_packets_and_pauses_last(speech: Float32Array) -> None:
             split(cut)
 
 
+def test_messages_that_are_lost_late_or_doubled_move_nothing(speech: Float32Array) -> None:
+    sent = [join([packet]) for packet in StreamEncoder(24_000).push(np.tile(speech, 2))]
+    received = [sent[k] for k in (*range(40), 38, 39, *range(40, 60), 45, *range(61, 70))]
+    decoder = MessageDecoder(24_000)
+    assert sum(decoder.push(message).size for message in received) == 70 * 480
+    assert decoder.stream.concealed == 1
+    # A long loss is a second at most.
+    assert decoder.push(sent[70 + 60]).size == (50 + 1) * 480
+    # One that begins again is heard from its fifth packet on.
+    heard = [decoder.push(message).size for message in sent[:8]]
+    assert heard == [0, 0, 0, 0, 480, 480, 480, 480]
+    for other in (5, "message", None):
+        with pytest.raises(PacketError, match="a message is bytes"):
+            decoder.push(other)  # type: ignore[arg-type]
+    assert decoder.push(bytearray(sent[8])).size == 480
+
+
 @contextmanager
 def served(app: Any) -> Iterator[str]:
     """An ASGI application on a port of its own, on a thread."""

@@ -82,6 +82,7 @@ def test_a_gap_is_held_where_it_cannot_be_bridged(speech: Float32Array) -> None:
         "damaged": behind.to_bytes()[:-3] + b"???",
         "far away": packets[AT + 6],
         "long gone": packets[AT - 20],
+        "just played": packets[AT - 1],
         "raised otherwise": raised,
         "empty": replace(behind, payload=b""),
     }

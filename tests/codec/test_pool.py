@@ -208,13 +208,16 @@ def test_what_does_not_fit_is_refused() -> None:
         pool.decoder,
         lambda s: pool.encode({s: []}),
         lambda s: pool.decode({s: None}),
+        lambda s: pool.decode({}, {s: b""}),
     ):
         with pytest.raises(PoolError, match="not in use"):
             use(slot)
     with pytest.raises(AudioFormatError):
         pool.join(12_345)
     assert pool.join() == slot
-    assert pool.encode({}) == {}
+    assert pool.encode({}) == pool.decode({}, {slot: b"of a stream that sits out"}) == {}
+    with pytest.raises(PoolError, match="by slot"):
+        pool.decode({slot: None}, [b""])  # type: ignore[arg-type]
     with pytest.raises(PoolError):
         StreamPool(0)
     with pytest.raises(BackendError):

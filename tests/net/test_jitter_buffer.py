@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from streamcodec.codec.packet import PacketFlags
+from streamcodec.codec.packet import Packet, PacketFlags
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.delay_estimator import DelayConfig
 from streamcodec.net.jitter_buffer import JitterBuffer, extend
@@ -217,6 +219,56 @@ def test_a_restarted_sender_is_believed_at_its_second_packet() -> None:
     stats = buffer.stats
     assert (stats.restarts, stats.discarded, stats.suspect, stats.lost) == (1, 1, 0, 0)
     assert accounted(buffer)
+
+
+def long_packet(index: int, frames: int = 6) -> tuple[Packet, ...]:
+    """Packet number ``index`` of a stream of long ones, frame by frame."""
+    return replace(packet(index * frames), frames=frames).each_frame()
+
+
+def test_a_long_packet_that_comes_twice_or_late_is_no_restarted_sender() -> None:
+    receiver = Receiver()
+    for index in range(60):
+        now_ms = 120.0 * index
+        late = index % 10 == 7
+        for frame in () if late else long_packet(index):
+            receiver.buffer.put(frame, now_ms)
+        for frame in long_packet(index - 1) if index % 10 in (3, 8) else ():
+            receiver.buffer.put(frame, now_ms + 5.0)
+        for tick in range(12):
+            receiver.tick(now_ms + 10.0 * tick)
+    stats = receiver.buffer.stats
+    # Twice: every tenth. Late: those that came with the packet after them.
+    assert (stats.restarts, stats.duplicate, stats.lost, stats.suspect) == (0, 36, 0, 0)
+    assert accounted(receiver.buffer)
+
+
+def test_a_restarted_sender_of_long_packets_is_believed_at_its_second_packet() -> None:
+    receiver = Receiver()
+    for index in range(10):
+        for frame in long_packet(index):
+            receiver.buffer.put(frame, 120.0 * index)
+    arrivals = [
+        [receiver.buffer.put(frame, at_ms) for frame in long_packet(k)]
+        for k, at_ms in ((5_000, 1_300.0), (5_001, 1_420.0))
+    ]
+    assert arrivals[0] == 6 * [Arrival.SUSPECT]
+    assert arrivals[1] == [Arrival.RESTARTED, *5 * [Arrival.HELD]]
+    assert units(receiver.buffer) == list(range(30_000, 30_012))
+    stats = receiver.buffer.stats
+    assert (stats.restarts, stats.suspect) == (1, 0)
+    assert accounted(receiver.buffer)
+
+
+def test_a_restarted_sender_of_long_packets_is_noticed_by_what_it_sends_again() -> None:
+    receiver = Receiver()
+    for index in range(20):
+        for frame in long_packet(index):
+            receiver.buffer.put(frame, 120.0 * index)
+        for tick in range(12):
+            receiver.tick(120.0 * index + 10.0 * tick)
+    arrivals = [[receiver.buffer.put(f, 2_400.0 + 120.0 * k) for f in long_packet(k)][0] for k in range(5)]
+    assert arrivals == [*4 * [Arrival.DUPLICATE], Arrival.RESTARTED]
 
 
 def test_one_stray_packet_changes_nothing() -> None:

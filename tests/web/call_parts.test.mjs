@@ -107,6 +107,7 @@ for (const [name, { packetMs, events, stats }] of Object.entries(json('traces.js
         assert.equal(decision.kind, event.kind, where);
         assert.ok(Math.abs(buffer.targetMs - event.target) < 1e-6, where);
         assert.ok(Math.abs(buffer.depthMs - event.depth) < 1e-6, where);
+        if (decision.kind === 'lost') assert.equal(decision.following?.timestamp ?? null, event.following, where);
         if (decision.kind === 'play') {
           const { frame, recovered, scale, mostMs } = decision;
           assert.ok(Math.abs(mostMs - event.most) < 1e-6, where);

@@ -33,7 +33,7 @@ from streamcodec.codec.stream_resampler import StreamResampler
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.net.congestion import CongestionConfig, CongestionController
 from streamcodec.net.jitter_buffer import JitterBuffer
-from streamcodec.net.jitter_types import JitterConfig, Play
+from streamcodec.net.jitter_types import JitterConfig, Lost, Play
 from streamcodec.net.redundancy import Redundancy
 from streamcodec.net.report import ReceiverReport, ReceptionMonitor
 from streamcodec.net.wire_rate import WireRateConfig, WireRateController
@@ -131,6 +131,8 @@ def _trace(seed: int, **line: Any) -> dict[str, Any]:
                 "most": decision.most_ms,
                 "part": decision.packet.part or 0,
             }
+        if isinstance(decision, Lost):
+            event["following"] = None if decision.following is None else decision.following.timestamp
         events.append(event)
         if monitor.due(now_ms):
             report = monitor.report(now_ms, buffer.stats)
@@ -167,6 +169,7 @@ TRACES = {
     "near-lossless": {"frames": 1, "pauses": False, "drift": 0.001, "jitter_ms": 6.0, "packet_ms": 32.0 / 3.0},
     "changing": {"frames": 0, "pauses": False, "drift": 0.0, "jitter_ms": 6.0},
     "long": {"frames": 3, "pauses": True, "drift": -0.004, "jitter_ms": 20.0},
+    "longest": {"frames": 6, "pauses": False, "drift": 0.0, "jitter_ms": 30.0},
 }
 
 

@@ -100,7 +100,7 @@ export class JitterBuffer {
     this.targetMs = Number(DELAY.initialMs);
     /** Playout delay of the moment. */
     this.depthMs = 0;
-    /** @type {{frame: Frame, atMs: number} | null} */
+    /** @type {{frames: Frame[], atMs: number} | null} Of one packet far from where the stream should be. */
     this._suspect = null;
     /** @type {Map<number, {frame: Frame, sequence: number | null}>} */
     this._slots = new Map();
@@ -134,7 +134,7 @@ export class JitterBuffer {
       return arrival;
     }
     if (arrival === 'late') this._lateRun += 1;
-    if (this._continuesStaleRun(sequence) || this._lateRun >= LATE_RUN) {
+    if (this._continuesStaleRun(frame, sequence) || this._lateRun >= LATE_RUN) {
       this._uncount(arrival);
       return this._restart([frame], arrivalMs);
     }
@@ -304,19 +304,27 @@ export class JitterBuffer {
    * @returns {Arrival}
    */
   _doubt(frame, arrivalMs) {
-    const suspect = this._suspect;
-    if (suspect && agrees(frame, arrivalMs, suspect.frame, suspect.atMs, this._frameMs)) {
-      this.counts.suspect -= 1;
-      return this._restart([suspect.frame, frame], arrivalMs);
+    const { frames, atMs } = this._suspect ?? { frames: [], atMs: 0 };
+    const last = frames.at(-1);
+    // Frames of one packet agree with each other, which proves nothing.
+    const alone = last !== undefined && frame.part > 0 && frame.sequence === mod(last.sequence + 1, MODULUS);
+    if (last && !alone && agrees(frame, arrivalMs, last, atMs, this._frameMs)) {
+      this.counts.suspect -= frames.length;
+      return this._restart([...frames, frame], arrivalMs);
     }
-    this._suspect = { frame, atMs: arrivalMs };
+    this._suspect = alone ? { frames: [...frames, frame], atMs } : { frames: [frame], atMs: arrivalMs };
     this.counts.suspect += 1;
     return 'suspect';
   }
 
-  /** @param {number} sequence */
-  _continuesStaleRun(sequence) {
-    this._staleRun = sequence === this._staleSequence + 1 ? this._staleRun + 1 : 1;
+  /**
+   * @param {Frame} frame
+   * @param {number} sequence
+   */
+  _continuesStaleRun(frame, sequence) {
+    // Packets are counted, however many frames they have.
+    const follows = sequence === this._staleSequence + 1;
+    this._staleRun = follows ? this._staleRun + Number(frame.part === 0) : 1;
     this._staleSequence = sequence;
     return this._staleRun >= (this._ended ? 2 : RESTART_RUN);
   }
