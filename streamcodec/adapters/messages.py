@@ -67,8 +67,8 @@ class MessageEncoder:
 
 
 class MessageDecoder:
-    """Messages to sound; what is damaged or missing is concealed, and a pause lasts as long as timestamps say, up to a
-    second. What comes late or twice is left out.
+    """Messages to sound; what is damaged or missing is concealed, what comes late or twice is left out, and a pause
+    lasts as long as timestamps say, up to a second.
 
     The neural tier decodes to any of its rates, whatever the encoder's.
     """
@@ -99,7 +99,7 @@ class MessageDecoder:
         return np.concatenate(sound)
 
     def _is_late(self, packet: Packet) -> bool:
-        """Whether a packet belongs before what has been played; so many that follow each other are a new beginning."""
+        """Whether a packet belongs before what has been played; several in unbroken order are a new beginning."""
         age = 0 if self._next is None else (self._next - packet.timestamp) % SEQUENCE_MODULUS
         if not 0 < age <= NEAR_FRAMES:
             self._late_run = 0

@@ -162,9 +162,10 @@ class StreamPool:
         """
         members = self._named(packets, "packets")
         frames = {slot: frames_of(packets[slot]) for slot in members}
+        known = {} if following is None else following
         behind = {
-            slot: frames_of(following[slot])[0]
-            for slot in self._named(following or {}, "following packets")
+            slot: frames_of(known[slot])[0]
+            for slot in self._named(known, "following packets")
             if slot in packets and packets[slot] is None
         }
         heard: dict[int, list[Samples]] = {slot: [] for slot in members}

@@ -267,8 +267,8 @@ def test_a_restarted_sender_of_long_packets_is_noticed_by_what_it_sends_again() 
             receiver.buffer.put(frame, 120.0 * index)
         for tick in range(12):
             receiver.tick(120.0 * index + 10.0 * tick)
-    arrivals = [[receiver.buffer.put(f, 2_400.0 + 120.0 * k) for f in long_packet(k)][0] for k in range(5)]
-    assert arrivals == [*4 * [Arrival.DUPLICATE], Arrival.RESTARTED]
+    arrivals = [[receiver.buffer.put(frame, 2_400.0 + 120.0 * k) for frame in long_packet(k)] for k in range(5)]
+    assert [first for first, *_ in arrivals] == [*4 * [Arrival.DUPLICATE], Arrival.RESTARTED]
 
 
 def test_one_stray_packet_changes_nothing() -> None:

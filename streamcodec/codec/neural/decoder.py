@@ -99,8 +99,11 @@ def concealment_gains(lost_in_a_row: int, in_silence: bool) -> tuple[float, floa
 
 @shared
 def frames_to_bridge(to_following: int, lost_in_a_row: int) -> int:
-    """Frames from the one that is concealed now, the last of so many in a row, to the packet behind the gap; 0 where
-    the gap is too long to be bridged, or there is none. ``to_following`` is what timestamps say, from the last frame played."""
+    """Frames from the one that is concealed now, the last of so many in a row, to the packet behind the gap.
+
+    0 where the gap is too long to be bridged, or there is none. ``to_following`` is what timestamps say, from the
+    last frame played.
+    """
     if to_following == 0:
         return 0
     # What was concealed while packets were awaited is not counted by timestamps.
