@@ -34,14 +34,14 @@ class DamageCount:
         return self._reader.damaged_frames + max(undecodable, 0)
 
 
-def tell_of_damage(name: str, reader: FileReader, damaged_frames: int) -> None:
-    """Warn (StreamcodecWarning) of a file that was cut off, is damaged, or holds nothing; ``name`` is its."""
-    sentence = describe_damage(name, reader, damaged_frames)
+def tell_of_damage(name: str, reader: FileReader, damaged_frames: int, *, decoded: bool = True) -> None:
+    """Warn (StreamcodecWarning) of a file that was cut off, is damaged, or is empty; ``name`` is its."""
+    sentence = describe_damage(name, reader, damaged_frames, decoded=decoded)
     if sentence is not None:
         warnings.warn(sentence, StreamcodecWarning, stacklevel=3)
 
 
-def describe_damage(name: str, reader: FileReader, damaged_frames: int) -> str | None:
+def describe_damage(name: str, reader: FileReader, damaged_frames: int, *, decoded: bool = True) -> str | None:
     """What is wrong with a file that has been read to its end; None where nothing is."""
     per_second = reader.header.packets_per_second
     damaged_s = damaged_frames / per_second
@@ -51,10 +51,16 @@ def describe_damage(name: str, reader: FileReader, damaged_frames: int) -> str |
     if not reader.packets_seen:
         return f"{name} holds no packet that can be read: it was cut off or damaged; take another copy"
     parts = []
+    lacking = reader.lacking_frames / per_second
     if reader.total_samples is None:
         parts.append(f"ends after {found_s:.2f} s without its index: it was cut off, or is still being written")
     if damaged_frames:
-        parts.append(f"is damaged: {damaged_s:.2f} s of sound are missing and were concealed")
+        concealed = " and were concealed" if decoded else ""
+        parts.append(f"is damaged: {damaged_s:.2f} s of sound are missing{concealed}")
+    if lacking:
+        parts.append(
+            f"lacks {'another ' if damaged_frames else ''}{lacking:.2f} s of sound{', which are left out' * decoded}"
+        )
     if reader.cut_frames:
         parts.append(
             f"claims {reader.cut_frames / per_second:.1f} s of silence that its bytes do not account for, left out"
