@@ -14,6 +14,7 @@ import pytest
 import soundfile
 
 from streamcodec import AudioFormatError, FileFormatError, StreamcodecWarning, decode_file, encode_array, encode_file
+from streamcodec.cli import main
 from streamcodec.cli.info_command import describe
 from streamcodec.codec.audio_format import as_mono
 from streamcodec.codec.files.container import CLUSTER_MARK, INDEX_MARK
@@ -135,6 +136,21 @@ def test_a_missing_cluster_of_speech_is_told_but_no_pause(
     said, _ = decoded(without(data, 1), tmp_path)
     assert len(said) == 1
     assert "of sound are missing and were concealed" in said[0]
+
+
+@pytest.mark.parametrize("kept", ["header", "a byte more", "header and index"])
+def test_a_file_of_which_no_packet_can_be_read_is_an_error(coded: bytes, tmp_path: Path, kept: str) -> None:
+    mark = coded.index(CLUSTER_MARK)
+    data = {
+        "header": coded[:mark],
+        "a byte more": coded[: mark + 1],
+        "header and index": without(coded, 0, 1, 2, 3),
+    }[kept]
+    with pytest.raises(FileFormatError, match=r"it\.sc holds no packet that can be read"):
+        decoded(data, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["it.sc"]
+    assert main(["decode", str(tmp_path / "it.sc"), str(tmp_path / "it.flac")]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["it.sc"]
 
 
 def test_info_tells_what_is_missing(coded: bytes, tmp_path: Path) -> None:

@@ -92,8 +92,8 @@ def index(total: int, where: int) -> bytes:
 def test_a_forged_total_gives_no_more_than_the_packets(total: int, compact: bool) -> None:
     head = header(compact)
     out = io.BytesIO()
-    with pytest.warns(StreamcodecWarning, match="holds no packet that can be read"):
-        assert decode_file(io.BytesIO(head + index(total, len(head))), out) == 0
+    with pytest.raises(FileFormatError, match="holds no packet that can be read"):
+        decode_file(io.BytesIO(head + index(total, len(head))), out)
     body = cluster(10, compact=compact)
     data = head + body + index(total, len(head) + len(body))
     assert decode_file(io.BytesIO(data), io.BytesIO()) <= 20 * 96_000 // 50
