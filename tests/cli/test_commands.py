@@ -162,6 +162,24 @@ def test_key_period_trades_size_for_places_to_begin(
     assert "--key-period must be 0.02 to 10 s, got 11\n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "packet_ms"),
+    [(["--packet-ms", "120"], 120), (["--tier", "lossless", "--packet-ms", "100", "--mode", "independent"], 100)],
+)
+def test_roundtrip_counts_packets_however_long_they_are(
+    words: list[str], packet_ms: int, tmp_path: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.wav"
+    networks: list[list[str]] = [[], ["--jitter", "1"]] if packet_ms == 120 else [[]]
+    for network in networks:
+        arguments = ("roundtrip", str(speech_file), str(out), "--loss", "0.2", "--seed", "1", *words, *network)
+        figures = run_json(capsys, *arguments, "--json")
+        assert 0 < int(str(figures["lost"])) < int(str(figures["packets"])) / 2
+        assert figures["concealed"] == figures["lost"]
+        assert figures["concealed_ms"] == packet_ms * int(str(figures["lost"]))
+        assert soundfile.info(out).frames == soundfile.info(speech_file).frames
+
+
 @pytest.mark.parametrize("tier", ["lossless", "near-lossless"])
 def test_waveform_tiers_round_trip_with_and_without_loss(
     tier: str, tmp_path: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]
@@ -216,6 +234,8 @@ def test_info_lists_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> No
         (["encode", "SPEECH", "a.sc", "--kbps", "500"], "1 to 24 kbps, got 500"),
         (["encode", "SPEECH", "no/such/folder/a.sc"], "cannot write"),
         (["roundtrip", "SPEECH", "a.wav", "--loss", "0.9", "--burst", "1"], "bursts longer"),
+        (["roundtrip", "SPEECH", "a.wav", "--mode", "stream", "--redundancy", "auto"], "leave --mode stream out"),
+        (["roundtrip", "SPEECH", "a.wav", "--tier", "lossless", "--jitter", "5"], "leave --tier out"),
         (["roundtrip", "SPEECH", "a.xyz"], "cannot write"),
         (["encode", "SPEECH", "a.sc", "--model", "none"], "no usable model"),
         (["encode", "SPEECH", "a.sc", "--tier", "lossless", "--kbps", "6"], "does not apply"),
