@@ -271,6 +271,36 @@ def test_bad_arguments_exit_with_two(arguments: list[str]) -> None:
     assert stop.value.code == 2
 
 
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "required: COMMAND"),
+        (["nonsense"], "(choose from "),
+        (["encode"], "required: input, output; see 'streamcodec encode --help'"),
+        (["encode", "a", "b", "--kbps", "abc"], "--kbps: must be a number above 0, got abc"),
+        (["encode", "a", "b", "--kbps"], "--kbps: expected one argument"),
+        (["encode", "a", "b", "--tier", "x"], "(choose from "),
+        (["encode", "a", "b", "--packet-ms", "x"], "--packet-ms: must be a whole number, got x"),
+        (["encode", "a", "b", "--no\nsuch"], "unrecognized arguments"),
+        (["roundtrip", "--seed", "1.5"], "--seed: must be a whole number, got 1.5"),
+        (["roundtrip", "--loss", "x"], "--loss: must be from 0 to below 1, got x"),
+        (["roundtrip", "--jitter", "x"], "--jitter: must be 0 to 1000 ms, got x"),
+        (["experiment", "x", "--seconds", "y"], "--seconds: must be a number, got y"),
+        (["serve", "--port", "x"], "must be 0 to 65535, got x"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("streamcodec: ")
+    assert line.endswith("--help'")
+    assert says in line
+
+
 @pytest.mark.parametrize("command", COMMANDS)
 def test_every_command_has_help_with_an_example(command: str, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit) as stop:
