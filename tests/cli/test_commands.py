@@ -77,6 +77,29 @@ def test_what_is_no_sc_file_is_named(speech_file: Path, tmp_path: Path, capsys: 
         assert "speech.flac is not a .sc file" in refusal(command, capsys)
 
 
+def test_what_is_coded_already_is_called_so(
+    speech_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = str(tmp_path / "a.sc")
+    for more in ([], ["--kbps", "1.5"]):
+        assert main(["encode", str(speech_file), coded, *more]) == 0
+        capsys.readouterr()
+        for command in (["encode", coded, str(tmp_path / "b.sc")], ["restore", coded, str(tmp_path / "b.wav")]):
+            said = refusal(command, capsys)
+            assert "a.sc as sound: it is coded already; decode it first, or transcode it" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["a.sc"]
+
+
+def test_floats_are_not_sent_to_a_format_that_holds_none(
+    speech_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = str(tmp_path / "a.sc")
+    assert main(["encode", str(speech_file), coded]) == 0
+    capsys.readouterr()
+    said = refusal(["decode", coded, str(tmp_path / "a.flac"), "--float"], capsys)
+    assert said.endswith("FLAC holds no floating-point samples; use a .wav name, or leave --float out")
+
+
 def test_roundtrip_with_loss(tmp_path: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "a.wav")
     arguments = ("roundtrip", str(speech_file), out, "--kbps", "6", "--loss", "0.2", "--burst", "2", "--json")
@@ -233,7 +256,8 @@ def test_info_lists_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> No
         (["encode", __file__, "a.sc"], "as sound"),
         (["encode", "SPEECH", "a.sc", "--kbps", "500"], "1 to 24 kbps, got 500"),
         (["encode", "SPEECH", "no/such/folder/a.sc"], "cannot write"),
-        (["roundtrip", "SPEECH", "a.wav", "--loss", "0.9", "--burst", "1"], "bursts longer"),
+        (["roundtrip", "SPEECH", "a.wav", "--loss", "0.9", "--burst", "1"], "--burst 9 or more"),
+        (["roundtrip", "SPEECH", "a.wav", "--loss", "0.75", "--burst", "2"], "--burst 3 or more"),
         (["roundtrip", "SPEECH", "a.wav", "--mode", "stream", "--redundancy", "auto"], "leave --mode stream out"),
         (["roundtrip", "SPEECH", "a.wav", "--tier", "lossless", "--jitter", "5"], "leave --tier out"),
         (["roundtrip", "SPEECH", "a.xyz"], "cannot write"),
