@@ -152,6 +152,11 @@ def fake_marks(size: int, compact: bool) -> bytes:
     return header(compact) + bytes(body)
 
 
+def fake_indexes(size: int, compact: bool) -> bytes:
+    marks = b"".join(INDEX_MARK + struct.pack(">I", left - 12) for left in range(size, 12, -8))
+    return header(compact) + marks.ljust(size, b"x") + struct.pack(">Q", 0) + END_MAGIC
+
+
 def empty_packets(size: int, compact: bool) -> bytes:
     one = cluster(1_000, compact=compact)
     return header(compact) + one * (size // len(one))
@@ -165,7 +170,7 @@ def read_all(data: bytes) -> float:
 
 
 @FORMS
-@pytest.mark.parametrize("make", [fake_marks, empty_packets])
+@pytest.mark.parametrize("make", [fake_marks, fake_indexes, empty_packets])
 def test_reading_takes_time_in_proportion_to_the_bytes_and_no_memory(make: object, compact: bool) -> None:
     # Of empty packets a byte holds three times as many in the compact form.
     size = 1 << (15 if compact else 17)

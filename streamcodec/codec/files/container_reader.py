@@ -39,6 +39,8 @@ MAX_LENGTH_BYTES = 3
 """Of the length of a compact header."""
 WASTED_READS = 3
 """Bytes read in vain, looking for the next whole cluster of a damaged file, in lengths of the file."""
+MAX_MOVED_INDEX_BYTES = 1 << 21
+"""Searched for an index that is not where the file says: those of a day of sound are shorter."""
 INDEX_TRIES = 4
 """Places at which an index may seem to begin that is not where the file says."""
 
@@ -163,7 +165,7 @@ class FileReader:
 
     def _moved_indexes(self) -> list[int]:
         """Where an index may begin that ends where the file does, though the file says another place."""
-        longest = min(self.file_bytes - 12 - self._first_cluster, 12 + MAX_BODY_BYTES)
+        longest = min(self.file_bytes - 12 - self._first_cluster, MAX_MOVED_INDEX_BYTES)
         self._file.seek(self.file_bytes - 12 - longest)
         data = self._file.read(longest)
         found: list[int] = []
