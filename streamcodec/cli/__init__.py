@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
+from streamcodec.cli.parser import Parser
 from streamcodec.cli.process import occupy_standard_streams, run_command
 
 COMMANDS = (
@@ -43,7 +44,7 @@ def build_parser(only: str | None = None) -> argparse.ArgumentParser:
 
     import streamcodec
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="streamcodec",
         description="Real-time streaming audio codec: speech from 1 kbps, any sound without loss.",
         epilog="example: streamcodec roundtrip",

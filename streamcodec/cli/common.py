@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
+from streamcodec.cli.parser import number
 from streamcodec.codec.files.output_file import check_not_read, readable_name
 from streamcodec.errors import StreamcodecError
 from streamcodec.extras import command_for
@@ -253,7 +254,7 @@ def cores(text: str) -> tuple[int, ...]:
 
 def positive(text: str) -> float:
     """Argument type: a finite number above 0."""
-    value = float(text)
+    value = number(text)
     if not 0.0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be a number above 0, got {text}")
     return value
@@ -261,7 +262,7 @@ def positive(text: str) -> float:
 
 def burst(text: str) -> float:
     """Argument type: mean length of a loss in packets, which is one at the least."""
-    value = float(text)
+    value = number(text)
     if not 1.0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"must be 1 packet or more, got {text}")
     return value
@@ -269,7 +270,7 @@ def burst(text: str) -> float:
 
 def share(text: str) -> float:
     """Argument type: a number from 0 up to, not including, 1."""
-    value = float(text)
+    value = number(text)
     if not 0.0 <= value < 1.0:
         raise argparse.ArgumentTypeError(f"must be from 0 to below 1, got {text}")
     return value
@@ -282,7 +283,7 @@ def device(text: str) -> int | str:
 
 def milliseconds(text: str) -> float:
     """Argument type: 0 to 1000."""
-    value = float(text)
+    value = number(text)
     if not 0.0 <= value <= 1_000.0:
         raise argparse.ArgumentTypeError(f"must be 0 to 1000 ms, got {text}")
     return value

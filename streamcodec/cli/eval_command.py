@@ -34,11 +34,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Print one table per kind of sound, write ``quality.json`` and one rate-quality plot per kind."""
     need("soxr")
+    from streamcodec.codec.files.output_file import check_folder_to_fill
     from streamcodec.evaluation import evaluate, read_clips
     from streamcodec.evaluation.own import streamcodec_systems
 
     if not options.data.is_dir():
         raise StreamcodecError(f"there is no folder {options.data}")
+    check_folder_to_fill(options.output)
     clips = read_clips(options.data, limit=options.clips)
     systems = [*streamcodec_systems(tuple(options.kbps), options.model)]
     if options.opus:

@@ -29,9 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="as JSON")
 
 
-def describe(source: Path | IO[bytes], model: str | None = None) -> dict[str, Any]:
-    """Figures of a file; raises FileFormatError."""
+def describe(source: Path | IO[bytes], model: str | None = None, *, tell: bool = False) -> dict[str, Any]:
+    """Figures of a file; damage is told (StreamcodecWarning) where asked for. Raises FileFormatError."""
     from streamcodec.codec.files.container_reader import FileReader
+    from streamcodec.codec.files.damage import tell_of_damage
     from streamcodec.codec.files.decoding import decoder_for
     from streamcodec.codec.files.sound_file import name_of, open_binary
     from streamcodec.codec.options import tier_name
@@ -42,23 +43,24 @@ def describe(source: Path | IO[bytes], model: str | None = None) -> dict[str, An
         reader = FileReader(file, name_of(source))
         header = reader.header
         packets = payload_bytes = key_packets = 0
-        end_time = 0
         longest_frames = 1
         for record in reader.records():
             packets += 1
             key_packets += record.is_key
             payload_bytes += record.end - record.start
-            end_time = record.time + record.frames
             longest_frames = max(longest_frames, record.frames)
         pictures = [{"type": picture.mime, "bytes": len(picture.data)} for picture in reader.pictures()]
         total_samples = reader.trusted_samples(header.sample_rate_hz)
+    missing_frames = reader.damaged_frames + reader.lacking_frames
+    if tell and (packets or reader.total_samples != 0):
+        tell_of_damage(name_of(source), reader, reader.damaged_frames, decoded=False)
     delay_ms = None
     with contextlib.suppress(FileFormatError):
         decoder = decoder_for(header, model=model)
         latency_samples = header.delay_samples + longest_frames * decoder.block_samples + decoder.delay_samples
         delay_ms = round(1000.0 * latency_samples / header.sample_rate_hz, 3)
     if total_samples is None:
-        duration_s = end_time / header.packets_per_second
+        duration_s = reader.end_time / header.packets_per_second
     else:
         duration_s = total_samples / header.sample_rate_hz
     # To the samples that came in where all of them come back; else to 16 bits, as --ratio counts.
@@ -79,7 +81,8 @@ def describe(source: Path | IO[bytes], model: str | None = None) -> dict[str, An
         "delay_ms": delay_ms,
         "file_bytes": reader.file_bytes,
         "ratio": round(raw_bytes / reader.file_bytes, 3),
-        "complete": reader.total_samples is not None,
+        "complete": reader.total_samples is not None and not missing_frames,
+        "missing_s": round(missing_frames / header.packets_per_second, 6),
         "metadata": header.metadata,
         "pictures": pictures,
     }
@@ -99,4 +102,4 @@ def run(options: argparse.Namespace) -> None:
         return
     if options.input is None:
         raise StreamcodecError("name a .sc file, or ask for --models or --runtime")
-    print_json(describe(input_file(options.input), options.model))
+    print_json(describe(input_file(options.input), options.model, tell=True))

@@ -64,7 +64,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Do it and say what happened."""
     from streamcodec import StreamEncoder, Tier
-    from streamcodec.codec.files.output_file import check_not_read
+    from streamcodec.codec.files.output_file import check_folder_to_fill, check_not_read
     from streamcodec.codec.files.sound_file import SoundReader
     from streamcodec.codec.files.sound_writer import check_target
     from streamcodec.codec.options import tier_of
@@ -77,6 +77,8 @@ def run(options: argparse.Namespace) -> None:
     if options.output not in (None, "-"):
         check_not_read(options.output, name)
         check_target(options.output)
+    if folder is not None:
+        check_folder_to_fill(folder)
     with SoundReader(input_file(name), tier_of(options.tier)) as sound:
         if sound.tier is not Tier.NEURAL:
             coding |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}

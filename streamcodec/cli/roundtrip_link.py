@@ -30,6 +30,7 @@ def through_link(
     from streamcodec.net.session import header_bytes
 
     settings, rate_hz, block = encoder.settings, encoder.sample_rate_hz, encoder.block_samples
+    frames = block // encoder.frame_samples
     decoder = StreamDecoder(
         rate_hz,
         tier=encoder.tier,
@@ -69,7 +70,7 @@ def through_link(
                     lost += 1
                     arrived = None
             before_decoding = time.perf_counter()
-            heard.append(decoder.push(arrived))
+            heard += [decoder.push(None) for _ in range(frames)] if arrived is None else [decoder.push(arrived)]
             encode_ms.append(to_10_ms * (between - began))
             decode_ms.append(to_10_ms * (time.perf_counter() - before_decoding))
             progress(start / len(padded))
@@ -79,7 +80,7 @@ def through_link(
         "late": 0,
         "discarded": 0,
         "recovered": 0,
-        "concealed": decoder.concealed,
+        **concealed(decoder.concealed, encoder),
         "payload_bytes": payload_bytes,
         "packet_bytes": packet_bytes,
         "wire_bytes": wire_bytes,
@@ -87,6 +88,17 @@ def through_link(
     }
     figures = describe(samples, encoder, counts, encode_ms, decode_ms)
     return np.concatenate([decoder.silence(0), *heard])[lag : lag + len(sound)], figures
+
+
+def in_packets(frames: int, encoder: StreamEncoder) -> int:
+    """Packets that so many frames fill or begin to fill."""
+    return -(-frames * encoder.frame_samples // encoder.block_samples)
+
+
+def concealed(frames: int, encoder: StreamEncoder) -> dict[str, Any]:
+    """Figures of what was made up, in packets as all counts are, and as time."""
+    time_ms = 1000.0 * frames * encoder.frame_samples / encoder.sample_rate_hz
+    return {"concealed": in_packets(frames, encoder), "concealed_ms": round(time_ms, 3)}
 
 
 def describe(

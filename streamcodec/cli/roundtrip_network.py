@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from streamcodec import Packet, StreamcodecError, StreamDecoder, StreamEncoder, Tier
 from streamcodec.cli.common import redundancy_of
-from streamcodec.cli.roundtrip_link import describe
+from streamcodec.cli.roundtrip_link import concealed, describe, in_packets
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
@@ -62,7 +62,11 @@ def through_network(
 ) -> tuple[Float32Array, dict[str, Any]]:
     """Encode, send, lose, buffer, decode; returns sound of the source's length, first delay removed, and figures."""
     if encoder.tier is not Tier.NEURAL or encoder.settings.mode == "stream":
-        raise StreamcodecError("--jitter and --redundancy are simulated for the neural tier")
+        whose = "for the neural tier" if encoder.tier is not Tier.NEURAL else "with --mode independent"
+        raise StreamcodecError(
+            f"--jitter and --redundancy are simulated {whose} alone, as calls have it: leave "
+            f"{'--tier' if encoder.tier is not Tier.NEURAL else '--mode stream'} out, or them"
+        )
     rate_hz = encoder.sample_rate_hz
     decoder = StreamDecoder(rate_hz, model=encoder.settings.model)
     timed_encoder, timed_decoder = TimedEncoder(encoder), TimedDecoder(decoder)
@@ -89,11 +93,12 @@ def through_network(
     jitter = result.receiver.jitter
     counts = {
         "packets": result.sender.packets,
-        "lost": jitter.lost,
-        "late": jitter.late,
-        "discarded": jitter.discarded,
-        "recovered": jitter.recovered,
-        "concealed": jitter.concealed,
+        # A jitter buffer counts frames.
+        "lost": in_packets(jitter.lost, encoder),
+        "late": in_packets(jitter.late, encoder),
+        "discarded": in_packets(jitter.discarded, encoder),
+        "recovered": in_packets(jitter.recovered, encoder),
+        **concealed(jitter.concealed, encoder),
         "payload_bytes": result.sender.payload_bytes,
         "packet_bytes": result.sender.datagram_bytes,
         "wire_bytes": result.sender.wire_bytes,

@@ -85,18 +85,16 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _port(text: str) -> int:
-    value = int(text)
-    if not 0 <= value <= 65_535:
+    if not text.isdecimal() or not 0 <= (value := int(text)) <= 65_535:
         raise argparse.ArgumentTypeError(f"must be 0 to 65535, got {text}")
     return value
 
 
 def _address(text: str) -> tuple[str, int]:
     host, _, port = text.rpartition(":")
-    try:
-        return host.strip("[]") or "127.0.0.1", _port(port)
-    except ValueError as error:
-        raise argparse.ArgumentTypeError(f"must be PORT or HOST:PORT, got {text}") from error
+    if not port.isdecimal():
+        raise argparse.ArgumentTypeError(f"must be PORT or HOST:PORT, got {text}")
+    return host.strip("[]") or "127.0.0.1", _port(port)
 
 
 def run(options: argparse.Namespace) -> None:

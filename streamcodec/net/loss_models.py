@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -9,6 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from streamcodec.errors import StreamcodecError
+from streamcodec.wording import given
 
 
 class LossModel(Protocol):
@@ -43,9 +45,12 @@ class GilbertElliottConfig:
             raise StreamcodecError(f"loss rate must be 0 to 0.95, got {self.rate}")
         if self.mean_burst_packets < 1.0:
             raise StreamcodecError(f"mean burst must be at least 1 packet, got {self.mean_burst_packets}")
-        if self.enter_probability > 1.0:
+        # 0.9 / (1 - 0.9) is a little more than 9.
+        if self.enter_probability > 1.0 + 1e-9:
+            least = math.ceil(100.0 * self.rate / (1.0 - self.rate) - 1e-6) / 100.0
             raise StreamcodecError(
-                f"a loss rate of {self.rate} needs bursts longer than {self.mean_burst_packets} packets"
+                f"a loss rate of {self.rate:g} needs bursts longer than {self.mean_burst_packets:g} packet(s) on "
+                f"average: {given('mean_burst_packets', least)} or more"
             )
 
     @property

@@ -77,6 +77,29 @@ def test_what_is_no_sc_file_is_named(speech_file: Path, tmp_path: Path, capsys: 
         assert "speech.flac is not a .sc file" in refusal(command, capsys)
 
 
+def test_what_is_coded_already_is_called_so(
+    speech_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = str(tmp_path / "a.sc")
+    for more in ([], ["--kbps", "1.5"]):
+        assert main(["encode", str(speech_file), coded, *more]) == 0
+        capsys.readouterr()
+        for command in (["encode", coded, str(tmp_path / "b.sc")], ["restore", coded, str(tmp_path / "b.wav")]):
+            said = refusal(command, capsys)
+            assert "a.sc as sound: it is coded already; decode it first, or transcode it" in said
+    assert [path.name for path in tmp_path.iterdir()] == ["a.sc"]
+
+
+def test_floats_are_not_sent_to_a_format_that_holds_none(
+    speech_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    coded = str(tmp_path / "a.sc")
+    assert main(["encode", str(speech_file), coded]) == 0
+    capsys.readouterr()
+    said = refusal(["decode", coded, str(tmp_path / "a.flac"), "--float"], capsys)
+    assert said.endswith("FLAC holds no floating-point samples; use a .wav name, or leave --float out")
+
+
 def test_roundtrip_with_loss(tmp_path: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]) -> None:
     out = str(tmp_path / "a.wav")
     arguments = ("roundtrip", str(speech_file), out, "--kbps", "6", "--loss", "0.2", "--burst", "2", "--json")
@@ -162,6 +185,24 @@ def test_key_period_trades_size_for_places_to_begin(
     assert "--key-period must be 0.02 to 10 s, got 11\n" in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("words", "packet_ms"),
+    [(["--packet-ms", "120"], 120), (["--tier", "lossless", "--packet-ms", "100", "--mode", "independent"], 100)],
+)
+def test_roundtrip_counts_packets_however_long_they_are(
+    words: list[str], packet_ms: int, tmp_path: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "a.wav"
+    networks: list[list[str]] = [[], ["--jitter", "1"]] if packet_ms == 120 else [[]]
+    for network in networks:
+        arguments = ("roundtrip", str(speech_file), str(out), "--loss", "0.2", "--seed", "1", *words, *network)
+        figures = run_json(capsys, *arguments, "--json")
+        assert 0 < int(str(figures["lost"])) < int(str(figures["packets"])) / 2
+        assert figures["concealed"] == figures["lost"]
+        assert figures["concealed_ms"] == packet_ms * int(str(figures["lost"]))
+        assert soundfile.info(out).frames == soundfile.info(speech_file).frames
+
+
 @pytest.mark.parametrize("tier", ["lossless", "near-lossless"])
 def test_waveform_tiers_round_trip_with_and_without_loss(
     tier: str, tmp_path: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]
@@ -215,7 +256,10 @@ def test_info_lists_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> No
         (["encode", __file__, "a.sc"], "as sound"),
         (["encode", "SPEECH", "a.sc", "--kbps", "500"], "1 to 24 kbps, got 500"),
         (["encode", "SPEECH", "no/such/folder/a.sc"], "cannot write"),
-        (["roundtrip", "SPEECH", "a.wav", "--loss", "0.9", "--burst", "1"], "bursts longer"),
+        (["roundtrip", "SPEECH", "a.wav", "--loss", "0.9", "--burst", "1"], "--burst 9 or more"),
+        (["roundtrip", "SPEECH", "a.wav", "--loss", "0.75", "--burst", "2"], "--burst 3 or more"),
+        (["roundtrip", "SPEECH", "a.wav", "--mode", "stream", "--redundancy", "auto"], "leave --mode stream out"),
+        (["roundtrip", "SPEECH", "a.wav", "--tier", "lossless", "--jitter", "5"], "leave --tier out"),
         (["roundtrip", "SPEECH", "a.xyz"], "cannot write"),
         (["encode", "SPEECH", "a.sc", "--model", "none"], "no usable model"),
         (["encode", "SPEECH", "a.sc", "--tier", "lossless", "--kbps", "6"], "does not apply"),
@@ -249,6 +293,36 @@ def test_bad_arguments_exit_with_two(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as stop:
         main(arguments)
     assert stop.value.code == 2
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ([], "required: COMMAND"),
+        (["nonsense"], "(choose from "),
+        (["encode"], "required: input, output; see 'streamcodec encode --help'"),
+        (["encode", "a", "b", "--kbps", "abc"], "--kbps: must be a number above 0, got abc"),
+        (["encode", "a", "b", "--kbps"], "--kbps: expected one argument"),
+        (["encode", "a", "b", "--tier", "x"], "(choose from "),
+        (["encode", "a", "b", "--packet-ms", "x"], "--packet-ms: must be a whole number, got x"),
+        (["encode", "a", "b", "--no\nsuch"], "unrecognized arguments"),
+        (["roundtrip", "--seed", "1.5"], "--seed: must be a whole number, got 1.5"),
+        (["roundtrip", "--loss", "x"], "--loss: must be from 0 to below 1, got x"),
+        (["roundtrip", "--jitter", "x"], "--jitter: must be 0 to 1000 ms, got x"),
+        (["experiment", "x", "--seconds", "y"], "--seconds: must be a number, got y"),
+        (["serve", "--port", "x"], "must be 0 to 65535, got x"),
+    ],
+)
+def test_bad_arguments_are_one_clear_line(
+    arguments: list[str], says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    with pytest.raises(SystemExit) as stop:
+        main(arguments)
+    assert stop.value.code == 2
+    (line,) = capsys.readouterr().err.splitlines()
+    assert line.startswith("streamcodec: ")
+    assert line.endswith("--help'")
+    assert says in line
 
 
 @pytest.mark.parametrize("command", COMMANDS)

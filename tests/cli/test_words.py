@@ -98,6 +98,34 @@ def test_what_cannot_be_written_is_told_first(
         assert "cannot write" in capsys.readouterr().err
 
 
+def test_folders_for_files_and_files_for_folders_are_told_first(
+    fixtures: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def worked(*_: object, **__: object) -> None:
+        raise AssertionError("work was done for nothing")
+
+    monkeypatch.setattr("streamcodec.evaluation.read_clips", worked)
+    monkeypatch.setattr("streamcodec.codec.files.decoding.decoder_for", worked)
+    source, folder, file = str(fixtures / "music_44k.flac"), tmp_path / "folder", tmp_path / "file"
+    coded = next(fixtures.rglob("*.sc"))
+    folder.mkdir()
+    file.write_text("mine")
+    for words, says in (
+        (["encode", source, str(folder), "--tier", "lossless"], "it is a folder; name a file in it"),
+        (["decode", str(coded), str(folder)], "it is a folder; name a file in it"),
+        (["eval", "--data", str(fixtures), "--output", str(file)], "is a file; name a folder"),
+        (["eval", "--data", str(fixtures), "--output", str(file / "below")], "is a file; name a folder"),
+        (["roundtrip", source, "--folder", str(file)], "is a file; name a folder"),
+    ):
+        assert main(words) == 2
+        said = capsys.readouterr().err.strip()
+        assert len(said.splitlines()) == 1
+        assert "cannot write" in said
+        assert says in said
+    assert sorted(path.name for path in tmp_path.rglob("*")) == ["file", "folder"]
+    assert file.read_text() == "mine"
+
+
 @pytest.mark.parametrize(
     ("options", "kept"),
     [

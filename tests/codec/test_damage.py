@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import itertools
+import re
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -13,8 +14,10 @@ import pytest
 import soundfile
 
 from streamcodec import AudioFormatError, FileFormatError, StreamcodecWarning, decode_file, encode_array, encode_file
+from streamcodec.cli import main
+from streamcodec.cli.info_command import describe
 from streamcodec.codec.audio_format import as_mono
-from streamcodec.codec.files.container import CLUSTER_MARK
+from streamcodec.codec.files.container import CLUSTER_MARK, INDEX_MARK
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.damage import describe_damage
 from streamcodec.codec.files.sound_file import SoundReader
@@ -79,6 +82,84 @@ def test_a_damaged_cluster_is_told_with_the_seconds_that_are_missing(
     assert samples == SECONDS * RATE_HZ
     assert len(said) == 1
     assert "it.sc is damaged: 1.00 s of sound are missing and were concealed" in said[0]
+
+
+def without(data: bytes, *clusters: int) -> bytes:
+    """A file of which whole clusters are cut out, exactly at their marks."""
+    marks = [where for where, _ in FileReader(io.BytesIO(data)).index]
+    ends = [*marks[1:], data.index(INDEX_MARK)]
+    kept = [
+        data[: marks[0]],
+        *(data[a:b] for k, (a, b) in enumerate(zip(marks, ends, strict=True)) if k not in clusters),
+    ]
+    return b"".join([*kept, data[ends[-1] :]])
+
+
+@pytest.mark.parametrize(("clusters", "says"), [((1,), "is damaged"), ((1, 2), "is damaged"), ((3,), "is damaged")])
+def test_clusters_of_which_no_byte_is_left_are_told_as_missing(
+    coded: bytes, tmp_path: Path, clusters: tuple[int, ...], says: str
+) -> None:
+    said, _ = decoded(without(coded, *clusters), tmp_path)
+    assert len(said) == 1
+    assert "index" not in said[0]
+    told_s = sum(float(number) for number in re.findall(r"(\d\.\d\d) s of sound", said[0]))
+    assert told_s == pytest.approx(len(clusters), abs=0.1)
+    assert says in said[0]
+
+
+def test_a_file_without_its_first_cluster_lacks_it_and_no_silence_is_made_up(coded: bytes, tmp_path: Path) -> None:
+    said, samples = decoded(without(coded, 0), tmp_path)
+    assert [sentence.partition("it.sc ")[2] for sentence in said] == ["lacks 1.00 s of sound, which are left out"]
+    assert samples == (SECONDS - 1) * RATE_HZ
+
+
+def test_missing_clusters_are_told_where_the_index_is_missing_too(coded: bytes, tmp_path: Path) -> None:
+    data = without(coded, 2)
+    said, _ = decoded(data[: data.index(INDEX_MARK)], tmp_path)
+    assert len(said) == 1
+    assert "ends after 4.00 s without its index" in said[0]
+    assert "1.00 s of sound are missing and were concealed" in said[0]
+
+
+@pytest.mark.parametrize("bitrate_bps", [6_000, 1_500])
+@pytest.mark.parametrize("dtx", [False, True])
+def test_a_missing_cluster_of_speech_is_told_but_no_pause(
+    speech_file: Path, tmp_path: Path, bitrate_bps: int, dtx: bool
+) -> None:
+    speech, rate_hz = soundfile.read(speech_file, dtype="float32")
+    speech = speech[: 2 * rate_hz]
+    pause = np.zeros(3 * rate_hz, np.float32)
+    soundfile.write(tmp_path / "talk.wav", np.concatenate([speech, pause, speech, pause]), rate_hz)
+    encode_file(tmp_path / "talk.wav", tmp_path / "talk.sc", bitrate_bps, dtx=dtx, key_period_s=1.0)
+    data = (tmp_path / "talk.sc").read_bytes()
+    assert decoded(data, tmp_path)[0] == []
+    said, _ = decoded(without(data, 1), tmp_path)
+    assert len(said) == 1
+    assert "of sound are missing and were concealed" in said[0]
+
+
+@pytest.mark.parametrize("kept", ["header", "a byte more", "header and index"])
+def test_a_file_of_which_no_packet_can_be_read_is_an_error(coded: bytes, tmp_path: Path, kept: str) -> None:
+    mark = coded.index(CLUSTER_MARK)
+    data = {
+        "header": coded[:mark],
+        "a byte more": coded[: mark + 1],
+        "header and index": without(coded, 0, 1, 2, 3),
+    }[kept]
+    with pytest.raises(FileFormatError, match=r"it\.sc holds no packet that can be read"):
+        decoded(data, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["it.sc"]
+    assert main(["decode", str(tmp_path / "it.sc"), str(tmp_path / "it.flac")]) == 2
+    assert [path.name for path in tmp_path.iterdir()] == ["it.sc"]
+
+
+def test_info_tells_what_is_missing(coded: bytes, tmp_path: Path) -> None:
+    whole, cut = describe(io.BytesIO(coded)), io.BytesIO(without(coded, 1))
+    assert (whole["complete"], whole["missing_s"]) == (True, 0)
+    with pytest.warns(StreamcodecWarning, match=r"is damaged: \d\.\d\d s of sound are missing"):
+        figures = describe(cut, tell=True)
+    assert not figures["complete"]
+    assert figures["missing_s"] == 1
 
 
 def test_silence_that_was_not_sent_is_no_damage(fixtures: Path, tmp_path: Path) -> None:

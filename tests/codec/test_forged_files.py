@@ -92,8 +92,8 @@ def index(total: int, where: int) -> bytes:
 def test_a_forged_total_gives_no_more_than_the_packets(total: int, compact: bool) -> None:
     head = header(compact)
     out = io.BytesIO()
-    with pytest.warns(StreamcodecWarning, match="holds no packet that can be read"):
-        assert decode_file(io.BytesIO(head + index(total, len(head))), out) == 0
+    with pytest.raises(FileFormatError, match="holds no packet that can be read"):
+        decode_file(io.BytesIO(head + index(total, len(head))), out)
     body = cluster(10, compact=compact)
     data = head + body + index(total, len(head) + len(body))
     assert decode_file(io.BytesIO(data), io.BytesIO()) <= 20 * 96_000 // 50
@@ -152,6 +152,11 @@ def fake_marks(size: int, compact: bool) -> bytes:
     return header(compact) + bytes(body)
 
 
+def fake_indexes(size: int, compact: bool) -> bytes:
+    marks = b"".join(INDEX_MARK + struct.pack(">I", left - 12) for left in range(size, 12, -8))
+    return header(compact) + marks.ljust(size, b"x") + struct.pack(">Q", 0) + END_MAGIC
+
+
 def empty_packets(size: int, compact: bool) -> bytes:
     one = cluster(1_000, compact=compact)
     return header(compact) + one * (size // len(one))
@@ -165,7 +170,7 @@ def read_all(data: bytes) -> float:
 
 
 @FORMS
-@pytest.mark.parametrize("make", [fake_marks, empty_packets])
+@pytest.mark.parametrize("make", [fake_marks, fake_indexes, empty_packets])
 def test_reading_takes_time_in_proportion_to_the_bytes_and_no_memory(make: object, compact: bool) -> None:
     # Of empty packets a byte holds three times as many in the compact form.
     size = 1 << (15 if compact else 17)

@@ -51,3 +51,12 @@ def test_impossible_models_are_refused() -> None:
         PatternLoss("..y")
     with pytest.raises(StreamcodecError, match="at least one"):
         PatternLoss("")
+
+
+@pytest.mark.parametrize("rate", [0.6, 0.75, 0.8, 0.9, 0.95, 2 / 3])
+def test_the_shortest_burst_that_is_told_will_do(rate: float) -> None:
+    with pytest.raises(StreamcodecError, match=r"mean_burst_packets=[\d.]+ or more") as caught:
+        GilbertElliottConfig(rate, 1.0)
+    least = float(str(caught.value).partition("packets=")[2].split()[0])
+    assert least == pytest.approx(rate / (1.0 - rate), abs=0.01)
+    GilbertElliottConfig(rate, least)

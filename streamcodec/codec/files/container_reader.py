@@ -39,6 +39,10 @@ MAX_LENGTH_BYTES = 3
 """Of the length of a compact header."""
 WASTED_READS = 3
 """Bytes read in vain, looking for the next whole cluster of a damaged file, in lengths of the file."""
+MAX_MOVED_INDEX_BYTES = 1 << 21
+"""Searched for an index that is not where the file says: those of a day of sound are shorter."""
+INDEX_TRIES = 4
+"""Places at which an index may seem to begin that is not where the file says."""
 
 
 class FileReader:
@@ -86,14 +90,17 @@ class FileReader:
         self.total_samples: int | None = None
         """Samples of each channel, as the index says; what :meth:`trusted_samples` makes of it is what counts."""
         self._index: NDArray[np.uint64] = np.zeros((0, 2), np.uint64)
+        self._last_indexed = -1
         self._end = self.file_bytes
         self._silence = SilenceBudget(self.header.tier)
         self._end_time = 0
         self.cut_frames = 0
         """Frame durations of silence that the file claims and its bytes do not account for, left out."""
+        self.lacking_frames = 0
+        """Frame durations of clusters that are missing, left out since bytes do not account for them either."""
         self.packets_seen = 0
         self.damaged_frames = 0
-        """Frame durations that are missing where bytes are damaged."""
+        """Frame durations that are missing, of damaged clusters and of those cut out, and are concealed."""
         self._read_index()
 
     def pictures(self) -> tuple[Picture, ...]:
@@ -122,7 +129,8 @@ class FileReader:
         accounted = self.header.samples_in(frames)
         if self._end_time:
             accounted += delay_samples
-        return min(self.total_samples, accounted)
+        left_out = self.header.samples_in(self.cut_frames + self.lacking_frames)
+        return min(max(self.total_samples - left_out, 0), accounted)
 
     def _read_index(self) -> None:
         if self.file_bytes < self._first_cluster + 12:
@@ -130,16 +138,42 @@ class FileReader:
         self._file.seek(self.file_bytes - 12)
         tail = self._file.read(12)
         where = int.from_bytes(tail[:8], "big")
-        if tail[8:] != END_MAGIC or not self._first_cluster <= where < self.file_bytes:
+        if tail[8:] != END_MAGIC:
             return
+        if self._first_cluster <= where < self.file_bytes and self._take_index(where):
+            return
+        for offset in self._moved_indexes():
+            if self._take_index(offset):
+                # Its offsets have moved as well.
+                self._index = self._index[:0]
+                return
+
+    def _take_index(self, where: int) -> bool:
+        """Whether there is an index, which is taken."""
         body = self._read_block(where, INDEX_MARK)
         if body is None or len(body) < 12:
-            return
+            return False
         total, count = struct.unpack_from(">QI", body)
-        if len(body) == 12 + 16 * count:
-            self.total_samples = total
-            self._end = where
-            self._index = np.frombuffer(body, ">u8", offset=12).reshape(count, 2)
+        if len(body) != 12 + 16 * count:
+            return False
+        self.total_samples = total
+        self._end = where
+        self._index = np.frombuffer(body, ">u8", offset=12).reshape(count, 2)
+        if count:
+            self._last_indexed = int(self._index[-1, 1])
+        return True
+
+    def _moved_indexes(self) -> list[int]:
+        """Where an index may begin that ends where the file does, though the file says another place."""
+        longest = min(self.file_bytes - 12 - self._first_cluster, MAX_MOVED_INDEX_BYTES)
+        self._file.seek(self.file_bytes - 12 - longest)
+        data = self._file.read(longest)
+        found: list[int] = []
+        at = len(data)
+        while len(found) < INDEX_TRIES and (at := data.rfind(INDEX_MARK, 0, at)) >= 0:
+            if int.from_bytes(data[at + 4 : at + 8], "big") == len(data) - at - 12:
+                found.append(self.file_bytes - 12 - longest + at)
+        return found
 
     def _read_block(self, offset: int, mark: bytes) -> bytes | None:
         self._file.seek(offset)
@@ -176,7 +210,7 @@ class FileReader:
             if usable.any():
                 offset = int(self._index[usable, 0][-1])
         silence = self._silence = SilenceBudget(self.header.tier)
-        self.cut_frames = self.packets_seen = self.damaged_frames = 0
+        self.cut_frames = self.lacking_frames = self.packets_seen = self.damaged_frames = 0
         # Fake marks may claim large bodies, one inside the other: what turns out to be none is read only so often.
         left_bytes = WASTED_READS * self.file_bytes + MAX_BODY_BYTES
         last_time, moved = -1, 0
@@ -193,6 +227,7 @@ class FileReader:
                     break
                 offset = following
                 continue
+            begins = True
             for record in self._parse_cluster(body):
                 if record.time <= last_time:
                     continue
@@ -200,25 +235,34 @@ class FileReader:
                 time = record.time - moved
                 if due is not None and time > due:
                     cut = time - due - silence.spend(time - due)
+                    # Writers begin a cluster where the one before ends, or after a pause.
+                    missing = damaged or (begins and time - due > silence.longest_pause)
                     moved += cut
-                    self.cut_frames += cut
                     time -= cut
-                    self.damaged_frames += (time - due) * damaged
-                damaged = False
+                    if missing:
+                        self.lacking_frames += cut
+                        self.damaged_frames += time - due
+                    else:
+                        self.cut_frames += cut
+                damaged = begins = False
                 due = self._end_time = time + record.frames
                 silence.earn_packet(record.frames, record.size)
                 self.packets_seen += 1
                 yield record._replace(time=time)
             offset += 12 + len(body)
-        if damaged:
-            self.damaged_frames += self._frames_missing_behind()
+        self._count_missing_behind(damaged)
 
-    def _frames_missing_behind(self) -> int:
-        """Frames between the last packet read and the end of the sound, as far as damaged bytes account for them."""
+    def _count_missing_behind(self, damaged: bool) -> None:
+        """Frames between the last packet read and the end of the sound."""
         if self.total_samples is None:
-            return 0
-        sound_samples = max(0, self.total_samples + self.header.delay_samples)
-        return min(max(self.header.frames_in(sound_samples) - self._end_time, 0), self._silence.left)
+            return
+        end_time = self._end_time + self.cut_frames + self.lacking_frames
+        frames = self.header.frames_in(self.total_samples + self.header.delay_samples) - end_time
+        missing = damaged or self._last_indexed >= end_time
+        if frames > (0 if missing else self._silence.longest_pause):
+            concealed = min(frames, self._silence.left)
+            self.damaged_frames += concealed
+            self.lacking_frames += frames - concealed
 
     def _claimed_bytes(self, offset: int) -> int:
         """How many bytes it took to see that there is no cluster here."""

@@ -83,8 +83,8 @@ def decode_file(
     ``model``, a name or folder, is needed where the file was made with a model that is not shipped. Written with 16
     bits, or 8, 24 or 32 where a waveform tier was given those, or in 32-bit floating point. ``post_filter`` as for
     ``StreamDecoder``. Sound of more than ``max_duration_s`` is refused. The target appears when it is whole. Returns
-    the number of samples written (of each channel). Damage is concealed and told (StreamcodecWarning). Raises
-    AudioFormatError, FileFormatError or ModelError.
+    the number of samples written (of each channel). Damage is concealed and told (StreamcodecWarning); a file of
+    which nothing can be read is an error. Raises AudioFormatError, FileFormatError or ModelError.
     """
     check_number("max_duration_s", max_duration_s, FileFormatError)
     with open_binary(source) as file:
@@ -122,7 +122,8 @@ def decode_file(
 def decoded_blocks(reader: FileReader, decoder: StreamDecoder, name: str = "the file") -> Iterator[Samples]:
     """Sound of an open file as it is decoded, the delay taken away and as long as what was coded.
 
-    What was cut off or is damaged is told at the end (StreamcodecWarning), of the file with this ``name``.
+    What was cut off or is damaged is told at the end (StreamcodecWarning), of the file with this ``name``; one of
+    which no packet can be read raises FileFormatError, unless it says that it is empty.
 
     Shape: each block as of :meth:`StreamDecoder.push`.
     """
@@ -133,7 +134,7 @@ def decoded_blocks(reader: FileReader, decoder: StreamDecoder, name: str = "the 
     def accounted() -> int | None:
         return _samples_at(reader.trusted_samples(lag), header, rate_hz)
 
-    count = DamageCount(reader, decoder)
+    count = DamageCount(reader, decoder, name)
     yield from trimmed(decode_timed(decoder, count.packets()), lag, total, accounted, decoder)
     tell_of_damage(name, reader, count.frames)
 

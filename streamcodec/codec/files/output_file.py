@@ -58,11 +58,30 @@ def check_not_read(target: FileSource, *sources: FileSource | None) -> None:
 def check_folder(target: str | Path) -> None:
     """Raise FileFormatError where nothing can be written by this name, before any work is done for it."""
     path = Path(os.path.realpath(target))
-    if path.is_dir():
-        raise FileFormatError(f"cannot write {readable_name(target)}: it is a folder; name a file in it")
+    _refuse_folder(target, path)
     if not path.parent.is_dir():
         raise FileFormatError(
             f"cannot write {readable_name(target)}: there is no folder {readable_name(path.parent)}"
+        )
+
+
+def _refuse_folder(target: str | Path, path: Path) -> None:
+    if os.path.isdir(path):
+        raise FileFormatError(f"cannot write {readable_name(target)}: it is a folder; name a file in it")
+
+
+def check_folder_to_fill(folder: str | Path) -> None:
+    """Raise FileFormatError where no files can be written into a folder of this name, which may be made for it."""
+    path = Path(os.path.realpath(folder))
+    there = next(above for above in (path, *path.parents) if os.path.lexists(above) or above == above.parent)
+    if not os.path.isdir(there):
+        raise FileFormatError(
+            f"cannot write into {readable_name(folder)}: {readable_name(there)} is a file; name a folder"
+        )
+    if not os.access(there, os.W_OK | os.X_OK):
+        raise FileFormatError(
+            f"cannot write into {readable_name(folder)}: {readable_name(there)} may not be written; name another "
+            "folder"
         )
 
 
@@ -158,6 +177,7 @@ def whole_file(target: str | Path, *sources: FileSource | None, recording: bool 
         finally:
             stream.close()
         return
+    _refuse_folder(target, path)
     part = path.with_name(_unfinished_name(path) if recording else _part_name(path.name))
     try:
         file = open(part, "x+b", buffering=0)  # noqa: SIM115 - closed below, where errors of closing are told apart

@@ -25,6 +25,8 @@ class SilenceBudget:
 
     def __init__(self, tier: Tier) -> None:
         neural = tier is Tier.NEURAL
+        self.longest_pause = SILENT_FRAMES if neural else 0
+        """Frame durations between clusters in which nothing need have been sent; more are missing."""
         self._per_packet = SILENT_FRAMES if neural else 1
         self._frames_per_byte = FRAMES_PER_DAMAGED_BYTE if neural else 1 / BYTES_PER_DAMAGED_FRAME
         self.left = 0

@@ -17,6 +17,7 @@ import soundfile
 
 from streamcodec.codec.audio_format import clean, warn_of_not_finite
 from streamcodec.codec.files import media_file, tags
+from streamcodec.codec.files.container import MAGIC_BYTES, begins_as_coded
 from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.output_file import (
     copy_stream,
@@ -146,6 +147,12 @@ class SoundReader:
             self._kept = tags.read_tags(file)
             if file.seek(0, io.SEEK_END) == 0:
                 raise AudioFormatError(f"{self.name} is empty: there is no sound in it")
+            file.seek(0)
+            if begins_as_coded(file.read(MAGIC_BYTES)):
+                raise AudioFormatError(
+                    f"cannot read {self.name} as sound: it is coded already; decode it first, or transcode it "
+                    "to code it anew"
+                )
             bare_aac = media_file.is_bare_aac(file)
             repair = None if bare_aac else repair_of(file)
             self._promised_s = None if repair is None else repair.promised_s

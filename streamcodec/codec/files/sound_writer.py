@@ -174,7 +174,10 @@ class SoundWriter:
         except (soundfile.LibsndfileError, TypeError, ValueError) as error:
             self._raise_system_error()
             why = str(error).rpartition(">: ")[2].rstrip(".")
-            raise FileFormatError(f"cannot write {self.name}: {why}; use a .wav or .flac name") from error
+            mend = "use a .wav name" if form == "FLAC" or self._floats else "use a .wav or .flac name"
+            if self._floats:
+                mend += f", or leave {given('floats', True)} out"
+            raise FileFormatError(f"cannot write {self.name}: {why}; {mend}") from error
 
     def _write_tags(self, metadata: dict[str, str]) -> None:
         """Those that libsndfile writes; others are kept for :meth:`_write_rest`."""
