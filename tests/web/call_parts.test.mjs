@@ -267,7 +267,10 @@ for (const name of ['speech', 'low']) test(`what is damaged in a file is conceal
   const expected = floats(`${name}-decoded.f32`);
   const damaged = whole.slice();
   damaged[damaged.length >> 1] ^= 255;
-  assert.equal(joined(new SoundFile(damaged, codec).decode()).length, expected.length);
+  const decodeDamaged = () => joined(new SoundFile(damaged, codec).decode());
+  // At the low rate the file is one cluster.
+  if (name === 'low') assert.throws(decodeDamaged, /no packet that can be read/);
+  else assert.equal(decodeDamaged().length, expected.length);
   const cut = new SoundFile(whole.subarray(0, whole.length - 20), codec);
   assert.equal(cut.samples, null);
   assert.ok(Math.abs(joined(cut.decode()).length - expected.length) < 4_000);
@@ -300,7 +303,9 @@ test('in clusters of nonsense whose checksum is right are the packets that Pytho
 test('files that claim more than they hold are as long as in Python, and read in linear time', () => {
   for (const { file: hex, samples } of json('bombs.json')) {
     const began = process.cpuUsage();
-    assert.equal(joined(new SoundFile(bytes(hex), codec).decode()).length, samples, hex.slice(0, 400));
+    const decode = () => joined(new SoundFile(bytes(hex), codec).decode());
+    if (samples === null) assert.throws(decode, FileError);
+    else assert.equal(decode().length, samples, hex.slice(0, 400));
     const { user } = process.cpuUsage(began);
     // A mebibyte of marks, each of which claims half of what is left, took minutes.
     assert.ok(user < 3e6, `${user / 1e6} s for ${hex.length / 2} bytes`);

@@ -17,6 +17,8 @@ const BYTES_PER_DAMAGED_FRAME = 5;
 export class SilenceBudget {
   /** @param {boolean} neural */
   constructor(neural) {
+    /** Frame durations between clusters in which nothing need have been sent; more are missing. */
+    this.longestPause = neural ? SILENT_FRAMES : 0;
     this._perPacket = neural ? SILENT_FRAMES : 1;
     this._framesPerByte = neural ? FRAMES_PER_DAMAGED_BYTE : 1 / BYTES_PER_DAMAGED_FRAME;
     this.left = 0;

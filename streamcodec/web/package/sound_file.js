@@ -78,9 +78,13 @@ export class SoundFile {
       throw new FileError(`the file is sampled at ${rateHz} Hz, browsers decode near-lossless ones of ${tables.join(', ')}`);
     }
     this._ownLag = Math.round((header.delay_samples * this.sampleRate) / rateHz);
+    /** Media time of the last cluster, as the index says. */
+    this._lastIndexed = -1;
     this._total = this._totalSamples();
     this._silence = new SilenceBudget(neural);
     this._endTime = 0;
+    /** Frame durations that the file claims and its bytes do not account for. */
+    this._leftOut = 0;
     /** Samples of the whole sound at `sampleRate`, as the file says; null where its writer did not come to its end. */
     this.samples = this._total === null ? null : this._samplesAt(this._total);
   }
@@ -92,11 +96,11 @@ export class SoundFile {
    */
   *packets() {
     const silence = (this._silence = new SilenceBudget(this.tier === Tier.NEURAL));
-    this._endTime = 0;
+    this._endTime = this._leftOut = 0;
     // Fake marks may claim large bodies, one inside the other: what turns out to be none is read only so often.
     let leftBytes = WASTED_READS * this._bytes.length + MOST_BODY_BYTES;
     let last = -1;
-    let moved = 0;
+    let damaged = false;
     let due = 0;
     for (let at = this._start; at < this._end; ) {
       const body = this._block(at, CLUSTER_MARK);
@@ -104,16 +108,18 @@ export class SoundFile {
         leftBytes -= this._claimedBytes(at);
         const following = leftBytes > 0 ? this._find(at + 1) : this._end;
         silence.earnDamage(following - at);
+        damaged = true;
         at = following;
         continue;
       }
       for (const { time: said, packet, size } of this._packetsOf(body, this.tier)) {
         if (said <= last) continue;
         last = said;
-        let time = said - moved;
+        let time = said - this._leftOut;
+        damaged = false;
         if (time > due) {
           const cut = time - due - silence.spend(time - due);
-          moved += cut;
+          this._leftOut += cut;
           time -= cut;
         }
         due = this._endTime = time + packet.frames;
@@ -124,6 +130,17 @@ export class SoundFile {
       }
       at += body.length + 12;
     }
+    this._countMissingBehind(damaged);
+  }
+
+  /** @param {boolean} damaged whether the last bytes were; what lies between the last packet and the end of the sound */
+  _countMissingBehind(damaged) {
+    if (this._total === null) return;
+    const { sample_rate_hz: rateHz, packets_per_second: perSecond, delay_samples: delay } = this.header;
+    const end = this._endTime + this._leftOut;
+    const frames = Math.trunc(((this._total + delay) * perSecond) / rateHz) - end;
+    const { left, longestPause } = this._silence;
+    if (frames > (damaged || this._lastIndexed >= end ? 0 : longestPause)) this._leftOut += frames - Math.min(frames, left);
   }
 
   /** @returns {Generator<Float32Array>} The sound, mixed down to mono, piece by piece, as long as the source was. */
@@ -153,6 +170,9 @@ export class SoundFile {
         for (let gap = time - due; gap > 0 && left > 0; gap--) yield trim(decoder.push(null, packet));
         due = time + packet.frames;
         if (left > 0) yield trim(decoder.push(packet));
+      }
+      if (due === 0 && this._total !== 0) {
+        throw new FileError('the file holds no packet that can be read: it was cut off or damaged; take another copy');
       }
       if (left > 0 && decoder.flush) yield trim(decoder.flush());
       // An index may count more than the packets hold, as far as these account for it.
@@ -192,7 +212,8 @@ export class SoundFile {
     const { sample_rate_hz: rateHz, packets_per_second: perSecond } = this.header;
     const frames = this._endTime + this._silence.left;
     const accounted = Math.trunc((frames * rateHz) / perSecond) + (this._endTime ? decoderDelay + this._ownLag : 0);
-    return this._samplesAt(Math.min(this._total ?? 0, accounted));
+    const leftOut = Math.trunc((this._leftOut * rateHz) / perSecond);
+    return this._samplesAt(Math.min(Math.max((this._total ?? 0) - leftOut, 0), accounted));
   }
 
   _totalSamples() {
@@ -202,8 +223,10 @@ export class SoundFile {
     const body = where >= this._start && where < end ? this._block(where, INDEX_MARK) : null;
     if (body === null || body.length < 12) return null;
     const view = new DataView(body.buffer, body.byteOffset);
-    if (body.length !== 12 + 16 * view.getUint32(8)) return null;
+    const clusters = view.getUint32(8);
+    if (body.length !== 12 + 16 * clusters) return null;
     this._end = where;
+    if (clusters) this._lastIndexed = Number(view.getBigUint64(body.length - 8));
     return Number(view.getBigUint64(0));
   }
 
