@@ -42,6 +42,7 @@ PICTURES = {
     "representation-22k": {"held-back": "-held-back"},
     "near-lossless": {"plane": ""},
     "latent-size": {"held-back": "-held-back", "ladder": "-ladder"},
+    "latent-size-2s": {"held-back": "-held-back", "ladder": "-ladder"},
 }
 """By experiment: its pictures, and what follows its name in ``docs/images``."""
 OF_EPOCHS = "held-back"

@@ -62,6 +62,12 @@ SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
         LADDER,
         ("nominal kbps", "real kbps", "RMSE here", "RMSE of downsampling", "RMSE published"),
     ),
+    "latent-size-2s": ("latent-size-2s", "Latent sizes", CODECS),
+    "ladder-2s": (
+        "latent-size-2s",
+        LADDER,
+        ("nominal kbps", "real kbps", "RMSE here", "RMSE of downsampling", "RMSE published"),
+    ),
     "representation": ("representation", "Representations", CODECS),
     "representation-22k": ("representation-22k", "Representations", CODECS),
     "loss": ("loss", "Losses", CODECS),
@@ -107,6 +113,7 @@ SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
 BY_EPOCHS = (
     "architecture",
     "latent-size",
+    "latent-size-2s",
     "loss",
     "near-lossless",
     "probes",
