@@ -29,9 +29,16 @@ def run(options: argparse.Namespace) -> None:
     """Encode, then say what came out."""
     from pathlib import Path
 
-    from streamcodec import encode_file
+    from streamcodec import StreamcodecError, encode_file
     from streamcodec.cli.info_command import describe
+    from streamcodec.codec.files.sound_file import SOUND_SUFFIXES
 
+    suffix = Path(options.output).suffix
+    if suffix.lower() in SOUND_SUFFIXES:
+        raise StreamcodecError(
+            f"cannot write {options.output}: encode writes a coded file and {suffix} is a sound file's suffix; use a "
+            ".sc name"
+        )
     figures = None
     source = input_file(options.input)
     with output_file(options.output, options.input) as target, progress_bar("encoding") as progress:

@@ -90,6 +90,15 @@ def test_what_is_coded_already_is_called_so(
     assert [path.name for path in tmp_path.iterdir()] == ["a.sc"]
 
 
+def test_a_coded_file_does_not_take_the_name_of_a_sound(
+    speech_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    there = tmp_path / "there.WAV"
+    there.write_bytes(b"a recording")
+    assert refusal(["encode", str(speech_file), str(there)], capsys).endswith("use a .sc name")
+    assert there.read_bytes() == b"a recording"
+
+
 def test_floats_are_not_sent_to_a_format_that_holds_none(
     speech_file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
