@@ -33,6 +33,7 @@ REAL = "In real bytes"
 LINEAR = "What linear networks reach"
 MEANS = "Means over files"
 LADDER = "The ladder: RMSE on spectra"
+RUNGS = ("nominal kbps", "real kbps", "RMSE here", "RMSE of downsampling", "RMSE published")
 SEGMENTS = "Restoring 32 kHz MP3 to 44.1 kHz: four ways of preparing segments, two losses"
 RESTORED = "Causal restoration of decoded sound"
 BY_FILE = "File by file: ratio 8, hidden 64, latents 15, price 0.003"
@@ -57,17 +58,9 @@ SHOWN: dict[str, tuple[str, str, Sequence[str]]] = {
     "architecture-claims": ("architecture", "What was published", ("network", "claim")),
     "skip-connections": ("architecture", "What the U-Net's skips cost", ("real kbps", "share")),
     "latent-size": ("latent-size", "Latent sizes", CODECS),
-    "ladder": (
-        "latent-size",
-        LADDER,
-        ("nominal kbps", "real kbps", "RMSE here", "RMSE of downsampling", "RMSE published"),
-    ),
+    "ladder": ("latent-size", LADDER, RUNGS),
     "latent-size-2s": ("latent-size-2s", "Latent sizes", CODECS),
-    "ladder-2s": (
-        "latent-size-2s",
-        LADDER,
-        ("nominal kbps", "real kbps", "RMSE here", "RMSE of downsampling", "RMSE published"),
-    ),
+    "ladder-2s": ("latent-size-2s", LADDER, RUNGS),
     "representation": ("representation", "Representations", CODECS),
     "representation-22k": ("representation-22k", "Representations", CODECS),
     "loss": ("loss", "Losses", CODECS),

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from streamcodec.adapters.coded_bytes import facts_of
 from streamcodec.adapters.messages import MessageDecoder, MessageEncoder, to_int16
 from streamcodec.codec.files.container_reader import FileReader
-from streamcodec.codec.files.decoding import decoder_for
+from streamcodec.codec.files.decoding import decode_with_gaps, decoder_for
 from streamcodec.codec.files.sound_file import open_binary
 from streamcodec.net.tracks import Listener, Speaker
 
@@ -32,12 +32,8 @@ async def play_file(path: str | Path, source: rtc.AudioSource) -> None:
     header = facts_of(path).header
     decoder = decoder_for(header, source.sample_rate)
     with open_binary(path) as file:
-        time = 0
-        for timed in FileReader(file).packets():
-            for _ in range(timed.time - time):
-                await source.capture_frame(as_frame(decoder.push(None, timed.packet), source))
-            await source.capture_frame(as_frame(decoder.push(timed.packet), source))
-            time = timed.time + timed.packet.frames
+        for block in decode_with_gaps(decoder, FileReader(file).packets()):
+            await source.capture_frame(as_frame(block, source))
     await source.wait_for_playout()
 
 

@@ -385,8 +385,7 @@ class StreamDecoder:
     format are foreign. ``backend`` as for :class:`StreamEncoder`, whatever the encoder's. ``post_filter=False``
     leaves out the neural tier's filters for the ear: for sound that is coded again (bridges, mixers, transcoding),
     which is then better by 0.3 PESQ at 6 kbps. Two channels' neural packets do not say so: one channel makes noise of
-    them. Never raises on a damaged, foreign or missing packet: those are
-    concealed and counted in :attr:`concealed`.
+    them. Never raises on a damaged, foreign or missing packet: those are concealed and counted in :attr:`concealed`.
     """
 
     def __init__(

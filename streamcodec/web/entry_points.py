@@ -113,6 +113,37 @@ def account(control: Any, bits: float, usual_kbps: float, packets_per_second: fl
     )
 
 
+@kernel
+def indices_start(stream: Any, quality_index: int, frames: int, length: int, told: Any) -> int:
+    """Where the indices of so many frames begin in the payload that lies in the stream, behind the tones that go to
+    ``told``; below zero where there are none."""
+    payload = stream.coding.payload
+    if not (0 <= quality_index < len(stream.constants.steps) and 0 < length <= len(payload)):
+        return -1
+    if not 0 < frames <= len(stream.indices):
+        return -1
+    return read_tones(payload, length, frames, told)
+
+
+@kernel
+def read_indices(
+    stream: Any, quality_index: int, context_frames: int, context: Any, start: int, length: int, indices: Any
+) -> int:
+    """Indices of a payload's frames from ``start`` on; by how many powers of four their sound was raised."""
+    coding = stream.coding
+    return entropy.read_packet(
+        stream.constants.tables,
+        np.int64(quality_index),
+        context_frames,
+        context,
+        coding.prediction,
+        coding.coder,
+        coding.payload[start:],
+        np.int64(length - start),
+        indices,
+    )
+
+
 def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
     """Functions on a :class:`~streamcodec.web.streams.DecoderStream`, which ``view`` makes of the two addresses."""
 
@@ -125,11 +156,7 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         """
         s = view(constants, stream)
         control, coding = s.control, s.coding
-        if not (0 <= quality_index < len(s.constants.steps) and 0 < length <= len(coding.payload)):
-            return 0
-        if not 0 < frames <= len(s.indices):
-            return 0
-        start = read_tones(coding.payload, length, frames, s.told)
+        start = indices_start(s, quality_index, frames, length, s.told)
         if start < 0:
             return 0
         if key:
@@ -137,16 +164,8 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
             control.context_frames[0] = 0
         elif timestamp != control.expected_timestamp[0]:
             return 0
-        control.shift[0] = entropy.read_packet(
-            s.constants.tables,
-            np.int64(quality_index),
-            control.context_frames[0],
-            coding.context,
-            coding.prediction,
-            coding.coder,
-            coding.payload[start:],
-            np.int64(length - start),
-            s.indices[:frames],
+        control.shift[0] = read_indices(
+            s, quality_index, control.context_frames[0], coding.context, start, length, s.indices[:frames]
         )
         control.context_frames[0] = min(control.context_frames[0] + frames, CONTEXT_FRAMES)
         control.expected_timestamp[0] = (timestamp + frames) % SEQUENCE_MODULUS
@@ -163,31 +182,19 @@ def decoder_exports(view: Callable[[Any, Any], Any]) -> Exports:
         As ``NeuralDecoder._latents_ahead``.
         """
         s = view(constants, stream)
-        control, coding = s.control, s.coding
+        control = s.control
         control.frames_left[0] = 0
         if control.last_quality_index[0] == NOTHING_DECODED or control.in_silence[0] != 0:
             return 0
-        if not (0 <= quality_index < len(s.constants.steps) and 0 < length <= len(coding.payload)):
-            return 0
-        if not 0 <= part < frames <= len(s.ahead):
-            return 0
         to_following = (timestamp + part - control.last_timestamp[0]) % SEQUENCE_MODULUS
         frames_left = frames_to_bridge(to_following, control.lost_in_a_row[0] + 1)
-        start = read_tones(coding.payload, length, frames, s.ahead_told)
-        if frames_left == 0 or start < 0:
+        if frames_left == 0 or not 0 <= part < frames:
+            return 0
+        start = indices_start(s, quality_index, frames, length, s.ahead_told)
+        if start < 0:
             return 0
         s.ahead_context[:] = 0
-        shift = entropy.read_packet(
-            s.constants.tables,
-            np.int64(quality_index),
-            0,
-            s.ahead_context,
-            coding.prediction,
-            coding.coder,
-            coding.payload[start:],
-            np.int64(length - start),
-            s.ahead[:frames],
-        )
+        shift = read_indices(s, quality_index, 0, s.ahead_context, start, length, s.ahead[:frames])
         if factor(shift) != s.raised[NOW]:
             return 0
         steps, indices = s.constants.steps[quality_index], s.ahead[part]

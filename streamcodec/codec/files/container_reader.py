@@ -129,8 +129,13 @@ class FileReader:
         accounted = self.header.samples_in(frames)
         if self._end_time:
             accounted += delay_samples
-        left_out = self.header.samples_in(self.cut_frames + self.lacking_frames)
+        left_out = self.header.samples_in(self._left_out_frames)
         return min(max(self.total_samples - left_out, 0), accounted)
+
+    @property
+    def _left_out_frames(self) -> int:
+        """By how much times of packets are earlier than the file says."""
+        return self.cut_frames + self.lacking_frames
 
     def _read_index(self) -> None:
         if self.file_bytes < self._first_cluster + 12:
@@ -213,7 +218,7 @@ class FileReader:
         self.cut_frames = self.lacking_frames = self.packets_seen = self.damaged_frames = 0
         # Fake marks may claim large bodies, one inside the other: what turns out to be none is read only so often.
         left_bytes = WASTED_READS * self.file_bytes + MAX_BODY_BYTES
-        last_time, moved = -1, 0
+        last_time = -1
         due = 0 if offset == self._first_cluster else None
         damaged = False
         while offset < self._end:
@@ -232,12 +237,11 @@ class FileReader:
                 if record.time <= last_time:
                     continue
                 last_time = record.time
-                time = record.time - moved
+                time = record.time - self._left_out_frames
                 if due is not None and time > due:
                     cut = time - due - silence.spend(time - due)
                     # Writers begin a cluster where the one before ends, or after a pause.
                     missing = damaged or (begins and time - due > silence.longest_pause)
-                    moved += cut
                     time -= cut
                     if missing:
                         self.lacking_frames += cut
@@ -256,7 +260,7 @@ class FileReader:
         """Frames between the last packet read and the end of the sound."""
         if self.total_samples is None:
             return
-        end_time = self._end_time + self.cut_frames + self.lacking_frames
+        end_time = self._end_time + self._left_out_frames
         frames = self.header.frames_in(self.total_samples + self.header.delay_samples) - end_time
         missing = damaged or self._last_indexed >= end_time
         if frames > (0 if missing else self._silence.longest_pause):

@@ -150,13 +150,18 @@ def lag_samples(decoder: StreamDecoder, encoder_delay_samples: int, encoder_rate
 
 def decode_timed(decoder: StreamDecoder, packets: Iterable[TimedPacket]) -> Iterator[Samples]:
     """Sound of every packet duration, gaps concealed, tail flushed."""
+    yield from decode_with_gaps(decoder, packets)
+    yield decoder.flush()
+
+
+def decode_with_gaps(decoder: StreamDecoder, packets: Iterable[TimedPacket]) -> Iterator[Samples]:
+    """The same without the tail."""
     time = 0
     for timed in packets:
         for _ in range(timed.time - time):
             yield decoder.push(None, timed.packet)
         yield decoder.push(timed.packet)
         time = timed.time + timed.packet.frames
-    yield decoder.flush()
 
 
 def trimmed(

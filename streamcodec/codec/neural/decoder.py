@@ -135,7 +135,6 @@ class NeuralDecoder:
         self._decoded = self._stream.output.reshape(config.hops_per_frame, -1)
         # Compiled now: a first tone must not stop the sound.
         read_tones(np.frombuffer(ESCAPE, np.uint8), len(ESCAPE), 1, no_tones(1))
-        bridge(self._latents.copy(), self._latents, 1, config.envelope_latents)
         self.reset()
 
     def reset(self) -> None:
@@ -154,7 +153,6 @@ class NeuralDecoder:
         self._expected_timestamp: int | None = None
         self._latents[:] = 0.0
         self._last_timestamp: int | None = None
-        self._following: tuple[bytes, int, Float32Array | None] | None = None
         self._lost_in_a_row = 0
         self._in_silence = False
 
@@ -204,7 +202,6 @@ class NeuralDecoder:
         self._expected_timestamp = state.expected_timestamp
         self._latents[:] = state.latents
         self._last_timestamp = state.last_timestamp
-        self._following = None
         self._lost_in_a_row = state.lost_in_a_row
         self._in_silence = state.in_silence
 
@@ -256,7 +253,10 @@ class NeuralDecoder:
         indices = self.indices_of(packet)
         if indices is None:
             return np.zeros(self._config.latents, np.float32)
-        return np.asarray(indices * self._steps[packet.quality_index], np.float32)
+        return self._dequantised(indices, packet.quality_index)
+
+    def _dequantised(self, indices: NDArray[np.int32], quality_index: int) -> Float32Array:
+        return np.asarray(indices * self._steps[quality_index], np.float32)
 
     def decode(self, packet: Packet | None, following: Packet | None = None) -> tuple[Float32Array, bool]:
         """Sound of the next frame, whatever came, and whether the packet was of use.
@@ -305,14 +305,8 @@ class NeuralDecoder:
 
         Shape: output ``[latents]``.
         """
-        part = packet.part or 0
-        known = self._following
-        if known is None or known[0] is not packet.payload or known[1] != part:
-            found = self._read_ahead(packet, part) if packet.is_key else None
-            known = self._following = (packet.payload, part, found)
-        return known[2]
-
-    def _read_ahead(self, packet: Packet, part: int) -> Float32Array | None:
+        if not packet.is_key:
+            return None
         kept = self._context, self._expected_timestamp
         self._context = LatentContext(self._config.latents)
         group = self._read(packet, packet.timestamp)
@@ -320,7 +314,7 @@ class NeuralDecoder:
         # Sound raised otherwise is on another scale.
         if group is None or factor(group.shift) != self._raised[NOW]:
             return None
-        return np.asarray(group.indices[part] * self._steps[packet.quality_index], np.float32)
+        return self._dequantised(group.indices[packet.part or 0], packet.quality_index)
 
     def prepare_indices(self, indices: NDArray[np.int32], quality_index: int) -> None:
         """What comes before the network, for the next frame's indices however they were come by.

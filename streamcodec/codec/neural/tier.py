@@ -43,8 +43,9 @@ def _run_once(runtime: NeuralModel) -> None:
     encoder, decoder = NeuralEncoder(options, runtime), NeuralDecoder(runtime)
     encoded = encoder.encode(block)
     assert encoded is not None
-    for packet in (Packet(Tier.NEURAL, 0, 0, encoded.quality_index, encoded.flags, encoded.payload), None):
-        decoder.decode(packet)
+    packet = Packet(Tier.NEURAL, 0, 0, encoded.quality_index, encoded.flags, encoded.payload)
+    for given, following in ((packet, None), (None, replace(packet, timestamp=2)), (None, None)):
+        decoder.decode(given, following)
     # One kernel for all rates: a stream at another may come to a pool when others are under way.
     rate_hz = runtime.model.config.sample_rate_hz
     halving = BlockResampler(rate_hz, rate_hz // 2, FRAMES_PER_SECOND, rate_hz)

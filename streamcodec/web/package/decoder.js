@@ -62,15 +62,24 @@ export class Decoder {
    * @returns {boolean} whether its frames can be played
    */
   read(packet) {
-    const { kernels, constants, layout } = this._open();
-    const { payload, payloadBytes } = layout.decoder;
-    const bytes = packet.payload;
-    if (packet.tier !== Tier.NEURAL || bytes.length > payloadBytes) return false;
-    this._codec.bytes(this._stream + payload, bytes.length).set(bytes);
-    const { qualityIndex, isKey, timestamp, frames } = packet;
+    if (!this._hand(packet)) return false;
+    const { kernels, constants } = this._open();
+    const { qualityIndex, isKey, timestamp, frames, payload } = packet;
     return (
-      kernels.decoder_read(constants, this._stream, qualityIndex, Number(isKey), timestamp, frames, bytes.length) === 1
+      kernels.decoder_read(constants, this._stream, qualityIndex, Number(isKey), timestamp, frames, payload.length) === 1
     );
+  }
+
+  /**
+   * Put a packet's payload where the kernels read it.
+   * @param {Packet} packet
+   * @returns {boolean} whether it is of the tier, and fits
+   */
+  _hand({ tier, payload: bytes }) {
+    const { payload, payloadBytes } = this._open().layout.decoder;
+    if (tier !== Tier.NEURAL || bytes.length > payloadBytes) return false;
+    this._codec.bytes(this._stream + payload, bytes.length).set(bytes);
+    return true;
   }
 
   /**
@@ -100,12 +109,10 @@ export class Decoder {
 
   /** @param {{packet: Packet, part: number}} following */
   _lookAhead({ packet, part }) {
-    const { kernels, constants, layout } = this._open();
-    const { payload, payloadBytes } = layout.decoder;
-    const { payload: bytes, qualityIndex, timestamp, frames } = packet;
-    if (packet.tier !== Tier.NEURAL || !packet.isKey || bytes.length > payloadBytes) return;
-    this._codec.bytes(this._stream + payload, bytes.length).set(bytes);
-    kernels.decoder_look_ahead(constants, this._stream, qualityIndex, timestamp, frames, bytes.length, part);
+    if (!packet.isKey || !this._hand(packet)) return;
+    const { kernels, constants } = this._open();
+    const { payload, qualityIndex, timestamp, frames } = packet;
+    kernels.decoder_look_ahead(constants, this._stream, qualityIndex, timestamp, frames, payload.length, part);
   }
 
   /**
