@@ -44,9 +44,11 @@ def run(options: argparse.Namespace) -> None:
         need(module)
     from rich.console import Console
 
+    from streamcodec.codec.files.output_file import check_folder_to_fill
     from streamcodec.research.experiments.registry import select
     from streamcodec.research.experiments.runner import run_experiment, scale_named
 
+    check_folder_to_fill(options.output)
     scale = scale_named(
         "full" if options.full else "default",
         options.steps,

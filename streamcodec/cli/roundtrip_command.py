@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import warnings
 from importlib import resources
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,6 +27,7 @@ from streamcodec.cli.common import (
     share,
 )
 from streamcodec.cli.roundtrip_link import through_link
+from streamcodec.errors import StreamcodecWarning
 from streamcodec.extras import command_for
 
 if TYPE_CHECKING:
@@ -82,6 +84,13 @@ def run(options: argparse.Namespace) -> None:
     with SoundReader(input_file(name), tier_of(options.tier)) as sound:
         if sound.tier is not Tier.NEURAL:
             coding |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
+        elif sound.channels > 1:
+            warnings.warn(
+                f"{sound.name} is mixed down from {sound.channels} channels to one, as in a call; the other tiers "
+                "keep it as it is",
+                StreamcodecWarning,
+                stacklevel=1,
+            )
         encoder = StreamEncoder(sound.sample_rate_hz, **coding)
         samples = sound.read()
     if options.redundancy == "off" and not options.jitter:

@@ -101,8 +101,11 @@ def run(options: argparse.Namespace) -> None:
         need(module)
     import torch
 
+    from streamcodec.codec.files.output_file import check_folder_to_fill
     from streamcodec.training.codec_run import CodecRunOptions, start_run
 
+    if not options.benchmark:
+        check_folder_to_fill(options.output)
     for folder in options.data:
         if not folder.is_dir():
             raise StreamcodecError(f"there is no folder {folder}; --data takes folders of sound files")

@@ -63,6 +63,29 @@ def _described(samples: object) -> str:
     return f"{kind} of {samples.dtype}" if hasattr(samples, "dtype") else kind
 
 
+def check_sound(samples: object) -> NDArray[Any]:
+    """Accepted sound as an array, as it is: see :func:`as_mono`; anything else raises AudioFormatError."""
+    array = as_array(samples)
+    if array.dtype not in (_INT16, _FLOAT32, _FLOAT64):
+        raise AudioFormatError(
+            f"samples must be float32, float64 (full scale 1.0) or int16, got {array.dtype}; convert them first"
+        )
+    if array.ndim not in (1, 2):
+        raise AudioFormatError(f"samples must be [n] or [n, channels], got shape {array.shape}")
+    if array.ndim == 2:
+        if not 1 <= array.shape[1] <= MAX_CHANNELS:
+            raise AudioFormatError(
+                f"samples must be [n] or [n, channels] with 1 to {MAX_CHANNELS} channels, got shape "
+                f"{array.shape}; transpose channels-first sound"
+            )
+        if array.shape[0] == 1 and array.shape[1] > MAX_CHANNELS_OF_ONE_SAMPLE:
+            raise AudioFormatError(
+                f"shape {array.shape} would be one sample of {array.shape[1]} channels: sound goes in as [n] or "
+                "[n, channels]; transpose channels-first sound"
+            )
+    return array
+
+
 def as_mono(samples: object, mixdown: MixdownState | None = None) -> Float32Array:
     """Any accepted sound as clean mono float32: channels averaged, NaN to 0, infinities and faults clipped.
 
@@ -73,32 +96,15 @@ def as_mono(samples: object, mixdown: MixdownState | None = None) -> Float32Arra
 
     Shape: output ``[n]``, a new array.
     """
-    array = as_array(samples)
+    array = check_sound(samples)
     if array.dtype == _INT16:
         sound = np.divide(array, np.float32(32768.0), dtype=np.float32, order="C")
     elif array.dtype == _FLOAT32:
         sound = array.astype(np.float32, order="C")
-    elif array.dtype == _FLOAT64:
+    else:
         # What is beyond float32 becomes infinite, and is limited below.
         with np.errstate(over="ignore", invalid="ignore"):
             sound = array.astype(np.float32, order="C")
-    else:
-        raise AudioFormatError(
-            f"samples must be float32, float64 (full scale 1.0) or int16, got {array.dtype}; convert them first"
-        )
-    if sound.ndim not in (1, 2):
-        raise AudioFormatError(f"samples must be [n] or [n, channels], got shape {array.shape}")
-    if sound.ndim == 2:
-        if not 1 <= sound.shape[1] <= MAX_CHANNELS:
-            raise AudioFormatError(
-                f"samples must be [n] or [n, channels] with 1 to {MAX_CHANNELS} channels, got shape "
-                f"{array.shape}; transpose channels-first sound"
-            )
-        if sound.shape[0] == 1 and sound.shape[1] > MAX_CHANNELS_OF_ONE_SAMPLE:
-            raise AudioFormatError(
-                f"shape {array.shape} would be one sample of {array.shape[1]} channels: sound goes in as [n] or "
-                "[n, channels]; transpose channels-first sound"
-            )
     clean(sound.reshape(-1))
     if sound.ndim == 1:
         mono: Float32Array = sound

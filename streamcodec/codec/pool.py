@@ -13,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from streamcodec.codec.audio_format import check_sound
 from streamcodec.codec.neural.encoder import NeuralEncoder
 from streamcodec.codec.neural.tier import MonoDecoder, ready_runtime
 from streamcodec.codec.options import DecoderOptions, NeuralOptions, PacketMode, Samples, check_whole
@@ -138,7 +139,8 @@ class StreamPool:
         one packet, so 20 ms unless the stream joined with another ``packet_ms``.
         """
         members = self._named(blocks, "blocks of sound")
-        sound = {slot: _whole_block(member.encoder, slot, blocks[slot]) for slot, member in members.items()}
+        whole = {slot: _whole_block(member.encoder, slot, blocks[slot]) for slot, member in members.items()}
+        sound = {slot: member.encoder.accept(whole[slot]) for slot, member in members.items()}
         for k in range(max((m.sending.frames for m in members.values()), default=0)):
             in_step = {slot: member for slot, member in members.items() if k < member.sending.frames}
             for slot, member in in_step.items():
@@ -196,7 +198,8 @@ def _rows(slots: Iterable[int]) -> Rows:
 
 
 def _whole_block(encoder: StreamEncoder, slot: int, samples: object) -> Samples:
-    block = encoder.accept(samples)
+    """The block as it came: whoever takes it in has changed."""
+    block = check_sound(samples)
     if len(block) != encoder.block_samples:
         raise AudioFormatError(
             f"slot {slot} takes {encoder.block_samples} samples (one packet) at a time, got {len(block)}: "

@@ -331,7 +331,10 @@ class StreamEncoder:
         """
         if not isinstance(self._coder, PlanningEncoder):
             return 0.0
+        before = self._coder.state()
         blocks, rest = self._cut(samples)
+        # To take samples in moves the mixdown along, and they will come again.
+        self._coder.restore(before)
         return self._coder.plan_constant_quality(
             [*blocks, *self._coder.closing_blocks(rest)] if ends else blocks, budget_s
         )

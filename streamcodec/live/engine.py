@@ -30,7 +30,7 @@ from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.net import time_scale
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.delay_estimator import DelayConfig
-from streamcodec.net.jitter_types import FRAME_MS, JitterConfig
+from streamcodec.net.jitter_types import JitterConfig
 from streamcodec.net.loss_models import GilbertElliott, GilbertElliottConfig
 from streamcodec.net.lossy_link import LinkConfig, LossyLink
 from streamcodec.net.report import ReceiverReport
@@ -307,7 +307,7 @@ class LoopbackEngine:
         """Encoding happens in one block of a packet, decoding too: what counts is the packet, per 10 ms of it."""
         self._cost_s += cost_s
         self._cost_hops += self._block_ms / HOP_MS
-        if self._cost_hops >= FRAME_MS / HOP_MS - 0.1:
+        if self._cost_hops >= self._packet_ms / HOP_MS - 0.1:
             self._costs.add(1_000.0 * self._cost_s / self._cost_hops)
             self._cost_s = self._cost_hops = 0.0
 

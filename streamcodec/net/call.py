@@ -202,11 +202,15 @@ class Call:
     async def __aexit__(self, *exit_info: object) -> None:
         self._ticker.cancel()
         self.clear()
-        if self._codec.failure is None:
-            for datagram in await self._codec.run(self._finish, refusable=False) or []:
-                self._room.send(datagram)
-        await self._room.__aexit__(*exit_info)
-        await self._codec.stop()
+        try:
+            if self._codec.failure is None:
+                for datagram in await self._codec.run(self._finish, refusable=False) or []:
+                    self._room.send(datagram)
+        finally:
+            try:
+                await self._room.__aexit__(*exit_info)
+            finally:
+                await self._codec.stop()
 
     @property
     def peers(self) -> dict[str, PeerStats]:

@@ -101,8 +101,9 @@ Event = Welcome | PeerJoined | PeerLeft | Signal | None
 class RelayClient:
     """One seat in one room. Use as ``async with``: entering joins the room, or raises JoinError or OSError.
 
-    ``on_datagram(peer, datagram)`` and ``on_event(event)`` are called on the event loop and must not block. After a
-    lost connection the client rejoins by itself, which shows as None, then a new ``Welcome``.
+    ``on_datagram(peer, datagram)`` and ``on_event(event)`` are called on the event loop and must not block; what they
+    raise ends the client, :attr:`failed` says so, and leaving raises it. After a lost connection the client rejoins
+    by itself, which shows as None, then a new ``Welcome``.
     """
 
     def __init__(
@@ -131,8 +132,9 @@ class RelayClient:
         """Messages, each with when to send it."""
         self._phase = AckPhase()
         self._wake = asyncio.Event()
+        self._writing = False
+        """Whether a message is out of the queue and not yet on the line."""
         self._leaving = False
-        self._heard_s = 0.0
         self._urls = itertools.cycle((config.url, *config.alternates))
 
     async def __aenter__(self) -> RelayClient:
@@ -148,20 +150,24 @@ class RelayClient:
 
     async def __aexit__(self, *_: object) -> None:
         self._leaving = True
-        with contextlib.suppress(TimeoutError, asyncio.TimeoutError, WebSocketException, OSError):
-            await asyncio.wait_for(self._say_goodbye(), 1.0)
-        self._task.cancel()
-        with contextlib.suppress(asyncio.CancelledError, JoinError):
-            await self._task
-        self._connection.transport.abort()
+        try:
+            with contextlib.suppress(TimeoutError, asyncio.TimeoutError, WebSocketException, OSError):
+                await asyncio.wait_for(self._say_goodbye(), 1.0)
+        finally:
+            self._task.cancel()
+            try:
+                with contextlib.suppress(asyncio.CancelledError, JoinError):
+                    await self._task
+            finally:
+                self._connection.transport.abort()
 
     @property
-    def failed(self) -> JoinError | None:
-        """Why the client has given up for good; None while it has not."""
+    def failed(self) -> Exception | None:
+        """Why the client has given up for good, a JoinError or what a callback raised; None while it has not."""
         if not self._task.done() or self._task.cancelled():
             return None
         error = self._task.exception()
-        return error if isinstance(error, JoinError) else None
+        return error if isinstance(error, Exception) else None
 
     @property
     def wire_bytes(self) -> WireBytes:
@@ -241,18 +247,19 @@ class RelayClient:
             await connection.close()
             raise SignallingError("the relay did not answer a join with a welcome")
         self._outgoing.clear()
+        self._writing = False
         self.stats.connects += 1
         self._hear(answer)
         return connection
 
     async def _say_goodbye(self) -> None:
         """Let what is queued go out, then close politely."""
-        while self._outgoing and self.peer is not None:
+        while (self._outgoing or self._writing) and self.peer is not None:
             await asyncio.sleep(0.005)
         await self._connection.close()
 
     async def _run(self) -> None:
-        while not self._leaving:
+        while True:
             try:
                 await self._carry(self._connection)
             finally:
@@ -261,8 +268,9 @@ class RelayClient:
                 self.peers.clear()
                 self._connection.transport.abort()
                 self._on_event(None)
-            if not self._leaving:
-                self._connection = await self._return()
+            if self._leaving:
+                return
+            self._connection = await self._return()
 
     async def _return(self) -> ClientConnection:
         pause_s, longest_s = self.config.retry_s
@@ -370,6 +378,7 @@ class RelayClient:
         while True:
             while self._outgoing:
                 due_s, message = self._outgoing.popleft()
+                self._writing = True
                 held_s = due_s - loop.time()
                 if held_s > 0.0:
                     await asyncio.sleep(held_s)
@@ -378,6 +387,7 @@ class RelayClient:
                 await connection.send(message)
                 self.stats.sent += 1
                 self._message_bytes += WireBytes(len(message) + MESSAGE_BYTES, 0)
+            self._writing = False
             self._wake.clear()
             await self._wake.wait()
 

@@ -144,15 +144,15 @@ class Gate:
         entry = self._addresses.get(address)
         if entry is None:
             config = self.config
+            self._forget()
             entry = _Address(RateLimit(config.address_joins_per_s, config.address_join_burst))
             self._addresses[address] = entry
-            self._forget()
         self._addresses.move_to_end(address)
         return entry
 
     def _forget(self) -> None:
-        """Let go of the addresses longest unheard of that hold nothing."""
-        excess = len(self._addresses) - self.config.remembered_addresses
+        """Let go of the addresses longest unheard of that hold nothing, where there is no room for one more."""
+        excess = len(self._addresses) + 1 - self.config.remembered_addresses
         if excess > 0:
             idle = [address for address, entry in self._addresses.items() if entry.idle]
             for address in idle[: max(excess, len(idle) // 10)]:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streamcodec.errors import StreamcodecError
-from streamcodec.net.client import ClientConfig, ClientStats, Event, RelayClient
+from streamcodec.net.client import ClientConfig, Event, RelayClient
 from streamcodec.net.e2e import EndToEnd, SealError, SealState
 from streamcodec.net.e2e.media import MOST_OVERHEAD_BYTES, OVERHEAD_BYTES
 from streamcodec.net.framing import MOST_FRAMING_BYTES, Deframer, Framer
@@ -134,11 +134,13 @@ class Room:
 
     async def __aexit__(self, *_: object) -> None:
         self._housekeeper.cancel()
-        await self._client.__aexit__()
-        for member in list(self._members.values()):
-            self._hang_up(member)
-        if self._closing:
-            await asyncio.wait(self._closing, timeout=5.0)
+        try:
+            await self._client.__aexit__()
+        finally:
+            for member in list(self._members.values()):
+                self._hang_up(member)
+            if self._closing:
+                await asyncio.wait(self._closing, timeout=5.0)
 
     @property
     def peers(self) -> dict[str, PeerInfo]:
@@ -196,11 +198,6 @@ class Room:
             yield Trouble.NO_DIRECT_LINE
 
     @property
-    def client_stats(self) -> ClientStats:
-        """Counts of the connection to the relay."""
-        return self._client.stats
-
-    @property
     def seal_bytes(self) -> int:
         """What a datagram over the relay is longer for being sealed."""
         return OVERHEAD_BYTES if self._e2e.on else 0
@@ -213,7 +210,7 @@ class Room:
 
     @property
     def failed(self) -> Exception | None:
-        """Why the relay will not have us back, if it will not."""
+        """Why we are in the room no more: the relay will not have us back, or what a callback raised."""
         return self._client.failed
 
     def send(self, datagram: bytes, identity: str | None = None) -> None:

@@ -226,16 +226,16 @@ def _no_constant(name: str) -> object:
 
 def _check_depth(value: object) -> None:
     """Refuse what is nested too deeply to be written again, without recursion."""
-    quality_index: list[object] = [value]
+    level: list[object] = [value]
     for _ in range(MAX_JSON_DEPTH):
         inner: list[object] = []
-        for item in quality_index:
+        for item in level:
             if isinstance(item, dict):
                 inner.extend(item.values())
             elif isinstance(item, list):
                 inner.extend(item)
-        quality_index = [item for item in inner if isinstance(item, dict | list)]
-        if not quality_index:
+        level = [item for item in inner if isinstance(item, dict | list)]
+        if not level:
             return
     raise SignallingError(f"a text message is nested at most {MAX_JSON_DEPTH} deep")
 

@@ -106,13 +106,11 @@ class DirectLine:
         offers: bool,
         send_signal: Callable[[dict[str, Any]], None],
         on_datagram: Callable[[bytes], None],
-        on_change: Callable[[bool], None] = lambda is_open: None,
     ) -> None:
         self._config = config
         self._offers = offers
         self._send_signal = send_signal
         self._on_datagram = on_datagram
-        self._on_change = on_change
         self.stats = LineStats()
         self._asked_bytes = self._asked_s = 0.0
         self._loop = asyncio.get_running_loop()
@@ -125,7 +123,6 @@ class DirectLine:
         self._past_bytes = WireBytes()
         self._attempt = 0
         self._heard_s = float("-inf")
-        self._was_open = False
         self._heartbeat: asyncio.Task[None] | None = None
         self._offering: asyncio.Task[None] | None = None
         self._hearing: set[asyncio.Task[None]] = set()
@@ -346,7 +343,6 @@ class DirectLine:
         connection, self._connection, self._channel, self._media = self._connection, None, None, None
         self._report.forget()
         self._heard_s = float("-inf")
-        self._note_change()
         if connection is not None:
             task = self._loop.create_task(connection.close())
             self._hanging_up.add(task)
@@ -372,7 +368,6 @@ class DirectLine:
         self._heard_s = self._loop.time()
         if first:
             self.stats.opened += 1
-            self._note_change()
         if frame == HEARTBEAT:
             return
         self.stats.received += 1
@@ -381,16 +376,9 @@ class DirectLine:
             self._on_datagram(datagram)
         self.stats.damaged += deframer.stats.damaged - damaged
 
-    def _note_change(self) -> None:
-        is_open = self.is_open
-        if is_open != self._was_open:
-            self._was_open = is_open
-            self._on_change(is_open)
-
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._config.heartbeat_s)
             # Only into silence: whatever else is sent says as much.
             if self._loop.time() - self._sent_s >= 0.9 * self._config.heartbeat_s:
                 self._send_heartbeat()
-            self._note_change()

@@ -233,6 +233,15 @@ def test_waveform_tiers_round_trip_with_and_without_loss(
     assert soundfile.info(out).frames == len(sound)
 
 
+def test_roundtrip_of_stereo_in_the_neural_tier_says_that_it_is_mixed_down(
+    tmp_path: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples, rate_hz = soundfile.read(speech_file)
+    soundfile.write(tmp_path / "two.wav", np.stack([samples, samples], axis=1)[:rate_hz], rate_hz)
+    assert main(["roundtrip", str(tmp_path / "two.wav"), str(tmp_path / "heard.wav")]) == 0
+    assert "mixed down from 2 channels to one" in capsys.readouterr().err
+
+
 def test_roundtrip_of_bundled_speech_draws_and_reports(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["roundtrip", "--folder", str(tmp_path)]) == 0
     printed = capsys.readouterr().out
@@ -277,7 +286,11 @@ def test_info_lists_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> No
             "compression ratio (--ratio) of 0.064 to 96, got 100000",
         ),
         (["transcode", "nowhere.wav", "a.flac"], "no file nowhere.wav"),
+        (["transcode", "SPEECH", "a.flac", "--kbps", "9"], "--kbps says how a .sc file is coded, and a.flac"),
+        (["transcode", "SPEECH", "a.flac", "--dtx"], "--dtx says how a .sc file is coded"),
         (["train", "--data", "nowhere", "--output", "x"], "no folder nowhere"),
+        (["train", "--data", ".", "--output", "SPEECH"], "is a file; name a folder"),
+        (["experiment", "loss", "--data", ".", "--output", "SPEECH"], "is a file; name a folder"),
         (["eval", "--data", "nowhere"], "no folder nowhere"),
     ],
 )

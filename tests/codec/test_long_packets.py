@@ -9,12 +9,14 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamcodec import AudioFormatError, Packet, PacketError, StreamDecoder, StreamEncoder
+from streamcodec import AudioFormatError, Packet, PacketError, StreamDecoder, StreamEncoder, StreamPool, Tier
 from streamcodec.codec.neural.analysis import LatentAnalysis
 from streamcodec.codec.neural.decoder import NeuralDecoder
 from streamcodec.codec.neural.entropy import STEP_BITS
 from streamcodec.codec.neural.model import load_runtime
+from streamcodec.codec.packet import PacketFlags
 from streamcodec.models.shipped import DEFAULT_MODEL
+from streamcodec.net.session import MediaReceiver
 
 Float32Array = NDArray[np.float32]
 
@@ -182,3 +184,22 @@ def test_a_snapshot_remembers_the_length(speech: NDArray[np.float32]) -> None:
     encoder.set_packet_ms(20)
     encoder.state = state
     assert encoder.push(speech[9_000:20_000]) == expected
+
+
+def test_packets_that_look_like_the_last_one_are_read_on_their_own() -> None:
+    """Bytes of one length and value are one object in CPython: the payload alone does not tell packets apart."""
+    told = [
+        Packet(Tier.NEURAL, 10, 10, quality_index, PacketFlags.KEY, b"\x05", frames=frames)
+        for frames in (1, 6, 2, 6)
+        for quality_index in (3, 4)
+    ]
+    decoder, pool = StreamDecoder(24_000), StreamPool(1)
+    slot = pool.join()
+    for packet in told:
+        heard = decoder.push(packet)
+        assert heard.shape == (packet.frames * 480,)
+        np.testing.assert_array_equal(pool.decode({slot: packet})[slot], heard)
+    receiver = MediaReceiver(StreamDecoder(24_000), 24_000)
+    for k, packet in enumerate(told):
+        receiver.receive(packet.to_bytes(), 20.0 * k)
+        assert receiver.pull(20.0 * k, 960).shape == (960,)

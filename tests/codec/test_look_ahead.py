@@ -55,6 +55,17 @@ def test_looking_ahead_changes_the_levels_and_nothing_else(speech: Float32Array)
     assert plain.push(speech[1_000:]) == ahead.push(speech[1_000:])
 
 
+def test_looking_ahead_leaves_the_mixdown_where_it_was(speech: Float32Array) -> None:
+    """Two channels that are alike first and opposite then: which is turned round depends on what came before."""
+    half = len(speech) // 2
+    sign = np.where(np.arange(len(speech)) < half, 1.0, -1.0).astype(np.float32)
+    stereo = np.stack([speech, sign * speech], axis=1)
+    plain, ahead = (StreamEncoder(24_000, 6_000, mode="stream", packet_ms=40) for _ in range(2))
+    ahead.plan_constant_quality(stereo, 10.0)
+    plain._coder._rate.constant_quality_index = ahead._coder._rate.constant_quality_index  # type: ignore[attr-defined]
+    assert plain.push(stereo) == ahead.push(stereo)
+
+
 def test_what_is_left_over_is_what_the_packets_did_not_take(speech: Float32Array) -> None:
     encoder = StreamEncoder(24_000, 5_000, packet_ms=20)
     left_s = encoder.plan_constant_quality(speech, 2.2, ends=True)

@@ -191,6 +191,13 @@ def test_an_error_leaves_every_stream_as_it_was(speech: Float32Array) -> None:
         pool.encode({0: block, 1: block[:100]})
     with pytest.raises(AudioFormatError):
         pool.encode({0: block, 1: "sound"})
+    opposite = np.stack([block, -block], axis=1)
+    opposite[7] = np.nan
+    with pytest.raises(AudioFormatError):
+        pool.encode({0: opposite, 1: block[:100]})
+    assert pool.encoder(0).not_finite == 0
+    alike = np.stack([block, block], axis=1)
+    assert pool.encode({0: alike, 1: alike}) == twin.encode({0: alike, 1: alike})
     assert pool.encode({0: block, 1: block}) == twin.encode({0: block, 1: block})
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import warnings
 from dataclasses import replace
 from pathlib import Path
 
@@ -28,6 +29,7 @@ from streamcodec.cli import main
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.float_stream import FloatEncoder
 from streamcodec.codec.neural.stereo import apart, joined
+from streamcodec.codec.options import PacketMode
 
 Float32Array = NDArray[np.float32]
 RATE_HZ = 24_000
@@ -127,6 +129,18 @@ def test_damage_is_concealed_whatever_it_is(two_voices: Float32Array) -> None:
     assert [part.payload for part in parts] == [long, b"x"]
 
 
+@pytest.mark.parametrize("mode", ["independent", "stream"])
+@pytest.mark.parametrize("packet_ms", [20, 60, 120])
+def test_long_packets_are_played_whole(two_voices: Float32Array, mode: PacketMode, packet_ms: int) -> None:
+    encoder = StreamEncoder(RATE_HZ, 12_000, channels=2, mode=mode, packet_ms=packet_ms)
+    decoder, sides = StreamDecoder(RATE_HZ, channels=2), [StreamDecoder(RATE_HZ) for _ in range(2)]
+    for packet in encoder.push(two_voices):
+        heard = decoder.push(packet)
+        for side, alone in enumerate(sides):
+            np.testing.assert_array_equal(heard[:, side], alone.push(_part(packet, side)))
+    assert decoder.concealed == 0
+
+
 def test_files_keep_both_channels_where_asked(
     tmp_path: Path, two_voices: Float32Array, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -139,7 +153,9 @@ def test_files_keep_both_channels_where_asked(
     with (tmp_path / "two.sc").open("rb") as file:
         reader = FileReader(file)
         assert (reader.header.channels, reader.header.bitstream[-7:]) == (2, "-stereo")
-    assert decode_file(tmp_path / "two.sc", tmp_path / "heard.wav", sample_rate_hz=16_000) == 2 * 16_000
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert decode_file(tmp_path / "two.sc", tmp_path / "heard.wav", sample_rate_hz=16_000) == 2 * 16_000
     assert soundfile.info(tmp_path / "heard.wav").channels == 2
     with pytest.warns(StreamcodecWarning, match="channels=2 keeps both"):
         encode_file(tmp_path / "two.wav", io.BytesIO())

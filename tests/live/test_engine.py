@@ -68,6 +68,26 @@ def test_costs_are_taken_per_frame_from_the_clock(talk: Samples) -> None:
     assert (cost.p50_ms, cost.p95_ms, cost.p99_ms, cost.max_ms) == pytest.approx((2.0, 2.0, 2.0, 2.0))
 
 
+@pytest.mark.parametrize("packet_ms", [60, 120])
+def test_costs_of_long_packets_are_taken_over_the_whole_packet(talk: Samples, packet_ms: int) -> None:
+    """A clock on which encoding takes all the time: once a packet."""
+    now_s = 0.0
+    engine = LoopbackEngine(LoopbackConfig(packet_ms=packet_ms), clock_s=lambda: now_s)
+    push = engine._sender.push
+
+    def timed(samples: Samples) -> list[bytes]:
+        nonlocal now_s
+        datagrams = push(samples)
+        now_s += 0.012 * len(datagrams)
+        return datagrams
+
+    engine._sender.push = timed  # type: ignore[method-assign]
+    play_through(engine, talk[:48_000])
+    cost = engine.stats().cost
+    expected_ms = 12.0 * 10.0 / packet_ms
+    assert (cost.p50_ms, cost.max_ms) == pytest.approx((expected_ms, expected_ms))
+
+
 def test_a_lossy_link_is_counted_and_concealed_the_same_each_time(talk: Samples) -> None:
     config = LoopbackConfig(loss=0.2, mean_burst_packets=2.0, seed=3)
     first, again = LoopbackEngine(config), LoopbackEngine(config)

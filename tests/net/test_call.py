@@ -375,3 +375,36 @@ def test_events_tell_who_comes_talks_and_leaves() -> None:
         assert about_bob == [True, False]
 
     run(test())
+
+
+def test_a_codec_that_fails_at_the_end_keeps_no_seat() -> None:
+    class Broken(FakeEncoder):
+        def flush(self) -> list[Packet]:
+            raise ValueError("no last block")
+
+    async def test() -> None:
+        async with Relay() as relay:
+            call = Call(config(relay.url, "Ann"), Broken(), FakeDecoder)
+            await call.__aenter__()
+            call.push(tone(PACKET_SAMPLES))
+            with pytest.raises(ValueError, match="no last block"):
+                await call.__aexit__(None, None, None)
+            await until(lambda: relay.stats.participants == 0)
+            assert "streamcodec-call-codec" not in {thread.name for thread in threading.enumerate()}
+
+    run(test())
+
+
+def test_what_an_event_raises_ends_the_call_and_is_told() -> None:
+    def refuse(event: CallEvent) -> None:
+        raise ValueError("nobody wants to know")
+
+    async def test() -> None:
+        async with Relay() as relay:
+            call = Call(config(relay.url, "Ann"), FakeEncoder(), FakeDecoder, on_event=refuse)
+            with pytest.raises(ValueError, match="nobody wants to know"):
+                async with call, Call(config(relay.url, "Bob"), FakeEncoder(), FakeDecoder):
+                    await until(lambda: isinstance(call.failed, ValueError))
+            await until(lambda: relay.stats.participants == 0)
+
+    run(test())

@@ -251,3 +251,15 @@ def test_a_relay_killed_in_the_middle_of_a_call() -> None:
                     await process.wait()
 
     run(test())
+
+
+def test_a_relay_that_cannot_listen_leaves_the_backbone() -> None:
+    async def test() -> None:
+        async with Relay() as first:
+            wire = Wire()
+            with pytest.raises(OSError, match="in use"):
+                async with relay_on(wire, RelayConfig(port=first.port)):
+                    pass
+            assert not wire.ends
+
+    run(test())

@@ -131,3 +131,11 @@ def test_addresses_are_known_in_all_their_spellings() -> None:
     assert not is_within("nowhere", PROXIES)
     with pytest.raises(StreamcodecError, match=r"10\.0\.0\.0/8"):
         networks(["proxy.example"])
+
+
+def test_a_gate_that_remembers_no_more_addresses_still_takes_the_next() -> None:
+    door = Door(max_waiting=0, address_waiting=0, remembered_addresses=5)
+    visits = [door.come(f"192.0.2.{k}") for k in range(5)]
+    for visit in visits:
+        door.gate.sit(visit, "room")
+    assert door.come("192.0.2.99").waiting

@@ -112,3 +112,24 @@ def test_a_client_that_is_replaced_gives_up() -> None:
             await thief.close()
 
     run(test())
+
+
+def test_what_was_sent_last_arrives_however_soon_one_leaves() -> None:
+    async def test() -> None:
+        async with Relay() as relay, Seat(relay.url) as listener:
+            for hold_ms in (0.0, 30.0):
+                async with Seat(relay.url) as leaving:
+                    await until(lambda: len(listener.peers) == 1)
+                    leaving._phase.hold_ms = hold_ms
+                    leaving.send(b"goodbye")
+                await until(lambda: len(listener.heard) == 1)
+                listener.heard.clear()
+                await until(lambda: not listener.peers)
+            leaving = Seat(relay.url)
+            await leaving.__aenter__()
+            leaving.send(b"at once")
+            await leaving.__aexit__()
+            await until(lambda: [data for _, data in listener.heard] == [b"at once"])
+            await until(lambda: not listener.peers)
+
+    run(test())

@@ -138,3 +138,17 @@ def test_whoever_hangs_up_in_the_middle_of_a_page_leaves_nothing_behind() -> Non
             assert relay.gate.waiting == 0
 
     run(test())
+
+
+@pytest.mark.parametrize("twice", ["Host: 127.0.0.1\r\nOrigin: http://127.0.0.1", "Origin: http://127.0.0.1"])
+def test_headers_that_come_twice_are_refused_and_break_nothing(twice: str, caplog: pytest.LogCaptureFixture) -> None:
+    async def test() -> None:
+        async with _relay() as relay:
+            upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            status, _, _ = await _get(relay, "/", f"{upgrade}{key}{twice}\r\n{twice}\r\n")
+            assert status in (400, 403)
+            await until(lambda: relay.stats.connections == 0)
+
+    run(test())
+    assert "Fatal error" not in caplog.text

@@ -21,6 +21,7 @@ const { Line } = await load('line.js');
 const { Room } = await load('room.js');
 const { Sender } = await load('sender.js');
 const { Redundancy } = await load('redundancy.js');
+const { RelayClient } = await load('relay_client.js');
 const { WireRateController } = await load('wire_rate.js');
 const { ReadyTarget } = await load('ready_target.js');
 const { RingBuffer } = await load('ring_buffer.js');
@@ -395,7 +396,55 @@ test('a flood of one person is bounded, and another is heard as before', () => {
   }
   socket.datagram(9, [1, 2, 3]);
   assert.equal(room.peers.length, 2);
-  room.leave();
+  void room.leave();
+});
+
+test('who leaves lets go of the line once all is sealed and sent', async () => {
+  globalThis.WebSocket = FakeSocket;
+  const nothing = () => undefined;
+  const fields = { url: 'ws://x', room: 'r', name: '', token: '', bitstream: '' };
+  const room = new Room(fields, { onPeer: nothing, onLost: nothing, onWelcome: nothing, dropLine: nothing }, () => 0, false);
+  room.start();
+  const socket = FakeSocket.last;
+  socket.onopen();
+  socket.text({ type: 'welcome', peer: 0, identity: 'us', peers: [] });
+  const closings = [];
+  socket.close = () => closings.push(socket.sent.length);
+  let seal;
+  room._sealing = new Promise((go) => (seal = go)).then(() => room.relay.send(Uint8Array.of(1)));
+  const left = room.leave();
+  await Promise.resolve();
+  assert.deepEqual(closings, []);
+  const before = socket.sent.length;
+  seal();
+  await left;
+  assert.deepEqual(closings, [before + 1]);
+});
+
+test('a full room ends a first try alone', () => {
+  globalThis.WebSocket = FakeSocket;
+  const failures = [];
+  const nothing = () => undefined;
+  const make = () => {
+    const events = { onWelcome: nothing, onLost: (failure) => failures.push(failure?.code ?? null) };
+    const client = new RelayClient({ url: 'ws://x', room: 'r', name: '', token: '', bitstream: '' }, events);
+    client.start();
+    FakeSocket.last.onopen();
+    return client;
+  };
+  const full = { type: 'failure', code: 'room-full', reason: 'the room is full' };
+  make();
+  FakeSocket.last.text(full);
+  assert.deepEqual(failures.splice(0), ['room-full']);
+  const client = make();
+  FakeSocket.last.text({ type: 'welcome', peer: 0, identity: 'us', peers: [] });
+  FakeSocket.last.onclose();
+  client.start();
+  FakeSocket.last.onopen();
+  FakeSocket.last.text(full);
+  FakeSocket.last.onclose();
+  assert.deepEqual(failures, [null, null]);
+  client.leave();
 });
 
 class ReceptionMonitorWithOne extends ReceptionMonitor {

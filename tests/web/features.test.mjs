@@ -82,7 +82,12 @@ class Connection extends EventTarget {
 
   addTrack(track) {
     this.tracks.push(track);
-    return {};
+    this.sender = {};
+    return this.sender;
+  }
+
+  getSenders() {
+    return this.tracks.map((track) => ({ track }));
   }
 
   createDataChannel(label, options) {
@@ -105,7 +110,7 @@ class Connection extends EventTarget {
   async setRemoteDescription() {}
 
   getTransceivers() {
-    return [];
+    return this.sender ? [{ sender: this.sender, receiver: {}, setCodecPreferences() {} }] : [];
   }
 
   close() {}
@@ -146,6 +151,33 @@ test('without a transform both ends of a line take the data channel', async () =
       lines.close();
     });
   }
+});
+
+test('a line gives back the track that each of its connections coded', async () => {
+  const { DirectLines } = await module('direct_line.js');
+  const Sender = class {
+    get transform() {
+      return null;
+    }
+  };
+  const globals = { RTCRtpScriptTransform: class {}, RTCRtpSender: Sender, RTCRtpReceiver: { getCapabilities: () => null } };
+  await without({ ...globals, RTCPeerConnection: Connection }, async () => {
+    Connection.made = [];
+    const running = new Set();
+    const silence = () => {
+      const track = { stop: () => running.delete(track) };
+      running.add(track);
+      return track;
+    };
+    const lines = new DirectLines({ worker: { postMessage() {} }, silence, signal() {}, iceServers: [], media: true });
+    lines.make('theirs', true);
+    lines.make('theirs', true);
+    await new Promise((go) => setImmediate(go));
+    assert.equal(Connection.made.length, 2);
+    assert.equal(running.size, 1);
+    lines.close();
+    assert.equal(running.size, 0);
+  });
 });
 
 test('a browser without X25519 is known before keys are agreed on', async () => {

@@ -56,9 +56,11 @@ def model_of(header: FileHeader, model: str | None = None) -> str:
 def decoder_for(
     header: FileHeader, sample_rate_hz: int | None = None, model: str | None = None, *, post_filter: bool = True
 ) -> StreamDecoder:
-    """The decoder of a file; raises AudioFormatError, FileFormatError or ModelError."""
+    """The decoder of a file that this build reads; raises AudioFormatError, FileFormatError or ModelError."""
+    rate_hz = check_output_rate(header, sample_rate_hz)
+    check_bitstream(header.bitstream, header.tier, model_of(header, model), header.channels)
     return StreamDecoder(
-        check_output_rate(header, sample_rate_hz),
+        rate_hz,
         tier=header.tier,
         channels=header.channels,
         bits_per_sample=header.bits_per_sample,
@@ -90,7 +92,6 @@ def decode_file(
     with open_binary(source) as file:
         reader = FileReader(file, name_of(source))
         header = reader.header
-        check_bitstream(header.bitstream, header.tier, model_of(header, model), header.channels)
         rate_hz = check_output_rate(header, sample_rate_hz)
         total = _samples_at(reader.total_samples, header, rate_hz)
         written = 0

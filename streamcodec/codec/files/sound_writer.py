@@ -234,6 +234,8 @@ class SoundWriter:
             if not as_far_as_it_goes:
                 self.discard(failure)
                 self._raise_system_error()
+                if isinstance(failure, FileFormatError):
+                    raise
                 raise FileFormatError(f"cannot write {self.name}: {failure}") from failure
         self._opened.__exit__(None, None, None)
         if self._peak > CLIPPED_PEAK and not self._floats:

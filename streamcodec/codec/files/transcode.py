@@ -9,11 +9,17 @@ from typing import IO, Any
 from streamcodec.codec.files.container import MAGIC_BYTES, begins_as_coded
 from streamcodec.codec.files.decoding import Progress, decode_file
 from streamcodec.codec.files.oneshot import encode_file
-from streamcodec.codec.files.output_file import check_not_read
+from streamcodec.codec.files.output_file import check_not_read, readable_name
 from streamcodec.codec.files.sound_file import SoundReader, SoundSource, open_binary
 from streamcodec.codec.files.sound_writer import SoundWriter
 from streamcodec.codec.options import MAX_DURATION_S, TierName, tier_of
 from streamcodec.codec.packet import Tier
+from streamcodec.errors import AudioFormatError
+from streamcodec.models.config import DEFAULT_MODEL
+from streamcodec.wording import named
+
+USUAL_CODING = {"constrained": False, "dtx": False, "model": DEFAULT_MODEL}
+"""What the options of coding are where nobody says; the others are None."""
 
 
 def _is_coded(file: IO[bytes]) -> bool:
@@ -37,15 +43,17 @@ def transcode_file(
     """Turn a sound file or ``.sc`` file into another: a ``.sc`` file where ``coded``, else a sound file.
 
     Where ``coded`` is None the target's suffix says which. ``tier`` and ``options``, as for ``encode_file``, say how
-    a ``.sc`` file is coded. ``source_model`` and ``max_duration_s`` are ``decode_file``'s ``model`` and
-    ``max_duration_s``. From ``.sc`` to ``.sc`` the decoded sound goes through a temporary file, without post-filters
-    where the neural tier codes it again.
+    a ``.sc`` file is coded; of a sound file no options are taken. ``source_model`` and ``max_duration_s`` are
+    ``decode_file``'s ``model`` and ``max_duration_s``. From ``.sc`` to ``.sc`` the decoded sound goes through a
+    temporary file, without post-filters where the neural tier codes it again.
     Raises AudioFormatError, BitrateError, FileFormatError or ModelError.
     """
     if coded is None:
         coded = isinstance(target, str | Path) and Path(target).suffix.lower() == ".sc"
     if isinstance(target, str | Path):
         check_not_read(target, source)
+    if not coded:
+        _check_not_told(target, options)
     with open_binary(source) as file:
         if not _is_coded(file):
             _from_sound(file, target, coded, tier, progress, options)
@@ -57,6 +65,16 @@ def transcode_file(
                 decode_file(file, decoded, model=source_model, max_duration_s=max_duration_s, post_filter=heard)
                 decoded.seek(0)
                 _from_sound(decoded, target, coded, tier, progress, options)
+
+
+def _check_not_told(target: SoundSource, options: dict[str, Any]) -> None:
+    """Raise AudioFormatError where something is said of how to code what is written as plain sound."""
+    told = [name for name, value in options.items() if value not in (None, USUAL_CODING.get(name))]
+    if told:
+        raise AudioFormatError(
+            f"{named(told[0])} says how a .sc file is coded, and {readable_name(target)} is written as plain sound: "
+            "leave it out, or name a .sc file"
+        )
 
 
 def _from_sound(

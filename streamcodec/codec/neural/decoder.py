@@ -60,12 +60,22 @@ class DecodedGroup(NamedTuple):
     """
 
     first_timestamp: int
+    quality_index: int
     payload: bytes
     indices: NDArray[np.int32]
     shift: int
     """By how many powers of four the sound was raised."""
     tones: Float64Array
     """Beside it, in each frame; see :func:`~native_dsp.filters.tones.write_tones`."""
+
+    def is_of(self, packet: Packet, first_timestamp: int) -> bool:
+        """Whether this is what that packet holds."""
+        return (self.first_timestamp, self.quality_index, len(self.indices), self.payload) == (
+            first_timestamp,
+            packet.quality_index,
+            packet.frames,
+            packet.payload,
+        )
 
 
 @dataclass
@@ -213,7 +223,7 @@ class NeuralDecoder:
         part = packet.part or 0
         first_timestamp = (packet.timestamp - part) % SEQUENCE_MODULUS
         group = self._group
-        if group is None or group.first_timestamp != first_timestamp or group.payload is not packet.payload:
+        if group is None or not group.is_of(packet, first_timestamp):
             group = self._group = self._read(packet, first_timestamp)
         return None if group is None else group.indices[part]
 
@@ -243,7 +253,7 @@ class NeuralDecoder:
         )
         self._context.advance(packet.frames)
         self._expected_timestamp = (first_timestamp + packet.frames) % SEQUENCE_MODULUS
-        return DecodedGroup(first_timestamp, packet.payload, indices, shift, tones)
+        return DecodedGroup(first_timestamp, packet.quality_index, packet.payload, indices, shift, tones)
 
     def latents_of(self, packet: Packet) -> Float32Array:
         """Dequantised latents of the next frame, zeros where it cannot be decoded; advances the context.

@@ -431,5 +431,5 @@ class RelayConnection(asyncio.Protocol):
 
 def _same_origin(request: Request) -> bool:
     """Whether a browser's page that asks for a websocket came from here itself."""
-    host = request.headers.get("Host")
-    return host is not None and request.headers.get("Origin") in (f"http://{host}", f"https://{host}")
+    hosts, origins = request.headers.get_all("Host"), request.headers.get_all("Origin")
+    return len(hosts) == len(origins) == 1 and origins[0] in (f"http://{hosts[0]}", f"https://{hosts[0]}")

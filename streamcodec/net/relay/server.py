@@ -101,7 +101,12 @@ class Relay:
         if self._cluster is not None:
             await self._cluster.start()
         config = self.config
-        await self._doorman.open(descriptors_for_idle(config.max_participants + config.max_waiting))
+        try:
+            await self._doorman.open(descriptors_for_idle(config.max_participants + config.max_waiting))
+        except BaseException:
+            if self._cluster is not None:
+                await self._cluster.stop()
+            raise
         self._housekeeper = self.loop.create_task(self._keep_house())
         logger.info("relay listens on %s", self.url)
 

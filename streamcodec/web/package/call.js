@@ -55,6 +55,8 @@ export class Call extends EventTarget {
     });
     /** @type {AudioContext | null} */
     this._context = null;
+    /** @type {MediaStreamTrack | null} Silence, of which each connection codes a copy. */
+    this._still = null;
     /** A phone call or another tab may have stopped the sound. */
     this._resume = () => void this._context?.resume();
     /** @type {MediaStream | null} */
@@ -287,17 +289,22 @@ export class Call extends EventTarget {
         // Some make video only.
       }
     }
-    const context = /** @type {AudioContext} */ (this._context);
-    const destination = context.createMediaStreamDestination();
-    const source = new ConstantSourceNode(context, { offset: 0 });
-    source.connect(destination);
-    source.start();
-    return destination.stream.getAudioTracks()[0];
+    this._still ??= silentTrack(/** @type {AudioContext} */ (this._context));
+    return this._still.clone();
   }
 
   async _count() {
     this._worker.postMessage({ type: 'wire', ...(await this._lines.bytes()) });
   }
+}
+
+/** @param {AudioContext} context */
+function silentTrack(context) {
+  const destination = context.createMediaStreamDestination();
+  const source = new ConstantSourceNode(context, { offset: 0 });
+  source.connect(destination);
+  source.start();
+  return destination.stream.getAudioTracks()[0];
 }
 
 /** @param {unknown} error */

@@ -225,13 +225,13 @@ class Conversation {
     if (wireKbps !== undefined) this._sender.setWireBps(1_000 * wireKbps, performance.now());
   }
 
-  leave() {
+  async leave() {
     if (!this._listens) this._sender.flush().forEach((packet) => this._room.send(packet));
     clearInterval(this._timer);
     void this._track?.cancel().catch(() => undefined);
     for (const { writer } of this._paces.values()) void writer.close().catch(() => undefined);
     this._card?.close();
-    this._room.leave();
+    await this._room.leave();
   }
 
   get room() {
@@ -473,12 +473,15 @@ scope.onmessage = ({ data }) => {
   else if (data.type === 'line') hearLine(data);
   else if (data.type === 'channel') conversation?.room.line(data.identity)?.hearChannel(data.data, performance.now());
   else if (data.type === 'wire') conversation?.noteDirect(data);
-  else if (data.type === 'leave') {
-    conversation?.leave();
-    conversation = undefined;
-    tell({ type: 'left' });
-  }
+  else if (data.type === 'leave') void leave();
 };
+
+async function leave() {
+  const ending = conversation;
+  conversation = undefined;
+  await ending?.leave();
+  tell({ type: 'left' });
+}
 
 /** @param {{identity: string, generation: number, event: 'fresh' | 'channel' | 'media' | 'closed'}} message */
 function hearLine({ identity, generation, event }) {

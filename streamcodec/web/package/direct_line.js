@@ -241,6 +241,7 @@ class DirectLine {
     this._before = this.bytes;
     this._connection = this._channel = null;
     connection.onconnectionstatechange = null;
+    for (const { track } of connection.getSenders()) track?.stop();
     connection.close();
     this._tell('closed');
   }

@@ -3,7 +3,9 @@
 
 export const EVERYONE = 255;
 /** Failures that trying again will not mend. */
-const PERMANENT = new Set(['bad-token', 'token-in-use', 'expired', 'bad-message', 'replaced', 'room-full']);
+const PERMANENT = new Set(['bad-token', 'token-in-use', 'expired', 'bad-message', 'replaced']);
+/** Ends a first try; whoever was there before comes back when there is room. */
+const ROOM_FULL = 'room-full';
 const RETRY_MS = [200, 400, 800, 1_600, 3_000];
 const ATTEMPT_MS = 5_000;
 /** What waits unsent for so long will never go. */
@@ -156,7 +158,8 @@ export class RelayClient {
       onSignal(message.peer, message.data);
     } else if (message.type === 'failure' && this._socket) {
       const { code = '', reason = '' } = message;
-      if (PERMANENT.has(code)) this._lost(this._socket, { code, reason });
+      const final = PERMANENT.has(code) || (code === ROOM_FULL && this.connects === 0);
+      if (final) this._lost(this._socket, { code, reason });
     }
   }
 

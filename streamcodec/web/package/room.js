@@ -174,8 +174,10 @@ export class Room {
     this.relay.start();
   }
 
-  leave() {
+  async leave() {
     for (const identity of this._members.keys()) this._events.dropLine(identity);
+    // What was sent last may still be being sealed.
+    await this._sealing;
     this.relay.leave();
   }
 
