@@ -19,9 +19,8 @@ from streamcodec.adapters.messages import MessageDecoder, MessageEncoder, to_int
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.decoding import decode_with_gaps, decoder_for
 from streamcodec.codec.files.sound_file import open_binary
+from streamcodec.codec.options import FRAME_MS
 from streamcodec.net.tracks import Listener, Speaker
-
-FRAME_MS = 20
 
 
 async def play_file(path: str | Path, source: rtc.AudioSource) -> None:

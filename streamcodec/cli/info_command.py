@@ -34,13 +34,14 @@ def describe(source: Path | IO[bytes], model: str | None = None, *, tell: bool =
     from streamcodec.codec.files.container_reader import FileReader
     from streamcodec.codec.files.damage import tell_of_damage
     from streamcodec.codec.files.decoding import decoder_for
-    from streamcodec.codec.files.sound_file import name_of, open_binary
+    from streamcodec.codec.files.output_file import readable_name
+    from streamcodec.codec.files.sound_file import open_binary
     from streamcodec.codec.options import tier_name
     from streamcodec.codec.packet import Tier
     from streamcodec.errors import FileFormatError
 
     with open_binary(source) as file:
-        reader = FileReader(file, name_of(source))
+        reader = FileReader(file, readable_name(source))
         header = reader.header
         packets = payload_bytes = key_packets = 0
         longest_frames = 1
@@ -53,7 +54,7 @@ def describe(source: Path | IO[bytes], model: str | None = None, *, tell: bool =
         total_samples = reader.trusted_samples(header.sample_rate_hz)
     missing_frames = reader.damaged_frames + reader.lacking_frames
     if tell and (packets or reader.total_samples != 0):
-        tell_of_damage(name_of(source), reader, reader.damaged_frames, decoded=False)
+        tell_of_damage(readable_name(source), reader, reader.damaged_frames, decoded=False)
     delay_ms = None
     with contextlib.suppress(FileFormatError):
         decoder = decoder_for(header, model=model)

@@ -19,6 +19,8 @@ TIERS: dict[Tier, str] = {
     Tier.NEAR_LOSSLESS: "streamcodec.codec.near_lossless.tier",
     Tier.LOSSLESS: "streamcodec.codec.lossless.tier",
 }
+RECENT_PACKETS = 9
+"""How many packets back :meth:`RedundantEncoder.encode_redundant` reaches."""
 
 
 class EncodedBlock(Protocol):

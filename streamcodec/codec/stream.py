@@ -26,6 +26,7 @@ from streamcodec.codec.options import (
 )
 from streamcodec.codec.packet import MAX_FRAMES, SEQUENCE_MODULUS, Packet, Tier
 from streamcodec.codec.registry import (
+    RECENT_PACKETS,
     AdjustableEncoder,
     BridgingDecoder,
     EncodedBlock,
@@ -40,9 +41,6 @@ from streamcodec.errors import AudioFormatError, BitrateError, PacketError
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend
 from streamcodec.wording import named
-
-RECENT_PACKETS = 9
-"""How many packets back :meth:`StreamEncoder.encode_redundant` reaches."""
 
 
 @dataclass

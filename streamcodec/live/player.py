@@ -8,10 +8,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-from streamcodec.codec.files.container import MAGIC_BYTES, begins_as_coded
+from streamcodec.codec.files.container import is_coded
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.decoding import decoded_blocks, decoder_for
-from streamcodec.codec.files.sound_file import SoundReader, SoundSource, name_of, open_binary
+from streamcodec.codec.files.output_file import readable_name
+from streamcodec.codec.files.sound_file import SoundReader, SoundSource, open_binary
 from streamcodec.codec.options import Samples
 from streamcodec.codec.packet import Tier
 from streamcodec.live.devices import Device, check_devices, sounddevice_module
@@ -31,13 +32,11 @@ class OpenSound(NamedTuple):
 def open_sound(source: SoundSource, model: str | None = None) -> Iterator[OpenSound]:
     """A ``.sc`` file or a sound file, by its first bytes; raises FileFormatError, AudioFormatError or ModelError."""
     with open_binary(source) as file:
-        begins = file.read(MAGIC_BYTES)
-        file.seek(0)
-        if begins_as_coded(begins):
+        if is_coded(file):
             reader = FileReader(file)
             header = reader.header
             decoder = decoder_for(header, None, model)
-            blocks = decoded_blocks(reader, decoder, name_of(source))
+            blocks = decoded_blocks(reader, decoder, readable_name(source))
             yield OpenSound(header.sample_rate_hz, header.channels, header.bits_per_sample, blocks)
             return
         with SoundReader(file, Tier.NEAR_LOSSLESS) as sound:

@@ -23,6 +23,7 @@ from streamcodec.codec.packet import (
 )
 from streamcodec.errors import PacketError
 from streamcodec.net.report import FIRST_BYTE, REPORT_BYTES, is_report, with_checksum
+from streamcodec.net.wrapped_numbers import extend
 
 WIRE_VERSION = 1
 SYNC_FRAMES = 8
@@ -87,12 +88,12 @@ class Framer:
         """Sequence number and time stamp in full, where they are due."""
         offset = (packet.timestamp - packet.sequence) % SEQUENCE_MODULUS
         if not self._started or packet.tier is not self._tier:
-            self.unit = packet.timestamp if not self._started else _extend(packet.timestamp, self.unit)
+            self.unit = packet.timestamp if not self._started else extend(packet.timestamp, self.unit)
             self._started, self._tier = True, packet.tier
             self._syncs_due = REPEATED_SYNCS
         else:
             before = self.unit
-            self.unit = _extend(packet.timestamp, before)
+            self.unit = extend(packet.timestamp, before)
             if offset != self._offset or abs(self.unit - before) >= _POSITIONS // 4:
                 self._syncs_due = REPEATED_SYNCS
         self._offset = offset
@@ -210,7 +211,7 @@ class Deframer:
         sequence = int.from_bytes(frame[at + 1 : at + 3], "big")
         timestamp = int.from_bytes(frame[at + 3 : at + 5], "big")
         self._offset = (timestamp - sequence) % SEQUENCE_MODULUS
-        self._unit = timestamp if self._tier is None else _extend(timestamp, self._unit)
+        self._unit = timestamp if self._tier is None else extend(timestamp, self._unit)
         self._base = self._unit - (unit or 0)
         self._tier = tier
         return at + _SYNC_BYTES
@@ -238,7 +239,7 @@ class Deframer:
             payload, at = _take_chunk(frame, at)
             redundancy = _take_copies(frame, at, frames)
         if position is not None:
-            self._unit = _extend(position, self._unit, _POSITIONS)
+            self._unit = extend(position, self._unit, _POSITIONS)
         else:
             self._unit = (unit or 0) + self._base
         timestamp = self._unit % SEQUENCE_MODULUS
@@ -302,9 +303,3 @@ def _take_chunk(frame: bytes, at: int) -> tuple[bytes, int]:
     if at + length > len(frame):
         raise PacketError(f"a frame claims a chunk of {length} bytes where {len(frame) - at} remain")
     return frame[at : at + length], at + length
-
-
-def _extend(wrapped: int, near: int, modulus: int = SEQUENCE_MODULUS) -> int:
-    """The number nearest to ``near`` that wraps to ``wrapped``."""
-    half = modulus // 2
-    return near + (wrapped - near + half) % modulus - half

@@ -20,6 +20,7 @@ from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags
 from streamcodec.net.delay_estimator import DelayEstimator
 from streamcodec.net.depth_control import DepthControl
 from streamcodec.net.jitter_types import Arrival, JitterConfig, JitterStats, Lost, Play, Playout, Silence, Wait
+from streamcodec.net.wrapped_numbers import extend
 
 
 class _State(enum.Enum):
@@ -50,12 +51,6 @@ class _Counts:
     silent: int = 0
     restarts: int = 0
     lost_before_restart: int = 0
-
-
-def extend(wrapped: int, near: int) -> int:
-    """The number congruent to ``wrapped`` modulo 65,536 that lies nearest to ``near``."""
-    half = SEQUENCE_MODULUS // 2
-    return near + (wrapped - near + half) % SEQUENCE_MODULUS - half
 
 
 class JitterBuffer:

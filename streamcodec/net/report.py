@@ -29,8 +29,8 @@ from dataclasses import dataclass, replace
 
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import PacketError
-from streamcodec.net.jitter_buffer import extend
 from streamcodec.net.jitter_types import FRAME_MS, JitterStats
+from streamcodec.net.wrapped_numbers import extend
 
 VERSION = 1
 REPORT_BYTES = 36

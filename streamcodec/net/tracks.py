@@ -11,9 +11,8 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame, AudioResampler
 
+from streamcodec.codec.options import FRAME_MS
 from streamcodec.net.time_scale import Samples
-
-FRAME_MS = 20
 
 
 class Listener(Protocol):

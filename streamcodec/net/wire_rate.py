@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import NamedTuple
 
+from streamcodec.codec.options import FRAME_MS
 from streamcodec.codec.packet import MAX_FRAMES
 from streamcodec.errors import BitrateError
 from streamcodec.net import copy_plan
@@ -28,7 +29,6 @@ from streamcodec.net.redundancy import copies_share
 from streamcodec.net.report import INTERVAL_MS, ReceiverReport
 from streamcodec.wording import named
 
-FRAME_MS = 20
 MIN_WIRE_BPS, MAX_WIRE_BPS = 7_000, 200_000
 DIRECT_HEADER_BYTES = 51.0
 """IP, UDP, RTP, one of ours and the tag of SRTP, with a share of what comes now and then."""

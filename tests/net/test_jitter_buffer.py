@@ -11,8 +11,9 @@ from hypothesis import strategies as st
 from streamcodec.codec.packet import Packet, PacketFlags
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.delay_estimator import DelayConfig
-from streamcodec.net.jitter_buffer import JitterBuffer, extend
+from streamcodec.net.jitter_buffer import JitterBuffer
 from streamcodec.net.jitter_types import FRAME_MS, Arrival, JitterConfig, Lost, Play, Silence, TimeScale, Wait
+from streamcodec.net.wrapped_numbers import extend
 from tests.helpers.simulation import Receiver, packet, run
 
 WRAP = 65536

@@ -8,8 +8,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from streamcodec.net.jitter_buffer import JitterBuffer, extend
+from streamcodec.net.jitter_buffer import JitterBuffer
 from streamcodec.net.jitter_types import FRAME_MS, Play
+from streamcodec.net.wrapped_numbers import extend
 from tests.helpers.simulation import Receiver, packet, run
 
 WRAP = 65536

@@ -40,7 +40,7 @@ import json
 import math
 import struct
 from dataclasses import dataclass, field
-from typing import Any
+from typing import IO, Any
 
 from streamcodec.codec.options import tier_name, tier_of
 from streamcodec.codec.packet import (
@@ -183,6 +183,14 @@ class TimedPacket:
 def begins_as_coded(start: bytes) -> bool:
     """Whether bytes begin as a ``.sc`` file does."""
     return start[:MAGIC_BYTES] in (MAGIC, COMPACT_MAGIC)
+
+
+def is_coded(file: IO[bytes]) -> bool:
+    """Whether an open file begins as a ``.sc`` file does; it is at its start then."""
+    file.seek(0)
+    coded = begins_as_coded(file.read(MAGIC_BYTES))
+    file.seek(0)
+    return coded
 
 
 def start_of_file(header: FileHeader) -> bytes:

@@ -8,7 +8,8 @@ from streamcodec.codec.bitstream import check_bitstream
 from streamcodec.codec.files.container import FileHeader, TimedPacket
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.damage import DamageCount, tell_of_damage
-from streamcodec.codec.files.sound_file import SoundSource, name_of, open_binary
+from streamcodec.codec.files.output_file import readable_name
+from streamcodec.codec.files.sound_file import SoundSource, open_binary
 from streamcodec.codec.files.sound_writer import SoundWriter
 from streamcodec.codec.options import MAX_DURATION_S, Samples, check_number, check_sample_rate, check_whole, tier_name
 from streamcodec.codec.packet import Tier
@@ -90,7 +91,7 @@ def decode_file(
     """
     check_number("max_duration_s", max_duration_s, FileFormatError)
     with open_binary(source) as file:
-        reader = FileReader(file, name_of(source))
+        reader = FileReader(file, readable_name(source))
         header = reader.header
         rate_hz = check_output_rate(header, sample_rate_hz)
         total = _samples_at(reader.total_samples, header, rate_hz)
@@ -107,13 +108,13 @@ def decode_file(
         ) as out:
             # Only now, since this may compile kernels: what cannot be written is told at once.
             decoder = decoder_for(header, rate_hz, model, post_filter=post_filter)
-            for block in decoded_blocks(reader, decoder, name_of(source)):
+            for block in decoded_blocks(reader, decoder, readable_name(source)):
                 out.write(block)
                 written += len(block)
                 if written > max_duration_s * rate_hz:
                     raise FileFormatError(
-                        f"{name_of(source)} holds more than {max_duration_s:g} s of sound; if that is right, allow "
-                        f"more with {named('max_duration_s')}"
+                        f"{readable_name(source)} holds more than {max_duration_s:g} s of sound; if that is right, "
+                        f"allow more with {named('max_duration_s')}"
                     )
                 if progress is not None and total:
                     progress(min(written / total, 1.0))

@@ -17,7 +17,7 @@ import soundfile
 
 from streamcodec.codec.audio_format import clean, warn_of_not_finite
 from streamcodec.codec.files import media_file, tags
-from streamcodec.codec.files.container import MAGIC_BYTES, begins_as_coded
+from streamcodec.codec.files.container import is_coded
 from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.output_file import (
     copy_stream,
@@ -48,11 +48,6 @@ MISSING_S = 0.1
 SoundSource = str | Path | IO[bytes]
 
 
-def name_of(file: SoundSource) -> str:
-    """What to call a file in a message."""
-    return readable_name(file)
-
-
 def sound_files(files: Iterable[Path]) -> list[Path]:
     """Those that are sound by their suffix, sorted; hidden files of archivers (``._name``) left out."""
     return sorted(f for f in files if f.suffix.lower() in SOUND_SUFFIXES and not f.name.startswith("."))
@@ -77,11 +72,11 @@ def open_source(source: SoundSource) -> IO[bytes]:
         with file:
             return spooled(file)
     except FileNotFoundError as error:
-        raise FileFormatError(f"there is no file {name_of(source)}") from error
+        raise FileFormatError(f"there is no file {readable_name(source)}") from error
     except OSError as error:
-        raise FileFormatError(f"cannot open {name_of(source)}: {describe_error(error)}") from error
+        raise FileFormatError(f"cannot open {readable_name(source)}: {describe_error(error)}") from error
     except ValueError as error:
-        raise FileFormatError(f"{name_of(source)} is not a name of a file: {error}") from error
+        raise FileFormatError(f"{readable_name(source)} is not a name of a file: {error}") from error
 
 
 def spooled(source: IO[bytes]) -> IO[bytes]:
@@ -132,7 +127,7 @@ class SoundReader:
     """
 
     def __init__(self, source: SoundSource, tier: Tier | None = None) -> None:
-        self.name = name_of(source)
+        self.name = readable_name(source)
         with contextlib.ExitStack() as opened:
             file = open_source(source)
             if file is not source:
@@ -147,8 +142,7 @@ class SoundReader:
             self._kept = tags.read_tags(file)
             if file.seek(0, io.SEEK_END) == 0:
                 raise AudioFormatError(f"{self.name} is empty: there is no sound in it")
-            file.seek(0)
-            if begins_as_coded(file.read(MAGIC_BYTES)):
+            if is_coded(file):
                 raise AudioFormatError(
                     f"cannot read {self.name} as sound: it is coded already; decode it first, or transcode it "
                     "to code it anew"

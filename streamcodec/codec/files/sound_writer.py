@@ -21,7 +21,7 @@ from streamcodec.codec.files.output_file import (
     unfinished_recordings,
     whole_file,
 )
-from streamcodec.codec.files.sound_file import CLIPPED_PEAK, METADATA_FIELDS, SoundSource, name_of
+from streamcodec.codec.files.sound_file import CLIPPED_PEAK, METADATA_FIELDS, SoundSource
 from streamcodec.codec.files.tags import Picture
 from streamcodec.codec.options import Samples
 from streamcodec.errors import FileFormatError, StreamcodecError, StreamcodecWarning
@@ -121,7 +121,7 @@ class SoundWriter:
         like: str | Path = "",
         recording: bool = False,
     ) -> None:
-        self.name = name_of(target)
+        self.name = readable_name(target)
         self._bits_per_sample = bits_per_sample
         self._peak = 0.0
         self._samples = 0

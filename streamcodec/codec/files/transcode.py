@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import tempfile
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
-from streamcodec.codec.files.container import MAGIC_BYTES, begins_as_coded
+from streamcodec.codec.files.container import is_coded
 from streamcodec.codec.files.decoding import Progress, decode_file
 from streamcodec.codec.files.oneshot import encode_file
 from streamcodec.codec.files.output_file import check_not_read, readable_name
@@ -20,13 +20,6 @@ from streamcodec.wording import named
 
 USUAL_CODING = {"constrained": False, "dtx": False, "model": DEFAULT_MODEL}
 """What the options of coding are where nobody says; the others are None."""
-
-
-def _is_coded(file: IO[bytes]) -> bool:
-    file.seek(0)
-    start = file.read(MAGIC_BYTES)
-    file.seek(0)
-    return begins_as_coded(start)
 
 
 def transcode_file(
@@ -55,7 +48,7 @@ def transcode_file(
     if not coded:
         _check_not_told(target, options)
     with open_binary(source) as file:
-        if not _is_coded(file):
+        if not is_coded(file):
             _from_sound(file, target, coded, tier, progress, options)
         elif not coded:
             decode_file(file, target, model=source_model, max_duration_s=max_duration_s, progress=progress)

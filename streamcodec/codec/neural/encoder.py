@@ -42,6 +42,7 @@ from streamcodec.codec.neural.resample import BlockResampler
 from streamcodec.codec.neural.voicing import VoicingDetector
 from streamcodec.codec.options import FRAME_MS, NeuralOptions, PacketMode, Samples, check_bitrate, check_sample_rate
 from streamcodec.codec.packet import MAX_FRAMES, PacketFlags
+from streamcodec.codec.registry import RECENT_PACKETS
 from streamcodec.errors import StreamcodecWarning
 from streamcodec.models.shipped import ShippedModel
 from streamcodec.runtime.step import StepRow
@@ -55,8 +56,6 @@ DEFAULT_BITRATE_BPS = 6_000
 FRAMES_PER_SECOND = 50
 MET_SHARE = 0.9
 """A rate is met where the coarsest quality takes at most a tenth more."""
-RECENT_PACKETS = 9
-"""How many packets back :meth:`NeuralEncoder.encode_redundant` reaches."""
 SILENT_DBFS = -110.0
 """Below this nothing is to be heard, nor to be described: a muted microphone, the zeros between two recordings."""
 ENDING_BITS = 4.0

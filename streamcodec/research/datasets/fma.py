@@ -10,7 +10,6 @@ from streamcodec.research.datasets.recording import Recording, SplitName, known,
 from streamcodec.training.data import DatasetError
 
 SPLITS: dict[str, SplitName] = {"training": "train", "validation": "validation", "test": "test"}
-HEADER_ROWS = 3
 
 
 class Fma:

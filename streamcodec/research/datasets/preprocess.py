@@ -16,7 +16,6 @@ from scipy import signal
 from streamcodec.training.data import DatasetError
 
 Samples = NDArray[np.float32]
-PUBLISHED_RATES_HZ = (16_000, 22_050, 44_100)
 CHEBYSHEV_ORDER = 8
 CHEBYSHEV_RIPPLE_DB = 0.05
 CHEBYSHEV_EDGE = 0.8

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import torch
@@ -20,7 +19,6 @@ from streamcodec.training.losses import ReconstructionLoss
 from streamcodec.training.task import Figures, OptimiserConfig
 
 Float32Array = NDArray[np.float32]
-FeatureTerm = Literal["l1", "mse", "rmse"]
 SPECTRAL_TERMS = {"mel": ("mel",), "stft": ("fine", "magnitude", "companded"), "waveform": ("waveform",)}
 
 LOSSES: dict[str, dict[str, float]] = {
