@@ -55,7 +55,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(options: argparse.Namespace) -> None:
     """Measure, then print, store and draw."""
+    from streamcodec.errors import StreamcodecError
     from streamcodec.evaluation.latency.report import BenchOptions, measure
+
+    if options.hops < 1:
+        raise StreamcodecError(f"--hops must be at least 1, got {options.hops}")
 
     if options.plot is not None:
         need("matplotlib")

@@ -188,6 +188,7 @@ class CallRunner:
         for trouble, text in (
             (Trouble.MUTED, "is no longer muted"),
             (Trouble.NO_DIRECT_LINE, "is reached by a direct line now"),
+            (Trouble.NO_TURN, "is reached by a direct line now"),
         ):
             if trouble in over:
                 self._screen.say(f"{peer.name or 'somebody'} {text}")

@@ -84,6 +84,7 @@ def describe(source: Path | IO[bytes], model: str | None = None, *, tell: bool =
         "ratio": round(raw_bytes / reader.file_bytes, 3),
         "complete": reader.total_samples is not None and not missing_frames,
         "missing_s": round(missing_frames / header.packets_per_second, 6),
+        "bytes_behind": reader.bytes_behind,
         "metadata": header.metadata,
         "pictures": pictures,
     }
@@ -91,6 +92,11 @@ def describe(source: Path | IO[bytes], model: str | None = None, *, tell: bool =
 
 def run(options: argparse.Namespace) -> None:
     """Print the figures."""
+    beside = "--models" if options.models else "--runtime" if options.runtime else None
+    if beside is not None and options.input is not None:
+        raise StreamcodecError(f"{beside} is in place of a file: leave {options.input} out, or {beside}")
+    if options.backend != "auto" and not options.runtime:
+        raise StreamcodecError("--backend goes with --runtime: leave it out")
     if options.models:
         from streamcodec.cli.model_table import print_models
 

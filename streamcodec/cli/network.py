@@ -94,6 +94,8 @@ def room_config(options: argparse.Namespace, bitstream: str = "") -> RoomConfig:
 
     for url in (options.server, *options.alternate):
         check_url(url or "")
+    if options.relay_only and options.turn_only:
+        raise StreamcodecError("--relay-only leaves no direct line for --turn-only: give one of them")
     passphrase = _passphrase(options)
     client = ClientConfig(
         options.server,
@@ -150,6 +152,8 @@ def _webrtc_config(options: argparse.Namespace) -> Any:
     turn = [IceServer(_with_scheme(host, "turn"), options.turn_user, password) for host in options.turn]
     if options.turn_only and not turn:
         raise StreamcodecError("--turn-only needs --turn HOST:PORT")
+    if turn and (options.turn_user is None) != (password is None):
+        raise StreamcodecError("--turn-user and --turn-password-file go together: give both, or neither")
     return WebRtcConfig(ice_servers=(*stun, *turn), turn_only=options.turn_only)
 
 
@@ -254,10 +258,15 @@ def _reason(error: OSError) -> str:
 
 
 def stop_on_signals() -> asyncio.Event:
-    """An event that Ctrl-C and SIGTERM set, so that a command can say goodbye and keep what it has written."""
+    """An event that Ctrl-C, SIGTERM and the end of the terminal set, so that a command can say goodbye and keep what
+    it has written.
+    """
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    hangup = getattr(signal, "SIGHUP", None)
+    # Who starts with nohup wants to go on.
+    hangups = () if hangup is None or signal.getsignal(hangup) is signal.SIG_IGN else (hangup,)
+    for number in (signal.SIGINT, signal.SIGTERM, *hangups):
         # Where the loop takes no handlers (Windows), Ctrl-C raises KeyboardInterrupt as usual.
         with contextlib.suppress(NotImplementedError):
             loop.add_signal_handler(number, stop.set)

@@ -53,7 +53,7 @@ def _extension() -> Restore:
     def restore(source: Sound, target: Sound, progress: Progress) -> Restored:
         samples, cutoff_hz = extend_file(source, target, progress)
         if cutoff_hz is None:
-            said = " as they were: no codec has cut this sound off below 14 kHz"
+            said = " as they were: no codec has cut this sound off below 14 kHz" if samples else ""
         else:
             said = f", filled in above {cutoff_hz / 1000:.1f} kHz"
         return samples, {"cutoff_hz": cutoff_hz}, said

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import contextlib
+import errno
 import gc
 import ipaddress
 import logging
@@ -108,6 +109,13 @@ def run(options: argparse.Namespace) -> None:
     run_network(_serve(options), f"port {options.port} of {options.host} or the servers it needs")
 
 
+def _cannot_listen(error: OSError, host: str, port: int) -> Exception:
+    """What to raise where a port cannot be had; another error as it is."""
+    if error.errno not in (errno.EADDRINUSE, errno.EADDRNOTAVAIL, errno.EACCES):
+        return error
+    return StreamcodecError(f"cannot listen on port {port} of {host}: {os.strerror(error.errno)}; choose another")
+
+
 async def _serve(options: argparse.Namespace) -> None:
     from streamcodec.net.relay.cluster import NatsBackbone
     from streamcodec.net.relay.config import RelayConfig
@@ -140,7 +148,9 @@ async def _serve(options: argparse.Namespace) -> None:
     try:
         # The library of the backbone would try for ever.
         await asyncio.wait_for(relay.start(), START_TIMEOUT_S)
-    except (TimeoutError, OSError):
+    except OSError as error:
+        raise _cannot_listen(error, options.host, options.port) from error
+    except TimeoutError:
         raise
     except Exception as error:
         # The library of the backbone has errors of its own; its address may hold a password, so it is not repeated.
@@ -157,7 +167,10 @@ async def _serve(options: argparse.Namespace) -> None:
                 from streamcodec.net.metrics import MetricsServer
 
                 host, port = options.metrics
-                server = await opened.enter_async_context(MetricsServer(host, port, lambda: relay.stats))
+                try:
+                    server = await opened.enter_async_context(MetricsServer(host, port, lambda: relay.stats))
+                except OSError as error:
+                    raise _cannot_listen(error, host, port) from error
                 logging.getLogger("streamcodec.relay").info(
                     "health and metrics on port %d of %s", server.port, options.metrics[0]
                 )

@@ -26,6 +26,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("input", help="sound file or .sc file")
     parser.add_argument("output", help="file to write; the suffix says what: .sc, or a sound file's")
     add_file_coding_arguments(parser)
+    parser.add_argument("--float", action="store_true", help="sound as 32-bit floating point, which nothing clips")
     parser.add_argument(
         "--source-model",
         metavar="MODEL",
@@ -53,6 +54,7 @@ def run(options: argparse.Namespace) -> None:
             target,
             source_model=options.source_model,
             max_duration_s=options.max_duration,
+            floats=options.float,
             progress=progress,
             **file_coding_options(options),
         )

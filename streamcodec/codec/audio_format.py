@@ -86,6 +86,19 @@ def check_sound(samples: object) -> NDArray[Any]:
     return array
 
 
+def as_floats(samples: object) -> Float32Array:
+    """Accepted sound (see :func:`as_mono`) in float32; anything else raises AudioFormatError.
+
+    Shape: kept, a new array.
+    """
+    array = check_sound(samples)
+    if array.dtype == _INT16:
+        return np.asarray(np.divide(array, np.float32(32768.0), dtype=np.float32, order="C"))
+    # What is beyond float32 becomes infinite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return array.astype(np.float32, order="C")
+
+
 def as_mono(samples: object, mixdown: MixdownState | None = None) -> Float32Array:
     """Any accepted sound as clean mono float32: channels averaged, NaN to 0, infinities and faults clipped.
 
@@ -96,15 +109,7 @@ def as_mono(samples: object, mixdown: MixdownState | None = None) -> Float32Arra
 
     Shape: output ``[n]``, a new array.
     """
-    array = check_sound(samples)
-    if array.dtype == _INT16:
-        sound = np.divide(array, np.float32(32768.0), dtype=np.float32, order="C")
-    elif array.dtype == _FLOAT32:
-        sound = array.astype(np.float32, order="C")
-    else:
-        # What is beyond float32 becomes infinite, and is limited below.
-        with np.errstate(over="ignore", invalid="ignore"):
-            sound = array.astype(np.float32, order="C")
+    sound = as_floats(samples)
     clean(sound.reshape(-1))
     if sound.ndim == 1:
         mono: Float32Array = sound

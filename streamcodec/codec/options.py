@@ -71,7 +71,7 @@ def check_sample_rate(sample_rate_hz: int) -> int:
     if sample_rate_hz not in SAMPLE_RATES_HZ:
         raise AudioFormatError(
             f"{named('sample_rate_hz')} must be one of {', '.join(map(str, SAMPLE_RATES_HZ))}, got "
-            f"{sample_rate_hz!r}: resample the sound"
+            f"{sample_rate_hz!r}: choose one of them, or resample the sound"
         )
     return int(sample_rate_hz)
 
@@ -276,6 +276,10 @@ def encoder_options(
     _check_optimise(optimise)
     targets = {"bitrate_bps": bitrate_bps, "ratio": ratio, "snr_db": snr_db, "step_index": step_index}
     told = [name for name, value in targets.items() if value is not None]
+    if optimise is not None and kind is not Tier.NEAR_LOSSLESS:
+        raise BitrateError(f"{named('optimise')} is for the near-lossless tier: leave it out")
+    if model != DEFAULT_MODEL and kind is not Tier.NEURAL:
+        raise ModelError(f"{named('model')} is for the neural tier, the {tier_name(kind)} one has none: leave it out")
     if kind is Tier.NEURAL:
         if told not in ([], ["bitrate_bps"]):
             raise BitrateError(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import heapq
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
@@ -33,6 +34,13 @@ class _Member:
     decoder: StreamDecoder
     sending: NeuralEncoder
     receiving: MonoDecoder
+
+
+class _Left:
+    """In place of the coder of an encoder or decoder whose stream has left the pool."""
+
+    def __getattr__(self, name: str) -> Any:
+        raise PoolError("this stream has left its pool: join() makes another, which goes on from a state kept before")
 
 
 class StreamPool:
@@ -117,8 +125,10 @@ class StreamPool:
 
     def leave(self, slot: int) -> None:
         """Let a stream go; its slot may be taken by the next to join."""
-        self._member(slot)
+        member = self._member(slot)
         del self._members[slot]
+        # Whoever kept them must not go on in the next stream's row.
+        member.encoder._coder = member.decoder._coder = _Left()
         heapq.heappush(self._free, slot)
 
     def encoder(self, slot: int) -> StreamEncoder:
@@ -187,7 +197,9 @@ class StreamPool:
         return {slot: self._member(slot) for slot in sorted(by_slot)}
 
     def _member(self, slot: int) -> _Member:
-        member = self._members.get(slot)
+        if isinstance(slot, bool) or not isinstance(slot, int | np.integer):
+            raise PoolError(f"a slot is the whole number that join() gave, got {slot!r}")
+        member = self._members.get(int(slot))
         if member is None:
             raise PoolError(f"slot {slot!r} of the pool is not in use: join() gives one")
         return member

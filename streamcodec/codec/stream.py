@@ -99,6 +99,14 @@ def _check_state(state: object, kind: type[EncoderState | DecoderState], setting
             "packet_ms",
             "mode",
             "post_filter",
+            "bitrate_bps",
+            "constrained",
+            "dtx",
+            "key_period_s",
+            "ratio",
+            "snr_db",
+            "step_index",
+            "optimise",
         )
         if getattr(state.settings, name, None) != getattr(settings, name, None)
     ]

@@ -10,6 +10,8 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from streamcodec.codec.files.sound_file import SOUND_SUFFIXES
+from streamcodec.codec.options import TierName, encoder_options, tier_of
+from streamcodec.codec.packet import Tier
 from streamcodec.corpora.engines import Engine, run_jobs
 from streamcodec.corpora.manifest import MANIFEST, Entry, Manifest, is_done
 from streamcodec.corpora.work import Job, PackJob, ShardFormat, UnpackJob, cuts_name
@@ -20,6 +22,8 @@ READABLE_SUFFIXES = SOUND_SUFFIXES | frozenset(
     {".wave", ".aif", ".aiff", ".aifc", ".au", ".snd", ".caf", ".w64", ".rf64"}
     | {".m4a", ".m4b", ".mp4", ".aac", ".webm", ".mkv", ".mka", ".mov"}
 )
+ANY_RATE_HZ = 24_000
+"""At which options are looked at that say nothing of the rate."""
 SHARD_FILES = 1_000
 SHARD_NAMES: dict[ShardFormat, str] = {"webdataset": "shard-{:06d}.tar", "shar": "shar/recording.{:06d}.tar"}
 # lhotse takes every file of a Shar folder for a field of it, so the manifest stays outside.
@@ -82,6 +86,7 @@ def pack_folder(
     source, target = _folder(source), Path(target)
     if target.exists() and os.path.samefile(source, target):
         raise StreamcodecError(f"{target} is the folder that is read: give another for what is made")
+    _check_coding(**options)
     asked = {"tier": "neural", **options, "shards": shards, "shard_files": shard_files if shards else None}
     found = _sounds(source, target)
     if not found:
@@ -169,6 +174,14 @@ def _run(
         done += len(entries)
         if progress is not None:
             progress(done / max(files, 1))
+
+
+def _check_coding(tier: TierName | Tier = "neural", **options: Any) -> None:
+    """Raise what every file would be refused for, whatever it holds."""
+    if tier_of(tier) is not Tier.NEURAL:
+        # Which the sound tells.
+        options.pop("channels", None)
+    encoder_options(tier, ANY_RATE_HZ, **options)
 
 
 def _folder(name: str | Path) -> Path:

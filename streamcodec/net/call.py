@@ -9,10 +9,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
+from streamcodec.codec.audio_format import as_floats
 from streamcodec.codec.bitstream import bitstream_of, bitstreams_read
-from streamcodec.codec.options import DEFAULT_MODEL
+from streamcodec.codec.options import DEFAULT_MODEL, check_whole
 from streamcodec.codec.packet import Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
+from streamcodec.errors import AudioFormatError
 from streamcodec.net.client import ClientConfig
 from streamcodec.net.codec_thread import CAPACITY_JOBS, CodecThread
 from streamcodec.net.congestion import CongestionConfig
@@ -149,6 +151,8 @@ class Call:
         self._told: dict[str, tuple[Status, float]] = {}
         self._pacer = Pacer(config.media.spoken_rate_hz or config.media.sample_rate_hz, self._post_block)
         self._pacing: asyncio.Task[None] | None = None
+        self._spoken_shape: tuple[int, ...] | None = None
+        """Of one sample pushed, once there was any."""
 
     @classmethod
     def join(
@@ -291,13 +295,20 @@ class Call:
         They may come faster than real time, as synthesised speech does: they wait here and go out at the pace at
         which they are heard. With ``live`` they come from a device at its own pace and go out at once.
 
-        Shape: ``[n]``, float32, any n; ``[n, channels]`` where the encoder has several. Errors: StreamcodecError
-        where more than ten minutes would wait.
+        Shape: ``[n]``, float32, float64 (full scale 1) or int16, any n; ``[n, channels]`` where the encoder has
+        several. Errors: AudioFormatError for anything else; StreamcodecError where more than ten minutes would wait.
         """
+        block = as_floats(samples)
+        if self._spoken_shape not in (None, block.shape[1:]):
+            raise AudioFormatError(
+                f"sound of a call keeps its number of channels: got shape {block.shape} after blocks of "
+                f"{self._spoken_shape or 'one channel'}"
+            )
+        self._spoken_shape = block.shape[1:]
         if live:
-            self._post_block(np.array(samples))
+            self._post_block(block)
             return
-        self._pacer.push(np.array(samples), self._clock_s())
+        self._pacer.push(block, self._clock_s())
         if self._pacer.queued_s and (self._pacing is None or self._pacing.done()):
             self._pacing = asyncio.create_task(self._pace())
 
@@ -321,8 +332,12 @@ class Call:
     async def pull(self, count_samples: int) -> Samples:
         """The next samples for the loudspeaker: everyone, mixed. Silence where the codec cannot keep up.
 
-        Shape: ``[count]``, within full scale; ``[count, channels]`` for more than one. Errors: what the codec raised.
+        Shape: ``[count]``, within full scale; ``[count, channels]`` for more than one. Errors: AudioFormatError for a
+        count below 0 or no whole number; what the codec raised.
         """
+        count_samples = check_whole("count_samples", count_samples)
+        if count_samples < 0:
+            raise AudioFormatError(f"count_samples must be at least 0, got {count_samples}")
         now_ms = self._now_ms()
         samples = await self._codec.run(lambda: self._decode(now_ms, count_samples))
         if samples is None:

@@ -107,7 +107,15 @@ class JitterBuffer:
         return None if self._state is _State.IDLE else self._next
 
     def put(self, packet: Packet, arrival_ms: float) -> Arrival:
-        """Take a packet that arrived at ``arrival_ms``, with the redundant copies it carries."""
+        """Take a packet that arrived at ``arrival_ms``, with the redundant copies it carries, frame by frame; returns
+        what became of its last frame.
+        """
+        arrival = Arrival.HELD
+        for frame in packet.each_frame():
+            arrival = self._put(frame, arrival_ms)
+        return arrival
+
+    def _put(self, packet: Packet, arrival_ms: float) -> Arrival:
         if self._state is _State.IDLE:
             self._begin(packet, arrival_ms)
         timestamp = extend(packet.timestamp, self._expected_timestamp(arrival_ms))

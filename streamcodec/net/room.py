@@ -195,7 +195,7 @@ class Room:
                 yield trouble
         waited = now_s - member.line_since_s > DIRECT_LINE_EXPECTED_S
         if member.line is not None and waited and self._path(member) == "relay":
-            yield Trouble.NO_DIRECT_LINE
+            yield Trouble.NO_TURN if member.line.lacks_turn else Trouble.NO_DIRECT_LINE
 
     @property
     def seal_bytes(self) -> int:

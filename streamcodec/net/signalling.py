@@ -8,6 +8,7 @@ source on the way from it; 255 for everyone else in the room), then the datagram
 from __future__ import annotations
 
 import json
+import math
 import re
 from dataclasses import asdict, dataclass, field
 from typing import Any
@@ -211,13 +212,20 @@ def _load(text: str | bytes, longest: int = MAX_TEXT_BYTES) -> dict[str, Any]:
     if len(text) > longest:
         raise SignallingError(f"a text message has at most {longest} bytes, got {len(text)}")
     try:
-        fields = json.loads(text, parse_constant=_no_constant)
+        fields = json.loads(text, parse_constant=_no_constant, parse_float=_finite)
     except (ValueError, RecursionError) as error:
         raise SignallingError("a text message must be JSON") from error
     if not isinstance(fields, dict):
         raise SignallingError("a text message must be a JSON object")
     _check_depth(fields)
     return fields
+
+
+def _finite(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value):
+        raise ValueError(f"{text} is no number that every reader knows")
+    return value
 
 
 def _no_constant(name: str) -> object:

@@ -29,6 +29,8 @@ class Trouble(StrEnum):
     MUTED = "muted"
     SILENT_MICROPHONE = "silent-microphone"
     NO_DIRECT_LINE = "no-direct-line"
+    NO_TURN = "no-turn"
+    """No TURN server that was named gives an address."""
     MAY_NOT_SPEAK = "may-not-speak"
     MAY_NOT_HEAR = "may-not-hear"
 
@@ -58,6 +60,8 @@ def sentence(trouble: Trouble, name: str, *, bitstream: str = "") -> str:
         Trouble.MUTED: f"{who} is muted",
         Trouble.SILENT_MICROPHONE: f"{who} has a microphone that gives nothing but silence",
         Trouble.NO_DIRECT_LINE: f"no direct line to {who} yet: the relay carries the call",
+        Trouble.NO_TURN: f"no direct line to {who} by way of TURN: the server cannot be reached, or refuses the user "
+        "or the password",
         Trouble.MAY_NOT_SPEAK: f"{who} only listens",
         Trouble.MAY_NOT_HEAR: f"{who} does not hear the others",
     }[trouble]

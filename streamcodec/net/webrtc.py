@@ -112,6 +112,8 @@ class DirectLine:
         self._send_signal = send_signal
         self._on_datagram = on_datagram
         self.stats = LineStats()
+        self.lacks_turn = False
+        """Whether TURN servers were named and none gave an address at the last attempt."""
         self._asked_bytes = self._asked_s = 0.0
         self._loop = asyncio.get_running_loop()
         self._connection: RTCPeerConnection | None = None
@@ -120,7 +122,7 @@ class DirectLine:
         self._restart_framing()
         self._sent_s = float("-inf")
         self._connected_s: float | None = None
-        self._past_bytes = WireBytes()
+        self._past_bytes = self._counted_bytes = WireBytes()
         self._attempt = 0
         self._heard_s = float("-inf")
         self._heartbeat: asyncio.Task[None] | None = None
@@ -146,7 +148,11 @@ class DirectLine:
         """What this line has sent and received, headers and acknowledgements included."""
         if self._connection is None or self._connected_s is None:
             return self._past_bytes
-        return self._past_bytes + connection_bytes(self._connection, self._loop.time() - self._connected_s)
+        counted = connection_bytes(self._connection, self._loop.time() - self._connected_s)
+        if counted is not None:
+            self._counted_bytes = counted
+        # A connection that the other end has closed tells no more; what it told last stands.
+        return self._past_bytes + self._counted_bytes
 
     def start(self) -> None:
         """Begin to offer, or to wait for offers."""
@@ -307,6 +313,8 @@ class DirectLine:
 
     def _signal(self, kind: str, attempt: int, connection: RTCPeerConnection) -> None:
         description = plain_description(connection.localDescription.sdp)
+        asks_turn = any(server.url.startswith(("turn:", "turns:")) for server in self._config.ice_servers)
+        self.lacks_turn = asks_turn and " typ relay" not in description
         self._send_signal({"kind": kind, "attempt": attempt, "wire": WIRE_VERSION, "sdp": description})
 
     async def _accept(self, description: str) -> None:
@@ -339,7 +347,7 @@ class DirectLine:
 
     def _drop(self) -> None:
         """Let go of the connection; its polite end takes seconds where the other side is gone, so nobody waits."""
-        self._past_bytes, self._connected_s = self.wire_bytes, None
+        self._past_bytes, self._counted_bytes, self._connected_s = self.wire_bytes, WireBytes(), None
         connection, self._connection, self._channel, self._media = self._connection, None, None, None
         self._report.forget()
         self._heard_s = float("-inf")

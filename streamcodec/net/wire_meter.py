@@ -38,16 +38,16 @@ class WireBytes:
         return WireBytes(self.sent + other.sent, self.received + other.received)
 
 
-def connection_bytes(connection: Any, connected_s: float) -> WireBytes:
-    """Of one aiortc connection that has been up for ``connected_s``."""
+def connection_bytes(connection: Any, connected_s: float) -> WireBytes | None:
+    """Of one aiortc connection that has been up for ``connected_s``; None where it tells no more."""
     transport = None if connection.sctp is None else connection.sctp.transport
     if transport is None:
-        return WireBytes()
+        return None
     # getStats of senders and receivers would tell the same, but only from a coroutine.
     (stats,) = transport._get_stats().values()
     pair = next(iter(transport.transport._connection._nominated.values()), None)
     if pair is None:
-        return WireBytes()
+        return None
     ip_bytes = IPV6_BYTES if ":" in pair.remote_addr[0] else IPV4_BYTES
     relayed = pair.protocol.local_candidate is not None and pair.protocol.local_candidate.type == "relay"
     around = ip_bytes + UDP_BYTES + (TURN_BYTES if relayed else 0)

@@ -30,6 +30,8 @@ def write_checkpoint(checkpoint: Checkpoint, path: Path) -> None:
 
 def read_checkpoint(path: Path, device: torch.device | str = "cpu") -> Checkpoint:
     """Read a checkpoint; raises TrainingError for any other file."""
+    if not path.is_file():
+        raise TrainingError(f"there is no checkpoint {path}")
     try:
         stored = torch.load(path, map_location=device, weights_only=True)
     except (OSError, RuntimeError, ValueError, EOFError, pickle.UnpicklingError) as error:

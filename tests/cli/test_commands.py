@@ -65,6 +65,30 @@ def test_nothing_else_is_printed_where_standard_output_is_the_file(tmp_path: Pat
         assert FileReader(coded).total_samples == soundfile.info(speech_file).frames
 
 
+def test_transcode_keeps_what_is_louder_than_full_scale_where_asked(
+    tmp_path: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    samples, rate_hz = soundfile.read(speech_file, dtype="float32")
+    loud = samples[:rate_hz] * np.float32(2.0 / np.abs(samples[:rate_hz]).max())
+    soundfile.write(tmp_path / "loud.wav", loud, rate_hz, "FLOAT")
+    assert main(["transcode", str(tmp_path / "loud.wav"), str(tmp_path / "same.wav"), "--float"]) == 0
+    assert capsys.readouterr().err == ""
+    np.testing.assert_array_equal(soundfile.read(tmp_path / "same.wav", dtype="float32")[0], loud)
+    assert main(["transcode", str(tmp_path / "loud.wav"), str(tmp_path / "clipped.flac")]) == 0
+    (said,) = capsys.readouterr().err.splitlines()
+    assert "was clipped" in said
+    assert "--float" in said
+
+
+def test_a_near_lossless_rate_that_cannot_be_met_is_told(
+    tmp_path: Path, fixtures: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for kbps, told in (("5", True), ("64", False)):
+        asked = [str(fixtures / "music_44k.flac"), str(tmp_path / "a.sc"), "--tier", "near-lossless", "--kbps", kbps]
+        assert main(["encode", *asked]) == 0
+        assert ("kbps were asked for, and this sound takes" in capsys.readouterr().err) is told
+
+
 def test_transcode_wants_a_name_whose_suffix_says_what_to_write(
     speech_file: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -286,6 +310,15 @@ def test_info_lists_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> No
             "compression ratio (--ratio) of 0.064 to 96, got 100000",
         ),
         (["transcode", "nowhere.wav", "a.flac"], "no file nowhere.wav"),
+        (["encode", "SPEECH", "a.sc", "--tier", "lossless", "--model", "x"], "--model is for the neural tier"),
+        (
+            ["encode", "SPEECH", "a.sc", "--tier", "lossless", "--optimise", "mse"],
+            "--optimise is for the near-lossless",
+        ),
+        (["encode", "SPEECH", "a.sc", "--optimise", "mse"], "--optimise is for the near-lossless"),
+        (["info", "--models", "x.sc"], "--models is in place of a file"),
+        (["info", "x.sc", "--backend", "torch"], "--backend goes with --runtime"),
+        (["bench", "--hops", "0"], "--hops must be at least 1"),
         (["transcode", "SPEECH", "a.flac", "--kbps", "9"], "--kbps says how a .sc file is coded, and a.flac"),
         (["transcode", "SPEECH", "a.flac", "--dtx"], "--dtx says how a .sc file is coded"),
         (["train", "--data", "nowhere", "--output", "x"], "no folder nowhere"),

@@ -238,7 +238,7 @@ def test_a_wrong_token_is_refused_in_one_line(
         (["serve", "--secret-file", "SHORT"], "at least 16 bytes"),
         (["serve", "--port", "0", "--cert", "SHORT"], "do not make a certificate"),
         (["serve", "--port", "0", "--key", "SHORT"], "--key needs --cert"),
-        (["serve", "--port", "0", "--host", "203.0.113.1"], "cannot reach port 0 of 203.0.113.1"),
+        (["serve", "--port", "0", "--host", "203.0.113.1"], "cannot listen on port 0 of 203.0.113.1"),
         (["serve", "--port", "0", "--room-peers", "0"], "room_peers"),
         (["token", "room"], "secret-file"),
         (["token", "no room", "--secret-file", "LONG"], "a room is named"),

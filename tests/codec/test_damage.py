@@ -251,3 +251,28 @@ def test_numbers_beyond_float32_are_limited_in_silence() -> None:
         mixed = as_mono(np.array([[1e300, -1e300, 0.0], [0.25, 0.25, 0.25]]))
     assert limited.tolist() == [8.0, -8.0, 0.25]
     assert mixed.tolist() == [0.0, 0.25]
+
+
+@pytest.mark.parametrize("kbps", [None, 1_500], ids=["usual", "compact"])
+def test_what_follows_on_a_files_end_is_left_out_and_told(
+    speech_file: Path, tmp_path: Path, kbps: int | None
+) -> None:
+    """Files joined by ``cat``, and what a transfer has hung on: neither is part of the sound."""
+    options = {} if kbps is None else {"bitrate_bps": kbps}
+    encode_file(speech_file, tmp_path / "a.sc", **options)
+    whole = (tmp_path / "a.sc").read_bytes()
+    decode_file(tmp_path / "a.sc", tmp_path / "a.wav")
+    expected = soundfile.read(tmp_path / "a.wav")[0]
+    encode_file(tmp_path / "a.wav", tmp_path / "longer.sc", tier="lossless")
+    longer = (tmp_path / "longer.sc").read_bytes()
+    for behind, what in (
+        (longer, "another .sc file: split them"),
+        (whole, "another .sc file"),
+        (b"x" * 999, "something"),
+    ):
+        (tmp_path / "b.sc").write_bytes(whole + behind)
+        with pytest.warns(StreamcodecWarning, match=f"followed by {len(behind)} bytes, left out, of {what}"):
+            decode_file(tmp_path / "b.sc", tmp_path / "b.wav")
+        np.testing.assert_array_equal(soundfile.read(tmp_path / "b.wav")[0], expected)
+        with FileReader((tmp_path / "b.sc").open("rb"))._file as file:
+            assert FileReader(file).bytes_behind == len(behind)

@@ -201,6 +201,36 @@ def test_an_error_leaves_every_stream_as_it_was(speech: Float32Array) -> None:
     assert pool.encode({0: block, 1: block}) == twin.encode({0: block, 1: block})
 
 
+def test_whoever_kept_a_stream_that_has_left_does_not_reach_the_next(speech: Float32Array) -> None:
+    pool, twin = StreamPool(1), StreamPool(1)
+    slot = pool.join()
+    encoder, decoder = pool.encoder(slot), pool.decoder(slot)
+    pool.leave(slot)
+    assert pool.join() == twin.join() == slot
+    for use in (
+        lambda: decoder.push(None),
+        lambda: encoder.push(speech),
+        encoder.flush,
+        decoder.flush,
+        encoder.reset,
+    ):
+        with pytest.raises(PoolError, match="has left its pool"):
+            use()
+    for block in speech[: 20 * 480].reshape(20, 480):
+        packets = pool.encode({slot: block})
+        assert packets == twin.encode({slot: block})
+        np.testing.assert_array_equal(pool.decode(packets)[slot], twin.decode(packets)[slot])
+
+
+@pytest.mark.parametrize("slot", [0.0, False, "0", None])
+def test_a_slot_is_what_join_gave(slot: object) -> None:
+    pool = StreamPool(1)
+    pool.join()
+    with pytest.raises(PoolError, match="the whole number that join"):
+        pool.leave(slot)  # type: ignore[arg-type]
+    assert 0 in pool
+
+
 def test_what_does_not_fit_is_refused() -> None:
     pool = StreamPool(1)
     slot = pool.join()

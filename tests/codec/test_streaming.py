@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from streamcodec import Packet, StreamDecoder, StreamEncoder, decode_array, encode_array
+from streamcodec import AudioFormatError, Packet, StreamDecoder, StreamEncoder, decode_array, encode_array
 
 Float32Array = NDArray[np.float32]
 
@@ -124,3 +127,32 @@ def test_the_rate_can_change_at_any_packet_without_a_glitch(speech: Float32Array
     # A seam would show as sudden jumps between neighbouring samples, most of all where packets meet.
     assert np.abs(np.diff(switched)).max() < 1.5 * np.abs(np.diff(speech)).max()
     assert np.abs(np.diff(switched)).mean() < 1.3 * np.abs(np.diff(steady)).mean()
+
+
+@pytest.mark.parametrize("channels", [1, 2])
+def test_copied_decoders_end_alike(speech: Float32Array, channels: int) -> None:
+    sound = speech if channels == 1 else np.stack([speech, speech[::-1]], axis=1)
+    decoder = StreamDecoder(24_000, channels=channels)
+    # In the middle of a voice: of silence every tail is alike.
+    for packet in StreamEncoder(24_000, channels=channels).push(sound)[:60]:
+        decoder.push(packet)
+    twin = copy.deepcopy(decoder)
+    fresh = StreamDecoder(24_000, channels=channels)
+    fresh.state = decoder.state
+    tail = decoder.flush()
+    assert np.abs(tail).max() > 0.0
+    for other in (twin, fresh):
+        np.testing.assert_array_equal(other.flush(), tail)
+
+
+@pytest.mark.parametrize(
+    ("other", "says"),
+    [
+        ({"bitrate_bps": 20_000}, "bitrate_bps 6000 in place of 20000"),
+        ({"bitrate_bps": 6_000, "dtx": True}, "dtx False in place of True"),
+        ({"bitrate_bps": 6_000, "constrained": True}, "constrained False in place of True"),
+    ],
+)
+def test_a_state_of_other_settings_is_refused(other: dict[str, Any], says: str) -> None:
+    with pytest.raises(AudioFormatError, match=says):
+        StreamEncoder(24_000, **other).state = StreamEncoder(24_000, 6_000).state

@@ -21,7 +21,7 @@ from streamcodec.cli import main
 from streamcodec.codec.files.oneshot import encode_file
 from streamcodec.corpora.manifest import MANIFEST, Entry, Manifest, read_manifest
 from streamcodec.corpora.pack import pack_folder, unpack_folder
-from streamcodec.errors import FileFormatError, StreamcodecError
+from streamcodec.errors import BitrateError, FileFormatError, StreamcodecError
 from tests.helpers.commands import COMMAND
 
 Float32Array = NDArray[np.float32]
@@ -156,6 +156,14 @@ def test_what_was_changed_in_a_file_is_told(
         packed.write_bytes(packed.read_bytes()[:-20])
         assert main(["unpack", str(tmp_path / "out"), str(unpacked), "--workers", "1"]) == 0
         assert "stereo-0.sc: " in capsys.readouterr().err
+
+
+def test_options_that_contradict_each_other_are_refused_once(tmp_path: Path, speech: Float32Array) -> None:
+    for name in ("a", "b"):
+        soundfile.write(tmp_path / f"{name}.wav", speech, 24_000)
+    with pytest.raises(BitrateError, match="lossless coding takes the bits it needs"):
+        pack_folder(tmp_path, tmp_path / "packed", tier="lossless", bitrate_bps=6_000)
+    assert not (tmp_path / "packed").exists()
 
 
 def test_a_folder_without_sound_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from streamcodec import StreamDecoder, StreamEncoder
 from streamcodec.codec.packet import Packet
+from streamcodec.errors import AudioFormatError
 from streamcodec.net.call import Call, CallConfig, CallEvent, Came, Left, Talking
 from streamcodec.net.client import ClientConfig
 from streamcodec.net.congestion import CongestionConfig
@@ -406,5 +407,38 @@ def test_what_an_event_raises_ends_the_call_and_is_told() -> None:
                 async with call, Call(config(relay.url, "Bob"), FakeEncoder(), FakeDecoder):
                     await until(lambda: isinstance(call.failed, ValueError))
             await until(lambda: relay.stats.participants == 0)
+
+    run(test())
+
+
+def test_sound_of_every_usual_kind_is_sent_alike_and_another_harms_nothing() -> None:
+    block = tone(PACKET_SAMPLES)
+
+    async def test() -> None:
+        async with Relay() as relay, Call(config(relay.url, "Ann"), FakeEncoder(), FakeDecoder) as ann:
+            sent: list[NDArray[np.float32]] = []
+            ann._post_block = sent.append  # type: ignore[method-assign, assignment]
+            int16 = np.round(block * 32_767).astype(np.int16)
+            for samples in (block, block.astype(np.float64), int16, block.tolist()):
+                if isinstance(samples, list):
+                    samples = np.array(samples)
+                ann.push(samples, live=True)
+            for heard in sent:
+                assert heard.dtype == np.float32
+                np.testing.assert_allclose(heard, block, atol=1e-4)
+            for bad in (
+                block.astype(np.int32),
+                block.reshape(2, 2, -1),
+                ["loud"],
+                block.astype(complex),
+                block[None],
+            ):
+                with pytest.raises(AudioFormatError):
+                    ann.push(bad, live=True)  # type: ignore[arg-type]
+            for count in (-1, 1.5, "x"):
+                with pytest.raises(AudioFormatError):
+                    await ann.pull(count)  # type: ignore[arg-type]
+            assert len(await ann.pull(10)) == 10
+            assert ann.failed is None
 
     run(test())

@@ -46,12 +46,10 @@ def test_deep_json_is_refused_and_not_raised(depth: int, brackets: str) -> None:
         parse_client_message(f'{{"type":"signal","peer":1,"data":{{"x":{body}}}}}')
 
 
-@pytest.mark.parametrize(
-    "text", ['{"type":"signal","peer":1,"data":{"x":NaN}}', '{"type":"signal","peer":1,"data":{"x":-Infinity}}']
-)
-def test_numbers_that_no_browser_reads_are_refused(text: str) -> None:
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e999", "-1e999"])
+def test_numbers_that_no_browser_reads_are_refused(number: str) -> None:
     with pytest.raises(SignallingError, match="JSON"):
-        parse_client_message(text)
+        parse_client_message(f'{{"type":"signal","peer":1,"data":{{"x":{number}}}}}')
 
 
 def test_lone_surrogates_pass_unharmed() -> None:

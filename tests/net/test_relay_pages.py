@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import gzip
 import ssl
+import tracemalloc
 from pathlib import Path
 
 import pytest
@@ -61,6 +63,72 @@ def test_pages_come_whole_and_typed_to_slow_readers_too() -> None:
     run(test())
 
 
+def test_slow_readers_share_the_page_and_leave_nothing_when_they_go() -> None:
+    """Hundreds of them: what each holds must be a buffer, not the page."""
+
+    async def test() -> None:
+        async with _relay() as relay:
+            gc.collect()
+            tracemalloc.start()
+            writers = []
+            for _ in range(30):
+                _, writer = await asyncio.open_connection("127.0.0.1", relay.port, limit=4_096)
+                writer.write(b"GET /decoder.bin HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+                writers.append(writer)
+            await until(lambda: relay.stats.connections == 30)
+            await asyncio.sleep(0.2)
+            held, _ = tracemalloc.get_traced_memory()
+            tracemalloc.stop()
+            assert held < 30 * 200_000 < len(LONG) * 2
+            for writer in writers:
+                writer.transport.abort()
+            await until(lambda: relay.stats.connections == 0)
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("method", "status", "length"), [("HEAD", 200, 0), ("DELETE", 405, 9), ("OPTIONS", 405, 9), ("GET", 200, 1_015)]
+)
+def test_pages_are_read_and_nothing_else(method: str, status: int, length: int) -> None:
+    async def test() -> None:
+        async with _relay() as relay:
+            reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+            writer.write(f"{method} / HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode())
+            head, _, body = (await reader.read()).partition(b"\r\n\r\n")
+            writer.close()
+            assert head.startswith(f"HTTP/1.1 {status} ".encode())
+            assert len(body) == length
+
+    run(test())
+
+
+@pytest.mark.parametrize(
+    ("host", "scheme", "joins"),
+    [
+        ("127.0.0.1:9", "http", True),
+        ("localhost:9", "http", True),
+        ("[::1]:9", "http", True),
+        ("call.example", "https", True),
+        ("evil.example:9", "http", False),
+    ],
+)
+def test_a_page_of_another_name_is_not_taken_for_ours(host: str, scheme: str, joins: bool) -> None:
+    """A name without a certificate may be made to lead here while a browser shows somebody else's page."""
+
+    async def test() -> None:
+        async with _relay(origins=("https://elsewhere.example",)) as relay:
+            reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
+            upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+            key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+            origin = f"Origin: {scheme}://{host}\r\n"
+            writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\n{upgrade}{key}{origin}\r\n".encode())
+            assert (await reader.readline()).split()[1] == (b"101" if joins else b"403")
+            writer.close()
+
+    run(test())
+
+
 def test_what_a_browser_has_is_not_sent_again() -> None:
     async def test() -> None:
         async with _relay() as relay:
@@ -91,7 +159,8 @@ def test_pages_may_fetch_and_run_nothing_of_others_and_are_isolated() -> None:
 def test_websockets_and_health_go_on_beside_pages() -> None:
     async def test() -> None:
         async with _relay(origins=("https://app.example",)) as relay, Seat(relay.url) as ann, Seat(relay.url) as bob:
-            assert (await _get(relay, "/health"))[2] == b"ok\n"
+            for path in ("/health", "/health?probe=1"):
+                assert (await _get(relay, path))[2] == b"ok\n"
             await _get(relay, "/decoder.bin")
             bob.send(b"sound")
             await until(lambda: ann.heard == [(1, b"sound")])

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -187,6 +188,27 @@ def test_the_relay_is_left_alone_while_direct_lines_carry_the_call() -> None:
             line_of(ann)._drop()
             await until(lambda: not ann._client.relaxed)
             await until(lambda: ann._client.wire_bytes.sent > sent)
+
+    run(test())
+
+
+def test_bytes_of_a_line_count_on_when_the_other_end_has_gone() -> None:
+    async def test() -> None:
+        async with Relay() as relay, Guest(relay.url) as ann:
+            async with Guest(relay.url) as bob:
+                await until(lambda: ann.reached("direct") and bob.reached("direct"))
+                for index in range(50):
+                    ann.send(packet(index).to_bytes())
+                    await asyncio.sleep(0.001)
+                await until(lambda: len(bob.heard) == 50)
+                before = ann.wire_bytes
+                assert before.sent > 50 * 40
+            totals = []
+            await until(lambda: totals.append(ann.wire_bytes) or not ann.peers)  # type: ignore[func-returns-value]
+            totals.append(ann.wire_bytes)
+            for earlier, later in pairwise([before, *totals]):
+                assert later.sent >= earlier.sent
+                assert later.received >= earlier.received
 
     run(test())
 

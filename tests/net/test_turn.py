@@ -14,6 +14,7 @@ import pytest
 
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.relay.server import Relay
+from streamcodec.net.trouble import Trouble
 from streamcodec.net.webrtc import IceServer, WebRtcConfig
 from tests.helpers.ports import until_somebody_listens
 from tests.helpers.relay import free_port, run, until
@@ -89,6 +90,11 @@ def test_a_line_through_a_turn_server() -> None:
                 ann.send(b"by relay")
                 await until(lambda: bob.heard == [b"by relay"])
                 assert ann.reached("relay")
+                # Which is not the fault of anything in between.
+                (member,) = ann._members.values()
+                assert member.line is not None
+                member.line_since_s = float("-inf")
+                await until(lambda: ann.troubles == {bob.identity: (Trouble.NO_TURN,)})
 
     run(test())
 

@@ -67,6 +67,11 @@ def test_sound_that_lacks_nothing_is_left_alone(cutoff_hz: float) -> None:
     np.testing.assert_array_equal(extend_array(whole, RATE_HZ), whole)
 
 
+@pytest.mark.parametrize("rate_hz", [8_000, 16_000, 24_000])
+def test_what_a_converter_takes_just_below_half_the_rate_is_not_missed(rate_hz: int) -> None:
+    assert find_cutoff_hz(noise(0.92 * rate_hz / 2, rate_hz=rate_hz), rate_hz) is None
+
+
 def test_speech_silence_and_almost_nothing_are_left_alone(speech: Float32Array) -> None:
     for sound in (speech, np.zeros(30_000, np.float32), speech[:1], speech[:0], speech * np.float32(1e-6)):
         assert find_cutoff_hz(sound, 24_000) is None

@@ -101,6 +101,10 @@ class FileReader:
         self.packets_seen = 0
         self.damaged_frames = 0
         """Frame durations that are missing, of damaged clusters and of those cut out, and are concealed."""
+        self.bytes_behind = 0
+        """Bytes behind the file's own end, left out."""
+        self.coded_behind = False
+        """Whether they begin as another ``.sc`` file does."""
         self._read_index()
 
     def pictures(self) -> tuple[Picture, ...]:
@@ -140,26 +144,55 @@ class FileReader:
     def _read_index(self) -> None:
         if self.file_bytes < self._first_cluster + 12:
             return
-        self._file.seek(self.file_bytes - 12)
-        tail = self._file.read(12)
-        where = int.from_bytes(tail[:8], "big")
-        if tail[8:] != END_MAGIC:
+        where, is_end = self._read_tail(self.file_bytes - 12)
+        if is_end and self._first_cluster <= where and self._take_index(where, self.file_bytes - 12):
             return
-        if self._first_cluster <= where < self.file_bytes and self._take_index(where):
+        found = self._walk_to_index()
+        if found is not None and self._take_index(*found):
+            self._look_behind(found[1])
             return
-        for offset in self._moved_indexes():
-            if self._take_index(offset):
+        for offset in self._moved_indexes() if is_end else ():
+            if self._take_index(offset, self.file_bytes - 12):
                 # Its offsets have moved as well.
                 self._index = self._index[:0]
                 return
 
-    def _take_index(self, where: int) -> bool:
-        """Whether there is an index, which is taken."""
+    def _read_tail(self, offset: int) -> tuple[int, bool]:
+        """Where the index is, as the last bytes of a file say, and whether these are such bytes."""
+        self._file.seek(offset)
+        tail = self._file.read(12)
+        return int.from_bytes(tail[:8], "big"), tail[8:] == END_MAGIC
+
+    def _walk_to_index(self) -> tuple[int, int] | None:
+        """Where the index begins and ends to which one cluster after the other leads; None where they do not."""
+        offset = self._first_cluster
+        while True:
+            self._file.seek(offset)
+            head = self._file.read(8)
+            behind = offset + 12 + int.from_bytes(head[4:], "big")
+            if behind > self.file_bytes or head[:4] not in (CLUSTER_MARK, INDEX_MARK):
+                return None
+            if head[:4] == INDEX_MARK:
+                return offset, behind
+            offset = behind
+
+    def _look_behind(self, index_end: int) -> None:
+        """What follows on the end of a file whose index was found where its clusters lead to."""
+        where, is_end = self._read_tail(index_end)
+        if where != self._end:
+            # Clusters before it are missing: its offsets have moved as well.
+            self._index = self._index[:0]
+        if is_end:
+            self.bytes_behind = self.file_bytes - index_end - 12
+            self.coded_behind = begins_as_coded(self._file.read(MAGIC_BYTES))
+
+    def _take_index(self, where: int, end: int) -> bool:
+        """Whether there is an index from one place to the other, which is taken."""
         body = self._read_block(where, INDEX_MARK)
         if body is None or len(body) < 12:
             return False
         total, count = struct.unpack_from(">QI", body)
-        if len(body) != 12 + 16 * count:
+        if len(body) != 12 + 16 * count or where + 12 + len(body) != end:
             return False
         self.total_samples = total
         self._end = where

@@ -76,4 +76,7 @@ def describe_damage(name: str, reader: FileReader, damaged_frames: int, *, decod
         parts.append(
             f"claims {reader.cut_frames / per_second:.1f} s of silence that its bytes do not account for, left out"
         )
+    if reader.bytes_behind:
+        what = "another .sc file: split them to have both" if reader.coded_behind else "something else"
+        parts.append(f"is followed by {reader.bytes_behind} bytes, left out, of {what}")
     return f"{name} {', and '.join(parts)}" if parts else None

@@ -48,6 +48,8 @@ from streamcodec.models.shipped import DEFAULT_MODEL, load_model
 from streamcodec.wording import given
 
 MAX_METADATA_BYTES = 48 * 1024
+MISSED_BY = 1.1
+"""A bitrate is missed where so many times as much is taken."""
 FILE_PACKET_MS = 60
 LOW_RATE_FILE_PACKET_MS = 120
 USUAL_S = 60.0
@@ -271,10 +273,24 @@ def encode_file(
             writer = FileWriter(out, header, fitting_pictures(sound.pictures))
             clock = _Clock()
             counted = _Counted(blocks, sound.samples * rate_hz // sound.sample_rate_hz, progress)
+            payload_bytes = 0
             for packet in encode_steadily(encoder, counted, share):
+                payload_bytes += len(packet.payload)
                 writer.write(clock.time_of(packet), packet)
             writer.close(counted.total)
+    if kind is Tier.NEAR_LOSSLESS and bitrate_bps is not None:
+        _warn_of_missed_bitrate(bitrate_bps, 8 * payload_bytes * rate_hz / max(counted.total, rate_hz))
     return header
+
+
+def _warn_of_missed_bitrate(asked_bps: float, taken_bps: float) -> None:
+    if taken_bps > MISSED_BY * asked_bps:
+        warnings.warn(
+            f"{asked_bps / 1000:g} kbps were asked for, and this sound takes {taken_bps / 1000:.1f} in the "
+            "near-lossless tier; the neural tier goes lower",
+            StreamcodecWarning,
+            stacklevel=3,
+        )
 
 
 def _is_low(bitrate_bps: object, channels: int) -> bool:

@@ -217,10 +217,11 @@ class SoundReader:
     def __exit__(self, *error: object) -> None:
         self._opened.close()
 
-    def blocks(self) -> Iterator[Samples]:
+    def blocks(self, *, to_code: bool = True) -> Iterator[Samples]:
         """All samples, a second at a time, to the real end of the file.
 
         A file that is damaged, or was cut off, ends where it can be read no further, which is told (see the class).
+        So is sound that is louder than full scale, where it is ``to_code``.
 
         Shape: ``[n, channels]``, float32 and finite, or for the lossless tier (and for none) int32 of its depth.
         Errors: AudioFormatError where the file is damaged from the start, FileFormatError where the system fails.
@@ -241,13 +242,13 @@ class SoundReader:
             if not self._integers:
                 loudest = float(np.abs(block).max())
                 if not np.isfinite(loudest):
+                    loudest = float(np.abs(block[np.isfinite(block)]).max(initial=0.0))
                     not_finite += clean(block.reshape(-1))
-                    loudest = float(np.abs(block).max())
                 peak = max(peak, loudest)
             yield block >> (32 - self.bits_per_sample) if self._integers else block
         self._say_what_is_missing(total / self.sample_rate_hz, damaged)
         warn_of_not_finite(self.name, not_finite)
-        if peak > CLIPPED_PEAK:
+        if peak > CLIPPED_PEAK and to_code:
             warnings.warn(
                 f"{self.name} reaches {peak:.3g} times full scale: the near-lossless tier keeps up to 8 times, for "
                 f"decoding with {given('floats', True)}; everything else clips it, so lower the sound first",

@@ -30,15 +30,17 @@ def transcode_file(
     tier: TierName | Tier = "neural",
     source_model: str | None = None,
     max_duration_s: float = MAX_DURATION_S,
+    floats: bool = False,
     progress: Progress | None = None,
     **options: Any,
 ) -> None:
     """Turn a sound file or ``.sc`` file into another: a ``.sc`` file where ``coded``, else a sound file.
 
     Where ``coded`` is None the target's suffix says which. ``tier`` and ``options``, as for ``encode_file``, say how
-    a ``.sc`` file is coded; of a sound file no options are taken. ``source_model`` and ``max_duration_s`` are
-    ``decode_file``'s ``model`` and ``max_duration_s``. From ``.sc`` to ``.sc`` the decoded sound goes through a
-    temporary file, without post-filters where the neural tier codes it again.
+    a ``.sc`` file is coded; of a sound file no options are taken but ``floats``, for 32-bit floating point.
+    ``source_model`` and ``max_duration_s`` are ``decode_file``'s ``model`` and ``max_duration_s``. From ``.sc`` to
+    ``.sc`` the decoded sound goes through a temporary file, without post-filters where the neural tier codes it
+    again.
     Raises AudioFormatError, BitrateError, FileFormatError or ModelError.
     """
     if coded is None:
@@ -49,15 +51,20 @@ def transcode_file(
         _check_not_told(target, options)
     with open_binary(source) as file:
         if not is_coded(file):
-            _from_sound(file, target, coded, tier, progress, options)
+            if coded:
+                encode_file(file, target, tier=tier, progress=progress, **options)
+            else:
+                _copy_sound(file, target, floats)
         elif not coded:
-            decode_file(file, target, model=source_model, max_duration_s=max_duration_s, progress=progress)
+            decode_file(
+                file, target, model=source_model, max_duration_s=max_duration_s, floats=floats, progress=progress
+            )
         else:
             with tempfile.TemporaryFile() as decoded:
                 heard = tier_of(tier) is not Tier.NEURAL
                 decode_file(file, decoded, model=source_model, max_duration_s=max_duration_s, post_filter=heard)
                 decoded.seek(0)
-                _from_sound(decoded, target, coded, tier, progress, options)
+                encode_file(decoded, target, tier=tier, progress=progress, **options)
 
 
 def _check_not_told(target: SoundSource, options: dict[str, Any]) -> None:
@@ -70,26 +77,11 @@ def _check_not_told(target: SoundSource, options: dict[str, Any]) -> None:
         )
 
 
-def _from_sound(
-    source: SoundSource,
-    target: SoundSource,
-    coded: bool,
-    tier: TierName | Tier,
-    progress: Progress | None,
-    options: dict[str, Any],
-) -> None:
-    if coded:
-        encode_file(source, target, tier=tier, progress=progress, **options)
-    else:
-        _copy_sound(source, target)
-
-
-def _copy_sound(source: SoundSource, target: SoundSource) -> None:
-    """Sound file to sound file: the same samples, integers of their depth, floats with 24 bits."""
+def _copy_sound(source: SoundSource, target: SoundSource, floats: bool) -> None:
+    """Sound file to sound file: the same samples, integers of their depth, floats with 24 bits unless ``floats``."""
     with SoundReader(source) as sound:
         depth = sound.bits_per_sample
-        with SoundWriter(
-            target, sound.sample_rate_hz, sound.channels, depth, sound.metadata, pictures=sound.pictures
-        ) as out:
-            for block in sound.blocks():
+        facts = sound.sample_rate_hz, sound.channels, depth, sound.metadata
+        with SoundWriter(target, *facts, pictures=sound.pictures, floats=floats) as out:
+            for block in sound.blocks(to_code=False):
                 out.write(block)

@@ -93,6 +93,7 @@ class NeuralDecoderState:
     group: DecodedGroup | None
     expected_timestamp: int | None
     latents: Float32Array
+    decoded: Float32Array
     last_timestamp: int | None
     lost_in_a_row: int
     in_silence: bool
@@ -192,6 +193,7 @@ class NeuralDecoder:
             self._group,
             self._expected_timestamp,
             self._latents.copy(),
+            self._decoded.copy(),
             self._last_timestamp,
             self._lost_in_a_row,
             self._in_silence,
@@ -211,6 +213,7 @@ class NeuralDecoder:
         self._group = state.group
         self._expected_timestamp = state.expected_timestamp
         self._latents[:] = state.latents
+        self._decoded[:] = state.decoded
         self._last_timestamp = state.last_timestamp
         self._lost_in_a_row = state.lost_in_a_row
         self._in_silence = state.in_silence

@@ -116,7 +116,7 @@ def largest_saving(frames: int) -> float:
 
 
 def _warn_of_low_bitrate(
-    bitrate_bps: float, least_bps: float, mode: PacketMode, frames: int, share: float = 1.0, stacklevel: int = 5
+    bitrate_bps: float, least_bps: float, mode: PacketMode, frames: int, share: float = 1.0, stacklevel: int = 7
 ) -> None:
     """Warn of a bitrate of which payloads may take a ``share`` below what speech takes at the coarsest quality."""
     if share * bitrate_bps >= MET_SHARE * least_bps:

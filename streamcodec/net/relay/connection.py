@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import ipaddress
 import logging
 import socket
 from typing import Protocol, cast
+from urllib.parse import urlsplit
 
 from websockets.frames import Frame, Opcode
 from websockets.http11 import Request
@@ -23,7 +25,7 @@ from websockets.typing import Origin
 from streamcodec.net.gate import Visit
 from streamcodec.net.relay.config import RelayConfig, RelayStats
 from streamcodec.net.relay.frames import packet_frame, text_frame
-from streamcodec.net.relay.pages import Pages
+from streamcodec.net.relay.pages import Pages, only_get
 from streamcodec.net.relay.rate_limit import RateLimit
 from streamcodec.net.relay.unsent_packets import UnsentPackets
 from streamcodec.net.signalling import (
@@ -194,6 +196,7 @@ class RelayConnection(asyncio.Protocol):
         if hasattr(self, "_timer"):
             self._timer.cancel()
         self._closing = True
+        self._page = None
         self._relay.forget(self)
 
     def pause_writing(self) -> None:
@@ -290,24 +293,25 @@ class RelayConnection(asyncio.Protocol):
         forwarded = request.headers.get_all("X-Forwarded-For")
         if forwarded:
             self._relay.forwarded(self, ",".join(forwarded))
-        pages = self._relay.pages
-        if pages is not None and "Upgrade" not in request.headers and request.path != "/health":
+        pages, is_health = self._relay.pages, request.path.partition("?")[0] == "/health"
+        if pages is not None and "Upgrade" not in request.headers and not is_health:
             named = {name: ",".join(request.headers.get_all(name)) for name in ("If-None-Match", "Accept-Encoding")}
-            self._serve(pages.answer(request.path, named))
+            # Older versions of the library know GET alone.
+            method = getattr(request, "method", "GET")
+            head, body = pages.answer(request.path, named) if method in ("GET", "HEAD") else only_get()
+            self._serve(head, b"" if method == "HEAD" else body)
             return
-        if pages is not None and _same_origin(request):
+        if pages is not None and _is_own_page(request):
             self._websocket.origins = None
-        if request.path.partition("?")[0] == "/health":
-            response = self._websocket.reject(200, "ok\n")
-        else:
-            response = self._websocket.accept(request)
+        response = self._websocket.reject(200, "ok\n") if is_health else self._websocket.accept(request)
         self._websocket.send_response(response)
 
-    def _serve(self, response: bytes) -> None:
+    def _serve(self, head: bytes, body: bytes) -> None:
         """Send a page at the pace at which it is read, then hang up."""
         self._timer.cancel()
         self._timer = self._loop.call_later(PAGE_TIMEOUT_S, self._join_timed_out)
-        self._page = memoryview(response)
+        self._transport.write(head)
+        self._page = memoryview(body)
         self._send_page()
 
     def _send_page(self) -> None:
@@ -429,7 +433,21 @@ class RelayConnection(asyncio.Protocol):
         self._transport.abort()
 
 
-def _same_origin(request: Request) -> bool:
-    """Whether a browser's page that asks for a websocket came from here itself."""
+def _is_own_page(request: Request) -> bool:
+    """Whether a page that asks for a websocket came from here: from the address asked, or over https, where a
+    certificate has shown that the name is ours. Without one, anybody's name can be made to lead here.
+    """
     hosts, origins = request.headers.get_all("Host"), request.headers.get_all("Origin")
-    return len(hosts) == len(origins) == 1 and origins[0] in (f"http://{hosts[0]}", f"https://{hosts[0]}")
+    if len(hosts) != 1 or len(origins) != 1:
+        return False
+    if origins[0] == f"https://{hosts[0]}":
+        return True
+    return origins[0] == f"http://{hosts[0]}" and _is_address(urlsplit(origins[0]).hostname or "")
+
+
+def _is_address(name: str) -> bool:
+    try:
+        ipaddress.ip_address(name)
+    except ValueError:
+        return name == "localhost"
+    return True

@@ -54,8 +54,8 @@ class Pages:
         self._pages = {f"/{name}": _page(name, content) for name, content in files.items()}
         self._pages["/"] = self._pages[f"/{index}"]
 
-    def answer(self, path: str, headers: Mapping[str, str]) -> bytes:
-        """The whole response to a GET, head and body; ``headers`` are the request's."""
+    def answer(self, path: str, headers: Mapping[str, str]) -> tuple[bytes, bytes]:
+        """Head and body of the response to a GET; ``headers`` are the request's."""
         page = self._pages.get(path.partition("?")[0])
         if page is None:
             return _response(HTTPStatus.NOT_FOUND, {"Content-Type": TYPES["html"]}, b"there is no such page\n")
@@ -72,7 +72,14 @@ def _page(name: str, content: bytes) -> _Page:
     return _Page(TYPES[name.rpartition(".")[2]], tag, content, gzip.compress(content, 6, mtime=0))
 
 
-def _response(status: HTTPStatus, about: Mapping[str, str], body: bytes) -> bytes:
+def only_get() -> tuple[bytes, bytes]:
+    """Head and body of the response to what is neither GET nor HEAD."""
+    return _response(
+        HTTPStatus.METHOD_NOT_ALLOWED, {"Content-Type": TYPES["html"], "Allow": "GET, HEAD"}, b"GET only\n"
+    )
+
+
+def _response(status: HTTPStatus, about: Mapping[str, str], body: bytes) -> tuple[bytes, bytes]:
     length = {} if status is HTTPStatus.NOT_MODIFIED else {"Content-Length": str(len(body))}
     lines = [f"{name}: {value}" for name, value in {**HEADERS, **about, **length}.items()]
-    return "\r\n".join([f"HTTP/1.1 {status.value} {status.phrase}", *lines, "", ""]).encode() + body
+    return "\r\n".join([f"HTTP/1.1 {status.value} {status.phrase}", *lines, "", ""]).encode(), body
