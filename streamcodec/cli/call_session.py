@@ -38,6 +38,8 @@ if TYPE_CHECKING:
 
 DEVICE_RATE_HZ = 48_000
 FILE_RATE_HZ = 24_000
+NEAR_LOSSLESS_PACKET_MS = 40
+"""Of calls: a block alone, of some 11 ms, has 38 kbps of headers, and takes more bits for the same sound."""
 """Of a file that is written where none is read."""
 SWITCH_INTERVAL_S = 0.0005
 """Python hands its interpreter from thread to thread this often: event loop, codec and device must not wait long."""
@@ -157,8 +159,9 @@ def run_session(options: argparse.Namespace) -> None:
 def _bitstream(options: argparse.Namespace) -> str:
     from streamcodec.codec.bitstream import bitstream_of
     from streamcodec.codec.options import tier_of
+    from streamcodec.codec.packet import MAX_FRAMES
 
-    return bitstream_of(tier_of(options.tier), options.model)
+    return bitstream_of(tier_of(options.tier), options.model, frames=MAX_FRAMES)
 
 
 def _heard_format(options: argparse.Namespace, spoken: SoundFormat, from_file: bool) -> SoundFormat:
@@ -178,6 +181,8 @@ def _encoder(options: argparse.Namespace, spoken: SoundFormat) -> FloatEncoder:
     coding = coding_options(options)
     if tier_of(options.tier) is not Tier.NEURAL:
         coding |= {"channels": spoken.channels, "bits_per_sample": spoken.bits_per_sample}
+    if tier_of(options.tier) is Tier.NEAR_LOSSLESS:
+        coding.setdefault("packet_ms", NEAR_LOSSLESS_PACKET_MS)
     return FloatEncoder(StreamEncoder(spoken.sample_rate_hz, **coding))
 
 

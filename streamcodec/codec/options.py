@@ -27,6 +27,8 @@ PacketMode = Literal["independent", "stream"]
 Optimise = Literal["perceptual", "mse"]
 TierName = Literal["neural", "near-lossless", "lossless"]
 DEFAULT_KEY_PERIOD_S = 1.0
+DEFAULT_BITRATE_BPS = 6_000
+"""Of a channel of the neural tier."""
 FRAME_MS = 20
 PACKET_MS_CHOICES = tuple(FRAME_MS * frames for frames in range(1, MAX_FRAMES + 1))
 SAMPLE_RATES_HZ = (8_000, 16_000, 22_050, 24_000, 32_000, 44_100, 48_000)
@@ -179,9 +181,8 @@ class NearLosslessOptions:
     """Blocks from the start of the stream that are coded one step index finer than ``step_index``."""
     noise: NoiseShape | None = None
     """How noise follows the spectrum at ``step_index``, where that was found for a ratio."""
+    packet_ms: int | None = None
 
-    frames: ClassVar[Literal[1]] = 1
-    packet_ms: ClassVar[None] = None
     model: ClassVar[str] = DEFAULT_MODEL
 
     def __post_init__(self) -> None:
@@ -201,10 +202,22 @@ class NearLosslessOptions:
             )
         chosen = self.optimise or ("perceptual" if self.snr_db is None else "mse")
         object.__setattr__(self, "optimise", chosen)
+        if self.packet_ms is not None:
+            _check_packet_ms(self, PACKET_MS_CHOICES)
         targets = ("bitrate_bps", "ratio", "snr_db", "step_index")
         told = [named(name) for name in targets if getattr(self, name) is not None]
         if len(told) > 1:
             raise BitrateError(f"give one rate target, not {' and '.join(told)}")
+
+    @property
+    def frames(self) -> int:
+        """Blocks in a packet: as many as come nearest to ``packet_ms``, one where nothing is said."""
+        if self.packet_ms is None:
+            return 1
+        from streamcodec.codec.near_lossless.format import default_block_samples
+
+        block_ms = 1_000.0 * default_block_samples(self.sample_rate_hz) / self.sample_rate_hz
+        return min(max(round(self.packet_ms / block_ms), 1), MAX_FRAMES)
 
     @property
     def has_target(self) -> bool:
@@ -292,11 +305,6 @@ def encoder_options(
         )
     if constrained or dtx:
         raise BitrateError(f"{named('constrained')} and {named('dtx')} are for the neural tier")
-    if packet_ms is not None and kind is Tier.NEAR_LOSSLESS:
-        raise AudioFormatError(
-            f"{named('packet_ms')} is for the neural and the lossless tier: near-lossless packets have a length of "
-            "their own"
-        )
     _check_backend(kind, backend)
     if kind is Tier.LOSSLESS:
         if told:
@@ -313,6 +321,7 @@ def encoder_options(
         mode,
         key_period_s,
         bits_per_sample,
+        packet_ms=packet_ms,
     )
 
 
@@ -349,7 +358,7 @@ def _whole(options: object, name: str, error: type[StreamcodecError] = AudioForm
     object.__setattr__(options, name, check_whole(name, getattr(options, name), error))
 
 
-def _check_packet_ms(options: NeuralOptions | LosslessOptions, choices: tuple[int, ...], tier: str = "") -> None:
+def _check_packet_ms(options: EncoderOptions, choices: tuple[int, ...], tier: str = "") -> None:
     _whole(options, "packet_ms")
     if options.packet_ms not in choices:
         raise AudioFormatError(

@@ -11,6 +11,7 @@ import numpy as np
 
 from streamcodec.codec.audio_format import FiniteSamples, as_array
 from streamcodec.codec.options import (
+    DEFAULT_BITRATE_BPS,
     DEFAULT_KEY_PERIOD_S,
     FRAME_MS,
     DecoderOptions,
@@ -41,6 +42,26 @@ from streamcodec.errors import AudioFormatError, BitrateError, PacketError
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend
 from streamcodec.wording import named
+
+STATE_SETTINGS = (
+    "tier",
+    "sample_rate_hz",
+    "channels",
+    "bits_per_sample",
+    "model",
+    "packet_ms",
+    "mode",
+    "post_filter",
+    "bitrate_bps",
+    "constrained",
+    "dtx",
+    "key_period_s",
+    "ratio",
+    "snr_db",
+    "step_index",
+    "optimise",
+)
+"""What two streams must have alike for one to go on from the state of the other."""
 
 
 @dataclass
@@ -82,6 +103,15 @@ def frames_of(packet: Packet | bytes | None) -> list[Packet | None]:
     return list(packet.each_frame())
 
 
+def _meant(settings: object, name: str) -> object:
+    """What is set, or stands for nothing said."""
+    value = getattr(settings, name, None)
+    if value is None and isinstance(settings, NeuralOptions):
+        usual = {"bitrate_bps": settings.channels * DEFAULT_BITRATE_BPS, "mode": "independent", "packet_ms": FRAME_MS}
+        return usual.get(name)
+    return value
+
+
 def _check_state(state: object, kind: type[EncoderState | DecoderState], settings: object) -> None:
     """Raise AudioFormatError for a state of something else; how fast it is stepped makes no difference."""
     if not isinstance(state, kind):
@@ -89,26 +119,9 @@ def _check_state(state: object, kind: type[EncoderState | DecoderState], setting
     if state.settings is None or settings is None:
         return
     differing = [
-        f"{name} {getattr(state.settings, name)!r} in place of {getattr(settings, name)!r}"
-        for name in (
-            "tier",
-            "sample_rate_hz",
-            "channels",
-            "bits_per_sample",
-            "model",
-            "packet_ms",
-            "mode",
-            "post_filter",
-            "bitrate_bps",
-            "constrained",
-            "dtx",
-            "key_period_s",
-            "ratio",
-            "snr_db",
-            "step_index",
-            "optimise",
-        )
-        if getattr(state.settings, name, None) != getattr(settings, name, None)
+        f"{name} {before!r} in place of {now!r}"
+        for name in STATE_SETTINGS
+        if (before := _meant(state.settings, name)) != (now := _meant(settings, name))
     ]
     if differing:
         raise AudioFormatError(f"the state belongs to another stream: {', '.join(differing)}")
@@ -130,8 +143,9 @@ class StreamEncoder:
     ``mode="independent"`` makes every packet decodable alone (for lossy links); ``"stream"`` lets packets use
     earlier ones, with a key packet every ``key_period_s``, for files and reliable links. The neural tier's default is
     ``"independent"``, the waveform tiers' ``"stream"``.
-    Neural and lossless tier: ``packet_ms`` (20, 40, ... 120, lossless 100; default 20) puts more into one packet,
-    which takes fewer bits for the same quality, most at the lowest rates, and delays by as much.
+    ``packet_ms`` (20, 40, ... 120, lossless 100; default 20) puts more into one packet, which takes fewer bits for
+    the same quality, most at the lowest rates, and delays by as much. Near-lossless packets come as near to it as 1
+    to 6 blocks of 11 to 16 ms do, and hold one block where nothing is said.
     Neural tier only: ``constrained`` keeps every packet within its share of ``bitrate_bps`` instead of meeting
     the rate on average; ``dtx`` sends next to nothing while there is only background; ``backend`` says what steps
     the networks (``"onnxruntime"``, which ``"auto"`` takes, ``"compiled"``, ``"torch"`` or ``"torch-cuda"``; any

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from streamcodec.codec.options import EncoderOptions
 from streamcodec.codec.packet import Packet, Tier
@@ -21,7 +21,7 @@ class StreamFormat:
 
     tier: Tier
     packet_ms: float
-    """Duration of a packet, which is the unit of its timestamps."""
+    """Duration of a frame, which is the unit of timestamps."""
     sample_rate_hz: int | None = None
     channels: int = 1
     bits_per_sample: int = 16
@@ -32,7 +32,7 @@ def format_of(packet: Packet) -> StreamFormat | None:
     if packet.tier is Tier.NEURAL:
         return StreamFormat(Tier.NEURAL, NEURAL_PACKET_MS)
     try:
-        form = _lossless(packet.payload) if packet.tier is Tier.LOSSLESS else _near_lossless(packet.payload)
+        form = _lossless(packet.payload) if packet.tier is Tier.LOSSLESS else _near_lossless(packet)
     except (AudioFormatError, IndexError):
         return None
     return form if form is not None and _is_live(form) else None
@@ -70,11 +70,13 @@ def _lossless(payload: bytes) -> StreamFormat | None:
     return StreamFormat(Tier.LOSSLESS, packet_ms, form.sample_rate_hz, form.channels, form.bits_per_sample)
 
 
-def _near_lossless(payload: bytes) -> StreamFormat | None:
+def _near_lossless(packet: Packet) -> StreamFormat | None:
     from streamcodec.codec.near_lossless.engine import is_key_payload
     from streamcodec.codec.near_lossless.format import NearLosslessFormat
+    from streamcodec.codec.near_lossless.tier import block_of
 
-    if not is_key_payload(payload):
+    payload = block_of(replace(packet, part=None))
+    if payload is None or not is_key_payload(payload):
         return None
     form, _ = NearLosslessFormat.from_bytes(payload[1:5])
     packet_ms = 1_000.0 * form.block_samples / form.sample_rate_hz

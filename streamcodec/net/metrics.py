@@ -34,7 +34,7 @@ class MetricsServer:
         self._port = port
         self._registry = CollectorRegistry()
         self._registry.register(_Collector(stats))
-        self._busy = 0
+        self._connections: dict[asyncio.StreamWriter, None] = {}
 
     async def __aenter__(self) -> MetricsServer:
         self._server = await asyncio.start_server(self._serve, self._host, self._port, limit=_REQUEST_BYTES)
@@ -49,10 +49,12 @@ class MetricsServer:
         return int(self._server.sockets[0].getsockname()[1])
 
     async def _serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        if self._busy >= MAX_CONNECTIONS:
-            writer.transport.abort()
-            return
-        self._busy += 1
+        if len(self._connections) >= MAX_CONNECTIONS:
+            # Whoever asks gets an answer; who has been here longest has had time to.
+            oldest = next(iter(self._connections))
+            del self._connections[oldest]
+            oldest.transport.abort()
+        self._connections[writer] = None
         try:
             with contextlib.suppress(
                 OSError, asyncio.TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError
@@ -61,7 +63,7 @@ class MetricsServer:
                 writer.write(self._answer(request))
                 await asyncio.wait_for(writer.drain(), REQUEST_TIMEOUT_S)
         finally:
-            self._busy -= 1
+            self._connections.pop(writer, None)
             writer.close()
 
     def _answer(self, request: bytes) -> bytes:

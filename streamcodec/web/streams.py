@@ -21,12 +21,11 @@ from native_dsp.networks import codec_networks as networks
 from native_dsp.networks.causal_trunk import Trunk, history_frames
 from native_dsp.networks.matrix_product import KINDS, Matrix
 from streamcodec.codec.neural import entropy
-from streamcodec.codec.neural.encoder import DEFAULT_BITRATE_BPS
 from streamcodec.codec.neural.model import NeuralModel
 from streamcodec.codec.neural.rate_control import CREDIT_S, PRIOR_S
 from streamcodec.codec.neural.synthesis import make_background, not_raised
 from streamcodec.codec.neural.voicing import START_DBFS
-from streamcodec.codec.options import DEFAULT_KEY_PERIOD_S
+from streamcodec.codec.options import DEFAULT_BITRATE_BPS, DEFAULT_KEY_PERIOD_S
 from streamcodec.codec.packet import MAX_FRAMES
 from streamcodec.codec.registry import RECENT_PACKETS
 

@@ -166,7 +166,7 @@ def test_waveform_tiers_go_one_way(
         out, error = finish(listening)
         assert "converted here" not in error
         sent = json.loads(finish(sending)[0])["sent"]
-        assert sent["datagrams"] > 1.9 * sent["packets"] if tier == "lossless" else sent["packets"] > 150
+        assert sent["datagrams"] > 1.9 * sent["packets"] if tier == "lossless" else 35 < sent["packets"] < 50
         (peer,) = json.loads(out)["peers"]
         assert (peer["path"], peer["tier"]) == (path, tier.replace("-", "_"))
         # The listener may come while the sender is speaking already.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import pytest
 import soundfile
 
 from native_dsp.coding.noise_shape import FINE_SHAPE, USUAL_SHAPE, noise_shape_at
+from streamcodec import StreamDecoder, StreamEncoder, decode_file, encode_file
+from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.near_lossless.engine import (
     NearLosslessDecoder,
     NearLosslessEncoder,
@@ -21,8 +24,8 @@ from streamcodec.codec.near_lossless.engine import (
 from streamcodec.codec.near_lossless.format import STEP_INDEXES, NearLosslessFormat, default_block_samples
 from streamcodec.codec.near_lossless.rate import FixedStep, TargetBitrate, TargetSnr
 from streamcodec.codec.near_lossless.spectra import Layout, SpectrumContexts
-from streamcodec.codec.options import Optimise
-from streamcodec.codec.packet import MAX_PAYLOAD_BYTES
+from streamcodec.codec.options import Optimise, PacketMode
+from streamcodec.codec.packet import MAX_PAYLOAD_BYTES, Packet
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
 from tests.helpers.damage import damaged
 
@@ -301,3 +304,83 @@ def test_any_bytes_give_sound_or_the_typed_error() -> None:
         output = decoder.decode(payload)
         assert output.dtype == np.float32
         assert np.isfinite(output).all()
+
+
+@pytest.mark.parametrize("mode", ["independent", "stream"])
+@pytest.mark.parametrize(
+    ("rate_hz", "packet_ms", "blocks"), [(24_000, 60, 6), (48_000, 40, 4), (16_000, 20, 1), (16_000, 120, 6)]
+)
+def test_packets_of_several_blocks(mode: PacketMode, rate_hz: int, packet_ms: int, blocks: int) -> None:
+    signal = music(6.0)
+    single, several = (
+        StreamEncoder(rate_hz, 64_000, tier="near-lossless", mode=mode, packet_ms=ms) for ms in (None, packet_ms)
+    )
+    assert several.frame_samples == single.block_samples
+    packets = [Packet.from_bytes(packet.to_bytes()) for packet in several.push(signal) + several.flush()]
+    assert {packet.frames for packet in packets} == {blocks}
+    decoder, parts = (StreamDecoder(rate_hz, tier="near-lossless") for _ in range(2))
+    heard = np.concatenate([decoder.push(packet) for packet in packets])[decoder.delay_samples :][: len(signal)]
+    assert decoder.concealed == 0
+    apart = [parts.push(part) for packet in packets for part in packet.each_frame()]
+    np.testing.assert_array_equal(np.concatenate(apart)[parts.delay_samples :][: len(signal)], heard)
+    later = packets[len(packets) // 3 : -1]
+    bps = 8_000 * sum(len(packet.payload) for packet in later) / (len(later) * several.packet_ms)
+    assert bps == pytest.approx(64_000, rel=0.03)
+    if mode == "independent" and blocks > 1:
+        alone = StreamDecoder(rate_hz, tier="near-lossless")
+        plain = np.concatenate([alone.push(packet) for packet in single.push(signal) + single.flush()])
+        plain = plain[alone.delay_samples :][: len(signal)]
+        assert snr_db(signal, heard) > snr_db(signal, plain) + 0.3
+
+
+def test_a_lost_packet_of_several_blocks_costs_itself_alone() -> None:
+    signal = music(2.0)
+    encoder = StreamEncoder(24_000, 48_000, tier="near-lossless", mode="independent", packet_ms=60)
+    packets = encoder.push(signal)
+    whole, lossy = (StreamDecoder(24_000, tier="near-lossless") for _ in range(2))
+    for number, packet in enumerate(packets):
+        expected = whole.push(packet)
+        sent = [None] * packet.frames if number == 5 else [packet]
+        heard = np.concatenate([lossy.push(each) for each in sent])
+        assert len(heard) == len(expected)
+        if number not in (5, 6):
+            np.testing.assert_array_equal(heard, expected)
+    assert lossy.concealed == 6
+    np.testing.assert_array_equal(heard[256:], expected[256:])
+
+
+def test_damaged_packets_of_several_blocks_are_concealed() -> None:
+    rng = np.random.default_rng(7)
+    encoder = StreamEncoder(24_000, 48_000, tier="near-lossless", mode="independent", packet_ms=60)
+    decoder = StreamDecoder(24_000, tier="near-lossless")
+    for number, packet in enumerate(encoder.push(music(3.0))):
+        payload = bytearray(packet.payload)
+        kind = number % 5
+        if kind == 1:
+            payload = payload[: rng.integers(0, len(payload))]
+        elif kind == 2:
+            payload[0] = rng.integers(0, 256)
+        elif kind == 3:
+            payload = bytearray(rng.bytes(rng.integers(0, 40)))
+        heard = decoder.push(dataclasses.replace(packet, payload=bytes(payload)))
+        assert heard.shape == (1_536, 1)
+        assert np.isfinite(heard).all()
+    assert decoder.concealed > 6
+
+
+@pytest.mark.parametrize("options", [{"ratio": 20.0}, {"bitrate_bps": 32_000}, {"snr_db": 25.0}, {"step_index": 140}])
+def test_files_of_packets_of_several_blocks(options: dict[str, float], tmp_path: Path, fixtures: Path) -> None:
+    source = fixtures / "music_44k.flac"
+    encode_file(source, tmp_path / "one.sc", tier="near-lossless", **options)
+    encode_file(source, tmp_path / "six.sc", tier="near-lossless", packet_ms=60, **options)
+    one, six = ((tmp_path / name).stat().st_size for name in ("one.sc", "six.sc"))
+    if "ratio" in options:
+        info = soundfile.info(source)
+        assert 20.0 <= 2 * info.frames * info.channels / six < 20.6
+    else:
+        assert six < one
+    assert decode_file(tmp_path / "six.sc", tmp_path / "six.wav") == soundfile.info(source).frames
+    with (tmp_path / "six.sc").open("rb") as file:
+        later = list(FileReader(file).packets(from_time=100))
+    assert later[0].packet.is_key
+    assert 0 < later[0].time <= 100

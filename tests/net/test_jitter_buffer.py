@@ -334,3 +334,18 @@ def test_scaling_is_asked_for_in_the_right_direction() -> None:
     scales = [decision.scale for decision in early.decisions if isinstance(decision, Play)]
     assert TimeScale.ACCELERATE_NOW in scales
     assert early.buffer.stats.depth_ms <= 30.0
+
+
+def test_packets_of_several_frames_are_taken_frame_by_frame() -> None:
+    whole, apart = JitterBuffer(), JitterBuffer()
+    for index in range(20):
+        sent = replace(packet(3 * index), frames=3)
+        assert whole.put(sent, 60.0 * index) is Arrival.HELD
+        for frame in sent.each_frame():
+            apart.put(frame, 60.0 * index)
+        for tick in range(3):
+            now_ms = 60.0 * index + 20.0 * tick
+            assert whole.get(now_ms) == apart.get(now_ms)
+    assert whole.stats == apart.stats
+    assert whole.stats.played > 50
+    assert whole.stats.concealed == 0

@@ -217,6 +217,7 @@ def test_health_and_metrics_have_a_port_of_their_own() -> None:
             assert (await get(metrics.port, "/" + "x" * 20_000)) == b""
             with silent_sockets(metrics.port, 30):
                 await asyncio.sleep(0.05)
+                assert (await get(metrics.port)).endswith(b"ok\n")
             assert (await get(metrics.port)).endswith(b"ok\n")
 
     run(test())

@@ -23,6 +23,7 @@ STREAMS: dict[str, dict[str, Any]] = {
     "lossless-stereo": {"tier": "lossless", "rate": 44_100, "channels": 2, "bits_per_sample": 24},
     "perceptual-mono": {"tier": "near-lossless", "rate": 24_000},
     "perceptual-stereo": {"tier": "near-lossless", "rate": 48_000, "channels": 2},
+    "long-packets": {"tier": "near-lossless", "rate": 24_000, "packet_ms": 20, "mode": "independent"},
     "squares-mono": {"tier": "near-lossless", "rate": 11_025, "optimise": "mse", "ratio": 4},
     "squares-stereo": {"tier": "near-lossless", "rate": 96_000, "channels": 2, "snr_db": 60.0, "optimise": "mse"},
 }

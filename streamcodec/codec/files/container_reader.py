@@ -145,7 +145,11 @@ class FileReader:
         if self.file_bytes < self._first_cluster + 12:
             return
         where, is_end = self._read_tail(self.file_bytes - 12)
-        if is_end and self._first_cluster <= where and self._take_index(where, self.file_bytes - 12):
+        if (
+            is_end
+            and self._first_cluster <= where < self.file_bytes
+            and self._take_index(where, self.file_bytes - 12)
+        ):
             return
         found = self._walk_to_index()
         if found is not None and self._take_index(*found):

@@ -153,7 +153,7 @@ def encode_array(
         encoder.settings.channels,
         encoder.settings.bits_per_sample,
         encoder.settings.model if kind is Tier.NEURAL else "",
-        bitstream_of(kind, encoder.settings.model, encoder.settings.channels),
+        bitstream_of(kind, encoder.settings.model, encoder.settings.channels, encoder.settings.frames),
         array.ndim == 1,
     )
 
@@ -341,7 +341,7 @@ def _header_of(encoder: StreamEncoder, metadata: dict[str, str]) -> FileHeader:
         load_model(settings.model).name if settings.tier is Tier.NEURAL else "",
         _fitting(metadata),
         settings.bits_per_sample,
-        bitstream_of(settings.tier, settings.model, settings.channels),
+        bitstream_of(settings.tier, settings.model, settings.channels, settings.frames),
     )
 
 

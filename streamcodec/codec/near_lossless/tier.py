@@ -1,8 +1,12 @@
-"""The near-lossless tier as a tier: floating-point samples at the caller's rate and number of channels."""
+"""The near-lossless tier as a tier: floating-point samples at the caller's rate and number of channels.
+
+A packet of several blocks, of which the first alone may be a key block, holds all but the last with their length
+before them (7 bits a byte, the highest bit set where more follow).
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -19,14 +23,16 @@ from streamcodec.codec.near_lossless.engine import (
     step_for_bytes,
 )
 from streamcodec.codec.near_lossless.format import NearLosslessFormat, default_block_samples
-from streamcodec.codec.near_lossless.rate import FixedStep, RateTarget, TargetBitrate, TargetSnr
+from streamcodec.codec.near_lossless.rate import MIN_BITRATE_BPS, FixedStep, RateTarget, TargetBitrate, TargetSnr
 from streamcodec.codec.options import DecoderOptions, NearLosslessOptions, Samples
 from streamcodec.codec.packet import Packet, Tier
+from streamcodec.codec.varint import take_varint, varint, varint_bytes
 from streamcodec.codec.waveform_blocks import KeyPace, WaveformBlock, padded_to_blocks, waveform_block, with_channels
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
 
 Float32Array = NDArray[np.float32]
 DEFAULT_RATIO = 8.0
+MOST_LENGTH_BYTES = 3
 
 
 @lru_cache(maxsize=16)
@@ -41,9 +47,17 @@ def rate_target(settings: NearLosslessOptions) -> RateTarget:
     if settings.snr_db is not None:
         return TargetSnr(settings.snr_db)
     if settings.bitrate_bps is not None:
-        return TargetBitrate(settings.bitrate_bps)
+        return _bitrate_target(settings, settings.bitrate_bps)
     ratio = DEFAULT_RATIO if settings.ratio is None else settings.ratio
     return TargetBitrate.from_ratio(ratio, settings.sample_rate_hz, settings.channels)
+
+
+def _bitrate_target(settings: NearLosslessOptions, bitrate_bps: float) -> TargetBitrate:
+    """What blocks may take of a bitrate of whole packets; raises BitrateError."""
+    blocks_per_second = settings.sample_rate_hz / default_block_samples(settings.sample_rate_hz)
+    told = blocks_per_second * (settings.frames - 1) / settings.frames
+    length_bytes = varint_bytes(round(TargetBitrate(bitrate_bps).bitrate_bps / 8 / blocks_per_second))
+    return TargetBitrate(max(bitrate_bps - 8 * told * length_bytes, MIN_BITRATE_BPS))
 
 
 def step_for_ratio(
@@ -64,6 +78,11 @@ def step_for_ratio(
     if ratio is None or not 0 < ratio < float("inf"):
         raise BitrateError(f"a compression ratio is a number above 0, got {ratio!r}")
     block_samples = default_block_samples(settings.sample_rate_hz)
+    packet_samples = settings.frames * block_samples
+    if settings.frames > 1:
+        packets = -(-(len(samples) + block_samples) // packet_samples)
+        overhead_bytes += packets * (carried_bytes(0) + MOST_LENGTH_BYTES)
+        carried_bytes = _with_length
     budget_bytes = int(2 * samples.size / ratio) - overhead_bytes
     step = step_for_bytes(
         samples,
@@ -71,10 +90,38 @@ def step_for_ratio(
         budget_bytes,
         settings.optimise or "perceptual",
         block_samples,
-        settings.key_period_blocks(block_samples),
+        settings.frames * settings.key_period_blocks(packet_samples),
         carried_bytes,
     )
     return replace(settings, ratio=None, step_index=step.index, finer_blocks=step.finer_blocks, noise=step.noise)
+
+
+def joined(payloads: Sequence[bytes]) -> bytes:
+    """One payload of those of a packet's blocks."""
+    *others, last = payloads
+    return b"".join(varint(len(each)) + each for each in others) + last
+
+
+def block_of(packet: Packet) -> bytes | None:
+    """The payload of one of a packet's blocks, the first where it does not say which; None of another tier's, and
+    where the packet holds no such block.
+    """
+    if packet.tier is not Tier.NEAR_LOSSLESS:
+        return None
+    payload, position, last = packet.payload, 0, packet.frames - 1
+    for number in range(last):
+        found = take_varint(payload, position, MOST_LENGTH_BYTES)
+        if found is None or sum(found) > len(payload):
+            return None
+        length, start = found
+        position = start + length
+        if number == (packet.part or 0):
+            return payload[start:position]
+    return payload[position:] if last == (packet.part or 0) else None
+
+
+def _with_length(payload_bytes: int) -> int:
+    return varint_bytes(payload_bytes) + payload_bytes
 
 
 @dataclass
@@ -94,7 +141,7 @@ class Encoder:
         self._settings = settings
         self._target = rate_target(settings)
         self.reset()
-        self.block_samples = self._engine.format.block_samples
+        self.block_samples = settings.frames * self._engine.format.block_samples
         _warm_up_once(settings.sample_rate_hz)
 
     def accept(self, samples: object) -> Float32Array:
@@ -120,12 +167,17 @@ class Encoder:
         return sound
 
     def encode(self, block: Samples) -> WaveformBlock:
-        """Code one block.
+        """Code one packet's worth.
 
         Shape: ``[block_samples, channels]``.
         """
-        payload = self._engine.encode(block, key=self._keys.take())
-        return waveform_block(payload, is_key_payload(payload))
+        length = self._engine.format.block_samples
+        key = self._keys.take()
+        payloads = [
+            self._engine.encode(block[start : start + length], key=key and start == 0)
+            for start in range(0, len(block), length)
+        ]
+        return waveform_block(joined(payloads), is_key_payload(payloads[0]))
 
     def silence(self, samples: int) -> Float32Array:
         """Silence.
@@ -136,19 +188,19 @@ class Encoder:
 
     def closing_blocks(self, pending: Samples) -> list[Samples]:
         """Pending samples padded with silence, and the one block more that completes the last overlap."""
-        blocks = -(-len(pending) // self.block_samples) + 1
-        return padded_to_blocks(pending, blocks, self.block_samples)
+        needed = len(pending) + self._engine.format.block_samples
+        return padded_to_blocks(pending, -(-needed // self.block_samples), self.block_samples)
 
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Aim at another rate from the next block on; raises BitrateError."""
-        self._target = TargetBitrate(bitrate_bps)
+        self._target = _bitrate_target(self._settings, bitrate_bps)
         self._engine.set_target(self._target)
 
     def reset(self) -> None:
         """Back to the start of a stream."""
         s = self._settings
         self._engine = NearLosslessEncoder(s.sample_rate_hz, s.channels, self._target, s.optimise or "perceptual")
-        self._keys = KeyPace(s.key_period_blocks(self._engine.format.block_samples))
+        self._keys = KeyPace(s.key_period_blocks(s.frames * self._engine.format.block_samples))
 
     def state(self) -> EncoderState:
         """A copy of everything remembered."""
@@ -187,7 +239,9 @@ class Decoder:
 
         Shape: output ``[block_samples, channels]``.
         """
-        payload = packet.payload if packet is not None and self._is_ours(packet) else None
+        payload = block_of(packet) if packet is not None else None
+        if payload is not None and not self._is_ours(payload):
+            payload = None
         concealed = self._engine.concealed_blocks
         try:
             samples = self._engine.decode(payload)
@@ -195,14 +249,12 @@ class Decoder:
             return self.silence(self.block_samples), False
         return samples, self._engine.concealed_blocks == concealed
 
-    def _is_ours(self, packet: Packet) -> bool:
-        """Whether the packet is of this tier and, where it says so, of this stream's format."""
-        if packet.tier is not Tier.NEAR_LOSSLESS:
-            return False
-        if not is_key_payload(packet.payload):
+    def _is_ours(self, payload: bytes) -> bool:
+        """Whether a block is, where it says so, of this stream's format."""
+        if not is_key_payload(payload):
             return True
         try:
-            form, _ = NearLosslessFormat.from_bytes(packet.payload[1:5])
+            form, _ = NearLosslessFormat.from_bytes(payload[1:5])
         except AudioFormatError:
             return False
         return (form.sample_rate_hz, form.channels) == (self._format.sample_rate_hz, self._format.channels)

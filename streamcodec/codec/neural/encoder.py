@@ -40,7 +40,15 @@ from streamcodec.codec.neural.rate_control import (
 from streamcodec.codec.neural.rate_distortion import LARGEST_SAVING, RateDistortionQuantiser
 from streamcodec.codec.neural.resample import BlockResampler
 from streamcodec.codec.neural.voicing import VoicingDetector
-from streamcodec.codec.options import FRAME_MS, NeuralOptions, PacketMode, Samples, check_bitrate, check_sample_rate
+from streamcodec.codec.options import (
+    DEFAULT_BITRATE_BPS,
+    FRAME_MS,
+    NeuralOptions,
+    PacketMode,
+    Samples,
+    check_bitrate,
+    check_sample_rate,
+)
 from streamcodec.codec.packet import MAX_FRAMES, PacketFlags
 from streamcodec.codec.registry import RECENT_PACKETS
 from streamcodec.errors import StreamcodecWarning
@@ -52,7 +60,6 @@ Float32Array = NDArray[np.float32]
 Float64Array = NDArray[np.float64]
 # Enumerations are slow: they look their values up.
 _KEY, _SILENCE = int(PacketFlags.KEY), int(PacketFlags.SILENCE)
-DEFAULT_BITRATE_BPS = 6_000
 FRAMES_PER_SECOND = 50
 MET_SHARE = 0.9
 """A rate is met where the coarsest quality takes at most a tenth more."""

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 from streamcodec.codec.audio_format import as_array, as_mono
 from streamcodec.codec.neural.constant_quality import plan_constant_quality
 from streamcodec.codec.neural.encoder import (
-    DEFAULT_BITRATE_BPS,
     EncodedBlock,
     NeuralEncoder,
     NeuralEncoderState,
@@ -24,7 +23,7 @@ from streamcodec.codec.neural.encoder import (
 )
 from streamcodec.codec.neural.model import NeuralModel
 from streamcodec.codec.neural.rate_control import RateControl
-from streamcodec.codec.options import NeuralOptions, Samples, check_bitrate
+from streamcodec.codec.options import DEFAULT_BITRATE_BPS, NeuralOptions, Samples, check_bitrate
 from streamcodec.codec.packet import Packet, PacketFlags
 from streamcodec.codec.varint import take_varint, varint
 from streamcodec.codec.waveform_blocks import with_channels

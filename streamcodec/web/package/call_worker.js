@@ -4,6 +4,7 @@
 import { Codec, readFrom } from './codec.js';
 import { AudioFormatError, CallError, LoadError } from './errors.js';
 import { Mixer } from './mixer.js';
+import { LONG_PACKETS } from './near_lossless.js';
 import { hasCurve } from './cpace.js';
 import { roomKeyFromPassphrase } from './passphrase.js';
 import { ReadyTarget } from './ready_target.js';
@@ -328,7 +329,7 @@ class Conversation {
 
   /** @param {{bitstream: string}} info */
   _isWaveform({ bitstream }) {
-    return this._codec.layout.waveformBitstreams.includes(bitstream);
+    return this._codec.layout.waveformBitstreams.includes(bitstream.replace(LONG_PACKETS, ''));
   }
 
   async _loadWaveform() {

@@ -2,9 +2,8 @@
 
 import { crc32 } from './crc32.js';
 import { DamagedPayload } from './errors.js';
-import { Tier } from './packet.js';
+import { Packet, Tier } from './packet.js';
 
-/** @typedef {import('./packet.js').Packet} Packet */
 /** @typedef {import('./waveform.js').WaveformCodec} WaveformCodec */
 /** @typedef {import('./waveform.js').WaveformStream} WaveformStream */
 
@@ -18,6 +17,9 @@ const FULL_SCALE = 32_768;
 /** A concealed block is the one before at this share of its amplitude. */
 const CONCEALMENT_FADE = 0.7;
 const LONGEST_BLOCK_MS = 20;
+const MOST_LENGTH_BYTES = 3;
+/** Ends the name of a bitstream whose packets hold several blocks. */
+export const LONG_PACKETS = /-long-packets$/;
 
 /** @typedef {{rateHz: number, channels: number, blockSamples: number, length: number}} NearLosslessFormat */
 
@@ -34,6 +36,39 @@ export function nearLosslessFormat(payload) {
   const blockSamples = 1 << (LEAST_LOG2_BLOCK + (mark >> 5));
   if (!(rateHz >= 8_000 && rateHz <= 96_000) || blockSamples > MOST_BLOCK_SAMPLES) return null;
   return { rateHz, channels: ((mark >> 4) & 1) + 1, blockSamples, length: other ? 4 : 1 };
+}
+
+/**
+ * The payload of one of a packet's blocks, of which all but the last have their length before them; null where it
+ * holds no such block.
+ * @param {{payload: Uint8Array, frames: number}} packet
+ * @param {number} part
+ * @returns {Uint8Array | null}
+ */
+export function blockOf({ payload, frames }, part) {
+  let at = 0;
+  for (let k = 0; k < frames - 1; k++) {
+    let length = 0;
+    let count = 0;
+    for (let more = true; more; count++) {
+      if (count === MOST_LENGTH_BYTES || at >= payload.length) return null;
+      length |= (payload[at] & 127) << (7 * count);
+      more = payload[at++] >= 128;
+    }
+    if (at + length > payload.length) return null;
+    if (k === part) return payload.subarray(at, at + length);
+    at += length;
+  }
+  return part === frames - 1 ? payload.subarray(at) : null;
+}
+
+/**
+ * One of a packet's blocks as a packet; without a payload where it holds no such block.
+ * @param {Packet} packet
+ * @param {number} part
+ */
+export function blockPacket(packet, part) {
+  return new Packet({ ...packet, payload: blockOf(packet, part) ?? new Uint8Array(0), frames: 1 });
 }
 
 /**
@@ -79,11 +114,15 @@ export class NearLosslessDecoder {
   }
 
   /**
-   * Sound of the block before the packet's, a plane for each channel, full scale 1. Null for a lost one.
+   * Sound of the packet's blocks from one block before on, a plane for each channel, full scale 1. Null for a lost block.
    * @param {Packet | null} packet
    * @returns {Float32Array<ArrayBuffer>[]}
    */
   push(packet) {
+    if (packet && packet.frames > 1) {
+      const blocks = Array.from({ length: packet.frames }, (_, k) => this.push(blockPacket(packet, k)));
+      return blocks[0].map((_, channel) => joined(blocks.map((block) => block[channel])));
+    }
     try {
       this._read(packet && this._isOurs(packet) ? packet.payload : new Uint8Array(0));
     } catch (error) {
@@ -210,4 +249,15 @@ export class NearLosslessDecoder {
       spectra[k] *= this._random & 1 ? CONCEALMENT_FADE : -CONCEALMENT_FADE;
     }
   }
+}
+
+/** @param {Float32Array[]} blocks */
+function joined(blocks) {
+  const whole = new Float32Array(blocks.reduce((length, block) => length + block.length, 0));
+  let at = 0;
+  for (const block of blocks) {
+    whole.set(block, at);
+    at += block.length;
+  }
+  return whole;
 }

@@ -6,7 +6,7 @@ import { AudioFormatError } from './errors.js';
 import { piecesOf } from './fragments.js';
 import { JitterBuffer, framesOf } from './jitter_buffer.js';
 import { LosslessDecoder } from './lossless.js';
-import { NearLosslessDecoder } from './near_lossless.js';
+import { NearLosslessDecoder, blockPacket } from './near_lossless.js';
 import { Tier } from './packet.js';
 import { ReceptionMonitor, reportToBytes } from './report.js';
 import { Resampler } from './resampler.js';
@@ -213,7 +213,7 @@ export class Receiver {
    * @returns {Float32Array}
    */
   _decode({ packet, part, flags }) {
-    if (this._exact) return this._converted(this._exact.push(packet));
+    if (this._exact) return this._converted(this._exact.push(packet.frames > 1 ? blockPacket(packet, part) : packet));
     if (this._read !== packet.payload) {
       this._read = packet.payload;
       this._usable = this._decoder.read(packet);

@@ -5,7 +5,7 @@ import { crc32 } from './crc32.js';
 import { Decoder } from './decoder.js';
 import { FileError } from './errors.js';
 import { LosslessDecoder } from './lossless.js';
-import { NearLosslessDecoder } from './near_lossless.js';
+import { LONG_PACKETS, NearLosslessDecoder } from './near_lossless.js';
 import { MAX_FRAMES, MAX_PAYLOAD_BYTES, MODULUS, Packet, Tier } from './packet.js';
 import { SilenceBudget } from './silence_budget.js';
 import { WaveformCodec } from './waveform.js';
@@ -68,7 +68,7 @@ export class SoundFile {
       throw new FileError(`the file is of the ${tier} tier, which ${neural ? 'a Codec' : 'a WaveformCodec'} decodes`);
     }
     const decodes = codec instanceof Codec ? codec.layout.bitstream : codec.layout.bitstreams[/** @type {'lossless'} */ (tier)];
-    if (bitstream !== decodes) {
+    if ((this.tier === Tier.NEAR_LOSSLESS ? bitstream?.replace(LONG_PACKETS, '') : bitstream) !== decodes) {
       throw new FileError(`the file holds ${bitstream || 'another bitstream'}, this codec decodes ${decodes}`);
     }
     this.channels = neural ? 1 : header.channels;

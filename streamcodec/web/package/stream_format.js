@@ -1,7 +1,7 @@
 // What a packet tells about the stream it is from: `streamcodec/codec/stream_format.py`.
 
 import { losslessFormat } from './lossless.js';
-import { nearLosslessFormat } from './near_lossless.js';
+import { blockOf, nearLosslessFormat } from './near_lossless.js';
 import { Tier } from './packet.js';
 
 const NEURAL_FRAME_MS = 20;
@@ -19,9 +19,9 @@ const LONGEST_MS = 100;
  * @param {import('./packet.js').Packet} packet
  * @returns {StreamFormat | null}
  */
-export function formatOf({ tier, payload }) {
+export function formatOf({ tier, payload, frames }) {
   if (tier === Tier.NEURAL) return { tier, packetMs: NEURAL_FRAME_MS, rateHz: 0, channels: 1, bits: 16, blockSamples: 0 };
-  const form = tier === Tier.LOSSLESS ? losslessFormat(payload) : nearLosslessFormat(payload);
+  const form = tier === Tier.LOSSLESS ? losslessFormat(payload) : nearLosslessFormat(blockOf({ payload, frames }, 0) ?? payload);
   if (form === null) return null;
   const { rateHz, channels, blockSamples } = form;
   const packetMs = (1_000 * blockSamples) / rateHz;
