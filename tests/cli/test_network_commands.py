@@ -166,7 +166,7 @@ def test_waveform_tiers_go_one_way(
         out, error = finish(listening)
         assert "converted here" not in error
         sent = json.loads(finish(sending)[0])["sent"]
-        assert sent["datagrams"] > 1.9 * sent["packets"] if tier == "lossless" else 35 < sent["packets"] < 50
+        assert sent["datagrams"] > 1.9 * sent["packets"] if tier == "lossless" else 80 < sent["packets"] < 95
         (peer,) = json.loads(out)["peers"]
         assert (peer["path"], peer["tier"]) == (path, tier.replace("-", "_"))
         # The listener may come while the sender is speaking already.
