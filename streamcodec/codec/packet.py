@@ -20,6 +20,7 @@ from __future__ import annotations
 
 import binascii
 import enum
+import operator
 from dataclasses import dataclass, field, replace
 
 from streamcodec.codec.varint import varint
@@ -31,6 +32,7 @@ MAX_PAYLOAD_BYTES = 60_000
 MAX_REDUNDANT = 8
 MAX_FRAMES = 6
 MAX_QUALITY_INDEX = 15
+MAX_AGE = 255
 SEQUENCE_MODULUS = 1 << 16
 _CRC_SEED = 0xFFFF
 
@@ -63,13 +65,28 @@ _FLAGS = tuple(PacketFlags(nibble) for nibble in range(8))
 
 @dataclass(frozen=True, slots=True)
 class RedundantCopy:
-    """A coarser copy of an earlier packet's payload."""
+    """A coarser copy of an earlier packet's payload.
+
+    Errors: fields that are out of range or of another type raise PacketError.
+    """
 
     age: int
-    """How many frame durations before the carrying packet's timestamp, 1 to 255."""
+    """How many frame durations before the carrying packet's timestamp, 1 to 255; 0 is read, and brings nothing."""
     quality_index: int
     flags: PacketFlags
     payload: bytes
+
+    def __post_init__(self) -> None:
+        if not (
+            type(self.age) is type(self.quality_index) is int
+            and type(self.flags) is PacketFlags
+            and 0 <= self.flags < len(_FLAGS)
+            and type(self.payload) is bytes
+        ):
+            _set_types(self, ("age", "quality_index"))
+        if not 0 <= self.age <= MAX_AGE:
+            raise PacketError(f"the age of a redundant copy must be 1 to {MAX_AGE}, got {self.age}")
+        _check_coded(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,8 +95,8 @@ class Packet:
 
     ``sequence`` counts frames sent and ``timestamp`` counts frame durations of media time; both wrap at 65,536 and
     are extended by the receiver. A packet of several ``frames`` is taken apart by :meth:`each_frame` before it is
-    played; ``part`` then says which frame is meant. Errors: constructing or parsing out-of-range fields raises
-    PacketError.
+    played; ``part`` then says which frame is meant. Errors: constructing or parsing fields that are out of range or
+    of another type raises PacketError.
     """
 
     tier: Tier
@@ -93,18 +110,39 @@ class Packet:
     part: int | None = None
 
     def __post_init__(self) -> None:
+        if not (
+            type(self.sequence) is type(self.timestamp) is type(self.quality_index) is type(self.frames) is int
+            and type(self.tier) is Tier
+            and type(self.flags) is PacketFlags
+            and 0 <= self.flags < len(_FLAGS)
+            and type(self.payload) is bytes
+            and type(self.redundant) is tuple
+        ):
+            self._set_types()
         if not (0 <= self.sequence < SEQUENCE_MODULUS and 0 <= self.timestamp < SEQUENCE_MODULUS):
             raise PacketError(f"sequence and timestamp must be 0 to 65535, got {self.sequence} and {self.timestamp}")
-        if not 0 <= self.quality_index <= MAX_QUALITY_INDEX:
-            raise PacketError(f"quality_index must be 0 to {MAX_QUALITY_INDEX}, got {self.quality_index}")
-        if len(self.payload) > MAX_PAYLOAD_BYTES:
-            raise PacketError(f"payload must be at most {MAX_PAYLOAD_BYTES} bytes, got {len(self.payload)}")
+        _check_coded(self)
         if len(self.redundant) > MAX_REDUNDANT:
             raise PacketError(f"at most {MAX_REDUNDANT} redundant copies fit, got {len(self.redundant)}")
+        for copy in self.redundant:
+            if type(copy) is not RedundantCopy:
+                raise PacketError(f"redundant must hold RedundantCopy objects, got {type(copy).__name__}")
         if not 1 <= self.frames <= MAX_FRAMES:
             raise PacketError(f"a packet holds 1 to {MAX_FRAMES} frames, got {self.frames}")
-        if self.part is not None and not 0 <= self.part < self.frames:
-            raise PacketError(f"part must be below {self.frames}, the number of frames, got {self.part}")
+        if self.part is not None:
+            if type(self.part) is not int:
+                _set_whole(self, "part")
+            if not 0 <= self.part < self.frames:
+                raise PacketError(f"part must be below {self.frames}, the number of frames, got {self.part}")
+
+    def _set_types(self) -> None:
+        _set_types(self, ("sequence", "timestamp", "quality_index", "frames"))
+        if not isinstance(self.tier, int) or self.tier not in _TIERS:
+            raise PacketError(f"tier must be Tier.NEURAL, Tier.NEAR_LOSSLESS or Tier.LOSSLESS, got {self.tier!r}")
+        object.__setattr__(self, "tier", _TIERS[self.tier])
+        if not isinstance(self.redundant, tuple | list):
+            raise PacketError(f"redundant must be a tuple of RedundantCopy, got {type(self.redundant).__name__}")
+        object.__setattr__(self, "redundant", tuple(self.redundant))
 
     @property
     def is_key(self) -> bool:
@@ -149,7 +187,7 @@ class Packet:
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Packet:
         """Parse and check every length and the CRC before anything is used; raises PacketError."""
-        data = bytes(data)
+        data = _as_bytes("a packet to parse", data)
         if len(data) < MIN_PACKET_BYTES:
             raise PacketError(f"a packet has at least {MIN_PACKET_BYTES} bytes, got {len(data)}")
         if data[0] >> 4 != VERSION:
@@ -188,6 +226,39 @@ class Packet:
             redundant=tuple(redundancy),
             frames=frames,
         )
+
+
+def _set_types(coded: Packet | RedundantCopy, whole: tuple[str, ...]) -> None:
+    """Make what both have in common of the types that it should be of; PacketError where it cannot be."""
+    for name in whole:
+        _set_whole(coded, name)
+    if not isinstance(coded.flags, int) or not 0 <= coded.flags < len(_FLAGS):
+        raise PacketError(f"flags must be PacketFlags (KEY, SILENCE, END, or NONE), got {coded.flags!r}")
+    object.__setattr__(coded, "flags", _FLAGS[coded.flags])
+    object.__setattr__(coded, "payload", _as_bytes("payload", coded.payload))
+
+
+def _set_whole(coded: Packet | RedundantCopy, name: str) -> None:
+    value = getattr(coded, name)
+    try:
+        if isinstance(value, bool):
+            raise TypeError
+        object.__setattr__(coded, name, operator.index(value))
+    except TypeError:
+        raise PacketError(f"{name} must be an int, got {value!r}") from None
+
+
+def _as_bytes(what: str, data: object) -> bytes:
+    if not isinstance(data, bytes | bytearray | memoryview):
+        raise PacketError(f"{what} must be bytes, got {type(data).__name__}")
+    return bytes(data)
+
+
+def _check_coded(coded: Packet | RedundantCopy) -> None:
+    if not 0 <= coded.quality_index <= MAX_QUALITY_INDEX:
+        raise PacketError(f"quality_index must be 0 to {MAX_QUALITY_INDEX}, got {coded.quality_index}")
+    if len(coded.payload) > MAX_PAYLOAD_BYTES:
+        raise PacketError(f"payload must be at most {MAX_PAYLOAD_BYTES} bytes, got {len(coded.payload)}")
 
 
 def _flags(nibble: int) -> PacketFlags:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import random
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -44,15 +45,69 @@ def test_header_is_ten_bytes() -> None:
         {"quality_index": 16},
         {"payload": bytes(70_000)},
         {"redundant": tuple(RedundantCopy(1, 0, PacketFlags.NONE, b"") for _ in range(9))},
+        {"flags": 8},
+        {"flags": PacketFlags(99)},
+        {"frames": 7},
+        {"part": 1},
+        {"tier": None},
+        {"tier": 3},
+        {"sequence": 1.5},
+        {"sequence": "x"},
+        {"timestamp": None},
+        {"quality_index": 1.5},
+        {"quality_index": True},
+        {"flags": None},
+        {"payload": "abc"},
+        {"payload": None},
+        {"payload": 3},
+        {"redundant": None},
+        {"redundant": (b"x",)},
+        {"frames": 2.0},
+        {"part": 0.0},
+        {"part": "x"},
     ],
 )
-def test_fields_out_of_range_are_refused(bad: dict[str, object]) -> None:
+def test_fields_out_of_range_or_of_another_type_are_refused(bad: dict[str, object]) -> None:
     fields: dict[str, object] = {
         "tier": Tier.NEURAL, "sequence": 0, "timestamp": 0, "quality_index": 0, "flags": PacketFlags.KEY,
         "payload": b"",
     }  # fmt: skip
     with pytest.raises(PacketError):
         Packet(**{**fields, **bad})  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        {"age": 300},
+        {"age": -1},
+        {"age": 1.0},
+        {"quality_index": 99},
+        {"quality_index": "x"},
+        {"flags": 16},
+        {"flags": None},
+        {"payload": bytes(70_000)},
+        {"payload": "abc"},
+    ],
+)
+def test_copies_are_checked_as_packets_are(bad: dict[str, object]) -> None:
+    fields: dict[str, object] = {"age": 1, "quality_index": 0, "flags": PacketFlags.KEY, "payload": b""}
+    with pytest.raises(PacketError):
+        RedundantCopy(**{**fields, **bad})  # type: ignore[arg-type]
+
+
+def test_what_means_the_same_becomes_the_same() -> None:
+    copies = [RedundantCopy(np.int64(1), np.uint8(2), 1, memoryview(b"c"))]  # type: ignore[arg-type]
+    loose = Packet(0, np.int64(1), 2, np.uint8(3), 1, bytearray(b"ab"), copies, np.int32(2), np.int8(1))  # type: ignore[arg-type]
+    strict = Packet(Tier.NEURAL, 1, 2, 3, PacketFlags.KEY, b"ab", (RedundantCopy(1, 2, PacketFlags.KEY, b"c"),), 2, 1)
+    assert loose == strict
+    assert repr(loose) == repr(strict)
+
+
+@pytest.mark.parametrize("wrong", [None, "x", 12, [1, 2]])
+def test_only_bytes_are_parsed(wrong: object) -> None:
+    with pytest.raises(PacketError, match="a packet to parse must be bytes"):
+        Packet.from_bytes(wrong)  # type: ignore[arg-type]
 
 
 def with_checksum(body: bytes) -> bytes:
