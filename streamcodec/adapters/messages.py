@@ -14,8 +14,10 @@ from numpy.typing import NDArray
 
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
-from streamcodec.errors import PacketError
+from streamcodec.errors import AudioFormatError, PacketError
 
+MAX_PACKET_BYTES = 65_535
+"""As many as its length of two bytes can say."""
 LONGEST_GAP_FRAMES = 50
 """A pause or a loss that timestamps tell of is filled up to this, one second."""
 NEAR_FRAMES = 1_500
@@ -25,8 +27,17 @@ RESTART_RUN = 5
 
 
 def join(packets: Iterable[Packet]) -> bytes:
-    """One message of these packets; empty where there are none."""
-    return b"".join(len(data).to_bytes(2, "big") + data for data in (packet.to_bytes() for packet in packets))
+    """One message of these packets; empty where there are none. Raises PacketError for one above 65,535 bytes."""
+    message = bytearray()
+    for packet in packets:
+        data = packet.to_bytes()
+        if len(data) > MAX_PACKET_BYTES:
+            raise PacketError(
+                f"a packet in a message has at most {MAX_PACKET_BYTES} bytes, got {len(data)}: send it with fewer "
+                "redundant copies"
+            )
+        message += len(data).to_bytes(2, "big") + data
+    return bytes(message)
 
 
 def split(message: bytes) -> list[bytes]:
@@ -57,9 +68,15 @@ class MessageEncoder:
     def push(self, samples: object) -> bytes:
         """The message of the packets that these samples complete; empty where they complete none.
 
-        Shape: ``[n]`` or ``[n, channels]``; bytes are 16-bit samples of one channel.
+        Shape: ``[n]`` or ``[n, channels]``; bytes are 16-bit samples of one channel, little-endian.
         """
-        return join(self.stream.push(np.frombuffer(samples, "<i2") if isinstance(samples, bytes) else samples))
+        if isinstance(samples, bytes | bytearray) or (isinstance(samples, memoryview) and samples.format == "B"):
+            if len(samples) % 2:
+                raise AudioFormatError(
+                    f"bytes of sound are 16-bit samples, two bytes each, got {len(samples)} bytes: push whole samples"
+                )
+            samples = np.frombuffer(samples, "<i2")
+        return join(self.stream.push(samples))
 
     def flush(self) -> bytes:
         """The message of what is still inside: the end of a stream, or of something said."""

@@ -26,12 +26,13 @@ SAMPLE_LIMIT = 8.0
 
 
 def as_array(samples: object) -> NDArray[Any]:
-    """Samples as an array, whatever holds them (tensors on their way to a gradient included).
+    """Samples as a plain array, whatever holds them (tensors on their way to a gradient included).
 
     Errors: AudioFormatError for what is no array of numbers.
     """
     if isinstance(samples, np.ndarray):
-        return samples if samples.dtype.isnative else samples.astype(samples.dtype.newbyteorder("="))
+        array = np.asarray(samples)
+        return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
     detach = getattr(samples, "detach", None)
     try:
         array = np.asarray(samples if detach is None else _of_tensor(detach().cpu()))

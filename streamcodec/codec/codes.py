@@ -23,9 +23,9 @@ from streamcodec.codec.neural.encoder import FRAMES_PER_SECOND, RECEIVER_LAG_MS
 from streamcodec.codec.neural.model import LatentContext, NeuralModel
 from streamcodec.codec.neural.packet_coder import PacketCoder
 from streamcodec.codec.neural.tier import MonoDecoder, ready_runtime
-from streamcodec.codec.options import DecoderOptions, NeuralOptions, PacketMode, check_whole
+from streamcodec.codec.options import DecoderOptions, NeuralOptions, PacketMode, check_mode, check_whole
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
-from streamcodec.errors import AudioFormatError
+from streamcodec.errors import AudioFormatError, PacketError
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.runtime.backend import Backend
 from streamcodec.runtime.step import StepRow
@@ -60,22 +60,21 @@ class LatentCodec:
         backend: Backend = "auto",
         rows: int | None = None,
     ) -> None:
-        check_whole("quality_index", quality_index)
+        quality_index = check_whole("quality_index", quality_index)
         self._options = NeuralOptions(sample_rate_hz=sample_rate_hz, model=model, backend=backend)
         self._runtime = ready_runtime(model, backend)
         config = self._runtime.model.config
         if not 0 <= quality_index < config.qualities:
             raise AudioFormatError(f"quality_index must be 0 to {config.qualities - 1}, got {quality_index}")
-        self.rows = (GPU_ROWS if backend == "torch-cuda" else 1) if rows is None else rows
-        check_whole("rows", self.rows)
+        self.rows = (GPU_ROWS if backend == "torch-cuda" else 1) if rows is None else check_whole("rows", rows)
         if self.rows < 1:
             raise AudioFormatError(f"rows must be at least 1, got {rows}")
         self.quality_index = quality_index
-        self.sample_rate_hz = sample_rate_hz
+        self.sample_rate_hz = self._options.sample_rate_hz
         self.latents = config.latents
         """Codes of one frame."""
         self.frames_per_second = FRAMES_PER_SECOND
-        self.frame_samples = sample_rate_hz // FRAMES_PER_SECOND
+        self.frame_samples = self.sample_rate_hz // FRAMES_PER_SECOND
         """Samples of one frame at ``sample_rate_hz``."""
         step = self._runtime.tables.step[quality_index]
         self.steps: Float32Array = step.astype(np.float32) / np.float32(1 << entropy.STEP_BITS)
@@ -108,13 +107,15 @@ class LatentCodec:
 
         Shape: ``[n]`` -> ``[time, latents]``; ``[batch, n]``, or a list of ``[n]`` -> ``[batch, time, latents]``.
         """
+        single = False
         if isinstance(samples, list | tuple):
             sounds, like = [_sound(one) for one in samples], samples[0] if samples else None
             if any(sound.ndim != 1 for sound in sounds):
                 raise AudioFormatError("a list of sounds holds one [n] for each; mix channels down first")
         else:
             whole, like = _sound(samples), samples
-            sounds = [whole] if whole.ndim == 1 else list(whole)
+            single = whole.ndim == 1
+            sounds = [whole] if single else list(whole)
         longest = max((len(sound) for sound in sounds), default=0)
         codes = np.zeros((len(sounds), self.frames(longest), self.latents), np.int32)
         for first in range(0, len(sounds), self.rows):
@@ -124,7 +125,6 @@ class LatentCodec:
                 some[row, : len(sound)] = self._encoders.members[row].accept(sound)
             found = self._encoders.latents(some.reshape(self.rows, codes.shape[1], self.frame_samples))
             codes[first : first + self.rows] = self.quantise(found[: len(sounds) - first])
-        single = not isinstance(samples, list | tuple) and np.ndim(sounds[0]) == 1 and _dimensions(samples) == 1
         return _as(like, codes[0] if single else codes)
 
     def decode(self, codes: Any, samples: int | None = None) -> Any:
@@ -148,7 +148,7 @@ class LatentCodec:
                 sound[first + row, length:] = self._decoders.members[row].drain()
         sound = sound[:, self.delay_samples :]
         if samples is not None:
-            check_whole("samples", samples)
+            samples = check_whole("samples", samples)
             if not 0 <= samples <= sound.shape[1]:
                 raise AudioFormatError(f"these codes hold {sound.shape[1]} samples, asked for were {samples}")
             sound = sound[:, :samples]
@@ -175,10 +175,11 @@ class LatentCodec:
     def to_packets(self, codes: Any, mode: PacketMode = "independent") -> list[Packet]:
         """The packets of one sound's codes, one a frame, as any :class:`StreamDecoder` of the model plays them.
 
-        In stream mode the first alone is a key packet.
+        In stream mode the first alone is a key packet. Errors: AudioFormatError for other codes or another mode.
 
         Shape: ``[time, latents]``.
         """
+        check_mode(mode)
         array = self._checked(codes)
         if array.ndim != 2:
             raise AudioFormatError(f"packets are made of one sound's codes, [time, latents], got shape {array.shape}")
@@ -201,13 +202,18 @@ class LatentCodec:
         not: :meth:`decode` plays it as it was coded, 12 to 36 dB louder. Nor do codes hold steady tones
         that packets tell beside them (``native_dsp.filters.tones``).
 
-        Errors: AudioFormatError for others, and for packets that cannot be decoded.
+        Errors: AudioFormatError for others, and for packets that cannot be decoded; PacketError for what are none.
 
         Shape: output ``[time, latents]``.
         """
         reader = NeuralDecoder(self._runtime)
         frames = []
-        for packet in packets:
+        for packet in packets if isinstance(packets, Iterable) else (packets,):
+            if not isinstance(packet, Packet):
+                raise PacketError(
+                    f"codes are read from a list of Packet objects, got {type(packet).__name__}: Packet.from_bytes "
+                    "makes one of bytes"
+                )
             for frame in packet.each_frame():
                 indices = reader.indices_of(frame)
                 if indices is None or packet.quality_index != self.quality_index:
@@ -338,10 +344,6 @@ def _sound(samples: object) -> NDArray[Any]:
     if array.ndim not in (1, 2):
         raise AudioFormatError(f"codes are made of sound [n] or [batch, n], got shape {array.shape}")
     return array
-
-
-def _dimensions(samples: Any) -> int:
-    return int(getattr(samples, "ndim", np.ndim(samples)))
 
 
 def _as(like: Any, array: NDArray[Any]) -> Any:

@@ -68,6 +68,12 @@ def check_flag(name: str, value: object) -> bool:
     return bool(value)
 
 
+def check_mode(mode: object) -> None:
+    """Raise AudioFormatError for what is no mode of packets."""
+    if mode not in ("independent", "stream"):
+        raise AudioFormatError(f"{named('mode')} must be 'independent' or 'stream', got {mode!r}")
+
+
 def check_sample_rate(sample_rate_hz: int) -> int:
     """Return a rate of the neural tier, or raise AudioFormatError."""
     if sample_rate_hz not in SAMPLE_RATES_HZ:
@@ -374,8 +380,8 @@ def _number(options: object, name: str, error: type[StreamcodecError]) -> None:
 def _check_stream(options: NeuralOptions | NearLosslessOptions | LosslessOptions) -> None:
     _whole(options, "sample_rate_hz")
     _number(options, "key_period_s", AudioFormatError)
-    if options.mode not in (None, "independent", "stream"):
-        raise AudioFormatError(f"{named('mode')} must be 'independent' or 'stream', got {options.mode!r}")
+    if options.mode is not None:
+        check_mode(options.mode)
     if not MIN_KEY_PERIOD_S <= options.key_period_s <= MAX_KEY_PERIOD_S:
         raise AudioFormatError(
             f"{named('key_period_s')} must be {MIN_KEY_PERIOD_S:g} to {MAX_KEY_PERIOD_S:g} s, "

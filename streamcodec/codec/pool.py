@@ -63,8 +63,8 @@ class StreamPool:
         backend: Backend = "auto",
         threads: int = THREADS_PER_STREAM,
     ) -> None:
-        check_whole("capacity", capacity, PoolError)
-        check_whole("threads", threads, PoolError)
+        capacity = check_whole("capacity", capacity, PoolError)
+        threads = check_whole("threads", threads, PoolError)
         if capacity < 1 or threads < 1:
             raise PoolError(f"a pool needs a capacity and threads of at least 1, got {capacity} and {threads}")
         self.capacity = capacity
@@ -194,7 +194,8 @@ class StreamPool:
     def _named(self, by_slot: Mapping[int, object], what: str) -> dict[int, _Member]:
         if not isinstance(by_slot, Mapping):
             raise PoolError(f"a pool takes {what} by slot, as a dict, got {type(by_slot).__name__}")
-        return {slot: self._member(slot) for slot in sorted(by_slot)}
+        members = {slot: self._member(slot) for slot in by_slot}
+        return {slot: members[slot] for slot in sorted(members)}
 
     def _member(self, slot: int) -> _Member:
         if isinstance(slot, bool) or not isinstance(slot, int | np.integer):

@@ -12,6 +12,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
 from streamcodec.codec.files.output_file import write_whole
+from streamcodec.codec.options import check_number
 from streamcodec.errors import AudioFormatError, FileFormatError
 from streamcodec.features.pooling import need_sklearn, pooled
 
@@ -43,22 +44,28 @@ class LinearProbe:
     ) -> LinearProbe:
         """Learn from sounds and the name of each one's class; the smaller ``penalty``, the smoother.
 
-        Errors: AudioFormatError for fewer than two classes, sounds without frames, or shapes that do not fit;
-        StreamcodecError where scikit-learn is missing.
+        Errors: AudioFormatError for fewer than two classes, sounds without frames, shapes that do not fit, or
+        features that are no finite numbers; StreamcodecError where scikit-learn is missing.
 
         Shape: each sound ``[frames, dims]``, as :func:`~streamcodec.latents` gives them.
         """
         need_sklearn("a linear probe")
         from sklearn.linear_model import LogisticRegression
 
-        names = tuple(sorted(set(labels)))
+        vectors = _vectors(sounds)
+        try:
+            labels = list(labels)
+            names = tuple(sorted(set(labels)))
+        except TypeError as error:
+            raise AudioFormatError(
+                f"labels are a list of names, one for each sound, got {type(labels).__name__} ({error})"
+            ) from error
         if len(names) < 2:
             raise AudioFormatError(f"a probe tells classes apart: give sounds of two or more, got {len(names)}")
-        if len(sounds) != len(labels):
-            raise AudioFormatError(f"each sound has one label: got {len(sounds)} sounds and {len(labels)} labels")
-        if not 0.0 < penalty < float("inf"):
+        if len(vectors) != len(labels):
+            raise AudioFormatError(f"each sound has one label: got {len(vectors)} sounds and {len(labels)} labels")
+        if check_number("penalty", penalty, AudioFormatError) <= 0.0:
             raise AudioFormatError(f"penalty must be a number above 0, got {penalty:g}")
-        vectors = _vectors(sounds)
         mean, deviation = vectors.mean(0), vectors.std(0)
         deviation[deviation == 0.0] = 1.0
         model = LogisticRegression(C=penalty, class_weight="balanced", max_iter=ROUNDS)
@@ -72,7 +79,7 @@ class LinearProbe:
         return cls(names, weights, intercept - weights @ mean, features)
 
     def probabilities(self, sounds: Sequence[Float32Array]) -> Float64Array:
-        """How likely each sound is of each class.
+        """How likely each sound is of each class; raises AudioFormatError for sounds that do not fit.
 
         Shape: each ``[frames, dims]`` -> ``[sounds, classes]``, rows of sum 1.
         """
@@ -85,7 +92,7 @@ class LinearProbe:
         return np.asarray(likely / likely.sum(1, keepdims=True))
 
     def predict(self, sounds: Sequence[Float32Array]) -> list[str]:
-        """The likeliest class of each sound.
+        """The likeliest class of each sound; raises AudioFormatError for sounds that do not fit.
 
         Shape: each ``[frames, dims]``.
         """
@@ -120,10 +127,18 @@ def _is_list_of_names(value: object) -> bool:
 
 def _vectors(sounds: Sequence[Float32Array]) -> Float64Array:
     """Shape: each ``[frames, dims]`` -> ``[sounds, 2 * dims]``."""
-    shapes = {np.shape(sound)[1:] for sound in sounds}
-    if not sounds or len(shapes) > 1 or any(np.ndim(sound) != 2 or not len(sound) for sound in sounds):
+    wanted = "a probe takes a list with one array [frames, dims] for each sound"
+    try:
+        arrays = [np.asarray(sound, np.float32) for sound in sounds]
+    except (TypeError, ValueError) as error:
+        raise AudioFormatError(f"{wanted}, got {type(sounds).__name__} ({error})") from error
+    shapes = {array.shape[1:] for array in arrays}
+    if not arrays or len(shapes) > 1 or any(array.ndim != 2 or not len(array) for array in arrays):
         raise AudioFormatError(
-            "a probe takes one array [frames, dims] for each sound, of one number of dims and at least a frame each, "
-            f"got {len(sounds)} of shapes {', '.join(sorted({str(np.shape(sound)) for sound in sounds})[:3]) or '-'}"
+            f"{wanted}, of one number of dims and at least a frame each, "
+            f"got {len(arrays)} of shapes {', '.join(sorted({str(array.shape) for array in arrays})[:3]) or '-'}"
         )
-    return np.stack([pooled(np.asarray(sound, np.float32)) for sound in sounds]).astype(np.float64)
+    for number, array in enumerate(arrays):
+        if not np.isfinite(array).all():
+            raise AudioFormatError(f"features must be finite numbers, those of sound {number} are not: leave it out")
+    return np.stack([pooled(array) for array in arrays]).astype(np.float64)

@@ -20,6 +20,7 @@ from streamcodec.codec.files.oneshot import neural_rate_for
 from streamcodec.codec.files.output_file import readable_name, write_whole
 from streamcodec.codec.files.sound_file import SoundReader, sound_files
 from streamcodec.codec.latents import latents, latents_version
+from streamcodec.codec.options import check_whole
 from streamcodec.codec.packet import Tier
 from streamcodec.errors import AudioFormatError, FileFormatError, StreamcodecError, StreamcodecWarning
 from streamcodec.features.embedding import Whitening, embedding
@@ -97,10 +98,10 @@ class SoundIndex:
 
         Errors: FileFormatError for a folder that is not there or holds no sound; ModelError.
         """
-        folder = Path(folder)
+        folder = _path("a folder", folder)
         if not folder.is_dir():
             raise FileFormatError(f"there is no folder {readable_name(folder)}: give the folder to search")
-        kept_in = folder / INDEX_NAME if index_file is None else Path(index_file)
+        kept_in = folder / INDEX_NAME if index_file is None else _path("an index", index_file)
         found = list(_sound_files(folder))
         name = readable_name(folder)
         if not found:
@@ -134,12 +135,14 @@ class SoundIndex:
         Errors: FileFormatError, AudioFormatError for a query that cannot be read; StreamcodecError where scikit-learn
         is missing.
         """
+        query = _path("a query", query)
+        count = check_whole("count", count)
         if count < 1:
             raise AudioFormatError(f"count must be at least 1, got {count}")
         itself = os.path.realpath(query)
         known = {os.path.realpath(self.folder / entry.name): k for k, entry in enumerate(self._entries)}
         own = known.get(itself)
-        vector = self._vectors[own] if own is not None else _heard(Path(query), self._model)
+        vector = self._vectors[own] if own is not None else _heard(query, self._model)
         rows = [k for k in range(len(self)) if k != own]
         if not rows:
             return []
@@ -154,6 +157,12 @@ class SoundIndex:
         search.fit(whitening.apply(self._vectors[rows]))
         distances, found = search.kneighbors(whitening.apply(vector[None]))
         return [(int(k), round(1.0 - float(d), 4)) for d, k in zip(distances[0], found[0], strict=True)]
+
+
+def _path(what: str, name: str | Path) -> Path:
+    if not isinstance(name, str | os.PathLike):
+        raise FileFormatError(f"{what} is given by its name (str or Path), got {type(name).__name__}")
+    return Path(name)
 
 
 def _write(path: Path, model: str, known: dict[_Entry, Float32Array]) -> None:

@@ -20,7 +20,16 @@ import pytest
 import soundfile
 from numpy.typing import NDArray
 
-from streamcodec import PacketError, StreamEncoder, encode_file
+from streamcodec import (
+    AudioFormatError,
+    Packet,
+    PacketError,
+    PacketFlags,
+    RedundantCopy,
+    StreamEncoder,
+    Tier,
+    encode_file,
+)
 from streamcodec.adapters.messages import MessageDecoder, MessageEncoder, join, split
 
 Float32Array = NDArray[np.float32]
@@ -68,6 +77,22 @@ def test_messages_that_are_lost_late_or_doubled_move_nothing(speech: Float32Arra
         with pytest.raises(PacketError, match="a message is bytes"):
             decoder.push(other)  # type: ignore[arg-type]
     assert decoder.push(bytearray(sent[8])).size == 480
+
+
+def test_bytes_of_sound_are_16_bit_samples_whatever_holds_them(speech: Float32Array) -> None:
+    sound = (speech[:9_600] * 32_767).astype("<i2")
+    said = MessageEncoder(24_000).push(sound)
+    for held in (sound.tobytes(), bytearray(sound.tobytes()), memoryview(sound.tobytes()), memoryview(sound)):
+        assert MessageEncoder(24_000).push(held) == said
+    for kind in (bytes, bytearray, lambda odd: memoryview(bytes(odd))):
+        with pytest.raises(AudioFormatError, match="two bytes each, got 641 bytes"):
+            MessageEncoder(16_000).push(kind(641))
+
+
+def test_a_packet_too_long_for_a_message_is_refused() -> None:
+    copies = (RedundantCopy(1, 0, PacketFlags.KEY, bytes(60_000)),)
+    with pytest.raises(PacketError, match="at most 65535 bytes"):
+        join([Packet(Tier.LOSSLESS, 0, 0, 0, PacketFlags.KEY, bytes(60_000), copies)])
 
 
 @contextmanager

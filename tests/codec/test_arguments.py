@@ -159,7 +159,12 @@ def test_a_rate_that_cannot_be_met_is_told(options: dict[str, Any], least: float
 
 
 @pytest.mark.parametrize("source", [None, 3, [1.0]])
-def test_what_is_no_file_is_refused(source: Any, tmp_path: Path) -> None:
+def test_what_is_no_file_is_refused(source: Any, speech_file: Path, tmp_path: Path) -> None:
+    with pytest.raises(FileFormatError, match="a file is given by its name"):
+        encode_file(speech_file, source)
+    encode_file(speech_file, tmp_path / "coded.sc")
+    with pytest.raises(FileFormatError, match="a file is given by its name"):
+        decode_file(tmp_path / "coded.sc", source)
     with pytest.raises(FileFormatError, match="a file is given by its name"):
         encode_file(source, tmp_path / "a.sc")
     with pytest.raises(FileFormatError, match="a file is given by its name"):
@@ -177,12 +182,16 @@ def test_a_pool_says_what_it_takes() -> None:
             StreamPool(capacity)  # type: ignore[arg-type]
     pool = StreamPool(1)
     slot = pool.join(RATE_HZ)
+    with pytest.raises(PoolError, match="got 'a'"):
+        pool.encode({slot: TONE[:480], "a": TONE[:480]})  # type: ignore[dict-item]
     for blocks in (None, [TONE[:480]]):
         with pytest.raises(PoolError, match="by slot, as a dict"):
             pool.encode(blocks)  # type: ignore[arg-type]
     with pytest.raises(PoolError, match="by slot, as a dict"):
         pool.decode([None])  # type: ignore[arg-type]
     assert pool.encode({slot: TONE[:480]})[slot] is not None
+    wide = StreamPool(2.0, threads=1.0)  # type: ignore[arg-type]
+    assert (wide.capacity, wide.join(RATE_HZ)) == (2, 0)
 
 
 def test_samples_of_the_other_byte_order_are_the_same_sound() -> None:
@@ -192,3 +201,20 @@ def test_samples_of_the_other_byte_order_are_the_same_sound() -> None:
         assert [p.payload for p in StreamEncoder(RATE_HZ).push(swapped)] == [
             p.payload for p in StreamEncoder(RATE_HZ).push(sound)
         ]
+
+
+@pytest.mark.parametrize("rate_hz", [0, 5, 7_999, 96_001, -1])
+def test_rates_of_the_near_lossless_tier_are_told_at_either_end(rate_hz: int) -> None:
+    for end in (StreamEncoder, StreamDecoder):
+        with pytest.raises(AudioFormatError, match="near-lossless coding takes 8000 to 96000 Hz"):
+            end(rate_hz, tier="near-lossless")
+
+
+@pytest.mark.parametrize("tier", ["neural", "near-lossless", "lossless"])
+def test_arrays_of_other_classes_are_what_they_hold(tier: Any) -> None:
+    sound = (32_767 * TONE).astype(np.int16)[:, None] if tier == "lossless" else TONE[:, None]
+    plain = StreamEncoder(RATE_HZ, tier=tier).push(sound)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", PendingDeprecationWarning)
+        matrix = np.matrix(sound)
+    assert StreamEncoder(RATE_HZ, tier=tier).push(matrix) == plain

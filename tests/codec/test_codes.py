@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from streamcodec import AudioFormatError, LatentCodec, ModelError, StreamDecoder, StreamEncoder
+from streamcodec import AudioFormatError, LatentCodec, ModelError, PacketError, StreamDecoder, StreamEncoder
 from streamcodec.models.shipped import DEFAULT_MODEL, shipped_folder
 
 Float32Array = NDArray[np.float32]
@@ -118,4 +118,19 @@ def test_what_does_not_fit_is_refused(codec: LatentCodec) -> None:
         codec.decode(np.zeros((2, codec.latents), np.int32), samples=10_000)
     with pytest.raises(AudioFormatError, match=r"\[batch, n\]"):
         codec.encode(np.zeros((2, 2, 2), np.float32))
-    assert codec.encode([]).shape == (0, codec.frames(0), codec.latents)
+    for nothing in ([], np.zeros((0, 5), np.float32)):
+        assert codec.encode(nothing).shape == (0, codec.frames(0), codec.latents)
+    for packets in (None, [None], [b"x"], b"x"):
+        with pytest.raises(PacketError, match="codes are read from a list of Packet objects"):
+            codec.from_packets(packets)  # type: ignore[arg-type]
+    for mode in ("x", None):
+        with pytest.raises(AudioFormatError, match="mode must be 'independent' or 'stream'"):
+            codec.to_packets(np.zeros((2, codec.latents), np.int32), mode)  # type: ignore[arg-type]
+
+
+def test_whole_numbers_may_come_as_floats(speech: Float32Array) -> None:
+    codec = LatentCodec(quality_index=5.0, sample_rate_hz=16_000.0, rows=1.0)  # type: ignore[arg-type]
+    plain = LatentCodec(quality_index=5, sample_rate_hz=16_000, rows=1)
+    codes = codec.encode(speech[:3_200])
+    np.testing.assert_array_equal(codes, plain.encode(speech[:3_200]))
+    np.testing.assert_array_equal(codec.decode(codes, samples=3_200.0), plain.decode(codes, samples=3_200))  # type: ignore[arg-type]

@@ -66,8 +66,20 @@ def test_what_does_not_fit_is_told(tmp_path: Path) -> None:
     ):
         with pytest.raises(AudioFormatError, match=said):
             LinearProbe.fit(wrong, names)
-    with pytest.raises(AudioFormatError, match="penalty"):
-        LinearProbe.fit(sounds, labels, penalty=0.0)
+    for penalty in (0.0, "x", float("inf")):
+        with pytest.raises(AudioFormatError, match="penalty"):
+            LinearProbe.fit(sounds, labels, penalty=penalty)  # type: ignore[arg-type]
+    for unknown in (None, 5, [["a"]] * 6, ["a", 1] * 3):
+        with pytest.raises(AudioFormatError, match="labels are a list of names"):
+            LinearProbe.fit(sounds, unknown)  # type: ignore[arg-type]
+    with pytest.raises(AudioFormatError, match="features must be finite numbers, those of sound 5 are not"):
+        LinearProbe.fit([*sounds[:-1], np.full((4, 6), np.nan)], labels)
+    probe = LinearProbe.fit(sounds, labels)
+    for wrong in (None, 5, sounds[0], ["x"], [[[1.0, 2.0], [3.0]]], [np.full((4, 6), np.inf)]):
+        with pytest.raises(AudioFormatError, match=r"a probe takes a list with one array|finite numbers"):
+            probe.predict(wrong)  # type: ignore[arg-type]
+    same = np.stack([sounds[0][:20], sounds[1][:20]])
+    assert probe.predict(same) == probe.predict(list(same))  # type: ignore[arg-type]
     with pytest.raises(AudioFormatError, match="takes 6 dimensions"):
         LinearProbe.fit(sounds, labels).predict([sounds[0][:, :3]])
     (tmp_path / "song").write_bytes(b"RIFF" * 9)

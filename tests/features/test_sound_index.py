@@ -12,7 +12,7 @@ import soundfile
 from safetensors.numpy import save_file
 
 import streamcodec
-from streamcodec import FileFormatError, SoundIndex, StreamcodecWarning
+from streamcodec import AudioFormatError, FileFormatError, SoundIndex, StreamcodecWarning
 from streamcodec.cli import main
 from streamcodec.codec.latents import latents_version
 from streamcodec.features import sound_index
@@ -122,6 +122,13 @@ def test_a_folder_that_cannot_be_searched_is_told(folder: Path, tmp_path: Path) 
     for place, said in ((tmp_path / "empty", "holds no sound"), (tmp_path / "none", "there is no folder")):
         with pytest.raises(FileFormatError, match=said):
             SoundIndex.of_folder(place)
+    for nothing in (None, 3):
+        with pytest.raises(FileFormatError, match="a folder is given by its name"):
+            SoundIndex.of_folder(nothing)  # type: ignore[arg-type]
+        with pytest.raises(FileFormatError, match="a query is given by its name"):
+            SoundIndex.of_folder(folder).nearest(nothing)  # type: ignore[arg-type]
+    with pytest.raises(AudioFormatError, match="count must be a whole number"):
+        SoundIndex.of_folder(folder).nearest(folder / "hum" / "0.wav", "x")  # type: ignore[arg-type]
     song = folder / "hum" / "1.wav"
     before = song.read_bytes()
     with pytest.raises(FileFormatError, match="no index of sounds"):

@@ -29,7 +29,7 @@ from streamcodec.codec.files.container_pictures import fitting_pictures
 from streamcodec.codec.files.container_writer import FileWriter
 from streamcodec.codec.files.decoding import Progress, check_tier_rate, decode_timed, lag_samples, trimmed
 from streamcodec.codec.files.look_ahead import encode_running, encode_steadily
-from streamcodec.codec.files.output_file import whole_file
+from streamcodec.codec.files.output_file import check_file, whole_file
 from streamcodec.codec.files.sound_file import SoundReader, SoundSource
 from streamcodec.codec.options import (
     SAMPLE_RATES_HZ,
@@ -326,7 +326,8 @@ def _default_bitrate_bps(encoder: StreamEncoder) -> float:
 
 
 def _output(target: SoundSource, source: SoundSource) -> Any:
-    """Where a file goes: one that appears when it is whole, or the caller's own file object."""
+    """Where a file goes: one that appears when it is whole, or the caller's own file object; FileFormatError."""
+    check_file(target, "write")
     return whole_file(target, source) if isinstance(target, str | Path) else contextlib.nullcontext(target)
 
 

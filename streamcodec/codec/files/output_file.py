@@ -45,6 +45,14 @@ def readable_name(file: FileSource) -> str:
     return os.fsencode(file).decode("utf-8", "backslashreplace")
 
 
+def check_file(file: object, method: str) -> None:
+    """Raise FileFormatError for what is neither the name of a file nor a file object with this method."""
+    if not isinstance(file, str | Path) and not hasattr(file, method):
+        raise FileFormatError(
+            f"a file is given by its name (str or Path) or as a binary file object, got {type(file).__name__}"
+        )
+
+
 def check_not_read(target: FileSource, *sources: FileSource | None) -> None:
     """Raise FileFormatError where ``target`` is one of ``sources``: by identity, through links of any kind."""
     written = _identity(target)

@@ -20,6 +20,7 @@ from streamcodec.codec.files import media_file, tags
 from streamcodec.codec.files.container import is_coded
 from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.output_file import (
+    check_file,
     copy_stream,
     describe_error,
     readable_name,
@@ -58,11 +59,8 @@ def open_source(source: SoundSource) -> IO[bytes]:
 
     A file object of the caller's is given back as it is if it can seek.
     """
+    check_file(source, "seekable")
     if not isinstance(source, str | Path):
-        if not hasattr(source, "seekable"):
-            raise FileFormatError(
-                f"a file is given by its name (str or Path) or as a binary file object, got {type(source).__name__}"
-            )
         return source if source.seekable() else spooled(source)
     try:
         file = open(source, "rb")  # noqa: SIM115 - the caller closes it

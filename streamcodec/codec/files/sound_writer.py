@@ -14,6 +14,7 @@ import soundfile
 
 from streamcodec.codec.files import tags
 from streamcodec.codec.files.output_file import (
+    check_file,
     check_folder,
     copy_stream,
     describe_error,
@@ -121,6 +122,7 @@ class SoundWriter:
         like: str | Path = "",
         recording: bool = False,
     ) -> None:
+        check_file(target, "write")
         self.name = readable_name(target)
         self._bits_per_sample = bits_per_sample
         self._peak = 0.0

@@ -31,7 +31,6 @@ from native_dsp.state import copy_state
 from native_dsp.transforms.mdct import MdctState, make_mdct, mdct_backward, mdct_forward
 from streamcodec.codec.near_lossless.format import (
     FULL_SCALE,
-    MIN_RATE_HZ,
     SMALLEST_STEP_LOG2,
     STEP_INDEXES,
     STEPS_PER_OCTAVE,
@@ -91,7 +90,7 @@ class NearLosslessEncoder:
     ) -> None:
         if optimise not in ("mse", "perceptual"):
             raise BitrateError(f'near-lossless coding is optimised for "mse" or "perceptual", got {optimise!r}')
-        block_samples = block_samples or default_block_samples(max(sample_rate_hz, MIN_RATE_HZ))
+        block_samples = block_samples or default_block_samples(sample_rate_hz)
         self.format = NearLosslessFormat(sample_rate_hz, channels, block_samples)
         self._layout = Layout.of(self.format, optimise == "perceptual")
         self._rate = NearLosslessRateControl(

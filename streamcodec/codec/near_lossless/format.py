@@ -29,8 +29,18 @@ def step_size(index: float) -> float:
     return float(2.0 ** step_log2(index))
 
 
+def check_rate(sample_rate_hz: int) -> None:
+    """Raise AudioFormatError for a rate that near-lossless coding does not take."""
+    if not MIN_RATE_HZ <= sample_rate_hz <= MAX_RATE_HZ:
+        raise AudioFormatError(f"near-lossless coding takes {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz, got {sample_rate_hz}")
+
+
 def default_block_samples(sample_rate_hz: int) -> int:
-    """The longest block of a power of two of samples that lasts 20 ms at most (10.7 to 16 ms at usual rates)."""
+    """The longest block of a power of two of samples that lasts 20 ms at most (10.7 to 16 ms at usual rates).
+
+    Errors: AudioFormatError for a rate that near-lossless coding does not take.
+    """
+    check_rate(sample_rate_hz)
     return 1 << ((sample_rate_hz * LONGEST_DEFAULT_MS // 1000).bit_length() - 1)
 
 
@@ -43,10 +53,7 @@ class NearLosslessFormat:
     block_samples: int
 
     def __post_init__(self) -> None:
-        if not MIN_RATE_HZ <= self.sample_rate_hz <= MAX_RATE_HZ:
-            raise AudioFormatError(
-                f"near-lossless coding takes {MIN_RATE_HZ} to {MAX_RATE_HZ} Hz, got {self.sample_rate_hz}"
-            )
+        check_rate(self.sample_rate_hz)
         if not 1 <= self.channels <= MAX_CHANNELS:
             raise AudioFormatError(f"near-lossless coding takes 1 or 2 channels, got {self.channels}")
         lengths = [1 << log2 for log2 in range(MIN_LOG2_BLOCK, MAX_LOG2_BLOCK + 1)]

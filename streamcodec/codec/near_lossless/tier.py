@@ -22,7 +22,7 @@ from streamcodec.codec.near_lossless.engine import (
     is_key_payload,
     step_for_bytes,
 )
-from streamcodec.codec.near_lossless.format import NearLosslessFormat, default_block_samples
+from streamcodec.codec.near_lossless.format import NearLosslessFormat, check_rate, default_block_samples
 from streamcodec.codec.near_lossless.rate import MIN_BITRATE_BPS, FixedStep, RateTarget, TargetBitrate, TargetSnr
 from streamcodec.codec.options import DecoderOptions, NearLosslessOptions, Samples
 from streamcodec.codec.packet import Packet, Tier
@@ -138,6 +138,7 @@ class Encoder:
     delay_samples = 0
 
     def __init__(self, settings: NearLosslessOptions) -> None:
+        check_rate(settings.sample_rate_hz)
         self._settings = settings
         self._target = rate_target(settings)
         self.reset()
