@@ -43,5 +43,9 @@ class PoolError(StreamcodecError):
     """A slot that is not in use, or a pool that is full."""
 
 
+class MissingExtraError(StreamcodecError, ModuleNotFoundError):
+    """A package of an optional part that is not installed."""
+
+
 class SchedulingError(StreamcodecError):
     """A priority or cores that this system does not give."""

@@ -6,7 +6,11 @@ import json
 import re
 import sys
 import tomllib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
+
+from streamcodec.errors import MissingExtraError
 
 NAME = "streamcodec"
 UV_RECEIPT, PIPX_RECEIPT = "uv-receipt.toml", "pipx_metadata.json"
@@ -33,6 +37,16 @@ def command_for(extra: str) -> str:
     except (OSError, ValueError, KeyError, TypeError, AttributeError):
         pass
     return f'pip install "{NAME}[{extra}]"'
+
+
+@contextmanager
+def extra_imports(extra: str) -> Iterator[None]:
+    """Around imports of an extra's packages: of one that is missing MissingExtraError says how to add it."""
+    try:
+        yield
+    except ModuleNotFoundError as error:
+        package = str(error.name or error).partition(".")[0]
+        raise MissingExtraError(f"this needs {package}: run '{command_for(extra)}' and try again") from error
 
 
 def _listed(extras: list[str]) -> str:

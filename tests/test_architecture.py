@@ -17,7 +17,7 @@ ALLOWED: dict[str, set[str]] = {
     "streamcodec.models": {"native_dsp", ERRORS},
     "streamcodec.runtime": {"native_dsp", "streamcodec.models", ERRORS, EXTRAS},
     "streamcodec.codec": LIVE_PATH,
-    "streamcodec.net": {"native_dsp", "streamcodec.codec", ERRORS, WORDING},
+    "streamcodec.net": {"native_dsp", "streamcodec.codec", ERRORS, WORDING, EXTRAS},
     "streamcodec.live": {*LIVE_PATH, "streamcodec.net"},
     "streamcodec.web": LIVE_PATH,
     "streamcodec.corpora": LIVE_PATH,

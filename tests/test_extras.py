@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 import sys
 from pathlib import Path
 
@@ -52,3 +53,45 @@ def test_pipx_keeps_what_it_has(asked: str, command: str, tool: Path) -> None:
 def test_a_receipt_that_cannot_be_read_is_no_error(written: str, tool: Path) -> None:
     (tool / UV_RECEIPT).write_text(written)
     assert command_for("tags") == 'pip install "streamcodec[tags]"'
+
+
+WITHOUT = """
+import sys
+missing, wanted = sys.argv[1].split(","), sys.argv[2]
+class Refuse:
+    def find_spec(self, name, path=None, target=None):
+        if name.split(".")[0] in missing:
+            raise ModuleNotFoundError(f"No module named {name!r}", name=name)
+sys.meta_path.insert(0, Refuse())
+from streamcodec.errors import StreamcodecError
+try:
+    exec(wanted)
+except StreamcodecError as error:
+    assert isinstance(error, ImportError)
+    print(error)
+"""
+
+
+@pytest.mark.parametrize(
+    ("missing", "wanted", "extra"),
+    [
+        ("websockets", "from streamcodec.net import Call", "net"),
+        ("websockets", "from streamcodec.net import Relay", "net"),
+        ("websockets", "import streamcodec.net.client", "net"),
+        ("aiortc", "from streamcodec.net import Call", "net"),
+        ("aiortc", "from streamcodec.net import SpeakerTrack", "net"),
+        ("av", "from streamcodec.net import feed", "net"),
+        ("cryptography", "from streamcodec.net.e2e import new_passphrase", "net"),
+        ("xkcdpass", "from streamcodec.net.e2e import new_passphrase; new_passphrase()", "net"),
+        ("pipecat", "import streamcodec.adapters.pipecat", "pipecat"),
+        ("fastrtc", "import streamcodec.adapters.fastrtc", "fastrtc"),
+        ("lhotse", "import streamcodec.adapters.lhotse", "lhotse"),
+        ("pyarrow,datasets", "import streamcodec.adapters.datasets", "datasets"),
+        ("livekit,aiortc,av", "import streamcodec.adapters.livekit", "livekit"),
+    ],
+)
+def test_a_missing_package_is_told_with_the_extra_that_has_it(missing: str, wanted: str, extra: str) -> None:
+    words = [sys.executable, "-c", WITHOUT, missing, wanted]
+    found = subprocess.run(words, check=True, capture_output=True, text=True, timeout=100)
+    package = missing.partition(",")[0]
+    assert found.stdout == f"this needs {package}: run '{command_for(extra)}' and try again\n"

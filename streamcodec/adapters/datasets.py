@@ -13,17 +13,18 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
-import pyarrow as pa
-
-# The hub's client tells it who uses which library unless this stands before it is imported.
-os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
-
-from datasets.features.features import register_feature
-from datasets.table import array_cast
 
 from streamcodec.adapters.coded_bytes import decode_bytes
 from streamcodec.codec.files.container import begins_as_coded
 from streamcodec.codec.files.oneshot import encode_file
+from streamcodec.extras import extra_imports
+
+# The hub's client tells it who uses which library unless this stands before it is imported.
+os.environ.setdefault("HF_HUB_DISABLE_TELEMETRY", "1")
+with extra_imports("datasets"):
+    import pyarrow as pa
+    from datasets.features.features import register_feature
+    from datasets.table import array_cast
 
 _STORED = pa.struct({"bytes": pa.binary(), "path": pa.string()})
 

@@ -15,13 +15,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-# FastRTC stands on Gradio, which reports its use unless this stands before it is imported.
-os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-
-from fastrtc import AsyncStreamHandler
-
 from streamcodec.adapters.messages import MessageDecoder, MessageEncoder, to_int16
 from streamcodec.errors import PacketError
+from streamcodec.extras import extra_imports
+
+# FastRTC stands on Gradio, which reports its use unless this stands before it is imported.
+os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
+with extra_imports("fastrtc"):
+    from fastrtc import AsyncStreamHandler
 
 
 class CodedLine(AsyncStreamHandler):  # type: ignore[misc]

@@ -11,16 +11,19 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lhotse.audio.backend import (
-    AudioBackend,
-    LibsndfileCompatibleAudioInfo,
-    get_current_audio_backend,
-    set_current_audio_backend,
-)
 from numpy.typing import NDArray
 
 from streamcodec.adapters.coded_bytes import decode_bytes, facts_of
 from streamcodec.codec.files.container import MAGIC_BYTES, begins_as_coded
+from streamcodec.extras import extra_imports
+
+with extra_imports("lhotse"):
+    from lhotse.audio.backend import (
+        AudioBackend,
+        LibsndfileCompatibleAudioInfo,
+        get_current_audio_backend,
+        set_current_audio_backend,
+    )
 
 
 class StreamcodecBackend(AudioBackend):  # type: ignore[misc]

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from livekit import rtc
 from numpy.typing import NDArray
 
 from streamcodec.adapters.coded_bytes import facts_of
@@ -20,7 +19,13 @@ from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.decoding import decode_with_gaps, decoder_for
 from streamcodec.codec.files.sound_file import open_binary
 from streamcodec.codec.options import FRAME_MS
-from streamcodec.net.tracks import Listener, Speaker
+from streamcodec.extras import extra_imports
+
+with extra_imports("livekit"):
+    from livekit import rtc
+
+if TYPE_CHECKING:
+    from streamcodec.net.tracks import Listener, Speaker
 
 
 async def play_file(path: str | Path, source: rtc.AudioSource) -> None:

@@ -11,22 +11,25 @@ import json
 from typing import Any
 
 import numpy as np
-from pipecat.frames.frames import (
-    AudioRawFrame,
-    CancelFrame,
-    EndFrame,
-    Frame,
-    InputAudioRawFrame,
-    InputTransportMessageFrame,
-    InterruptionFrame,
-    OutputTransportMessageFrame,
-    OutputTransportMessageUrgentFrame,
-)
-from pipecat.serializers.base_serializer import FrameSerializer
 
 from streamcodec.adapters.messages import MessageDecoder, MessageEncoder
 from streamcodec.codec.options import check_sample_rate
 from streamcodec.errors import AudioFormatError, PacketError
+from streamcodec.extras import extra_imports
+
+with extra_imports("pipecat"):
+    from pipecat.frames.frames import (
+        AudioRawFrame,
+        CancelFrame,
+        EndFrame,
+        Frame,
+        InputAudioRawFrame,
+        InputTransportMessageFrame,
+        InterruptionFrame,
+        OutputTransportMessageFrame,
+        OutputTransportMessageUrgentFrame,
+    )
+    from pipecat.serializers.base_serializer import FrameSerializer
 
 INTERRUPTION = "interruption"
 WAV_HEADER_BYTES = 44

@@ -16,11 +16,8 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import urlsplit
 
-from websockets.asyncio.client import ClientConnection, connect
-from websockets.exceptions import WebSocketException
-from websockets.typing import Origin
-
 from streamcodec.errors import StreamcodecError
+from streamcodec.extras import extra_imports
 from streamcodec.net.ack_phase import AckPhase
 from streamcodec.net.signalling import (
     EVERYONE,
@@ -39,6 +36,11 @@ from streamcodec.net.signalling import (
     parse_relay_message,
 )
 from streamcodec.net.wire_meter import MESSAGE_BYTES, WireBytes, tcp_bytes, tcp_segments
+
+with extra_imports("net"):
+    from websockets.asyncio.client import ClientConnection, connect
+    from websockets.exceptions import WebSocketException
+    from websockets.typing import Origin
 
 logger = logging.getLogger("streamcodec.client")
 # At debug level the library logs the content of messages, tokens among them.

@@ -15,6 +15,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields
 from typing import Any
 
+from streamcodec.extras import extra_imports
 from streamcodec.net.relay.config import RelayStats
 
 MAX_CONNECTIONS = 16
@@ -28,7 +29,8 @@ class MetricsServer:
     """``async with MetricsServer(host, port, stats) as server``; raises OSError where the port is taken."""
 
     def __init__(self, host: str, port: int, stats: Callable[[], RelayStats]) -> None:
-        from prometheus_client import CollectorRegistry
+        with extra_imports("relay"):
+            from prometheus_client import CollectorRegistry
 
         self._host = host
         self._port = port

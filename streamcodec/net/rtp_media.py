@@ -13,16 +13,19 @@ import time
 from collections.abc import Callable
 from typing import Any, Literal
 
-import av
-from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender
-from aiortc.mediastreams import MediaStreamError
-from aiortc.rtcdtlstransport import (
-    SRTP_AEAD_AES_128_GCM,
-    SRTP_AEAD_AES_256_GCM,
-    SRTP_AES128_CM_SHA1_80,
-    SRTP_PROFILES,
-)
-from aiortc.rtp import RtcpByePacket
+from streamcodec.extras import extra_imports
+
+with extra_imports("net"):
+    import av
+    from aiortc import MediaStreamTrack, RTCPeerConnection, RTCRtpSender
+    from aiortc.mediastreams import MediaStreamError
+    from aiortc.rtcdtlstransport import (
+        SRTP_AEAD_AES_128_GCM,
+        SRTP_AEAD_AES_256_GCM,
+        SRTP_AES128_CM_SHA1_80,
+        SRTP_PROFILES,
+    )
+    from aiortc.rtp import RtcpByePacket
 
 SrtpProfile = Literal["sha1-80", "gcm"]
 """How SRTP packets are protected: a tag of 10 bytes (AES-128 in counter mode, HMAC-SHA1), or one of 16 (AES-GCM)."""

@@ -7,12 +7,15 @@ import fractions
 from typing import Protocol
 
 import numpy as np
-from aiortc import MediaStreamTrack
-from aiortc.mediastreams import MediaStreamError
-from av import AudioFrame, AudioResampler
 
 from streamcodec.codec.options import FRAME_MS
+from streamcodec.extras import extra_imports
 from streamcodec.net.time_scale import Samples
+
+with extra_imports("net"):
+    from aiortc import MediaStreamTrack
+    from aiortc.mediastreams import MediaStreamError
+    from av import AudioFrame, AudioResampler
 
 
 class Listener(Protocol):

@@ -16,16 +16,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
-from aiortc import (
-    RTCConfiguration,
-    RTCDataChannel,
-    RTCIceServer,
-    RTCPeerConnection,
-    RTCSessionDescription,
-)
-from aiortc.rtcconfiguration import RTCIceTransportPolicy
-
 from streamcodec.errors import StreamcodecError
+from streamcodec.extras import extra_imports
 from streamcodec.net.fragments import is_fragment
 from streamcodec.net.framing import HEARTBEAT, WIRE_VERSION, Deframer, Framer
 from streamcodec.net.held_report import HeldReport
@@ -33,6 +25,16 @@ from streamcodec.net.report import is_report
 from streamcodec.net.rtp_media import RtpMedia, SrtpProfile, choose_profile, plain_description
 from streamcodec.net.signalling import MAX_DATAGRAM_BYTES, check_datagram
 from streamcodec.net.wire_meter import WireBytes, connection_bytes
+
+with extra_imports("net"):
+    from aiortc import (
+        RTCConfiguration,
+        RTCDataChannel,
+        RTCIceServer,
+        RTCPeerConnection,
+        RTCSessionDescription,
+    )
+    from aiortc.rtcconfiguration import RTCIceTransportPolicy
 
 logger = logging.getLogger("streamcodec.webrtc")
 

@@ -11,10 +11,12 @@ import hashlib
 import hmac
 import os
 
-from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
-
 from streamcodec.codec.varint import varint
+from streamcodec.extras import extra_imports
 from streamcodec.net.e2e.sframe import SealError
+
+with extra_imports("net"):
+    from cryptography.hazmat.primitives.asymmetric.x25519 import X25519PrivateKey, X25519PublicKey
 
 SHARE_BYTES = 32
 _DSI = b"CPace255"

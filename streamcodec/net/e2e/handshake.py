@@ -23,12 +23,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from cryptography.hazmat.primitives.hashes import SHA512
-from cryptography.hazmat.primitives.kdf.hkdf import HKDF
-
+from streamcodec.extras import extra_imports
 from streamcodec.net.e2e.cpace import AgreedKey, CPace, lv_cat
 from streamcodec.net.e2e.sframe import SealError
 from streamcodec.net.signalling import MAX_BITSTREAM_CHARACTERS, MAX_NAME_CHARACTERS
+
+with extra_imports("net"):
+    from cryptography.hazmat.primitives.hashes import SHA512
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 VERSION = 2
 PROTOCOL = b"streamcodec end-to-end 2"

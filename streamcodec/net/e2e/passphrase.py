@@ -5,9 +5,11 @@ from __future__ import annotations
 import secrets
 import unicodedata
 
-from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
-
 from streamcodec.errors import StreamcodecError
+from streamcodec.extras import extra_imports
+
+with extra_imports("net"):
+    from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
 
 KEY_BYTES = 32
 WORDS = 5
@@ -22,7 +24,8 @@ _LONGEST_CHARACTERS = 1_024
 
 def new_passphrase(words: int = WORDS) -> str:
     """Words drawn at random from the EFF's long list."""
-    from xkcdpass import xkcd_password
+    with extra_imports("net"):
+        from xkcdpass import xkcd_password
 
     known = xkcd_password.generate_wordlist(xkcd_password.locate_wordfile("eff-long"), min_length=3, max_length=9)
     return " ".join(secrets.choice(known) for _ in range(words))
@@ -30,7 +33,8 @@ def new_passphrase(words: int = WORDS) -> str:
 
 def check_passphrase(passphrase: str) -> None:
     """Errors: StreamcodecError for one that is guessed too easily; says why where that is known."""
-    from zxcvbn import zxcvbn
+    with extra_imports("net"):
+        from zxcvbn import zxcvbn
 
     if not passphrase:
         raise StreamcodecError("a passphrase must not be empty; call --new-passphrase FILE makes a good one")

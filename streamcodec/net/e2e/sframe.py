@@ -10,13 +10,15 @@ import hashlib
 import hmac
 from dataclasses import dataclass
 
-from cryptography.exceptions import InvalidTag
-from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
-from cryptography.hazmat.primitives.ciphers.aead import AESGCM
-from cryptography.hazmat.primitives.hashes import SHA256, SHA512, HashAlgorithm
-from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
-
 from streamcodec.errors import StreamcodecError
+from streamcodec.extras import extra_imports
+
+with extra_imports("net"):
+    from cryptography.exceptions import InvalidTag
+    from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
+    from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256, SHA512, HashAlgorithm
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDFExpand
 
 _NONCE_BYTES = 12
 _LARGEST = (1 << 64) - 1

@@ -24,6 +24,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, Protocol
 
 from streamcodec.errors import StreamcodecError
+from streamcodec.extras import extra_imports
 from streamcodec.net.signalling import MAX_DATAGRAM_BYTES, MAX_PEERS, PeerInfo, Signal, parse_peer_info, parse_signal
 
 HEARTBEATS = "streamcodec.relays"
@@ -65,7 +66,8 @@ class NatsBackbone:
 
     async def start(self, on_message: Callable[[str, bytes], None]) -> None:
         """Connect; raises OSError or the library's errors if the server is not there."""
-        import nats
+        with extra_imports("cluster"):
+            import nats
 
         async def swallow(error: Exception) -> None:
             """Lost connections are expected, and are resumed."""

@@ -16,12 +16,7 @@ import socket
 from typing import Protocol, cast
 from urllib.parse import urlsplit
 
-from websockets.frames import Frame, Opcode
-from websockets.http11 import Request
-from websockets.protocol import State
-from websockets.server import ServerProtocol
-from websockets.typing import Origin
-
+from streamcodec.extras import extra_imports
 from streamcodec.net.gate import Visit
 from streamcodec.net.relay.config import RelayConfig, RelayStats
 from streamcodec.net.relay.frames import packet_frame, text_frame
@@ -39,6 +34,13 @@ from streamcodec.net.signalling import (
     SignallingError,
     parse_client_message,
 )
+
+with extra_imports("net"):
+    from websockets.frames import Frame, Opcode
+    from websockets.http11 import Request
+    from websockets.protocol import State
+    from websockets.server import ServerProtocol
+    from websockets.typing import Origin
 
 # At debug level the library logs the content of messages, tokens among them.
 _library_logger = logging.getLogger("streamcodec.relay.websocket")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from websockets.frames import Opcode
+from streamcodec.extras import extra_imports
+
+with extra_imports("net"):
+    from websockets.frames import Opcode
 
 
 def packet_frame(source: int, datagram: bytes) -> bytes:
