@@ -36,11 +36,13 @@ from streamcodec.net.signalling import (
     parse_relay_message,
 )
 from streamcodec.net.wire_meter import MESSAGE_BYTES, WireBytes, tcp_bytes, tcp_segments
+from streamcodec.wording import named
 
 with extra_imports("net"):
     from websockets.asyncio.client import ClientConnection, connect
-    from websockets.exceptions import WebSocketException
+    from websockets.exceptions import InvalidURI, WebSocketException
     from websockets.typing import Origin
+    from websockets.uri import parse_uri
 
 logger = logging.getLogger("streamcodec.client")
 # At debug level the library logs the content of messages, tokens among them.
@@ -58,7 +60,7 @@ class JoinError(StreamcodecError):
 
 @dataclass(frozen=True, slots=True)
 class ClientConfig:
-    """Where to, as whom, and how patient."""
+    """Where to, as whom, and how patient. Errors: StreamcodecError for what is no address of a relay, or no text."""
 
     url: str
     room: str
@@ -82,6 +84,13 @@ class ClientConfig:
     ping_timeout_s: float = 1.5
     """A line on which nothing at all has come for so long after a question is dead."""
     queue_datagrams: int = 50
+
+    def __post_init__(self) -> None:
+        for url in (self.url, *self.alternates):
+            _check_url(url)
+        for text in ("room", "name", "token", "bitstream"):
+            if not isinstance(getattr(self, text), str):
+                raise StreamcodecError(f"{text} must be text, got {type(getattr(self, text)).__name__}")
 
 
 @dataclass(slots=True)
@@ -401,6 +410,18 @@ def uses_proxy(url: str) -> bool:
         return not ipaddress.ip_address(host).is_loopback
     except ValueError:
         return host != "localhost"
+
+
+def _check_url(url: str) -> None:
+    try:
+        if isinstance(url, str):
+            parse_uri(url)
+            return
+    except (InvalidURI, ValueError):
+        pass
+    raise StreamcodecError(
+        f"{named('url')} must be the address of a relay, ws://HOST:PORT or wss://HOST:PORT, got {url!r}"
+    )
 
 
 def _as_text(message: str | bytes) -> str:

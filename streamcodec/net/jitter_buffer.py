@@ -14,9 +14,12 @@ delays speech and does not swallow it; a gap with something behind it is a loss.
 from __future__ import annotations
 
 import enum
+import math
 from dataclasses import dataclass
 
+from streamcodec.codec.options import check_number
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags
+from streamcodec.errors import PacketError, StreamcodecError
 from streamcodec.net.delay_estimator import DelayEstimator
 from streamcodec.net.depth_control import DepthControl
 from streamcodec.net.jitter_types import Arrival, JitterConfig, JitterStats, Lost, Play, Playout, Silence, Wait
@@ -109,7 +112,15 @@ class JitterBuffer:
     def put(self, packet: Packet, arrival_ms: float) -> Arrival:
         """Take a packet that arrived at ``arrival_ms``, with the redundant copies it carries, frame by frame; returns
         what became of its last frame.
+
+        Errors: PacketError for what is no Packet, StreamcodecError for a time that is no finite number.
         """
+        if not isinstance(packet, Packet):
+            raise PacketError(
+                f"a jitter buffer takes Packet objects, got {type(packet).__name__}: Packet.from_bytes makes one of "
+                "bytes"
+            )
+        arrival_ms = _time_ms("arrival_ms", arrival_ms)
         arrival = Arrival.HELD
         for frame in packet.each_frame():
             arrival = self._put(frame, arrival_ms)
@@ -137,7 +148,9 @@ class JitterBuffer:
         """Decide what to play for the next frame.
 
         The device takes ``block_ms`` at a time, and ``queued_ms`` of what was decoded before is still to be played.
+        Errors: StreamcodecError for a time that is no finite number.
         """
+        now_ms = _time_ms("now_ms", now_ms)
         self._target_ms = self._delay.target_ms(now_ms, self._frame_ms)
         if self._state in (_State.PRIMING, _State.SILENT) and not self._resume(now_ms):
             if self._state is _State.PRIMING:
@@ -408,3 +421,9 @@ class JitterBuffer:
             self._state = _State.PRIMING
             self._ended = True
         return Play(slot.packet, slot.sequence is None, scale, excess_ms)
+
+
+def _time_ms(name: str, value: float) -> float:
+    if type(value) is float and math.isfinite(value):
+        return value
+    return check_number(name, value, StreamcodecError)

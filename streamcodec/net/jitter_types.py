@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
+from streamcodec.codec.options import check_number
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.delay_estimator import DelayConfig
@@ -78,7 +79,7 @@ Playout = Play | Lost | Silence | Wait
 
 @dataclass(frozen=True, slots=True)
 class JitterConfig:
-    """Behaviour of the buffer; times in milliseconds."""
+    """Behaviour of the buffer; times in milliseconds. Errors: StreamcodecError for what is out of range."""
 
     delay: DelayConfig = field(default_factory=DelayConfig)
     frame_ms: float = FRAME_MS
@@ -109,6 +110,11 @@ class JitterConfig:
     """After concealing for so long with nothing to come, wait as in a pause: until the target is met again."""
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            if item.name != "delay":
+                check_number(item.name, getattr(self, item.name), StreamcodecError)
+        if self.frame_ms <= 0:
+            raise StreamcodecError(f"frame_ms must be above 0, got {self.frame_ms}")
         if self.resync_ms <= self.delay.maximum_ms:
             raise StreamcodecError(
                 f"resync_ms must exceed the largest delay, got {self.resync_ms} and {self.delay.maximum_ms}"

@@ -7,7 +7,9 @@ from typing import Protocol
 
 import numpy as np
 
+from streamcodec.codec.options import check_whole
 from streamcodec.codec.packet import Packet
+from streamcodec.errors import StreamcodecError
 from streamcodec.net import time_scale
 from streamcodec.net.jitter_buffer import JitterBuffer
 from streamcodec.net.jitter_types import Lost, Play, Silence, TimeScale, Wait
@@ -91,8 +93,14 @@ class Playout:
     def pull(self, now_ms: float, count_samples: int) -> Samples:
         """The next ``count_samples`` to play, zeros while no stream has begun.
 
+        Errors: StreamcodecError for a count that is no whole number from 0 on, or a time that is no finite number.
+
         Shape: [count] for one channel, else [count, channels].
         """
+        if type(count_samples) is not int:
+            count_samples = check_whole("count_samples", count_samples, StreamcodecError)
+        if count_samples < 0:
+            raise StreamcodecError(f"count_samples must be 0 or more, got {count_samples}")
         parts = [self._queue]
         have = len(self._queue)
         block_ms = 1000.0 * count_samples / self.sample_rate_hz

@@ -275,9 +275,8 @@ def test_the_event_loop_never_waits_for_the_codec() -> None:
 
     async def test() -> None:
         slow = SlowCodec()
-        settings = replace(config("", "Ann"), queue_jobs=20)
         async with Relay() as relay:
-            settings = replace(settings, room=config(relay.url, "Ann").room)
+            settings = replace(config(relay.url, "Ann"), queue_jobs=20)
             async with (
                 Call(settings, slow, FakeDecoder, encode_redundant) as ann,
                 Call(config(relay.url, "Bob"), FakeEncoder(), FakeDecoder, encode_redundant) as bob,

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from streamcodec.codec.packet import Packet, PacketFlags
-from streamcodec.errors import StreamcodecError
+from streamcodec.errors import PacketError, StreamcodecError
 from streamcodec.net.delay_estimator import DelayConfig
 from streamcodec.net.jitter_buffer import JitterBuffer
 from streamcodec.net.jitter_types import FRAME_MS, Arrival, JitterConfig, Lost, Play, Silence, TimeScale, Wait
@@ -349,3 +349,26 @@ def test_packets_of_several_frames_are_taken_frame_by_frame() -> None:
     assert whole.stats == apart.stats
     assert whole.stats.played > 50
     assert whole.stats.concealed == 0
+
+
+@pytest.mark.parametrize("wrong", [None, b"x", "x", 5])
+def test_what_is_no_packet_is_refused(wrong: object) -> None:
+    with pytest.raises(PacketError, match="a jitter buffer takes Packet objects"):
+        JitterBuffer().put(wrong, 0.0)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("wrong", [float("nan"), float("inf"), None, "x", True])
+def test_a_time_that_is_none_spoils_nothing(wrong: float) -> None:
+    buffer, now_ms = primed()
+    with pytest.raises(StreamcodecError, match="arrival_ms must be a number"):
+        buffer.put(packet(2), wrong)
+    with pytest.raises(StreamcodecError, match="now_ms must be a number"):
+        buffer.get(wrong)
+    assert buffer.put(packet(2), 40) is Arrival.HELD
+    assert played(buffer.get(now_ms + 20)) == b"p1"
+
+
+@pytest.mark.parametrize("wrong", [0, -1, "x", None, float("nan")])
+def test_the_length_of_a_frame_is_checked(wrong: float) -> None:
+    with pytest.raises(StreamcodecError, match="frame_ms must be"):
+        JitterConfig(frame_ms=wrong)

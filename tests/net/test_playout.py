@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from streamcodec.codec.packet import Packet
+from streamcodec.errors import StreamcodecError
 from streamcodec.net import time_scale
 from streamcodec.net.jitter_buffer import JitterBuffer
 from streamcodec.net.jitter_types import FRAME_MS, JitterConfig
@@ -231,3 +232,11 @@ def test_delay_shrinks_where_nobody_speaks_and_not_between_syllables() -> None:
     after = np.correlate(heard[window.start : window.stop + RATE_HZ], sound[window], mode="valid")
     assert after.max() > 0.98 * float(sound[window] @ sound[window])
     assert int(np.argmax(after)) < int(np.argmax(before)) - 0.02 * RATE_HZ
+
+
+def test_samples_are_counted_in_whole_numbers() -> None:
+    playout = Playout(JitterBuffer(), VowelDecoder(voiced(0.1)), RATE_HZ)
+    assert playout.pull(0.0, 160.0).shape == (160,)  # type: ignore[arg-type]
+    for wrong in (160.5, "x", None, -1):
+        with pytest.raises(StreamcodecError, match="count_samples must be"):
+            playout.pull(0.0, wrong)  # type: ignore[arg-type]
