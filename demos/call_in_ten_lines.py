@@ -11,10 +11,7 @@ import sys
 from aiortc.contrib.media import MediaPlayer, MediaRecorder
 
 from streamcodec import StreamDecoder, StreamEncoder
-from streamcodec.net.call import Call, CallConfig
-from streamcodec.net.client import ClientConfig
-from streamcodec.net.room import RoomConfig
-from streamcodec.net.tracks import SpeakerTrack, feed
+from streamcodec.net import Call, CallConfig, ClientConfig, RoomConfig, SpeakerTrack, feed
 
 RATE_HZ = 24_000  # a call's own rate
 
@@ -35,4 +32,7 @@ async def main(server: str, room: str, spoken: str, heard: str) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(*sys.argv[1:5]))
+    if len(sys.argv) != 5:
+        print("usage: python demos/call_in_ten_lines.py ws://HOST:PORT ROOM talk.wav heard.wav", file=sys.stderr)
+        sys.exit(2)
+    asyncio.run(main(*sys.argv[1:]))

@@ -1,6 +1,6 @@
 """A tiny language model over codes: train it on a folder of speech for some minutes, then let it speak (babble).
 
-python demos/codes_language_model.py FOLDER spoken.wav
+python demos/codes_language_model.py FOLDER spoken.wav [STEPS]
 """
 
 import sys
@@ -12,8 +12,10 @@ from torch import nn
 
 from streamcodec import LatentCodec
 
-SECONDS, MOST, DIM = 4, 6, 256
-steps = int(sys.argv[3]) if len(sys.argv) > 3 else 600
+if len(sys.argv) not in (3, 4):
+    print("usage: python demos/codes_language_model.py FOLDER spoken.wav [STEPS]", file=sys.stderr)
+    sys.exit(2)
+SECONDS, MOST, DIM, STEPS = 4, 6, 256, int(sys.argv[3]) if len(sys.argv) > 3 else 600
 paths = sorted(path for path in Path(sys.argv[1]).rglob("*") if path.suffix in (".wav", ".flac", ".ogg"))[:100]
 rate_hz = soundfile.info(paths[0]).samplerate
 codec = LatentCodec.from_pretrained("speech-24k", quality_index=0, sample_rate_hz=rate_hz)
@@ -22,10 +24,9 @@ codes = [codec.encode(sound).clamp(-MOST, MOST) for sound in sounds if len(sound
 unit = torch.from_numpy(codec.steps)
 memory, head = nn.GRU(codec.latents, DIM, batch_first=True), nn.Linear(DIM, codec.latents * (2 * MOST + 1))
 optimiser = torch.optim.Adam([*memory.parameters(), *head.parameters()], 2e-3)
-for step in range(steps):
+for step in range(STEPS):
     which = [codes[k] for k in torch.randint(len(codes), (16,))]
-    starts = [int(torch.randint(len(c) - 50 * SECONDS + 1, ())) for c in which]
-    batch = torch.stack([c[start : start + 50 * SECONDS] for c, start in zip(which, starts, strict=True)])
+    batch = torch.stack([c[int(torch.randint(len(c) - 50 * SECONDS + 1, ())) :][: 50 * SECONDS] for c in which])
     logits = head(memory(batch[:, :-1] * unit)[0]).reshape(-1, 2 * MOST + 1)
     loss = nn.functional.cross_entropy(logits, batch[:, 1:].flatten() + MOST)
     optimiser.zero_grad(), loss.backward(), optimiser.step()
@@ -34,6 +35,5 @@ for step in range(steps):
 said, state = [codes[0][:1]], None
 for _ in range(50 * 5):
     hidden, state = memory(said[-1] * unit, state)
-    odds = head(hidden).detach().reshape(codec.latents, -1).softmax(-1)
-    said.append(torch.multinomial(odds, 1).T - MOST)
+    said.append(torch.multinomial(head(hidden).detach().reshape(codec.latents, -1).softmax(-1), 1).T - MOST)
 soundfile.write(sys.argv[2], codec.decode(torch.cat(said)).numpy(), rate_hz)

@@ -18,11 +18,16 @@ ROOT = Path(__file__).parents[2]
 Float32Array = NDArray[np.float32]
 
 
-def run(folder: Path, *words: str) -> str:
-    """What a program says; ``folder`` is where the reader stands, with the checkout's ``demos`` in it."""
+def started(folder: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    """A program, run; ``folder`` is where the reader stands, with the checkout's ``demos`` in it."""
     environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     command = [sys.executable, str(ROOT / words[0]), *words[1:]]
-    found = subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+    return subprocess.run(command, capture_output=True, text=True, cwd=folder, env=environment)
+
+
+def run(folder: Path, *words: str) -> str:
+    """What a program says."""
+    found = started(folder, *words)
     assert found.returncode == 0, found.stderr[-2_000:]
     return found.stdout
 
@@ -64,3 +69,15 @@ def test_a_language_model_learns_codes_and_speaks(tmp_path: Path, speech: Float3
     spoken, rate_hz = soundfile.read(tmp_path / "spoken.wav")
     assert (rate_hz, len(spoken)) == (24_000, 251 * 480)
     assert np.abs(spoken).max() > 0.001
+
+
+@pytest.mark.parametrize(
+    ("program", "package"),
+    [("data_loaders", "numpy"), ("codes_language_model", "torch"), ("call_in_ten_lines", "aiortc")],
+)
+def test_without_arguments_a_program_says_its_usage(program: str, package: str, tmp_path: Path) -> None:
+    pytest.importorskip(package)
+    found = started(tmp_path, f"demos/{program}.py")
+    assert found.returncode == 2
+    assert found.stderr.startswith(f"usage: python demos/{program}.py ")
+    assert len(found.stderr.splitlines()) == 1
