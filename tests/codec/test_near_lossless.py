@@ -384,3 +384,14 @@ def test_files_of_packets_of_several_blocks(options: dict[str, float], tmp_path:
         later = list(FileReader(file).packets(from_time=100))
     assert later[0].packet.is_key
     assert 0 < later[0].time <= 100
+
+
+def test_blocks_of_a_packet_take_no_more_than_it_holds() -> None:
+    """Noise that fills the scale, at the finest step: a block of it alone is a third of the longest payload."""
+    noise = np.random.default_rng(3).uniform(-1, 1, (4 * 1_024, 2)).astype(np.float32)
+    encoder = StreamEncoder(96_000, tier="near-lossless", channels=2, step_index=0, optimise="mse", packet_ms=60)
+    decoder = StreamDecoder(96_000, tier="near-lossless", channels=2)
+    packets = encoder.push(noise) + encoder.flush()
+    heard = np.concatenate([decoder.push(packet) for packet in packets])[decoder.delay_samples :][: len(noise)]
+    assert decoder.concealed == 0
+    assert snr_db(noise, heard) > 60

@@ -76,7 +76,8 @@ class NearLosslessEncoder:
     """Codes blocks of one stream.
 
     ``block_samples`` is a power of two of samples (0: the default for the rate); ``optimise`` is ``"mse"`` for the
-    least squared error, or ``"perceptual"`` to let noise follow the spectral envelope.
+    least squared error, or ``"perceptual"`` to let noise follow the spectral envelope. A block that would take more
+    than ``max_payload_bytes`` is coded coarser.
     Errors: AudioFormatError, BitrateError for what is out of range.
     """
 
@@ -87,6 +88,7 @@ class NearLosslessEncoder:
         target: RateTarget | None = None,
         optimise: Optimise = "perceptual",
         block_samples: int = 0,
+        max_payload_bytes: int = MAX_PAYLOAD_BYTES,
     ) -> None:
         if optimise not in ("mse", "perceptual"):
             raise BitrateError(f'near-lossless coding is optimised for "mse" or "perceptual", got {optimise!r}')
@@ -97,6 +99,7 @@ class NearLosslessEncoder:
             target or TargetBitrate.from_ratio(8, sample_rate_hz, channels), self.format
         )
         self._transforms = [make_mdct(block_samples, self._layout.overlap_samples) for _ in range(channels)]
+        self._max_payload_bytes = max_payload_bytes
         self._contexts: _Contexts | None = None
 
     def copy(self) -> NearLosslessEncoder:
@@ -106,6 +109,7 @@ class NearLosslessEncoder:
         twin._layout = self._layout.copy()
         twin._rate = self._rate.copy()
         twin._transforms = _copied(self._transforms)
+        twin._max_payload_bytes = self._max_payload_bytes
         twin._contexts = self._contexts.copy() if self._contexts else None
         return twin
 
@@ -158,7 +162,7 @@ class NearLosslessEncoder:
                 header = bytes((change & 255,)) if change else b""
             body, error = contexts.spectra.encode(block, index, key)
             payload = bytes((flags,)) + header + body
-            if len(payload) <= MAX_PAYLOAD_BYTES:
+            if len(payload) <= self._max_payload_bytes:
                 break
             # Too long for a packet: again, coarser, and from fresh contexts, since these have moved on.
             index, key = min(index + STEPS_PER_OCTAVE, STEP_INDEXES - 1), True

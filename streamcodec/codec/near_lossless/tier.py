@@ -25,7 +25,7 @@ from streamcodec.codec.near_lossless.engine import (
 from streamcodec.codec.near_lossless.format import NearLosslessFormat, check_rate, default_block_samples
 from streamcodec.codec.near_lossless.rate import MIN_BITRATE_BPS, FixedStep, RateTarget, TargetBitrate, TargetSnr
 from streamcodec.codec.options import DecoderOptions, NearLosslessOptions, Samples
-from streamcodec.codec.packet import Packet, Tier
+from streamcodec.codec.packet import MAX_PAYLOAD_BYTES, Packet, Tier
 from streamcodec.codec.varint import take_varint, varint, varint_bytes
 from streamcodec.codec.waveform_blocks import KeyPace, WaveformBlock, padded_to_blocks, waveform_block, with_channels
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
@@ -200,7 +200,13 @@ class Encoder:
     def reset(self) -> None:
         """Back to the start of a stream."""
         s = self._settings
-        self._engine = NearLosslessEncoder(s.sample_rate_hz, s.channels, self._target, s.optimise or "perceptual")
+        self._engine = NearLosslessEncoder(
+            s.sample_rate_hz,
+            s.channels,
+            self._target,
+            s.optimise or "perceptual",
+            max_payload_bytes=MAX_PAYLOAD_BYTES // s.frames - MOST_LENGTH_BYTES,
+        )
         self._keys = KeyPace(s.key_period_blocks(s.frames * self._engine.format.block_samples))
 
     def state(self) -> EncoderState:
