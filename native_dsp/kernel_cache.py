@@ -40,8 +40,7 @@ class KernelCache(FunctionCache):  # type: ignore[misc,unused-ignore]
                 self._cache_file.flush()  # type: ignore[no-untyped-call]
             found = None
         if found is None:
-            for listener in compile_news.listeners:
-                listener(self._py_func.__name__)
+            compile_news.tell(self._py_func.__name__)
         return found
 
     def save_overload(self, sig: Any, data: Any) -> None:

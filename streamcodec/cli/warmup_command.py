@@ -25,6 +25,7 @@ HELP = (
     "streamcodec warmup",
 )
 TIERS: tuple[TierName, ...] = ("neural", "near-lossless", "lossless")
+WAIT_S = 1.0
 DEVICE_RATES_HZ = (8_000, 16_000, 24_000, 44_100, 48_000)
 # Blocks of 128, 256 and 512 samples, for each of which near-lossless transforms are compiled.
 WAVEFORM_RATES_HZ = (8_000, 16_000, 48_000)
@@ -64,7 +65,7 @@ def compile_side_by_side(tiers: tuple[TierName, ...], progress: Callable[[float]
     compiled = 0
     try:
         for k, process in enumerate(processes):
-            told, _ = process.communicate()
+            told = _answer(process, partial(progress, k / len(processes)))
             if process.returncode == 0:
                 compiled += int(json.loads(told)["compiled"])
             progress((k + 1) / len(processes))
@@ -73,6 +74,15 @@ def compile_side_by_side(tiers: tuple[TierName, ...], progress: Callable[[float]
             process.kill()
             process.wait()
     return compiled
+
+
+def _answer(process: subprocess.Popen[bytes], wait: Callable[[], None]) -> bytes:
+    """What a process prints; ``wait`` is called now and then until it ends."""
+    while True:
+        try:
+            return process.communicate(timeout=WAIT_S)[0]
+        except subprocess.TimeoutExpired:
+            wait()
 
 
 def compile_here(tiers: tuple[TierName, ...]) -> int:

@@ -31,7 +31,7 @@ CLIFFS = ((4, 20.0, 14_000.0), (40, 50.0, 12_500.0))
 """A cliff is so many decibels, within so many bins, between the mean of the bins below it and the loudest of all
 above, up to so many hertz: there, little is missed, and good recordings end too (many are filtered at 15 to 19 kHz).
 The first is a filter bank's (MP3, AAC), the second a resampler's: Opus resamples its narrower modes."""
-HIGHEST_SHARE = 0.85
+HIGHEST_SHARE = 0.8
 """And up to this share of half the sample rate: above begins what resamplers and converters take away."""
 CLIFF_BINS = 12
 FALLEN_DB = 10.0

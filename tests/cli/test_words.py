@@ -43,7 +43,7 @@ def _nothing_is_compiled(monkeypatch: pytest.MonkeyPatch) -> None:
         (["--tier", "lossless", "--kbps", "6"], "--kbps does not apply"),
         (["--ratio", "8"], "--ratio is for the near-lossless tier"),
         (["--snr", "40"], "the neural tier goes by --kbps: --snr is"),
-        (["--tier", "near-lossless", "--packet-ms", "20"], "--packet-ms is for the neural and the lossless tier"),
+        (["--tier", "lossless", "--packet-ms", "120"], "--packet-ms of the lossless tier must be one of 20"),
         (["--tier", "lossless", "--dtx"], "--constrained and --dtx are for the neural tier"),
         (["--tier", "near-lossless", "--snr", "40", "--optimise", "perceptual"], "with --optimise mse"),
         (["--key-period", "100"], "--key-period must be 0.02 to 10 s, got 100"),

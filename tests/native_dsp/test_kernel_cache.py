@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from native_dsp import compile_news
 from native_dsp.compile_news import CacheWarning
 from native_dsp.kernel_cache import folder_risk
 
@@ -145,3 +146,25 @@ def test_no_folder_to_write_is_told_once(monkeypatch: pytest.MonkeyPatch) -> Non
     with pytest.warns(CacheWarning, match="no folder can be written") as said:
         assert kernel(plus_one)(1) == kernel(plus_one)(1) == 2
     assert len(said) == 1
+
+
+def test_compiling_is_told_to_the_log_once_where_nobody_listens(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    now_s = 100.0
+    monkeypatch.setattr(compile_news.time, "monotonic", lambda: now_s)
+    monkeypatch.setattr(compile_news, "_first_s", 0.0)
+    monkeypatch.setattr(compile_news, "_told_s", 0.0)
+    compile_news.tell("first")
+    assert not caplog.records
+    now_s = 101.5
+    heard: list[str] = []
+    monkeypatch.setattr(compile_news, "listeners", [heard.append])
+    compile_news.tell("second")
+    assert heard == ["second"]
+    assert not caplog.records
+    monkeypatch.setattr(compile_news, "listeners", [])
+    compile_news.tell("third")
+    compile_news.tell("fourth")
+    (record,) = caplog.records
+    assert "streamcodec warmup" in record.getMessage()

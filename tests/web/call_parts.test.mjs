@@ -272,6 +272,11 @@ for (const name of ['speech', 'low']) test(`what is damaged in a file is conceal
   // At the low rate the file is one cluster.
   if (name === 'low') assert.throws(decodeDamaged, /no packet that can be read/);
   else assert.equal(decodeDamaged().length, expected.length);
+  // What stands behind a file is no part of it.
+  const expectedAgain = joined(new SoundFile(whole, codec).decode());
+  for (const behind of [whole, file('speech.sc'), new Uint8Array(999)]) {
+    assert.deepEqual(joined(new SoundFile(Uint8Array.of(...whole, ...behind), codec).decode()), expectedAgain);
+  }
   const cut = new SoundFile(whole.subarray(0, whole.length - 20), codec);
   assert.equal(cut.samples, null);
   assert.ok(Math.abs(joined(cut.decode()).length - expected.length) < 4_000);

@@ -217,11 +217,9 @@ export class SoundFile {
   }
 
   _totalSamples() {
-    const end = this._bytes.length;
-    if (end < this._start + 12 || text(this._bytes.subarray(end - 4)) !== 'SCFE') return null;
-    const where = Number(this._view.getBigUint64(end - 12));
-    const body = where >= this._start && where < end ? this._block(where, INDEX_MARK) : null;
-    if (body === null || body.length < 12) return null;
+    const where = this._indexPlace();
+    const body = where === null ? null : this._block(where, INDEX_MARK);
+    if (where === null || body === null || body.length < 12) return null;
     const view = new DataView(body.buffer, body.byteOffset);
     const clusters = view.getUint32(8);
     if (body.length !== 12 + 16 * clusters) return null;
@@ -231,13 +229,40 @@ export class SoundFile {
   }
 
   /**
+   * Where the last bytes of the file say that its index begins, or where one cluster after the other leads to one: what
+   * stands behind that is no part of the file.
+   * @returns {number | null}
+   */
+  _indexPlace() {
+    const [bytes, view] = [this._bytes, this._view];
+    const end = bytes.length - 12;
+    if (end >= this._start && text(bytes.subarray(end + 8)) === 'SCFE') {
+      const where = Number(view.getBigUint64(end));
+      if (where >= this._start && where < end && where + 12 + view.getUint32(where + 4) === end) return where;
+    }
+    for (let at = this._start; at + 12 <= bytes.length; at += 12 + view.getUint32(at + 4)) {
+      if (this._marks(at, INDEX_MARK)) return at;
+      if (!this._marks(at, CLUSTER_MARK)) break;
+    }
+    return null;
+  }
+
+  /**
+   * @param {number} at
+   * @param {number[]} mark
+   */
+  _marks(at, mark) {
+    return mark.every((byte, k) => this._bytes[at + k] === byte);
+  }
+
+  /**
    * @param {number} at
    * @param {number[]} mark
    * @returns {Uint8Array | null} what is between a mark and its checksum; null where that is damaged
    */
   _block(at, mark) {
     const bytes = this._bytes;
-    if (at + 12 > bytes.length || mark.some((byte, k) => bytes[at + k] !== byte)) return null;
+    if (at + 12 > bytes.length || !this._marks(at, mark)) return null;
     const length = this._view.getUint32(at + 4);
     if (length > Math.min(MOST_BODY_BYTES, bytes.length - at - 12)) return null;
     const body = bytes.subarray(at + 8, at + 8 + length);
@@ -247,7 +272,7 @@ export class SoundFile {
   /** @param {number} at How many bytes it took to see that there is no cluster here. */
   _claimedBytes(at) {
     const bytes = this._bytes;
-    if (at + 12 > bytes.length || CLUSTER_MARK.some((byte, k) => bytes[at + k] !== byte)) return 8;
+    if (at + 12 > bytes.length || !this._marks(at, CLUSTER_MARK)) return 8;
     const length = this._view.getUint32(at + 4);
     return length > Math.min(MOST_BODY_BYTES, bytes.length - at - 12) ? 8 : 8 + length;
   }
@@ -258,7 +283,7 @@ export class SoundFile {
     for (; at < this._end; at++) {
       at = bytes.indexOf(CLUSTER_MARK[0], at);
       if (at < 0 || at >= this._end) break;
-      if (CLUSTER_MARK.every((byte, k) => bytes[at + k] === byte)) return at;
+      if (this._marks(at, CLUSTER_MARK)) return at;
     }
     return this._end;
   }
