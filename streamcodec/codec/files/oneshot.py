@@ -237,6 +237,8 @@ def encode_file(
     if kind is Tier.LOSSLESS:
         options.setdefault("packet_ms", LOSSLESS_FILE_PACKET_MS)
         options.setdefault("key_period_s", LOSSLESS_FILE_KEY_PERIOD_S)
+    elif kind is Tier.NEAR_LOSSLESS:
+        options.setdefault("packet_ms", FILE_PACKET_MS)
     with SoundReader(source, kind) as sound:
         rate_hz = sound.sample_rate_hz
         if kind is Tier.NEURAL:
