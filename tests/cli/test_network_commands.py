@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import os
 import signal
 import sys
 import time
@@ -16,6 +18,7 @@ import soundfile
 from numpy.typing import NDArray
 
 from streamcodec.cli import main, serve_command
+from streamcodec.cli.network import stop_on_signals
 from tests.helpers.commands import finish, has_address, refusal, start
 
 pytest.importorskip("websockets")
@@ -239,6 +242,15 @@ def test_a_wrong_token_is_refused_in_one_line(
         (["serve", "--port", "0", "--cert", "SHORT"], "do not make a certificate"),
         (["serve", "--port", "0", "--key", "SHORT"], "--key needs --cert"),
         (["serve", "--port", "0", "--host", "203.0.113.1"], "cannot listen on port 0 of 203.0.113.1"),
+        (
+            ["serve", "--port", "0", "--metrics", "203.0.113.1:0"],
+            "cannot listen on port 0 of 203.0.113.1",
+        ),
+        (["call", "r", "--server", "ws://h", "--relay-only", "--turn-only", "--turn", "h"], "give one of them"),
+        (
+            ["call", "r", "--server", "ws://h", "--turn", "h", "--turn-user", "ann"],
+            "--turn-password-file go together",
+        ),
         (["serve", "--port", "0", "--room-peers", "0"], "room_peers"),
         (["token", "room"], "secret-file"),
         (["token", "no room", "--secret-file", "LONG"], "a room is named"),
@@ -293,3 +305,19 @@ def test_a_backbone_that_is_not_there_is_given_up(
     error = refusal(["serve", "--port", "0", "--nats", "nats://user:hidden@127.0.0.1:1"], capsys)
     assert "does not answer" in error
     assert "hidden" not in error
+
+
+@pytest.mark.skipif(not hasattr(signal, "SIGHUP"), reason="Windows has no SIGHUP")
+@pytest.mark.parametrize("ignored", [False, True])
+def test_the_end_of_the_terminal_is_a_polite_end_unless_started_with_nohup(ignored: bool) -> None:
+    async def told() -> bool:
+        stop = stop_on_signals()
+        os.kill(os.getpid(), signal.SIGHUP)
+        await asyncio.sleep(0.05)
+        return stop.is_set()
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN if ignored else signal.SIG_DFL)
+    try:
+        assert asyncio.run(told()) is not ignored
+    finally:
+        signal.signal(signal.SIGHUP, before)
