@@ -395,3 +395,40 @@ def test_blocks_of_a_packet_take_no_more_than_it_holds() -> None:
     heard = np.concatenate([decoder.push(packet) for packet in packets])[decoder.delay_samples :][: len(noise)]
     assert decoder.concealed == 0
     assert snr_db(noise, heard) > 60
+
+
+@pytest.mark.parametrize("rate_hz", [8_000, 24_000, 48_000])
+@pytest.mark.parametrize("optimise", ["mse", "perceptual"])
+def test_a_steady_tone_goes_on_through_a_gap(rate_hz: int, optimise: Optimise) -> None:
+    t = np.arange(rate_hz) / rate_hz
+    tone = (0.3 * np.sin(2 * np.pi * 210 * t) + 0.1 * np.sin(2 * np.pi * 420 * t)).astype(np.float32)
+    encoder = NearLosslessEncoder(rate_hz, 1, FixedStep(100), optimise)
+    payloads = encode_signal(encoder, tone[:, None], key_period_blocks=1)
+    decoder = NearLosslessDecoder()
+    lost = {20, 21, 22}
+    blocks = [decoder.decode(None if k in lost else payload) for k, payload in enumerate(payloads)]
+    heard = np.concatenate(blocks[1:])[: len(tone), 0]
+    size = encoder.format.block_samples
+    gap = slice(19 * size, 23 * size)
+    assert decoder.concealed_blocks == 3
+    assert np.corrcoef(heard[gap], tone[gap])[0, 1] > 0.95
+    assert snr_db(tone[24 * size :], heard[24 * size :]) > 20
+
+
+def test_what_is_made_up_ends_in_silence_and_is_none_where_there_was_none() -> None:
+    signal = music(1.0)
+    encoder = NearLosslessEncoder(RATE_HZ, 1, FixedStep(100), "perceptual")
+    decoder, silent = NearLosslessDecoder(), NearLosslessDecoder()
+    for payload in encode_signal(encoder, signal, key_period_blocks=1)[:40]:
+        decoder.decode(payload)
+    twin = decoder.copy()
+    gap = [decoder.decode(None) for _ in range(60)]
+    for made_up in gap:
+        np.testing.assert_array_equal(twin.decode(None), made_up)
+    loudness = [float(np.abs(made_up).max()) for made_up in gap]
+    assert loudness[2] > 0.02
+    assert max(loudness[40:]) < 1e-3
+    assert max(loudness) < 2 * np.abs(signal).max()
+    for payload in encode_signal(NearLosslessEncoder(RATE_HZ), np.zeros((RATE_HZ, 1), np.float32))[:10]:
+        silent.decode(payload)
+    assert not any(silent.decode(None).any() for _ in range(5))

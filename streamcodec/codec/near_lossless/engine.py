@@ -29,6 +29,7 @@ from native_dsp.coding.coefficient_coder import LARGEST
 from native_dsp.coding.noise_shape import FINE_SHAPE, USUAL_SHAPE, noise_shape_at
 from native_dsp.state import copy_state
 from native_dsp.transforms.mdct import MdctState, make_mdct, mdct_backward, mdct_forward
+from streamcodec.codec.near_lossless.concealment import Concealment
 from streamcodec.codec.near_lossless.format import (
     FULL_SCALE,
     SMALLEST_STEP_LOG2,
@@ -54,8 +55,6 @@ Int64Array = NDArray[np.int64]
 
 FINER_TRIES = 3
 """Passes that look for how many blocks may be finer; what the blocks take depends a little on those before."""
-# A concealed block is the one before at this share of its amplitude.
-CONCEALMENT_FADE = 0.7
 
 _KEY, _STEP, _SHAPED, _MID_SIDE = 1, 2, 4, 8
 
@@ -199,7 +198,7 @@ class NearLosslessDecoder:
         self._in_step = False
         self._transforms: list[MdctState] = []
         self._spectra: Float32Array = np.zeros((1, 0), np.float32)
-        self._signs = np.random.Generator(np.random.PCG64(1))
+        self._concealment: Concealment | None = None
 
     def copy(self) -> NearLosslessDecoder:
         """A decoder in the same state that shares nothing with this one."""
@@ -210,7 +209,7 @@ class NearLosslessDecoder:
         twin._in_step = self._in_step
         twin._transforms = _copied(self._transforms)
         twin._spectra = self._spectra.copy()
-        twin._signs.bit_generator.state = self._signs.bit_generator.state
+        twin._concealment = self._concealment.copy() if self._concealment else None
         return twin
 
     def decode(self, payload: bytes | None) -> Float32Array:
@@ -222,17 +221,20 @@ class NearLosslessDecoder:
         """
         try:
             self._spectra = self._decoded(payload)
+            assert self._concealment is not None
+            self._concealment.lost_in_a_row = 0
         except DamagedPayload:
             self._in_step = False
-            if self.format is None:
+            if self._concealment is None:
                 raise
             self.concealed_blocks += 1
-            signs = self._signs.integers(0, 2, self._spectra.shape).astype(np.float32) * 2 - 1
-            self._spectra = self._spectra * signs * np.float32(CONCEALMENT_FADE)
+            carried = np.stack([transform.carried for transform in self._transforms])
+            self._spectra = self._concealment.spectra(self._spectra, carried)
         assert self.format is not None
         output = np.zeros((self.format.channels, self.format.block_samples), np.float32)
         for channel, transform in enumerate(self._transforms):
             mdct_backward(transform, self._spectra[channel], output[channel])
+        self._concealment.hear(output)
         samples: Float32Array = np.ascontiguousarray(output.T) * np.float32(1 / FULL_SCALE)
         return samples
 
@@ -272,6 +274,8 @@ class NearLosslessDecoder:
         self.format, layout = form, Layout.of(form, shaped)
         self._transforms = [make_mdct(form.block_samples, layout.overlap_samples) for _ in range(form.channels)]
         self._contexts = _Contexts(SpectrumContexts.fresh(layout))
+        self._concealment = Concealment(form, layout.overlap_samples)
+        self._spectra = np.zeros((form.channels, form.block_samples), np.float32)
         return self._contexts
 
 
