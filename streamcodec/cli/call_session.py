@@ -38,9 +38,9 @@ if TYPE_CHECKING:
 
 DEVICE_RATE_HZ = 48_000
 FILE_RATE_HZ = 24_000
+"""Of a file that is written where none is read."""
 NEAR_LOSSLESS_PACKET_MS = 40
 """Of calls: a block alone, of some 11 ms, has 38 kbps of headers, and takes more bits for the same sound."""
-"""Of a file that is written where none is read."""
 SWITCH_INTERVAL_S = 0.0005
 """Python hands its interpreter from thread to thread this often: event loop, codec and device must not wait long."""
 

@@ -37,7 +37,6 @@ OPTIONS = {
 }
 """What the arguments of the API are called at a prompt."""
 RETRY_S = 0.005
-SAY_AFTER_S = 1.0
 COMPILING = "compiling for this machine, once, one to three minutes ..."
 # An exception in a callback of a C library is printed and forgotten, by some without asking ``sys.unraisablehook``.
 _CALLBACK_FILES = ("executionengine.py", "soundfile.py", "sounddevice.py")
@@ -154,7 +153,7 @@ def _compile_news() -> Iterator[None]:
         count += 1
         now_s = time.monotonic()
         first_s = first_s or now_s
-        if not said and now_s - first_s > SAY_AFTER_S:
+        if not said and now_s - first_s > compile_news.SAY_AFTER_S:
             said = True
             print(f"streamcodec: {COMPILING}", file=sys.stderr, flush=True)
         elif said and sys.stderr is not None and sys.stderr.isatty():

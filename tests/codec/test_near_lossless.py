@@ -27,7 +27,7 @@ from streamcodec.codec.near_lossless.spectra import Layout, SpectrumContexts
 from streamcodec.codec.options import Optimise, PacketMode
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES, Packet
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
-from tests.helpers.damage import damaged
+from tests.helpers.damage import damaged, spoilt
 
 RATE_HZ = 16_000
 
@@ -354,15 +354,8 @@ def test_damaged_packets_of_several_blocks_are_concealed() -> None:
     encoder = StreamEncoder(24_000, 48_000, tier="near-lossless", mode="independent", packet_ms=60)
     decoder = StreamDecoder(24_000, tier="near-lossless")
     for number, packet in enumerate(encoder.push(music(3.0))):
-        payload = bytearray(packet.payload)
-        kind = number % 5
-        if kind == 1:
-            payload = payload[: rng.integers(0, len(payload))]
-        elif kind == 2:
-            payload[0] = rng.integers(0, 256)
-        elif kind == 3:
-            payload = bytearray(rng.bytes(rng.integers(0, 40)))
-        heard = decoder.push(dataclasses.replace(packet, payload=bytes(payload)))
+        payload = spoilt(packet.payload, number % 5, rng)
+        heard = decoder.push(dataclasses.replace(packet, payload=payload))
         assert heard.shape == (1_536, 1)
         assert np.isfinite(heard).all()
     assert decoder.concealed > 6

@@ -28,8 +28,10 @@ from streamcodec import (
 from streamcodec.cli import main
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.float_stream import FloatEncoder
-from streamcodec.codec.neural.stereo import apart, joined
+from streamcodec.codec.neural.stereo import apart
 from streamcodec.codec.options import PacketMode
+from streamcodec.codec.payload_parts import joined
+from tests.helpers.damage import spoilt
 
 Float32Array = NDArray[np.float32]
 RATE_HZ = 24_000
@@ -109,15 +111,8 @@ def test_damage_is_concealed_whatever_it_is(two_voices: Float32Array) -> None:
     rng = np.random.default_rng(4)
     encoder, decoder = StreamEncoder(RATE_HZ, 12_000, channels=2), StreamDecoder(RATE_HZ, channels=2)
     for number, packet in enumerate(encoder.push(two_voices)[:60]):
-        payload = bytearray(packet.payload)
-        kind = number % 5
-        if kind == 1:
-            payload = payload[: rng.integers(0, len(payload))]
-        elif kind == 2:
-            payload[0] = rng.integers(0, 256)
-        elif kind == 3:
-            payload = bytearray(rng.bytes(rng.integers(0, 40)))
-        heard = decoder.push(None if kind == 4 else replace(packet, payload=bytes(payload)))
+        payload = spoilt(packet.payload, number % 5, rng)
+        heard = decoder.push(None if number % 5 == 4 else replace(packet, payload=payload))
         assert heard.shape == (480, 2)
         assert np.isfinite(heard).all()
     assert decoder.concealed >= 12

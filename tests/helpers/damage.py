@@ -18,3 +18,15 @@ def damaged(payload: bytes, case: int, rng: np.random.Generator, longest: int) -
         case _:
             return rng.integers(0, 256, int(rng.integers(0, longest)), np.uint8).tobytes()
     return bytes(data)
+
+
+def spoilt(payload: bytes, case: int, rng: np.random.Generator) -> bytes:
+    """By turns as it was, the end cut off, another first byte, or up to 39 bytes of chance."""
+    match case:
+        case 1:
+            return payload[: rng.integers(0, len(payload))]
+        case 2:
+            return bytes([rng.integers(0, 256)]) + payload[1:]
+        case 3:
+            return rng.bytes(rng.integers(0, 40))
+    return payload

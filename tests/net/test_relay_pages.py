@@ -21,6 +21,10 @@ from tests.helpers.relay import Seat, certificate, run, until
 
 LONG = bytes(range(256)) * 20_000
 FILES = {"call.html": b"<!doctype html>" + b" " * 1_000, "codec.wasm": b"\0asm", "decoder.bin": LONG}
+UPGRADE = (
+    "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+)
 
 
 def _relay(context: ssl.SSLContext | None = None, **config: object) -> Relay:
@@ -119,10 +123,8 @@ def test_a_page_of_another_name_is_not_taken_for_ours(host: str, scheme: str, jo
     async def test() -> None:
         async with _relay(origins=("https://elsewhere.example",)) as relay:
             reader, writer = await asyncio.open_connection("127.0.0.1", relay.port)
-            upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
             origin = f"Origin: {scheme}://{host}\r\n"
-            writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\n{upgrade}{key}{origin}\r\n".encode())
+            writer.write(f"GET / HTTP/1.1\r\nHost: {host}\r\n{UPGRADE}{origin}\r\n".encode())
             assert (await reader.readline()).split()[1] == (b"101" if joins else b"403")
             writer.close()
 
@@ -213,9 +215,7 @@ def test_whoever_hangs_up_in_the_middle_of_a_page_leaves_nothing_behind() -> Non
 def test_headers_that_come_twice_are_refused_and_break_nothing(twice: str, caplog: pytest.LogCaptureFixture) -> None:
     async def test() -> None:
         async with _relay() as relay:
-            upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n"
-            key = "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
-            status, _, _ = await _get(relay, "/", f"{upgrade}{key}{twice}\r\n{twice}\r\n")
+            status, _, _ = await _get(relay, "/", f"{UPGRADE}{twice}\r\n{twice}\r\n")
             assert status in (400, 403)
             await until(lambda: relay.stats.connections == 0)
 

@@ -1,12 +1,12 @@
 """The near-lossless tier as a tier: floating-point samples at the caller's rate and number of channels.
 
-A packet of several blocks, of which the first alone may be a key block, holds all but the last with their length
-before them (7 bits a byte, the highest bit set where more follow).
+A packet of several blocks is their payloads, joined (:mod:`~streamcodec.codec.payload_parts`). Key blocks are asked
+for at its start alone; the engine may make others.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -26,13 +26,13 @@ from streamcodec.codec.near_lossless.format import NearLosslessFormat, check_rat
 from streamcodec.codec.near_lossless.rate import MIN_BITRATE_BPS, FixedStep, RateTarget, TargetBitrate, TargetSnr
 from streamcodec.codec.options import DecoderOptions, NearLosslessOptions, Samples
 from streamcodec.codec.packet import MAX_PAYLOAD_BYTES, Packet, Tier
-from streamcodec.codec.varint import take_varint, varint, varint_bytes
+from streamcodec.codec.payload_parts import MOST_LENGTH_BYTES, joined, parts_of
+from streamcodec.codec.varint import varint_bytes
 from streamcodec.codec.waveform_blocks import KeyPace, WaveformBlock, padded_to_blocks, waveform_block, with_channels
 from streamcodec.errors import AudioFormatError, BitrateError, DamagedPayload
 
 Float32Array = NDArray[np.float32]
 DEFAULT_RATIO = 8.0
-MOST_LENGTH_BYTES = 3
 
 
 @lru_cache(maxsize=16)
@@ -96,28 +96,14 @@ def step_for_ratio(
     return replace(settings, ratio=None, step_index=step.index, finer_blocks=step.finer_blocks, noise=step.noise)
 
 
-def joined(payloads: Sequence[bytes]) -> bytes:
-    """One payload of those of a packet's blocks."""
-    *others, last = payloads
-    return b"".join(varint(len(each)) + each for each in others) + last
-
-
 def block_of(packet: Packet) -> bytes | None:
     """The payload of one of a packet's blocks, the first where it does not say which; None of another tier's, and
     where the packet holds no such block.
     """
     if packet.tier is not Tier.NEAR_LOSSLESS:
         return None
-    payload, position, last = packet.payload, 0, packet.frames - 1
-    for number in range(last):
-        found = take_varint(payload, position, MOST_LENGTH_BYTES)
-        if found is None or sum(found) > len(payload):
-            return None
-        length, start = found
-        position = start + length
-        if number == (packet.part or 0):
-            return payload[start:position]
-    return payload[position:] if last == (packet.part or 0) else None
+    blocks = parts_of(packet.payload, packet.frames)
+    return None if blocks is None else blocks[packet.part or 0]
 
 
 def _with_length(payload_bytes: int) -> int:

@@ -1,7 +1,6 @@
 """Two channels in the neural tier: one network each, one quality index and one rate for both.
 
-Payload of a packet: length of the first channel's payload (7 bits a byte, the highest bit set where more follow), it,
-and the second's.
+Payload of a packet: the channels' payloads, joined (:mod:`~streamcodec.codec.payload_parts`).
 """
 
 from __future__ import annotations
@@ -25,14 +24,13 @@ from streamcodec.codec.neural.model import NeuralModel
 from streamcodec.codec.neural.rate_control import RateControl
 from streamcodec.codec.options import DEFAULT_BITRATE_BPS, NeuralOptions, Samples, check_bitrate
 from streamcodec.codec.packet import Packet, PacketFlags
-from streamcodec.codec.varint import take_varint, varint
+from streamcodec.codec.payload_parts import joined, parts_of
 from streamcodec.codec.waveform_blocks import with_channels
 from streamcodec.errors import BitrateError
 from streamcodec.wording import named
 
 Float32Array = NDArray[np.float32]
 CHANNELS = 2
-MOST_LENGTH_BYTES = 3
 
 
 @dataclass
@@ -174,20 +172,7 @@ class StereoEncoder:
         self._bitrate_bps = self._rate.bitrate_bps
 
 
-def joined(payloads: Sequence[bytes]) -> bytes:
-    """One payload of two channels'."""
-    first, second = payloads
-    return varint(len(first)) + first + second
-
-
 def apart(packet: Packet) -> tuple[Packet, ...] | None:
     """The packet of each channel, without copies; None where the payload is none of two channels."""
-    payload = packet.payload
-    found = take_varint(payload, 0, MOST_LENGTH_BYTES)
-    if found is None:
-        return None
-    length, start = found
-    if start + length > len(payload):
-        return None
-    parts = payload[start : start + length], payload[start + length :]
-    return tuple(replace(packet, payload=part, redundant=()) for part in parts)
+    parts = parts_of(packet.payload, CHANNELS)
+    return None if parts is None else tuple(replace(packet, payload=part, redundant=()) for part in parts)
