@@ -342,7 +342,8 @@ def sine_of_turns(turns: float) -> float:
 def add_tones(
     state: ToneBankState, told: Float64Array, share: float, sample_rate_hz: float, out: Float32Array
 ) -> None:
-    """Add the tones of a frame to its sound, from what they were along a line to a share of what is told.
+    """Add the tones of a frame to its sound, from what they were along a line to a share of what is told, and hold
+    the sum within full scale.
 
     Of a frame that is lost nothing is told: give ``state.tones`` and a share below 1.
 
@@ -373,6 +374,7 @@ def add_tones(
         state.tones[k, FREQUENCY], state.tones[k, AMPLITUDE] = last_hz, now
     for i in range(size):
         state.recent[i] = out[i]
+        out[i] = min(max(out[i], np.float32(-1.0)), np.float32(1.0))
 
 
 @kernel

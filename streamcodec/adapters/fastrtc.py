@@ -85,7 +85,7 @@ class CodedLine(AsyncStreamHandler):  # type: ignore[misc]
         if isinstance(message, str):
             return None
         try:
-            sound = to_int16(self._decoder.push(message))
+            sound = to_int16(self._decoder.push(message), self._decoder.stream.settings.bits_per_sample)
         except PacketError:
             return None
         return (self._rate_hz, sound[np.newaxis]) if sound.size else None

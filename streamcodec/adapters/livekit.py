@@ -37,7 +37,7 @@ async def play_file(path: str | Path, source: rtc.AudioSource) -> None:
     decoder = decoder_for(header, source.sample_rate)
     with open_binary(path) as file:
         for block in decode_with_gaps(decoder, FileReader(file).packets()):
-            await source.capture_frame(as_frame(block, source))
+            await source.capture_frame(as_frame(block, source, header.bits_per_sample))
     await source.wait_for_playout()
 
 
@@ -47,7 +47,7 @@ async def play_messages(messages: AsyncIterator[bytes], source: rtc.AudioSource,
     async for message in messages:
         sound = decoder.push(message)
         if len(sound):
-            await source.capture_frame(as_frame(sound, source))
+            await source.capture_frame(as_frame(sound, source, decoder.stream.settings.bits_per_sample))
 
 
 async def play_call(speaker: Speaker, source: rtc.AudioSource) -> None:
@@ -57,7 +57,7 @@ async def play_call(speaker: Speaker, source: rtc.AudioSource) -> None:
     """
     samples = source.sample_rate * FRAME_MS // 1_000
     while True:
-        await source.capture_frame(as_frame(await speaker.pull(samples), source))
+        await source.capture_frame(as_frame(await speaker.pull(samples), source, 16))
 
 
 async def feed(listener: Listener, stream: rtc.AudioStream) -> None:
@@ -81,12 +81,12 @@ async def messages_of(
         yield encoder.flush()
 
 
-def as_frame(samples: NDArray[Any], source: rtc.AudioSource) -> rtc.AudioFrame:
-    """A frame for a source, whose channels all get mono sound.
+def as_frame(samples: NDArray[Any], source: rtc.AudioSource, bits_per_sample: int) -> rtc.AudioFrame:
+    """A frame for a source, whose channels all get mono sound; integers are samples of so many bits.
 
     Shape: ``[n]`` or ``[n, channels]``.
     """
-    plane = to_int16(samples)
+    plane = to_int16(samples, bits_per_sample)
     plane = plane[:, np.newaxis] if plane.ndim == 1 else plane
     if plane.shape[1] == 1 and source.num_channels > 1:
         plane = np.repeat(plane, source.num_channels, axis=1)

@@ -130,7 +130,7 @@ class MessageDecoder:
         return to_int16(self.push(message), self.stream.settings.bits_per_sample).tobytes()
 
 
-def to_int16(samples: NDArray[Any], bits_per_sample: int = 16) -> NDArray[np.int16]:
+def to_int16(samples: NDArray[Any], bits_per_sample: int) -> NDArray[np.int16]:
     """16-bit samples of floats of full scale 1, or of integers of so many bits, of which the lowest are cut off.
 
     Shape: kept.

@@ -425,6 +425,48 @@ def test_livekit_plays_and_is_heard(tmp_path: Path, speech: Float32Array) -> Non
     asyncio.run(run())
 
 
+@pytest.mark.parametrize("bits_per_sample", [16, 24])
+def test_livekit_takes_lossless_sound_of_any_width(
+    tmp_path: Path, speech: Float32Array, bits_per_sample: int
+) -> None:
+    pytest.importorskip("livekit.rtc")
+    from streamcodec.adapters.livekit import play_file, play_messages
+
+    said = np.stack([speech[:4_800], -0.5 * speech[:4_800]], axis=1)
+    lossless: dict[str, Any] = {"tier": Tier.LOSSLESS, "channels": 2, "bits_per_sample": bits_per_sample}
+    soundfile.write(tmp_path / "a.wav", said, 24_000, subtype=f"PCM_{bits_per_sample}")
+    encode_file(tmp_path / "a.wav", tmp_path / "a.sc", tier=Tier.LOSSLESS)
+
+    class Source:
+        """An audio source that keeps what it is given."""
+
+        sample_rate, num_channels = 24_000, 2
+
+        def __init__(self) -> None:
+            self.heard: list[NDArray[np.int16]] = []
+
+        async def capture_frame(self, frame: Any) -> None:
+            self.heard.append(np.frombuffer(frame.data, np.int16).reshape(-1, frame.num_channels).copy())
+
+        async def wait_for_playout(self) -> None:
+            pass
+
+    async def coded() -> AsyncIterator[bytes]:
+        encoder = MessageEncoder(24_000, **lossless)
+        samples = np.round(said * (2 ** (bits_per_sample - 1) - 1)).astype(np.int32)
+        yield encoder.push(samples)
+        yield encoder.flush()
+
+    for play in (
+        lambda source: play_file(tmp_path / "a.sc", source),
+        lambda source: play_messages(coded(), source, **lossless),
+    ):
+        source: Any = Source()
+        asyncio.run(play(source))
+        heard = np.concatenate(source.heard)[: len(said)] / 32_768.0
+        np.testing.assert_allclose(heard, said, atol=2e-4)
+
+
 def test_the_livekit_bridge_carries_both_ways(speech: Float32Array, monkeypatch: pytest.MonkeyPatch) -> None:
     """The program of ``demos`` between a real relay and a double of LiveKit's room, with the SDK's own tracks."""
     rtc = pytest.importorskip("livekit.rtc")

@@ -128,6 +128,20 @@ def test_a_key_held_down_is_read_once(bitrate_bps: int, monkeypatch: pytest.Monk
         assert dtmf.read_keys(play(list(packets)), RATE_HZ) == key
 
 
+def test_loud_sound_with_a_tone_in_it_stays_within_full_scale() -> None:
+    hiss = 0.2 * np.random.default_rng(0).standard_normal(RATE_HZ)
+    for loud in (
+        tones(3_000.0, seconds=1.0, amplitude=1.0) + hiss,
+        tones(3_000.0, 4_100.0, seconds=1.0, amplitude=0.9),
+    ):
+        sound = np.asarray(np.clip(loud, -1.0, 1.0), np.float32)
+        packets: list[Packet | None] = list(StreamEncoder(RATE_HZ, 12_000).push(sound))
+        assert with_tones([packet for packet in packets if packet is not None]) > 0
+        packets[20] = packets[30] = packets[31] = None
+        heard = play(packets)
+        assert 0.9 < np.abs(heard).max() <= 1.0
+
+
 def test_copies_and_those_who_come_late_have_it_too() -> None:
     encoder = StreamEncoder(RATE_HZ, 6_000)
     packets = encoder.push(tones(3_000.0))

@@ -92,6 +92,25 @@ def test_a_ratio_of_files_is_met_in_bytes_of_the_file(tmp_path: Path, fixtures: 
     assert snr_db(sound, decoded) > (33 if ratio == 8 else 18)
 
 
+@pytest.mark.parametrize(
+    ("samples", "channels", "ratio", "rate_hz"),
+    [
+        (1_500, 2, 4, 24_000),
+        (2_000, 1, 4, 24_000),
+        (3_000, 1, 8, 24_000),
+        (3_000, 1, 12, 48_000),
+        (4_000, 2, 12, 48_000),
+    ],
+)
+def test_a_ratio_of_short_files_counts_the_silence_in_their_last_packet(
+    tmp_path: Path, samples: int, channels: int, ratio: float, rate_hz: int
+) -> None:
+    tone = 0.3 * np.sin(np.arange(samples) / 5.0)
+    soundfile.write(tmp_path / "a.wav", np.tile(tone[:, np.newaxis], channels), rate_hz)
+    encode_file(tmp_path / "a.wav", tmp_path / "a.sc", tier="near-lossless", ratio=ratio)
+    assert 0.9 < (tmp_path / "a.sc").stat().st_size * ratio / (2 * samples * channels) <= 1.0
+
+
 @pytest.mark.parametrize("tier", EXACT)
 def test_damaged_files_decode_to_full_length(tmp_path: Path, fixtures: Path, tier: str) -> None:
     encode_file(fixtures / "speech_44k.flac", tmp_path / "a.sc", tier=tier)  # type: ignore[arg-type]

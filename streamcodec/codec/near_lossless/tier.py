@@ -49,7 +49,8 @@ def rate_target(settings: NearLosslessOptions) -> RateTarget:
     if settings.bitrate_bps is not None:
         return _bitrate_target(settings, settings.bitrate_bps)
     ratio = DEFAULT_RATIO if settings.ratio is None else settings.ratio
-    return TargetBitrate.from_ratio(ratio, settings.sample_rate_hz, settings.channels)
+    whole = TargetBitrate.from_ratio(ratio, settings.sample_rate_hz, settings.channels)
+    return _bitrate_target(settings, whole.bitrate_bps)
 
 
 def _bitrate_target(settings: NearLosslessOptions, bitrate_bps: float) -> TargetBitrate:
@@ -77,13 +78,17 @@ def step_for_ratio(
     ratio = settings.ratio
     if ratio is None or not 0 < ratio < float("inf"):
         raise BitrateError(f"a compression ratio is a number above 0, got {ratio!r}")
+    budget_bytes = int(2 * samples.size / ratio)
     block_samples = default_block_samples(settings.sample_rate_hz)
     packet_samples = settings.frames * block_samples
     if settings.frames > 1:
         packets = -(-(len(samples) + block_samples) // packet_samples)
+        # The blocks that fill up the last packet are coded, too; the step's search adds the last of them.
+        filler = packets * packet_samples - block_samples - len(samples)
+        samples = np.pad(samples, ((0, filler), (0, 0)))
         overhead_bytes += packets * (carried_bytes(0) + MOST_LENGTH_BYTES)
         carried_bytes = _with_length
-    budget_bytes = int(2 * samples.size / ratio) - overhead_bytes
+    budget_bytes -= overhead_bytes
     step = step_for_bytes(
         samples,
         settings.sample_rate_hz,

@@ -165,7 +165,7 @@ def render_frame(
     that of the last frame decoded, ``NOTHING_DECODED`` before the first. ``raised`` says by what the sound was raised
     (:func:`not_raised`), which is undone.
 
-    Shape: raised ``[3]``, decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, within full scale.
+    Shape: raised ``[3]``, decoded ``[hops, 3 * bins]`` -> out ``[hops * hop_samples]``, which may exceed full scale.
     """
     bins = background.power.size
     hop = out.size // decoded.shape[0]
@@ -200,8 +200,6 @@ def render_frame(
     # What the first samples hold came before the frame: they are the tail of the overlap.
     scale_along(out, raised[BEFORE], raised[NOW], stft.synthesis_window.size - hop, True)
     raised[BEFORE] = raised[NOW]
-    for i in range(out.size):
-        out[i] = min(max(out[i], np.float32(-1.0)), np.float32(1.0))
 
 
 class Rendering(NamedTuple):
@@ -253,7 +251,7 @@ def render(
     """:func:`render_frame` with all that stays the same in ``arguments``, which hold :class:`Rendering`, and then
     :func:`~native_dsp.filters.tones.add_tones`.
 
-    Shape: told ``[MOST_TONES, 2]``.
+    Shape: told ``[MOST_TONES, 2]``, out ``[hops * hop_samples]``, within full scale.
     """
     decoded, background, stft, parameters, post_filter, cosines, sines, raised, tones = arguments.parts
     render_frame(
