@@ -21,7 +21,7 @@ from streamcodec.research.datasets.preprocess import (
     normalise_peak,
     overlapping_frames,
 )
-from streamcodec.research.datasets.recording import Recording
+from streamcodec.research.datasets.recording import Recording, SplitName
 from streamcodec.research.datasets.split import held_out, published_split, split_by_group
 from streamcodec.training.data import DatasetError
 
@@ -271,18 +271,50 @@ def test_splits_that_cannot_be_made_say_why() -> None:
         split_by_group(many(), "artist")
 
 
-def test_published_split_is_checked() -> None:
-    train, test = (Recording(Path(f"{k}.wav"), "anna", {}, k) for k in ("train", "test"))  # type: ignore[arg-type]
-    with pytest.raises(DatasetError, match="anna"):
-        published_split([train, test])
-    with pytest.raises(DatasetError, match="no published split"):
-        published_split(many())
-    assert published_split([train]) == {"train": [train]}
+def published(*parts: tuple[str, SplitName | None]) -> list[Recording]:
+    """A recording of each group in each part."""
+    return [Recording(Path(f"{group}-{split}.wav"), group, {}, split) for group, split in parts]
+
+
+@pytest.mark.parametrize("part", ["validation", "test"])
+def test_a_published_split_that_divides_a_group_is_refused(part: SplitName) -> None:
+    divided = published(("anna", "train"), ("anna", part), ("otto", part))
+    for use in (published_split, lambda found: held_out(found, 0.2, seed=0)):
+        with pytest.raises(DatasetError, match=rf"'anna' is both in train \(anna-train.wav\) and in {part} \(anna"):
+            use(divided)
+
+
+def test_a_published_split_of_some_files_or_without_training_is_refused() -> None:
+    with pytest.raises(DatasetError, match=r"eva-None.wav is in no published split, others are"):
+        held_out(published(("anna", "train"), ("otto", "test"), ("eva", None)), 0.2, seed=0)
+    with pytest.raises(DatasetError, match="published as test and validation data came without training data"):
+        held_out(published(("anna", "validation"), ("otto", "test")), 0.2, seed=0)
+
+
+def test_groups_may_share_what_is_not_trained_on_and_be_unknown() -> None:
+    notes = published(("piano", "train"), ("flute", "validation"), ("flute", "test"))
+    assert held_out(notes, 0.2, seed=0) == (notes[:1], notes[2:])
+    unnamed = published(("", "train"), ("", "test"))
+    assert held_out(unnamed, 0.2, seed=0) == (unnamed[:1], unnamed[1:])
+
+
+@pytest.mark.parametrize("part", ["train", "test", None])
+def test_one_published_part_alone_is_divided_by_group(part: SplitName | None) -> None:
+    train, rest = held_out(published(*((f"{k}", part) for k in range(5))), 0.2, seed=0)
+    assert (len(train), len(rest)) == (4, 1)
+
+
+def test_a_manifest_with_an_unknown_split_says_so(tmp_path: Path) -> None:
+    write_sound(tmp_path / "a.wav")
+    write_rows(tmp_path / "manifest.csv", [["file", "split"], ["a.wav", "evaluation"]])
+    with pytest.raises(DatasetError, match=r"a.wav into the split 'evaluation'; choose from train"):
+        read_dataset("folder", tmp_path)
 
 
 def test_held_out_takes_the_published_part_or_whole_groups() -> None:
-    published = [Recording(Path(f"{k}.wav"), k, {}, k) for k in ("train", "test")]  # type: ignore[arg-type]
-    assert held_out(published, 0.2, seed=0) == (published[:1], published[1:])
+    parts = published(("anna", "train"), ("otto", "test"), ("eva", "validation"))
+    assert held_out(parts, 0.2, seed=0) == (parts[:1], parts[1:2])
+    assert held_out(parts[::2], 0.2, seed=0) == (parts[:1], parts[2:])
     train, rest = held_out(many(), 0.2, seed=0)
     assert not {r.group for r in train} & {r.group for r in rest}
     assert 0.1 < len(rest) / len(many()) < 0.3

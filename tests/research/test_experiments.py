@@ -250,6 +250,33 @@ def test_a_plain_folder_keeps_speakers_on_one_side(tmp_path: Path, told_by: str)
     assert {clip.kind for clip in found.dev} == {clip.kind for clip in found.train} == {"speech", "music"}
 
 
+def write_manifest(folder: Path, rows: list[tuple[str, str, str]]) -> None:
+    """Sounds and what a manifest says of each: file, speaker, split."""
+    for file, _, _ in rows:
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / file, np.zeros(80), 16_000)
+    lines = [f"{file},studio,{speaker},{split}" for file, speaker, split in rows]
+    (folder / "manifest.csv").write_text("\n".join(["file,source,speaker,split", *lines]))
+
+
+def test_what_a_manifest_holds_back_is_not_trained_on(tmp_path: Path) -> None:
+    rows = [(f"{kind}/{k}.wav", f"{kind}{k}", "train") for kind in ("speech", "music") for k in range(4)]
+    rows += [("speech/judge.wav", "otto", "test"), ("environment/judge.wav", "rain", "test")]
+    write_manifest(tmp_path, [*rows, ("speech/left-out.wav", "eva", "validation")])
+    found = Material.from_folder(tmp_path, 100, 100)
+    assert len(found.train) == 8
+    assert sorted(clip.path.relative_to(tmp_path).as_posix() for clip in found.dev) == [
+        "environment/judge.wav",
+        "speech/judge.wav",
+    ]
+
+
+def test_a_manifest_that_holds_back_a_speaker_it_trains_on_is_refused(tmp_path: Path) -> None:
+    write_manifest(tmp_path, [("a.wav", "anna", "train"), ("b.wav", "anna", "test"), ("c.wav", "otto", "train")])
+    with pytest.raises(MaterialError, match="'studio/anna' is both in train"):
+        Material.from_folder(tmp_path, 100, 100)
+
+
 @pytest.mark.parametrize("make", ["nothing", "empty", "one", "text"])
 def test_wrong_data_is_one_sentence(tmp_path: Path, make: str, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tmp_path / "sound"

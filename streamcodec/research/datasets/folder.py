@@ -10,6 +10,7 @@ from streamcodec.research.datasets.recording import Recording, SplitName, known,
 from streamcodec.training.data import DatasetError
 
 MANIFEST = "manifest.csv"
+COLUMNS = ("kind", "source", "speaker", "split")
 SPLITS: dict[str, SplitName] = {"train": "train", "validation": "validation", "dev": "test", "test": "test"}
 
 
@@ -49,13 +50,17 @@ def _listed(manifest: Path, folder: Path) -> list[Recording]:
         for row in rows:
             path = manifest.parent.resolve() / row["file"]
             if path.is_relative_to(inside) and path.is_file():
-                kind, source, speaker = (row.get(name) or "" for name in ("kind", "source", "speaker"))
+                kind, source, speaker, split = (row.get(name) or "" for name in COLUMNS)
+                if split and split not in SPLITS:
+                    raise DatasetError(
+                        f"{manifest} puts {row['file']} into the split {split!r}; choose from {', '.join(SPLITS)}"
+                    )
                 found.append(
                     Recording(
                         path,
-                        f"{source}/{speaker}",
+                        f"{source}/{speaker}" if source or speaker else "",
                         known({"kind": kind, "source": source, "speaker": speaker}),
-                        SPLITS.get(row.get("split") or ""),
+                        SPLITS.get(split),
                     )
                 )
     return sorted(found, key=lambda recording: recording.path)

@@ -18,7 +18,7 @@ class Recording:
 
     path: Path
     group: str
-    """Speaker, artist, instrument or source: what a test must not share with training."""
+    """Speaker, artist, instrument or source: what a test must not share with training; empty if nothing is known."""
     labels: Mapping[str, str]
     """Label by its name, such as ``{"genre": "Rock"}``; may be empty."""
     published_split: SplitName | None = None

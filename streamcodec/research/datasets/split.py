@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
@@ -66,27 +65,52 @@ def split_by_group(
 
 
 def held_out(recordings: Sequence[Recording], share: float, seed: int) -> tuple[list[Recording], list[Recording]]:
-    """(training, held out): the dataset's own test or validation part if it has one, else a share of the groups."""
-    with contextlib.suppress(DatasetError):
+    """(training, held out): by the published split where the recordings have one, else a share of the groups.
+
+    Published test parts go before validation parts; of two such parts the other is left out.
+
+    Errors: DatasetError for a published split without a training part, or that :func:`published_split` refuses.
+    """
+    if has_published_split(recordings):
         parts = published_split(recordings)
-        rest = parts.get("test") or parts.get("validation")
-        if parts.get("train") and rest:
-            return parts["train"], rest
+        if "train" not in parts:
+            raise DatasetError(
+                f"what is published as {' and '.join(sorted(parts))} data came without training data: add that, or "
+                "give one of these parts alone to have it divided"
+            )
+        return parts["train"], parts.get("test") or parts["validation"]
     split = split_by_group(recordings, shares={"train": 1.0 - share, "test": share}, seed=seed)
     return split["train"], split["test"]
 
 
+def has_published_split(recordings: Iterable[Recording]) -> bool:
+    """Whether the publisher holds some of the recordings back; one published part alone is not divided."""
+    named = {recording.published_split for recording in recordings}
+    return len(named) > 1 and not named <= {None, "train"}
+
+
 def published_split(recordings: Iterable[Recording]) -> dict[SplitName, list[Recording]]:
-    """The dataset's own split, checked to be disjoint; raises DatasetError where it has none or is not."""
+    """The dataset's own split; validation and test may share groups, as NSynth's do, but neither with training.
+
+    Errors: DatasetError where a recording is in no part, or a group in training and in another part.
+    """
     parts: dict[SplitName, list[Recording]] = defaultdict(list)
-    side: dict[str, SplitName] = {}
     for recording in recordings:
-        split = recording.published_split
-        if split is None:
-            raise DatasetError(f"{recording.path} is in no published split; use a split by group")
-        if side.setdefault(recording.group, split) != split:
-            raise DatasetError(f"{recording.group} is both in {side[recording.group]} and in {split}")
-        parts[split].append(recording)
+        if recording.published_split is None:
+            raise DatasetError(
+                f"{recording.path} is in no published split, others are: name the part of every file, or of none"
+            )
+        parts[recording.published_split].append(recording)
+    trained = {recording.group: recording for recording in parts.get("train", [])}
+    for name, part in parts.items():
+        for recording in part:
+            # An empty name says that nothing is known.
+            if name != "train" and recording.group and recording.group in trained:
+                raise DatasetError(
+                    f"{recording.group!r} is both in train ({trained[recording.group].path}) and in {name} "
+                    f"({recording.path}) of the published split: put all files of a speaker, artist or source into "
+                    "one part, or name no parts"
+                )
     return dict(parts)
 
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import soundfile
@@ -13,7 +13,7 @@ from streamcodec.evaluation.clips import Clip, read_clips
 from streamcodec.evaluation.errors import EvaluationError
 from streamcodec.research.datasets.catalogue import recognise
 from streamcodec.research.datasets.recording import Recording
-from streamcodec.research.datasets.split import held_out
+from streamcodec.research.datasets.split import has_published_split, held_out
 from streamcodec.training.data import DatasetError
 
 DEV_SHARE = 5
@@ -37,13 +37,14 @@ class Material:
         """``folder/train`` and ``folder/dev`` if they exist, else a fifth of ``folder`` for development.
 
         The published datasets are known by their layout and split as published, or so that no speaker, artist or
-        instrument is on both sides. So are plain folders, where a manifest or subfolders tell sources apart; where
-        nothing does, every fifth file is for development.
+        instrument is on both sides. So are plain folders, by the parts that a manifest names, or where it or
+        subfolders tell sources apart; where nothing does, every fifth file is for development.
 
         Kinds of sound (speech, music, environment) are told by folder name; files in none count as speech.
 
         Raises:
-            MaterialError: no such folder, no sound in it, or too little to split.
+            MaterialError: no such folder, no sound in it, too little to split, or a published split that leaves out
+                some files, or puts one speaker, artist or source into training and into another part.
         """
         if not folder.is_dir():
             raise MaterialError(f"there is no folder {folder}; --data takes a folder of .wav, .flac or .ogg files")
@@ -59,7 +60,7 @@ class Material:
                 parts = held_out(recordings, 1 / DEV_SHARE, seed=0)
                 clips = [[Clip(recording.path, dataset.kind) for recording in part] for part in parts]
                 return cls(tuple(_at_most(clips[0], train_files)), tuple(_at_most(clips[1], dev_files)), folder)
-            train, dev = _apart(read_clips(folder), {r.path.resolve(): r.group for r in recordings})
+            train, dev = _apart(read_clips(folder), recordings)
         except (EvaluationError, DatasetError) as error:
             raise MaterialError(str(error)) from error
         if not train:
@@ -84,19 +85,28 @@ class Material:
         return cls((), tuple(clips), folder)
 
 
-def _apart(clips: Sequence[Clip], group_of: Mapping[Path, str]) -> tuple[list[Clip], list[Clip]]:
-    """(training, development): whole groups of every kind that has several, every fifth of the other files."""
-    dev: set[Path] = set()
-    loose: list[Path] = []
-    for kind in dict.fromkeys(clip.kind for clip in clips):
-        paths = [clip.path for clip in clips if clip.kind == kind]
-        grouped = [Recording(path, group_of.get(path.resolve(), ""), {}) for path in paths]
-        if len({recording.group for recording in grouped}) > 1:
-            dev |= {recording.path for recording in held_out(grouped, 1 / DEV_SHARE, seed=0)[1]}
-        else:
-            loose += paths
-    dev |= set(loose[::DEV_SHARE])
-    return [clip for clip in clips if clip.path not in dev], [clip for clip in clips if clip.path in dev]
+def _apart(clips: Sequence[Clip], recordings: Sequence[Recording]) -> tuple[list[Clip], list[Clip]]:
+    """(training, development): by the published split, else whole groups of every kind that has several.
+
+    Of kinds without groups every fifth file is for development.
+    """
+    known = {recording.path.resolve(): recording for recording in recordings}
+    unknown = Recording(Path(), "", {})
+    found = [replace(known.get(clip.path.resolve(), unknown), path=clip.path) for clip in clips]
+    if has_published_split(found):
+        train, dev = ({each.path for each in part} for part in held_out(found, 1 / DEV_SHARE, seed=0))
+    else:
+        dev = set()
+        loose: list[Path] = []
+        for kind in dict.fromkeys(clip.kind for clip in clips):
+            of_kind = [each for each, clip in zip(found, clips, strict=True) if clip.kind == kind]
+            if len({recording.group for recording in of_kind}) > 1:
+                dev |= {recording.path for recording in held_out(of_kind, 1 / DEV_SHARE, seed=0)[1]}
+            else:
+                loose += [recording.path for recording in of_kind]
+        dev |= set(loose[::DEV_SHARE])
+        train = {clip.path for clip in clips} - dev
+    return [clip for clip in clips if clip.path in train], [clip for clip in clips if clip.path in dev]
 
 
 def _at_most(clips: list[Clip], limit: int) -> list[Clip]:
