@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,11 +23,12 @@ class Clip:
 
     path: Path
     kind: str
+    name: str = ""
+    """For tables; unless given, the file name without its folder."""
 
-    @property
-    def name(self) -> str:
-        """File name without its folder."""
-        return self.path.name
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.path.name)
 
     def read(self) -> tuple[NDArray[np.float32], int]:
         """Samples mixed down to mono, and their rate in Hz.
@@ -97,10 +99,18 @@ def kind_of(path: Path, default: str = "speech") -> str:
     return default
 
 
+def names_in(folder: Path, paths: Sequence[Path]) -> dict[Path, str]:
+    """A name for each file below a folder: its own, or where several have that, its path from the folder."""
+    files = Counter(path.name for path in paths)
+    return {path: path.name if files[path.name] == 1 else path.relative_to(folder).as_posix() for path in paths}
+
+
 def read_clips(
     folder: Path | str, kinds: Iterable[str] | None = None, limit: int | None = None, default_kind: str = "speech"
 ) -> list[Clip]:
     """Sound files (wav, flac, ogg) below ``folder``, sorted by path; the ``._`` companions of macOS are none.
+
+    Clips are named as :func:`names_in` does.
 
     Args:
         folder: searched recursively; a single file is taken as it is.
@@ -120,10 +130,11 @@ def read_clips(
     if not folder.exists():
         raise EvaluationError(f"No such file or folder: {folder}")
     paths = [path for path in sound_files([folder] if folder.is_file() else folder.rglob("*")) if path.is_file()]
+    names = names_in(folder, paths)
     clips: list[Clip] = []
     for kind in wanted:
         of_kind = [path for path in paths if kind_of(path.resolve(), default_kind) == kind]
-        clips.extend(Clip(path, kind) for path in _spread(of_kind, limit))
+        clips.extend(Clip(path, kind, names[path]) for path in _spread(of_kind, limit))
     if not clips:
         raise EvaluationError(f"No sound file of kind {' or '.join(wanted)} under {folder}.")
     return clips

@@ -115,11 +115,11 @@ class Report:
         Raises:
             EvaluationError: the two points were not run on the same clips.
         """
-        a, b = ({row.clip: row.scores[metric] for row in self._select(kind, *point)} for point in (first, second))
-        if not a or set(a) != set(b):
+        # Sorted, not by name: rows of one name keep the order of their clips.
+        a, b = (sorted(self._select(kind, *point), key=lambda row: row.clip) for point in (first, second))
+        if not a or [row.clip for row in a] != [row.clip for row in b]:
             raise EvaluationError(f"{first} and {second} were not run on the same {kind} clips.")
-        names = sorted(a)
-        return paired_difference([a[name] for name in names], [b[name] for name in names])
+        return paired_difference([row.scores[metric] for row in a], [row.scores[metric] for row in b])
 
     def differences(self, kind: str, against: str) -> list[Difference]:
         """Every other system's operating points minus that of ``against`` whose payload rate is nearest.

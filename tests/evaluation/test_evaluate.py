@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from rich.console import Console
 
 from streamcodec.errors import ModelError, StreamcodecError
-from streamcodec.evaluation import ArrayCodec, Coded, EvaluationError, Report, System, evaluate, read_clips
+from streamcodec.evaluation import ArrayCodec, Clip, Coded, EvaluationError, Report, System, evaluate, read_clips
 from streamcodec.evaluation.errors import UnknownNameError
 from streamcodec.evaluation.libopus import find_library
 from streamcodec.evaluation.metrics import METRICS
@@ -85,6 +85,23 @@ def test_paired_comparison_uses_the_same_clips(report: Report) -> None:
     assert gain.low > 0
     with pytest.raises(EvaluationError, match="same speech clips"):
         report.compare("si_sdr", "speech", ("streamcodec", 16.0), ("streamcodec", 99.0))
+
+
+def test_two_files_of_one_name_are_two_clips(tmp_path: Path) -> None:
+    for folder, amplitude in (("a", 0.5), ("b", 0.05)):
+        (tmp_path / folder).mkdir()
+        soundfile.write(tmp_path / folder / "x.wav", amplitude * np.sin(0.1 * np.arange(24_000)), 24_000)
+    soundfile.write(tmp_path / "y.wav", np.sin(0.1 * np.arange(24_000)), 24_000)
+    clips = read_clips(tmp_path)
+    assert [clip.name for clip in clips] == ["a/x.wav", "b/x.wav", "y.wav"]
+    systems = [System(name, Rounding(), (8.0,)) for name in ("one", "other")]
+    for named in (clips, [Clip(clip.path, clip.kind) for clip in clips]):
+        report = evaluate(named, systems, ["si_sdr"])
+        same = report.compare("si_sdr", "speech", ("one", 8.0), ("other", 8.0))
+        assert (same.count, same.mean) == (3, 0.0)
+    report.rows.pop()
+    with pytest.raises(EvaluationError, match="same speech clips"):
+        report.compare("si_sdr", "speech", ("one", 8.0), ("other", 8.0))
 
 
 def test_differences_are_taken_clip_by_clip_at_like_rates(sound_folder: Path) -> None:
