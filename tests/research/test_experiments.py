@@ -14,16 +14,26 @@ import soundfile
 
 from streamcodec.cli import main
 from streamcodec.errors import StreamcodecError
+from streamcodec.evaluation.clips import Clip
 from streamcodec.evaluation.spectral import log_spectral_distance
 from streamcodec.evaluation.systems import Coded
-from streamcodec.research.experiments import bench_table, latent_size, loss, near_lossless, representation
+from streamcodec.research.experiments import (
+    bench_table,
+    latent_size,
+    linear_latents,
+    loss,
+    near_lossless,
+    representation,
+)
 from streamcodec.research.experiments.downsampling import Downsampling
 from streamcodec.research.experiments.experiment import SCALES, Context, Experiment, Picture, Results, Sound, Table
 from streamcodec.research.experiments.material import Material, MaterialError
 from streamcodec.research.experiments.registry import NAMES, load, select
 from streamcodec.research.experiments.run_notes import note_run, training_minutes, training_table
 from streamcodec.research.experiments.runner import run_experiment
-from streamcodec.research.experiments.sounds import development_clips
+from streamcodec.research.experiments.sounds import development_clips, file_names
+from streamcodec.research.models.codec import ResearchCodec
+from streamcodec.research.models.registry import build_model
 from streamcodec.research.models.representations import Kind
 from streamcodec.research.training.losses import LOSSES
 
@@ -221,6 +231,63 @@ def test_clips_are_the_loudest_stretch_at_full_scale(data: Path, tmp_path: Path)
         assert rate_hz == 22_050
         assert samples.size == round(0.6 * 22_050)
         assert np.abs(samples).max() == pytest.approx(1.0, abs=0.01)
+
+
+@pytest.fixture
+def alike(tmp_path: Path) -> Path:
+    """Four tones whose files have one stem, in two folders and of two kinds."""
+    folder = tmp_path / "alike"
+    for k, file in enumerate(("music/a/x.wav", "music/a/x.flac", "music/b/x.wav", "environment/x.wav")):
+        (folder / file).parent.mkdir(parents=True, exist_ok=True)
+        soundfile.write(folder / file, 0.5 * np.sin(0.02 * (k + 1) * np.arange(44_100)), 44_100)
+    return folder
+
+
+def test_files_of_one_name_keep_clips_of_their_own(alike: Path, tmp_path: Path) -> None:
+    material = Material.single_files(alike, 9)
+    assert file_names(material.dev) == ["x", "music-a-x.wav", "music-b-x.wav", "environment-x.wav"]
+    clips = development_clips(Context(tmp_path, material, TINY, seed=1), 22_050)
+    assert len({clip.path.stem for clip in clips}) == 4
+    for k, clip in zip((1, 0, 2, 3), clips, strict=True):
+        samples, rate_hz = clip.read()
+        peak_hz = np.argmax(np.abs(np.fft.rfft(samples))) * rate_hz / samples.size
+        assert peak_hz == pytest.approx(0.02 * (k + 1) * 44_100 / (2 * np.pi), abs=2)
+
+
+def test_files_of_one_name_are_rows_of_their_own(
+    alike: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(linear_latents, "COUNTS", (35, 1_026))
+    folder = run_experiment(load("linear-latents"), alike, tmp_path, dataclasses.replace(TINY, dev_files=9), seed=1)
+    reached, needed = json.loads((folder / "metrics.json").read_text())["tables"]
+    assert list(needed["rows"]) == ["x", "music-a-x.wav", "music-b-x.wav", "environment-x.wav"]
+    assert len({row["MSE"] for name, row in reached["rows"].items() if name.endswith(", 35")}) == 4
+    assert json.loads((folder / "config.json").read_text())["dev"] == [
+        "x.flac",
+        "music/a/x.wav",
+        "music/b/x.wav",
+        "environment/x.wav",
+    ]
+
+
+def test_a_network_for_each_file_has_a_run_of_its_own_whatever_the_script(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clips = []
+    for k, name in enumerate(("Ночь", "День", "a b", "A-b")):
+        clips.append(Clip(tmp_path / f"{name}.wav", "music"))
+        soundfile.write(clips[-1].path, np.full(80, 0.1 * k), 16_000)
+    keys: list[str] = []
+
+    def trained(context: Context, key: str, name: str, config: object, *rest: object) -> ResearchCodec:
+        keys.append(key)
+        (context.folder / "runs" / key).mkdir(parents=True)
+        note_run(context.folder / "runs" / key, 1, 1.0, 1.0, None)
+        return ResearchCodec(build_model(name, config), [])
+
+    monkeypatch.setattr(near_lossless, "trained", trained)
+    near_lossless._per_file(Context(tmp_path, Material((), ()), TINY, seed=1), clips)
+    assert keys == ["per-file--", "per-file---2", "per-file-a-b", "per-file-a-b-2"]
 
 
 def test_material_is_split_where_the_folder_is_not(tmp_path: Path) -> None:

@@ -10,7 +10,8 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -43,6 +44,19 @@ def readable_name(file: FileSource) -> str:
         if not isinstance(file, str | bytes) or not file:
             return "the stream"
     return os.fsencode(file).decode("utf-8", "backslashreplace")
+
+
+def free_name(names: Sequence[str], taken: Counter[str]) -> str:
+    """The first of ``names`` that is not taken, else the last with a number behind it; from now on it is taken."""
+    for name in names:
+        if name not in taken:
+            break
+    else:
+        while name in taken:
+            taken[names[-1]] += 1
+            name = f"{names[-1]}-{taken[names[-1]]}"
+    taken[name] = 1
+    return name
 
 
 def check_file(file: object, method: str) -> None:

@@ -25,7 +25,7 @@ from streamcodec.research.experiments.file_run import (
     without_rounding,
 )
 from streamcodec.research.experiments.run_notes import settled_word
-from streamcodec.research.experiments.sounds import Float32Array, file_channels, write_sound
+from streamcodec.research.experiments.sounds import Float32Array, file_channels, file_names, write_sound
 from streamcodec.research.experiments.waveform_contenders import waveform_contenders
 from streamcodec.research.models.frame_autoencoder import FrameAutoencoderConfig
 from streamcodec.research.training.file_task import FileTraining
@@ -47,9 +47,8 @@ def run(context: Context) -> Results:
     curves: dict[str, tuple[list[float], list[float]]] = {}
     plane: dict[str, list[tuple[float, float]]] = {}
     sounds: list[Sound] = []
-    for clip in context.material.dev:
+    for clip, file in zip(context.material.dev, file_names(context.material.dev), strict=True):
         channels = file_channels(clip, RATE_HZ, SECONDS)
-        file = clip.path.stem
         loudness = power(channels)
         needed_db = rounded(_decibels(loudness / PUBLISHED_MSE))
         signals.append((file, len(channels), rounded(channels.shape[1] / RATE_HZ), rounded(loudness), needed_db))

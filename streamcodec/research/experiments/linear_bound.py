@@ -13,7 +13,7 @@ from streamcodec.research.experiments.file_figures import errors, power, rounded
 from streamcodec.research.experiments.file_run import linear_bound
 from streamcodec.research.experiments.material import Material
 from streamcodec.research.experiments.per_file_vae import PER_FILE, PUBLISHED_SNR_DB
-from streamcodec.research.experiments.sounds import file_channels
+from streamcodec.research.experiments.sounds import file_channels, file_names
 from streamcodec.research.models.dense_vae import DenseVae, DenseVaeConfig
 from streamcodec.research.models.frame_autoencoder import FrameAutoencoder, FrameAutoencoderConfig
 from streamcodec.research.models.unit_model import UnitModel
@@ -25,7 +25,8 @@ def run(context: Context) -> Results:
     """Every development file but speech, by the autoencoder's two sizes and the VAE's at ratio 8."""
     clips = [clip for clip in Material.single_files(context.material.folder, MOST_FILES).dev if clip.kind != "speech"]
     rows: list[tuple[Cell, ...]] = []
-    for clip in context.track(clips, "principal components", len(clips)):
+    named_clips = zip(clips, file_names(clips), strict=True)
+    for clip, file in context.track(named_clips, "principal components", len(clips)):
         channels = file_channels(clip, RATE_HZ, SECONDS)
         mean_square = power(channels)
         models: list[UnitModel] = [FrameAutoencoder(FrameAutoencoderConfig(latents=each)) for each in LATENTS]
@@ -35,7 +36,7 @@ def run(context: Context) -> Results:
             model.calibrate(torch.from_numpy(channels))
             found.append(errors(channels, linear_bound(model, channels))[:2])
         needed_db = rounded(10.0 * math.log10(mean_square / PUBLISHED_MSE))
-        name = f"{clip.kind}/{clip.path.stem}"
+        name = f"{clip.kind}/{file}"
         rows.append((name, rounded(mean_square), needed_db, *(snr for _, snr in found), found[0][0], found[1][0]))
     values = np.asarray([row[1:] for row in rows], np.float64)
     reach = [int((values[:, 5 + k] <= PUBLISHED_MSE).sum()) for k in range(2)]

@@ -12,7 +12,7 @@ from streamcodec.research.experiments.drawing import draw_plane
 from streamcodec.research.experiments.experiment import Cell, Context, Experiment, Results, Table
 from streamcodec.research.experiments.file_figures import errors, power, rounded
 from streamcodec.research.experiments.file_run import linear_bounds
-from streamcodec.research.experiments.sounds import Float32Array, file_channels
+from streamcodec.research.experiments.sounds import Float32Array, file_channels, file_names
 from streamcodec.research.models.frame_autoencoder import FrameAutoencoder, FrameAutoencoderConfig
 
 COUNTS = (10, 20, 35, 60, 100, 150, 200, 300, 400, 500, 600, 700, 800, 900)
@@ -24,9 +24,10 @@ def run(context: Context) -> Results:
     rows: list[tuple[Cell, ...]] = []
     needed: list[tuple[Cell, ...]] = []
     lines: dict[str, list[tuple[float, float]]] = {}
-    for clip in context.track(context.material.dev, "principal components", len(context.material.dev)):
+    clips = context.material.dev
+    named = zip(clips, file_names(clips), strict=True)
+    for clip, file in context.track(named, "principal components", len(clips)):
         channels = file_channels(clip, RATE_HZ, SECONDS)
-        file = clip.path.stem
         found = context.once(file, functools.partial(_bounds, channels))
         rows += [(f"{file}, {count}", *cells) for count, *cells in found]
         lines[file] = [(count, mse) for count, mse, _ in found]

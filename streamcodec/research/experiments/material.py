@@ -9,7 +9,7 @@ from pathlib import Path
 import soundfile
 
 from streamcodec.errors import StreamcodecError
-from streamcodec.evaluation.clips import Clip, read_clips
+from streamcodec.evaluation.clips import Clip, names_in, read_clips
 from streamcodec.evaluation.errors import EvaluationError
 from streamcodec.research.datasets.catalogue import recognise
 from streamcodec.research.datasets.recording import Recording
@@ -58,7 +58,8 @@ class Material:
             dataset, recordings = recognise(folder)
             if dataset.kind is not None:
                 parts = held_out(recordings, 1 / DEV_SHARE, seed=0)
-                clips = [[Clip(recording.path, dataset.kind) for recording in part] for part in parts]
+                names = names_in(folder, [recording.path for recording in recordings])
+                clips = [[Clip(each.path, dataset.kind, names[each.path]) for each in part] for part in parts]
                 return cls(tuple(_at_most(clips[0], train_files)), tuple(_at_most(clips[1], dev_files)), folder)
             train, dev = _apart(read_clips(folder), recordings)
         except (EvaluationError, DatasetError) as error:

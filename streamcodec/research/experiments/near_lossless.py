@@ -6,12 +6,14 @@ import dataclasses
 import hashlib
 import math
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 
+from streamcodec.codec.files.output_file import free_name
 from streamcodec.evaluation import Clip
 from streamcodec.evaluation.systems import Coded
 from streamcodec.research.experiments.bench_table import bench_table
@@ -126,10 +128,11 @@ class PerFile:
 
 def _per_file(context: Context, clips: Sequence[Clip]) -> PerFile:
     codecs: dict[str, ResearchCodec] = {}
+    keys: Counter[str] = Counter()
     seconds = 0.0
     for clip in clips:
         samples, rate_hz = clip.read()
-        key = f"per-file-{re.sub('[^a-z0-9]+', '-', clip.path.stem.lower())}"
+        key = free_name([f"per-file-{re.sub('[^a-z0-9]+', '-', clip.path.stem.lower())}"], keys)
         settings = _published(context)
         if context.scale.most_epochs is not None:
             step_samples = settings.batch_segments * settings.segment_s * rate_hz

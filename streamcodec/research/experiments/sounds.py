@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TypeVar
@@ -11,7 +12,7 @@ import soundfile
 import soxr
 from numpy.typing import NDArray
 
-from streamcodec.codec.files.output_file import whole_file
+from streamcodec.codec.files.output_file import free_name, whole_file
 from streamcodec.evaluation.clips import Clip
 from streamcodec.research.datasets.preprocess import Preprocessing
 from streamcodec.research.experiments.experiment import Context
@@ -41,13 +42,22 @@ def held_back(sounds: Sequence[SoundT]) -> tuple[list[SoundT], list[SoundT]]:
     return kept or list(sounds), list(sounds[::HELD_BACK])
 
 
+def file_names(clips: Sequence[Clip]) -> list[str]:
+    """A name for each clip in tables and folders: its file's without the suffix, or all of it where that is taken."""
+    taken: Counter[str] = Counter()
+    return [free_name([clip.path.stem, clip.name.replace("/", "-")], taken) for clip in clips]
+
+
 def development_clips(context: Context, sample_rate_hz: int) -> list[Clip]:
-    """The loudest stretch of each development file, mono, at one rate, peak 1, as 16-bit files of their own."""
+    """The loudest stretch of each development file, mono, at one rate, peak 1, as 16-bit files of their own.
+
+    They are called by :func:`file_names`, so their stems differ.
+    """
     prepare = Preprocessing(sample_rate_hz, anti_alias="chebyshev", peak_normalise=False)
     length = round(context.scale.dev_s * sample_rate_hz)
     clips = []
-    for clip in context.material.dev:
-        path = context.folder / "clips" / str(sample_rate_hz) / clip.kind / f"{clip.path.stem}.flac"
+    for clip, name in zip(context.material.dev, file_names(context.material.dev), strict=True):
+        path = context.folder / "clips" / str(sample_rate_hz) / clip.kind / f"{name}.flac"
         if not path.is_file():
             samples = prepare.load(clip.path)
             start = _loudest(samples, length)
