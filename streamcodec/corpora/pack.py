@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import os
 import tarfile
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from streamcodec.codec.files.output_file import free_name
 from streamcodec.codec.files.sound_file import SOUND_SUFFIXES
 from streamcodec.codec.options import TierName, encoder_options, tier_of
 from streamcodec.codec.packet import Tier
 from streamcodec.corpora.engines import Engine, run_jobs
 from streamcodec.corpora.manifest import MANIFEST, Entry, Manifest, is_done
-from streamcodec.corpora.work import Job, PackJob, ShardFormat, UnpackJob, cuts_name
+from streamcodec.corpora.work import Job, PackJob, ShardFormat, UnpackJob, coded_members, cuts_name
 from streamcodec.errors import FileFormatError, StreamcodecError
 
 Progress = Callable[[float], None]
@@ -134,6 +136,8 @@ def unpack_folder(
     source, target = _folder(source), Path(target)
     if target.exists() and os.path.samefile(source, target):
         raise StreamcodecError(f"{target} is the folder that is read: give another for what is made")
+    if not suffix.startswith("."):
+        raise StreamcodecError(f"a suffix begins with a dot, as .wav does, not {suffix!r}")
     files = [name for name in _walk(source) if name.endswith(".sc")]
     tars = [name for name in _walk(source) if name.endswith(".tar")]
     if not files and not tars:
@@ -142,14 +146,20 @@ def unpack_folder(
     try:
         members = {tar: _coded_members(source / tar, tar) for tar in tars}
         found = files + [name for names in members.values() for name in names]
-        before = {name for name in found if is_done(manifest.entries.get(name), source / _file_of(name), target)}
+        done = {name: manifest.entries[name].target for name in found if name in manifest.entries}
+        shared = Counter(done.values())  # by builds that let one file overwrite another
+        before = {
+            name
+            for name in done
+            if shared[done[name]] == 1 and is_done(manifest.entries[name], source / _file_of(name), target)
+        }
+        taken = Counter(done[name].removesuffix(suffix) for name in before)
+        targets = {name: _decoded_name(name, taken) + suffix for name in found if name not in before}
         jobs: list[Job] = [
-            UnpackJob(source, target, ((name, _decoded_name(name, suffix)),), model)
-            for name in files
-            if name not in before
+            UnpackJob(source, target, ((name, targets[name]),), model) for name in files if name in targets
         ]
         for tar, names in members.items():
-            pairs = tuple((name, _decoded_name(name, suffix)) for name in names if name not in before)
+            pairs = tuple((name, targets[name]) for name in names if name in targets)
             if pairs:
                 jobs.append(UnpackJob(source, target, pairs, model, tar))
         _run(jobs, manifest, engine, workers, len(found) - len(before), progress)
@@ -227,16 +237,14 @@ def _listed_suffixes() -> str:
 
 def _targets(sources: Iterable[str], taken: set[str], shards: ShardFormat | None) -> list[tuple[str, str]]:
     """A name for each: its own with ``.sc``, or the key of a shard's member; its suffix kept where two are alike."""
-    taken = {target.partition(".tar/")[2] or target for target in taken}
+    names_taken = Counter((target.partition(".tar/")[2] or target).removesuffix(".sc") for target in taken)
     pairs = []
     for source in sources:
-        path = PurePosixPath(source)
-        for stem in (path.with_suffix(""), path):
-            name = str(stem) if shards is None else str(stem).replace(".", "_")
-            if f"{name}.sc" not in taken:
-                break
-        taken.add(f"{name}.sc")
-        pairs.append((source, f"{name}.sc" if shards is None else name))
+        names = [str(PurePosixPath(source).with_suffix("")), source]
+        if shards is None:
+            pairs.append((source, f"{free_name(names, names_taken)}.sc"))
+        else:
+            pairs.append((source, free_name([name.replace(".", "_") for name in names], names_taken)))
     return pairs
 
 
@@ -261,7 +269,7 @@ def _coded_members(path: Path, name: str) -> list[str]:
     try:
         # As tars are packed: what is compressed may hold a thousand times its bytes.
         with tarfile.open(path, "r:") as tar:
-            return [f"{name}/{member.name}" for member in tar if member.isfile() and member.name.endswith(".sc")]
+            return [found for found, _ in coded_members(tar, name)]
     except (OSError, tarfile.TarError) as error:
         raise FileFormatError(f"{path} is not a tar that can be read: {error}") from error
 
@@ -271,8 +279,12 @@ def _file_of(name: str) -> str:
     return f"{shard}.tar" if is_tar else name
 
 
-def _decoded_name(name: str, suffix: str) -> str:
-    """Where a member goes; parts of its name that would lead out of the folder are left out."""
-    member = name.partition(".tar/")[2] or name
-    parts = [part for part in PurePosixPath(member).parts if part not in ("/", "..", ".", MANIFEST)]
-    return str(PurePosixPath(*parts).with_suffix(suffix))
+def _decoded_name(name: str, taken: Counter[str]) -> str:
+    """Where a file or a tar's member goes, without suffix: by its own name, or where that is taken below its tar's.
+
+    Parts of its name that would lead out of the folder are left out.
+    """
+    shard, is_tar, member = name.partition(".tar/")
+    parts = [part for part in PurePosixPath(member or name).parts if part not in ("/", "..", ".", MANIFEST)]
+    own = str(PurePosixPath(*parts).with_suffix(""))
+    return free_name([own, f"{shard}/{own}"] if is_tar else [own], taken)

@@ -8,6 +8,8 @@ import io
 import json
 import os
 import tarfile
+from collections import Counter
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -16,7 +18,7 @@ from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.decoding import decode_file
 from streamcodec.codec.files.notes import noted
 from streamcodec.codec.files.oneshot import encode_file
-from streamcodec.codec.files.output_file import describe_error, whole_file
+from streamcodec.codec.files.output_file import describe_error, free_name, whole_file
 from streamcodec.corpora.manifest import Entry
 from streamcodec.errors import FileFormatError, StreamcodecError
 from streamcodec.wording import Spellings, current_spellings, spelt
@@ -145,8 +147,7 @@ class UnpackJob:
             path = self.source_folder / self.shard
             most_bytes = path.stat().st_size
             with tarfile.open(path, "r:") as tar:
-                for member in tar:
-                    name = f"{self.shard}/{member.name}"
+                for name, member in coded_members(tar, self.shard):
                     target = wanted.pop(name, None)
                     if target is None:
                         continue
@@ -203,6 +204,14 @@ def run_job(job: Job) -> list[Entry]:
 def prepare_worker() -> None:
     """Load once, in a worker that is new, what every file needs."""
     import streamcodec.codec.stream  # noqa: F401
+
+
+def coded_members(tar: tarfile.TarFile, shard: str) -> Iterator[tuple[str, tarfile.TarInfo]]:
+    """Every ``.sc`` file in a tar, and its name in the manifest: a second one of a name has a number."""
+    taken: Counter[str] = Counter()
+    for member in tar:
+        if member.isfile() and member.name.endswith(".sc"):
+            yield free_name([f"{shard}/{member.name}"], taken), member
 
 
 def cuts_name(shard: str) -> str:

@@ -21,6 +21,7 @@ from streamcodec.cli import main
 from streamcodec.codec.files.oneshot import encode_file
 from streamcodec.corpora.manifest import MANIFEST, Entry, Manifest, read_manifest
 from streamcodec.corpora.pack import pack_folder, unpack_folder
+from streamcodec.corpora.work import ShardFormat
 from streamcodec.errors import BitrateError, FileFormatError, StreamcodecError
 from tests.helpers.commands import COMMAND
 
@@ -204,6 +205,79 @@ def test_files_of_one_stem_do_not_fall_together(tmp_path: Path, speech: Float32A
     outcome = pack_folder(source, tmp_path / "out", workers=1)
     assert {entry.source: entry.target for entry in outcome.entries} == {"a.flac": "a.sc", "a.wav": "a.wav.sc"}
     assert pack_folder(source, tmp_path / "out", workers=1).done_before == 2
+
+
+@pytest.mark.parametrize("shards", [None, "webdataset"])
+def test_names_that_turn_out_alike_are_kept_apart(
+    shards: ShardFormat | None, tmp_path: Path, speech: Float32Array
+) -> None:
+    """In shards dots become underscores; and names are given before the files of a later run are known."""
+    source, packed = tmp_path / "in", tmp_path / "packed"
+    source.mkdir()
+    names = [["a.x.wav.flac"], ["a.x.flac", "a.x.wav", "a_x.wav", "a_x_wav.flac"]]
+    for run, found in enumerate(names):
+        for number, name in enumerate(found):
+            soundfile.write(source / name, speech[: 1_200 * (1 + run + number)], 24_000)
+        outcome = pack_folder(source, packed, workers=1, tier="lossless", shards=shards)
+    targets = {entry.target.rpartition("/")[2] for entry in outcome.entries}
+    assert len(targets) == 5
+    unpacked = unpack_folder(packed, tmp_path / "out", workers=1)
+    assert sorted(entry.samples for entry in unpacked.entries) == sorted(entry.samples for entry in outcome.entries)
+    assert len({entry.target for entry in unpacked.entries}) == 5
+
+
+def packed_alike(folder: Path, speech: Float32Array) -> None:
+    """Six sounds of one length that all would be ``a.wav``: a file, and members of two tars."""
+    folder.mkdir()
+    coded = []
+    for number in range(6):
+        out = io.BytesIO()
+        sound = io.BytesIO()
+        soundfile.write(sound, np.roll(speech, 500 * number)[:2_400], 24_000, format="WAV")
+        encode_file(sound, out, tier="lossless")
+        coded.append(out.getvalue())
+    (folder / "a.sc").write_bytes(coded[0])
+    for tar_name, members in (("x.tar", ["a.sc", "../a.sc", "a.sc"]), ("y.tar", ["./a.sc", "/a.sc"])):
+        with tarfile.open(folder / tar_name, "w") as tar:
+            for name in members:
+                member = tarfile.TarInfo(name)
+                data = coded.pop()
+                member.size = len(data)
+                tar.addfile(member, io.BytesIO(data))
+
+
+def test_unpack_writes_no_sound_over_another(tmp_path: Path, speech: Float32Array) -> None:
+    packed_alike(tmp_path / "packed", speech)
+    outcome = unpack_folder(tmp_path / "packed", tmp_path / "out", workers=1)
+    assert [entry.target for entry in outcome.entries] == [
+        "a.wav",
+        "x/a.wav",
+        *(f"x/a-{k}.wav" for k in (2, 3)),
+        "y/a.wav",
+        "y/a-2.wav",
+    ]
+    sounds = {path.read_bytes() for path in (tmp_path / "out").rglob("*.wav")}
+    assert len(sounds) == 6
+    assert unpack_folder(tmp_path / "packed", tmp_path / "out", workers=1).done_before == 6
+
+
+def test_sounds_that_an_older_build_wrote_over_each_other_are_unpacked_again(
+    tmp_path: Path, speech: Float32Array
+) -> None:
+    packed_alike(tmp_path / "packed", speech)
+    out = tmp_path / "out"
+    unpack_folder(tmp_path / "packed", out, workers=1)
+    entries = [json.loads(line) for line in (out / MANIFEST).read_text().splitlines()]
+    lines = [{**entry, "target": "a.wav"} if entry.get("target") == "x/a.wav" else entry for entry in entries]
+    (out / MANIFEST).write_text("".join(json.dumps(line) + "\n" for line in lines))
+    again = unpack_folder(tmp_path / "packed", out, workers=1)
+    assert again.done_before == 4
+    assert {entry.source: entry.target for entry in again.entries[:2]} == {"a.sc": "a.wav", "x.tar/a.sc": "x/a.wav"}
+
+
+def test_a_suffix_without_its_dot_is_told(tmp_path: Path) -> None:
+    with pytest.raises(StreamcodecError, match="begins with a dot"):
+        unpack_folder(tmp_path, tmp_path / "out", suffix="wav")
 
 
 @pytest.mark.parametrize("shards", [None, "webdataset", "shar"])
