@@ -7,6 +7,6 @@
 into a model, as a ``recipe`` says: ``export`` and ``graph_export`` write its files, ``coded_rate``, ``band_gains``
 and ``envelope_fit`` measure and fit, ``card`` describes it.
 
-May import ``models``, ``codec``, ``runtime`` and ``native_dsp``, and to measure a release ``evaluation`` and
-``measure``; nothing on the live path imports this folder.
+May import ``models``, ``codec``, ``runtime`` and ``native_dsp``, and ``evaluation`` to tell kinds of sound and to
+measure a release; nothing on the live path imports this folder.
 """

@@ -16,9 +16,9 @@ from numpy.typing import NDArray
 from streamcodec.codec.files.output_file import whole_file, write_whole
 from streamcodec.codec.files.sound_file import sound_files
 from streamcodec.errors import StreamcodecError
+from streamcodec.evaluation.clips import kind_of
 from streamcodec.training.augment import AugmentationConfig, Augmenter
 
-KINDS = ("speech", "music", "environment")
 KIND_WEIGHTS = {"speech": 0.86, "music": 0.09, "environment": 0.05}
 FULL_BAND_SHARE = 0.35
 
@@ -37,11 +37,6 @@ class Clip:
     bandwidth_hz: float
 
 
-def _kind_of(path: Path) -> str:
-    parts = {part.lower() for part in path.parts}
-    return next((kind for kind in KINDS if kind in parts), "speech")
-
-
 def _source_rates(folder: Path) -> dict[str, float]:
     """Rates of the original recordings by file name, from a ``manifest.csv`` beside or above the folder."""
     import csv
@@ -58,6 +53,8 @@ def _source_rates(folder: Path) -> dict[str, float]:
 def build_cache(folders: list[Path], cache_folder: Path, sample_rate_hz: int) -> Path:
     """Decode every audio file once to 16-bit mono; does nothing if the cache is already complete.
 
+    A cache is of one state of the files: where one has changed, or its rate in a manifest, another is built.
+
     Returns the cache's folder, ``samples.i16`` and ``clips.json`` inside. Raises DatasetError if no file is found.
     """
     from rich.progress import track
@@ -67,15 +64,17 @@ def build_cache(folders: list[Path], cache_folder: Path, sample_rate_hz: int) ->
         raise DatasetError(
             f"no sound file under {', '.join(map(str, folders))}; give --data a folder that holds some"
         )
-    key = json.dumps([sample_rate_hz, [[str(f), f.stat().st_size] for f in files]])
+    rates: dict[str, float] = {}
+    for folder in folders:
+        rates.update(_source_rates(Path(folder).resolve()))
+    found = {str(file): file.stat() for file in files}
+    states = [[name, each.st_size, each.st_mtime_ns, rates.get(name)] for name, each in found.items()]
+    key = json.dumps([sample_rate_hz, states])
     target = cache_folder / hashlib.sha256(key.encode()).hexdigest()[:16]
     index = target / "clips.json"
     if index.is_file():
         return target
     target.mkdir(parents=True, exist_ok=True)
-    rates: dict[str, float] = {}
-    for folder in folders:
-        rates.update(_source_rates(Path(folder).resolve()))
     clips: list[dict[str, object]] = []
     position = 0
     with whole_file(target / "samples.i16") as out:
@@ -90,7 +89,7 @@ def build_cache(folders: list[Path], cache_folder: Path, sample_rate_hz: int) ->
                 {
                     "start": position,
                     "samples": len(pcm),
-                    "kind": _kind_of(file),
+                    "kind": kind_of(file),
                     "bandwidth_hz": min(source_hz, float(sample_rate_hz)) / 2,
                 }
             )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import numpy as np
 import pytest
+import soundfile
 
+from streamcodec.evaluation.clips import read_clips
 from streamcodec.training.data import BatchesAhead, DatasetError, SegmentSource, build_cache
 
 
@@ -18,6 +21,38 @@ def test_cache_is_built_once_and_knows_the_bandwidth(cache: Path) -> None:
     before = (cache / "samples.i16").stat().st_mtime_ns
     assert build_cache([cache.parents[1] / "speech"], cache.parent, 24_000) == cache
     assert (cache / "samples.i16").stat().st_mtime_ns == before
+
+
+@pytest.mark.parametrize("change", ["sound", "manifest"])
+def test_what_has_changed_is_decoded_again(change: str, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folder.mkdir()
+    sound = folder / "a.wav"
+    soundfile.write(sound, np.zeros(24_000), 24_000)
+    before = build_cache([folder], tmp_path / "cache", 24_000)
+    if change == "sound":
+        size, at_ns = sound.stat().st_size, sound.stat().st_mtime_ns
+        soundfile.write(sound, np.full(24_000, 0.5), 24_000)
+        os.utime(sound, ns=(at_ns, at_ns + 2_000_000_000))
+        assert sound.stat().st_size == size
+    else:
+        (folder / "manifest.csv").write_text("file,sample_rate\na.wav,8000\n")
+    after = build_cache([folder], tmp_path / "cache", 24_000)
+    (clip,) = json.loads((after / "clips.json").read_text())
+    assert clip["bandwidth_hz"] == (12_000 if change == "sound" else 4_000)
+    assert np.fromfile(after / "samples.i16", "<i2").any() == (change == "sound")
+    assert not np.fromfile(before / "samples.i16", "<i2").any()
+    assert build_cache([folder], tmp_path / "cache", 24_000) == after
+
+
+def test_training_tells_kinds_as_evaluation_does(tmp_path: Path) -> None:
+    folder = tmp_path / "speech"
+    for place in ("music", "Environment/speech-like", "radio"):
+        (folder / place).mkdir(parents=True)
+        soundfile.write(folder / place / "x.wav", np.zeros(240), 24_000)
+    cache = build_cache([folder], tmp_path / "cache", 24_000)
+    kinds = sorted(clip["kind"] for clip in json.loads((cache / "clips.json").read_text()))
+    assert kinds == sorted(clip.kind for clip in read_clips(folder)) == ["environment", "music", "speech"]
 
 
 def test_no_data_is_a_clear_error(tmp_path: Path) -> None:
