@@ -90,4 +90,7 @@ def _pitch_track(sound: bytes) -> tuple[Indices, Indices]:
     fine = band_pass(samples, *PITCH_BAND_HZ, FINER)
     shifts = np.arange(1 - FINER, FINER)
     nearby = np.stack([_likeness(fine, FINER * starts, coarse + shift, FINER) for shift in shifts], axis=1)
-    return starts, coarse + shifts[np.argmax(nearby, axis=1)]
+    lags = coarse + shifts[np.argmax(nearby, axis=1)]
+    # With the longest lags, and what is tried beyond them, the first frame would be compared with the sound's end.
+    inside = FINER * starts >= lags + NEARBY
+    return starts[inside], lags[inside]

@@ -146,6 +146,16 @@ def test_pulses_are_harmonic_and_noise_in_their_place_is_not(name: str, pitch_hz
     assert 0.3 < half < 0.7
 
 
+def test_the_end_of_a_sound_says_nothing_of_how_harmonic_its_beginning_is() -> None:
+    seconds = np.arange(16_000) / 16_000
+    pulses = np.sum([np.cos(2 * np.pi * k * 60.0 * seconds) for k in range(1, 15)], axis=0) * (seconds < 0.1)
+    noise = np.random.default_rng(3).standard_normal(16_000)
+    again = noise.copy()
+    again[-320:] = noise[267 : 267 + 320]  # the first frame, at the longest lag
+    score = METRICS["harmonicity_4_7k"].function
+    assert score(pulses, again) == pytest.approx(score(pulses, noise), abs=0.01)
+
+
 def test_harmonicity_has_no_value_where_nothing_is_voiced() -> None:
     noise = np.random.default_rng(4).standard_normal(16_000)
     for sound in (noise, np.zeros(16_000), np.zeros(100)):
