@@ -155,7 +155,7 @@ def parser() -> argparse.ArgumentParser:
     options.add_argument("--steps", type=int, default=300)
     options.add_argument("--batch", type=int, default=8)
     options.add_argument("--clips", type=int, default=8, help="clips to score on (default 8)")
-    options.add_argument("--level-stride", type=int, default=3, help="score every n-th level (default 3)")
+    options.add_argument("--quality-stride", type=int, default=3, help="score every n-th quality index (default 3)")
     options.add_argument("--seed", type=int, default=1)
     options.add_argument("--bf16", action="store_true", help="networks in bfloat16")
     options.add_argument("--threads", type=int, default=1)

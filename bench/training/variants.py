@@ -51,7 +51,7 @@ def with_gru_trunks(codec: NeuralCodec) -> None:
 
 
 def without_noise(codec: NeuralCodec) -> None:
-    """OptimiserStep the decoder's noise off for good: its gain is 0 and has no gradient there."""
+    """Turn the decoder's noise off for good: its gain is 0 and has no gradient there."""
     nn.init.constant_(codec.decoder.noise.bias, NO_NOISE)
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from pathlib import Path
 
 import pytest
 import torch
 
+from bench.training import __main__ as command
 from bench.training.__main__ import VariantTask, at_rates
 from bench.training.residual_stages import STAGE_BITS, Codebook, FiniteScalars, ResidualCodec, Stage
 from bench.training.variants import GruTrunk, variants, with_gru_trunks, without_noise
@@ -99,3 +101,18 @@ def test_what_a_variant_adds_is_trained_with_the_rest(name: str, cache: Path) ->
     (module,) = task.modules.values()
     moved = [id(p) for group in module.make_optimiser().param_groups for p in group["params"]]
     assert sorted(moved) == sorted(id(p) for p in task.codec.parameters())
+
+
+def test_the_command_trains_and_scores_every_nth_quality_index(
+    cache: Path, speech_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    tiny = {"base": dataclasses.replace(variants()["base"], model=TINY)}
+    monkeypatch.setattr(command, "variants", lambda: tiny)
+    monkeypatch.setattr(command, "build_cache", lambda *_: cache)
+    arguments = ["--data", "sound", "--validate", str(speech_file), "--out", str(tmp_path), "--steps", "1"]
+    command.main([*arguments, "--batch", "1", "--quality-stride", "3", "--seed", "2"])
+    found = json.loads((tmp_path / "ablation_base_seed2.json").read_text())
+    assert (found["variant"], found["steps"], found["clips"]) == ("base", 1, 1)
+    assert len(found["levels"]) == len(range(0, TINY.qualities, 3))
+    assert set(found["levels"][0]) == {"kbps", *command.METRIC_NAMES}
+    assert "PESQ-WB" in capsys.readouterr().out
