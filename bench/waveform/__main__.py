@@ -36,6 +36,7 @@ from streamcodec.codec.near_lossless.engine import (
     step_for_bytes,
 )
 from streamcodec.codec.near_lossless.format import default_block_samples
+from streamcodec.codec.packet import Packet, PacketFlags, Tier
 from streamcodec.evaluation.clips import KINDS, PcmClip, read_clips
 from streamcodec.evaluation.peers.at_size import LOSSY_PEERS, peer_snr_db
 from streamcodec.evaluation.peers.programs import LOSSLESS_PEERS
@@ -46,14 +47,12 @@ RATIOS = (8, 30)
 PARTS = ("lossless", "near-lossless", "listening", "speed")
 # A peer's real ratio, as a share of the one asked for, from which on it counts as being at the same size.
 LEAST_REAL_SHARE = 0.85
-# A packet's own bytes, where one payload travels or is stored as one packet.
-PACKET_BYTES = 9
 
 Row = dict[str, Any]
 
 
 def lossless_clip(clip: PcmClip, key_seconds: float, block_ms: int) -> tuple[int, int, float, float]:
-    """Payload bytes, number of payloads, and CPU seconds to code and to decode; every sample is compared."""
+    """Bytes of payloads and of whole packets, and CPU seconds to code and to decode; every sample is compared."""
     block = clip.sample_rate_hz * block_ms // 1000
     encoder = LosslessEncoder(clip.sample_rate_hz, clip.samples.shape[1], 16, block)
     every = max(1, round(key_seconds * 1000 / block_ms)) if key_seconds else 0
@@ -66,7 +65,8 @@ def lossless_clip(clip: PcmClip, key_seconds: float, block_ms: int) -> tuple[int
     end = time.process_time()
     if not np.array_equal(np.concatenate(decoded), clip.samples):
         raise AssertionError(f"{clip.name} did not come back bit for bit")
-    return sum(map(len, payloads)), len(payloads), middle - start, end - middle
+    packets = [Packet(Tier.LOSSLESS, 0, 0, 0, PacketFlags.NONE, payload).to_bytes() for payload in payloads]
+    return sum(map(len, payloads)), sum(map(len, packets)), middle - start, end - middle
 
 
 def lossless_file_bytes(clip: PcmClip) -> int:
@@ -92,12 +92,12 @@ def lossless_rows(clips: list[PcmClip]) -> list[Row]:
         pcm[clip.kind] += clip.pcm_bytes
         for key_seconds in (0.0, 2.0):
             name = f"streamcodec, key every {key_seconds:g} s" if key_seconds else "streamcodec"
-            size, count, coding, decoding = lossless_clip(clip, key_seconds, 20)
+            size, packet_bytes, coding, decoding = lossless_clip(clip, key_seconds, 20)
             sizes[name][clip.kind] += size
             seconds[name][0] += coding
             seconds[name][1] += decoding
             if not key_seconds:
-                sizes[f"{name}, packets"][clip.kind] += size + PACKET_BYTES * count
+                sizes[f"{name}, packets"][clip.kind] += packet_bytes
                 sizes[f"{name}, files"][clip.kind] += lossless_file_bytes(clip)
         for peer in LOSSLESS_PEERS:
             if peer.installed:
