@@ -27,6 +27,8 @@ SCALE_SUFFIX = "_scale"
 HALF_FROM_VALUES = 2048
 INT8_FROM_VALUES = 1 << 17
 LARGEST_INT8 = 127
+_FLOAT_DTYPES = (np.float16, np.float32)
+_MATRIX_DTYPES = (np.int8, *_FLOAT_DTYPES)
 
 
 @dataclass(frozen=True)
@@ -149,7 +151,7 @@ def read_weights(path: Path, shapes: Shapes) -> dict[str, Weight]:
     tensors = read_tensors(path)
     found: dict[str, Weight] = {}
     for name, shape in shapes.items():
-        values = take(tensors, path, name, shape, (np.int8, np.float16, np.float32))
+        values = take(tensors, path, name, shape, _MATRIX_DTYPES if is_multiplied(name) else _FLOAT_DTYPES)
         if values.dtype == np.int8:
             scale = take(tensors, path, name + SCALE_SUFFIX, shape[:1], (np.float32,))
             found[name] = Int8Matrix(values, scale)

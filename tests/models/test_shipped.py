@@ -231,6 +231,14 @@ def add(name: str) -> Callable[[Tensors], None]:
     return change
 
 
+def in_8_bits(name: str) -> Callable[[Tensors], None]:
+    def change(tensors: Tensors) -> None:
+        tensors[name] = np.ones(tensors[name].shape, np.int8)
+        tensors[f"{name}_scale"] = np.ones(tensors[name].shape[:1], np.float32)
+
+    return change
+
+
 ENTROPY_HARM = [
     ("bounds", put("bounds", -1, 10**6)),
     ("bounds", put("bounds", 1, -4)),
@@ -260,6 +268,8 @@ WEIGHTS_HARM = [
     ("decoder.norm.bias", put("decoder.norm.bias", 0, np.inf)),
     ("decoder.level_embedding.weight", shape_of("decoder.level_embedding.weight", (2, 320))),
     ("decoder.up.bias", drop("decoder.up.bias")),
+    ("decoder.up.bias", in_8_bits("decoder.up.bias")),
+    ("decoder.level_embedding.weight", in_8_bits("decoder.level_embedding.weight")),
     ("decoder.more", add("decoder.more")),
 ]
 POST_FILTER_HARM = [
