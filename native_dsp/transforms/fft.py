@@ -64,12 +64,17 @@ class FftPlan(NamedTuple):
         return self._replace(work=self.work.copy(), scratch=self.scratch.copy())
 
 
-def make_fft(fft_samples: int) -> FftPlan:
-    """Plan a real transform of ``fft_samples``, a power of two from 16 to 8192."""
+def check_fft_samples(fft_samples: int) -> None:
+    """Raise ValueError for what is no power of two from 16 to 8192."""
     if not SMALLEST_SAMPLES <= fft_samples <= LARGEST_SAMPLES or fft_samples & (fft_samples - 1):
         raise ValueError(
             f"fft_samples must be a power of two from {SMALLEST_SAMPLES} to {LARGEST_SAMPLES}, got {fft_samples}"
         )
+
+
+def make_fft(fft_samples: int) -> FftPlan:
+    """Plan a real transform of ``fft_samples``, a power of two from 16 to 8192."""
+    check_fft_samples(fft_samples)
     points = fft_samples // 2
     four_step = points >= FOUR_STEP_POINTS
     lengths = [ROWS] if four_step else []

@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from native_dsp.transforms.companding import POWER
+from native_dsp.transforms.fft import check_fft_samples
 from streamcodec.errors import ModelError
 
 GRAPH = "restorer.onnx"
@@ -80,9 +82,12 @@ def _check(config: RestorerConfig) -> None:
             whole = field.name == "compand_power" or isinstance(each, int)
             if not number or not whole or not 0 < each <= MOST:
                 raise ValueError(f"{field.name} is {value!r}")
+    if config.compand_power != POWER:
+        raise ValueError(f"compand_power must be {POWER:g}, got {config.compand_power:g}")
+    check_fft_samples(config.fft_samples)
     framed = config.overlap_samples <= config.hop_samples
     framed = framed and config.hop_samples + config.overlap_samples <= config.fft_samples
-    if not framed or config.fft_samples & (config.fft_samples - 1) or config.hops_per_step > MOST_HOPS:
+    if not framed or config.hops_per_step > MOST_HOPS:
         raise ValueError(
             f"{config.hops_per_step} hops of {config.hop_samples} samples, overlap {config.overlap_samples} and "
             f"transforms of {config.fft_samples} do not go together"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from pathlib import Path
@@ -22,7 +23,7 @@ from streamcodec.research.models.restoration import (
     restoration_loss,
 )
 from streamcodec.research.restoration import Restorer, restore_array
-from streamcodec.research.restorer import RestorerConfig
+from streamcodec.research.restorer import RestorerConfig, load_restorer
 from streamcodec.research.training.restoration_task import causal_task, published_task
 from streamcodec.research.training.restorer_export import export_restorer
 
@@ -166,6 +167,25 @@ def test_a_damaged_restorer_is_one_sentence(folder: Path, tmp_path: Path, damage
     with pytest.raises(ModelError) as caught:
         Restorer(tmp_path)
     assert len(str(caught.value)) < 600
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "said"),
+    [
+        ("compand_power", 0.7, "compand_power must be 0.5, got 0.7"),
+        ("fft_samples", 16_384, "fft_samples must be a power of two from 16 to 8192, got 16384"),
+    ],
+)
+def test_what_kernels_do_not_do_is_refused(
+    folder: Path, tmp_path: Path, field: str, value: float, said: str
+) -> None:
+    """Spectra are companded by the square root alone, and transforms have an end."""
+    described = json.loads((folder / "restorer.json").read_text())
+    described["config"][field] = value
+    (tmp_path / "restorer.json").write_text(json.dumps(described))
+    (tmp_path / "restorer.onnx").write_bytes((folder / "restorer.onnx").read_bytes())
+    with pytest.raises(ModelError, match=said):
+        load_restorer(tmp_path)
 
 
 def test_restoring_needs_no_torch(folder: Path) -> None:
