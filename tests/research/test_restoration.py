@@ -176,9 +176,7 @@ def test_a_damaged_restorer_is_one_sentence(folder: Path, tmp_path: Path, damage
         ("fft_samples", 16_384, "fft_samples must be a power of two from 16 to 8192, got 16384"),
     ],
 )
-def test_what_kernels_do_not_do_is_refused(
-    folder: Path, tmp_path: Path, field: str, value: float, said: str
-) -> None:
+def test_what_kernels_do_not_do_is_refused(folder: Path, tmp_path: Path, field: str, value: float, said: str) -> None:
     """Spectra are companded by the square root alone, and transforms have an end."""
     described = json.loads((folder / "restorer.json").read_text())
     described["config"][field] = value

@@ -104,7 +104,11 @@ def test_what_a_variant_adds_is_trained_with_the_rest(name: str, cache: Path) ->
 
 
 def test_the_command_trains_and_scores_every_nth_quality_index(
-    cache: Path, speech_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    cache: Path,
+    speech_file: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     tiny = {"base": dataclasses.replace(variants()["base"], model=TINY)}
     monkeypatch.setattr(command, "variants", lambda: tiny)
