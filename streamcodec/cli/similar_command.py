@@ -25,6 +25,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def run(options: argparse.Namespace) -> None:
     """Bring the index up to date, search it, print what is most alike."""
     need("sklearn")
+    from streamcodec.codec.files.sound_file import SoundReader
+    from streamcodec.codec.packet import Tier
     from streamcodec.features.sound_index import SoundIndex
 
     if options.query == "-":
@@ -32,6 +34,8 @@ def run(options: argparse.Namespace) -> None:
     if options.count < 1:
         raise StreamcodecError(f"--count must be at least 1, got {options.count}")
     query = input_file(options.query)
+    with SoundReader(query, Tier.NEURAL):
+        pass  # What cannot be read is told before a folder is listened to, which may take long.
     with progress_bar("listening") as progress:
         index = SoundIndex.of_folder(options.folder, options.index, model=options.model, progress=progress)
     found = index.nearest(str(query), options.count)

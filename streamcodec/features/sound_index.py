@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save
 
+from streamcodec.codec.files.notes import noted
 from streamcodec.codec.files.oneshot import neural_rate_for
 from streamcodec.codec.files.output_file import readable_name, write_whole
 from streamcodec.codec.files.sound_file import SoundReader, sound_files
@@ -121,7 +122,8 @@ class SoundIndex:
                     progress((k + 1) / len(found))
         except KeyboardInterrupt:
             # What has been listened to is not lost.
-            _write(kept_in, model, known | here)
+            if known | here:
+                _write(kept_in, model, known | here)
             raise
         if not here:
             raise FileFormatError(f"none of the {len(found)} sound files in {name} can be read")
@@ -209,7 +211,7 @@ def _read(path: Path, model: str) -> dict[_Entry, Float32Array]:
 def _heard(path: Path, model: str) -> Float32Array:
     """The embedding of a file's first minute."""
     pieces, seconds = [], 0.0
-    with SoundReader(path, Tier.NEURAL) as sound:
+    with noted() as notes, SoundReader(path, Tier.NEURAL) as sound:
         rate_hz = sound.sample_rate_hz
         for block in sound.blocks():
             pieces.append(block)
@@ -218,6 +220,8 @@ def _heard(path: Path, model: str) -> Float32Array:
                 break
     if not pieces:
         raise AudioFormatError(f"{readable_name(path)} holds no sound")
+    for note in notes:
+        warnings.warn(note, StreamcodecWarning, stacklevel=3)
     samples = np.concatenate(pieces)[: round(HEARD_S * rate_hz)]
     taken_hz = neural_rate_for(rate_hz)
     if taken_hz != rate_hz:

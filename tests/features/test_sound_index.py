@@ -102,6 +102,20 @@ def test_what_was_heard_before_ctrl_c_is_kept(folder: Path) -> None:
     assert SoundIndex.of_folder(folder).heard == 5
 
 
+def test_ctrl_c_before_anything_was_heard_leaves_the_index_as_it_was(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (folder / sound_index.INDEX_NAME).unlink()
+
+    def stop(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(sound_index, "_heard", stop)
+    with pytest.raises(KeyboardInterrupt):
+        SoundIndex.of_folder(folder)
+    assert not (folder / sound_index.INDEX_NAME).exists()
+
+
 def test_sound_of_any_rate_is_taken(tmp_path: Path) -> None:
     noise = np.random.default_rng(1).uniform(-0.3, 0.3, 48_000)
     for rate_hz in (11_025, 96_000):
@@ -206,6 +220,31 @@ def test_wrong_arguments_of_the_command(
     errors = capsys.readouterr().err
     assert said in errors
     assert "Traceback" not in errors
+
+
+def test_a_file_without_a_sample_is_told_of_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    soundfile.write(folder / "none.wav", np.zeros(0), RATE_HZ)
+    assert main(["similar", str(folder / "hum" / "0.wav"), str(folder)]) == 0
+    assert capsys.readouterr().err == f"streamcodec: left out: {folder / 'none.wav'} holds no sound\n"
+
+
+def test_a_file_that_was_cut_off_is_told_of_and_searched(folder: Path) -> None:
+    cut = folder / "cut.wav"
+    cut.write_bytes((folder / "hum" / "0.wav").read_bytes()[: RATE_HZ // 2])
+    with pytest.warns(StreamcodecWarning, match=r"cut\.wav ends after 0\.25 s of the 0\.50 s"):
+        index = SoundIndex.of_folder(folder)
+    assert len(index) == 10
+
+
+def test_a_query_that_cannot_be_read_is_told_before_the_folder_is_listened_to(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    query = folder / "broken.flac"
+    query.write_bytes(b"fLaC" + bytes(40))
+    (folder / sound_index.INDEX_NAME).unlink()
+    assert main(["similar", str(query), str(folder)]) == 2
+    assert capsys.readouterr().err.count("cannot read") == 1
+    assert not (folder / sound_index.INDEX_NAME).exists()
 
 
 def test_a_query_that_is_no_sound(kept: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
