@@ -11,8 +11,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
+from streamcodec.codec.options import check_number, check_whole
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.drift import DriftEstimator
 from streamcodec.net.recovery import RecoveryDelay
@@ -20,7 +21,7 @@ from streamcodec.net.recovery import RecoveryDelay
 
 @dataclass(frozen=True, slots=True)
 class DelayConfig:
-    """Bounds and memory of the target; all times in milliseconds."""
+    """Bounds and memory of the target; all times in milliseconds. Errors: StreamcodecError for what is out of range."""
 
     minimum_ms: float = 12.0
     maximum_ms: float = 1_000.0
@@ -46,6 +47,9 @@ class DelayConfig:
     """This many spikes in memory keep the target at the highest of them."""
 
     def __post_init__(self) -> None:
+        for item in fields(self):
+            if check_number(item.name, getattr(self, item.name), StreamcodecError) < 0.0:
+                raise StreamcodecError(f"{item.name} must be 0 or more, got {getattr(self, item.name)}")
         if not 0 < self.minimum_ms <= self.initial_ms <= self.maximum_ms:
             raise StreamcodecError(
                 f"delay bounds must satisfy 0 < minimum <= initial <= maximum, "
@@ -53,8 +57,15 @@ class DelayConfig:
             )
         if not 0.5 <= self.quantile < 1.0:
             raise StreamcodecError(f"quantile must be at least 0.5 and below 1, got {self.quantile}")
-        if self.window_packets < 8:
-            raise StreamcodecError(f"window_packets must be at least 8, got {self.window_packets}")
+        if self.carrier_quantile >= 1.0:
+            raise StreamcodecError(f"carrier_quantile must be below 1, got {self.carrier_quantile}")
+        if self.worth > 1.0:
+            raise StreamcodecError(f"worth must be at most 1, got {self.worth}")
+        for name, least in (("window_packets", 8), ("spike_recurrence", 1)):
+            whole = check_whole(name, getattr(self, name), StreamcodecError)
+            if whole < least:
+                raise StreamcodecError(f"{name} must be at least {least}, got {whole}")
+            object.__setattr__(self, name, whole)
 
 
 class DelayEstimator:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
+import math
 from dataclasses import replace
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -20,7 +23,7 @@ WRAP = 65536
 
 
 def units(buffer: JitterBuffer) -> list[int]:
-    """KernelArguments units without the wrap offset; a rebuilt copy is negative."""
+    """Units held, without the wrap offset; a rebuilt copy is negative."""
     return [-(unit - WRAP) if rebuilt else unit - WRAP for unit, rebuilt in buffer.contents]
 
 
@@ -322,6 +325,30 @@ def test_bounds_that_make_no_sense_are_refused() -> None:
         DelayConfig(quantile=1.0)
     with pytest.raises(StreamcodecError, match="resync_ms"):
         JitterConfig(resync_ms=100.0)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(DelayConfig)])
+@pytest.mark.parametrize("wrong", [-1, math.nan, math.inf, None, "12", True])
+def test_every_setting_of_the_delay_is_checked(field: str, wrong: Any) -> None:
+    with pytest.raises(StreamcodecError, match=f"{field} must be "):
+        DelayConfig(**{field: wrong})
+
+
+@pytest.mark.parametrize(
+    ("field", "wrong"),
+    [
+        ("carrier_quantile", 1.0),
+        ("worth", 1.5),
+        ("window_packets", 7),
+        ("window_packets", 8.5),
+        ("spike_recurrence", 0),
+        ("spike_recurrence", 2.5),
+    ],
+)
+def test_settings_of_the_delay_stay_within_what_the_estimator_can_do(field: str, wrong: Any) -> None:
+    with pytest.raises(StreamcodecError, match=f"{field} must be "):
+        DelayConfig(**{field: wrong})
+    assert DelayConfig(window_packets=50.0).window_packets == 50  # type: ignore[arg-type]
 
 
 def test_scaling_is_asked_for_in_the_right_direction() -> None:
