@@ -365,10 +365,12 @@ class StreamEncoder:
 
         Where packets have changed their length, ``packet`` may also name a stretch of frames, by ``sequence`` and
         ``frames``, that begins and ends within packets. The payload decodes alone. None for older packets, in stream
-        mode and in the waveform tiers. Packets to come are not affected. Errors: BitrateError for a share outside 0
-        to 1.
+        mode and in the waveform tiers. Packets to come are not affected. Errors: PacketError for what is no Packet,
+        BitrateError for a share outside 0 to 1.
         """
-        if not 0.0 < share <= 1.0:
+        if not isinstance(packet, Packet):
+            raise PacketError(f"redundant copies are of Packet objects, got {type(packet).__name__}")
+        if not 0.0 < check_number("share", share, BitrateError) <= 1.0:
             raise BitrateError(f"share must be above 0 and at most 1, got {share!r}")
         if not isinstance(self._coder, RedundantEncoder):
             return None

@@ -21,7 +21,7 @@ from streamcodec.net.recovery import RecoveryDelay
 
 @dataclass(frozen=True, slots=True)
 class DelayConfig:
-    """Bounds and memory of the target; all times in milliseconds. Errors: StreamcodecError for what is out of range."""
+    """Bounds and memory of the target, times in milliseconds. Errors: StreamcodecError for what is out of range."""
 
     minimum_ms: float = 12.0
     maximum_ms: float = 1_000.0

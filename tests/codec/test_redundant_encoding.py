@@ -1,13 +1,15 @@
-"""RedundantForm copies of recent packets: what redundancy carries."""
+"""Redundant copies of recent packets: what redundancy carries."""
 
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+import pytest
 from numpy.typing import NDArray
 
-from streamcodec import Packet, PacketFlags, StreamDecoder, StreamEncoder
+from streamcodec import BitrateError, Packet, PacketError, PacketFlags, StreamDecoder, StreamEncoder
 
 Float32Array = NDArray[np.float32]
 
@@ -62,3 +64,15 @@ def test_copies_reach_eight_packets_back_and_survive_a_restore(speech: Float32Ar
 
 def test_stream_mode_has_no_copies(speech: Float32Array) -> None:
     assert packets_of(speech, True, "stream")[1] == []
+
+
+@pytest.mark.parametrize("tier", ["neural", "lossless"])
+def test_what_is_no_packet_and_no_share_is_told(tier: Any) -> None:
+    encoder = StreamEncoder(24_000, tier=tier)
+    (packet,) = encoder.push(np.zeros(encoder.block_samples, np.int16))
+    for wrong in (None, packet.to_bytes(), 3):
+        with pytest.raises(PacketError, match="redundant copies are of Packet objects, got "):
+            encoder.encode_redundant(wrong)  # type: ignore[arg-type]
+    for share in (None, "half", 0.0, 1.5, float("nan")):
+        with pytest.raises(BitrateError, match="share must be "):
+            encoder.encode_redundant(packet, share)  # type: ignore[arg-type]
