@@ -1,4 +1,4 @@
-"""KernelArguments to the test vectors of draft-irtf-cfrg-cpace, appendix B.1; and nobody agrees who should not."""
+"""Held to the test vectors of draft-irtf-cfrg-cpace, appendix B.1; and nobody agrees who should not."""
 
 from __future__ import annotations
 

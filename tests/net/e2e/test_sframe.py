@@ -1,4 +1,4 @@
-"""KernelArguments to the test vectors of RFC 9605, appendix C, and to what its framing must refuse."""
+"""Held to the test vectors of RFC 9605, appendix C, and to what its framing must refuse."""
 
 from __future__ import annotations
 
