@@ -92,11 +92,8 @@ def room_config(options: argparse.Namespace, bitstream: str = "") -> RoomConfig:
     from streamcodec.net.room import RoomConfig
     from streamcodec.net.signalling import check_room
 
-    for url in (options.server, *options.alternate):
-        check_url(url or "")
     if options.relay_only and options.turn_only:
         raise StreamcodecError("--relay-only leaves no direct line for --turn-only: give one of them")
-    passphrase = _passphrase(options)
     client = ClientConfig(
         options.server,
         check_room(options.room),
@@ -106,6 +103,7 @@ def room_config(options: argparse.Namespace, bitstream: str = "") -> RoomConfig:
         context=_trust(options.ca),
         bitstream=bitstream,
     )
+    passphrase = _passphrase(options)
     return RoomConfig(
         client,
         room_key=None if passphrase is None else room_key_from_passphrase(passphrase, options.room),
@@ -170,17 +168,6 @@ def _trust(authority: Path | None) -> ssl.SSLContext | None:
         return ssl.create_default_context(cafile=str(authority))
     except ssl.SSLError as error:
         raise StreamcodecError(f"{authority} holds no certificate in PEM form") from error
-
-
-def check_url(url: str) -> None:
-    """Raise StreamcodecError for what is no address of a relay."""
-    try:
-        parts = urlsplit(url)
-        good = parts.scheme in ("ws", "wss") and bool(parts.hostname) and parts.port != 0
-    except ValueError:
-        good = False
-    if not good:
-        raise StreamcodecError(f"--server must be ws://HOST:PORT or wss://HOST:PORT, got {url or 'nothing'}")
 
 
 def run_network(main: Coroutine[Any, Any, None], reached: str) -> None:

@@ -34,6 +34,8 @@ OPTIONS = {
     "buffer_ms": Spelling("--buffer"),
     "mean_burst_packets": Spelling("--burst"),
     "sample_rate_hz": Spelling("the sample rate"),
+    "url": Spelling("--server"),
+    "alternates": Spelling("--alternate"),
 }
 """What the arguments of the API are called at a prompt."""
 RETRY_S = 0.005

@@ -86,8 +86,9 @@ class ClientConfig:
     queue_datagrams: int = 50
 
     def __post_init__(self) -> None:
-        for url in (self.url, *self.alternates):
-            _check_url(url)
+        _check_url("url", self.url)
+        for url in self.alternates:
+            _check_url("alternates", url)
         for text in ("room", "name", "token", "bitstream"):
             if not isinstance(getattr(self, text), str):
                 raise StreamcodecError(f"{text} must be text, got {type(getattr(self, text)).__name__}")
@@ -412,15 +413,16 @@ def uses_proxy(url: str) -> bool:
         return host != "localhost"
 
 
-def _check_url(url: str) -> None:
+def _check_url(argument: str, url: object) -> None:
     try:
-        if isinstance(url, str):
-            parse_uri(url)
+        # The library takes port 0 for none.
+        if isinstance(url, str) and parse_uri(url) and urlsplit(url).port != 0:
             return
     except (InvalidURI, ValueError):
         pass
     raise StreamcodecError(
-        f"{named('url')} must be the address of a relay, ws://HOST:PORT or wss://HOST:PORT, got {url!r}"
+        f"{named(argument)} must be the address of a relay, ws://HOST:PORT or wss://HOST:PORT, got "
+        f"{repr(url) if url else 'nothing'}"
     )
 
 

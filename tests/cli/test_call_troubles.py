@@ -234,12 +234,20 @@ def test_a_dead_proxy_is_named_without_its_password(monkeypatch: pytest.MonkeyPa
 
 
 @pytest.mark.parametrize(
-    "url", ["ws://127.0.0.1:port", "ws://127.0.0.1:99999", "ws://[::1", "ws://", "http://x", "x"]
+    "url",
+    ["ws://127.0.0.1:port", "ws://127.0.0.1:99999", "ws://127.0.0.1:0", "ws://[::1", "ws://", "http://x", "x", ""],
 )
-def test_addresses_that_are_none_are_refused(url: str, capsys: pytest.CaptureFixture[str], speech_file: Path) -> None:
-    assert main(["call", "room", "--speak-only", "--server", url, "--input", str(speech_file)]) == 2
+@pytest.mark.parametrize("option", ["--server", "--alternate"])
+def test_addresses_that_are_none_are_refused(
+    option: str, url: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], speech_file: Path
+) -> None:
+    passphrase = tmp_path / "passphrase"
+    call = ["call", "room", "--speak-only", "--server", "ws://host", "--input", str(speech_file)]
+    assert main([*call, option, url, "--new-passphrase", str(passphrase)]) == 2
     (line,) = capsys.readouterr().err.strip().splitlines()
-    assert "ws://HOST:PORT" in line
+    assert line.startswith(f"streamcodec: {option} must be the address of a relay, ws://HOST:PORT or wss://HOST:PORT")
+    assert line.endswith(f"got {url!r}" if url else "got nothing")
+    assert not passphrase.exists()
 
 
 def test_a_relay_that_listens_everywhere_says_where_it_is_found() -> None:
