@@ -18,11 +18,11 @@ packet that carries it. An empty copy stands for nothing: it announces that copi
 
 from __future__ import annotations
 
-import binascii
 import enum
 import operator
 from dataclasses import dataclass, field, replace
 
+from streamcodec.codec.checksum import fits_checksum, with_checksum
 from streamcodec.codec.varint import varint
 from streamcodec.errors import PacketError
 
@@ -34,7 +34,6 @@ MAX_FRAMES = 6
 MAX_QUALITY_INDEX = 15
 MAX_AGE = 255
 SEQUENCE_MODULUS = 1 << 16
-_CRC_SEED = 0xFFFF
 
 
 class Tier(enum.IntEnum):
@@ -181,8 +180,7 @@ class Packet:
             out.append(copy.age)
             out.append(int(copy.flags) << 4 | copy.quality_index)
             _append_chunk(out, copy.payload)
-        out += binascii.crc_hqx(bytes(out), _CRC_SEED).to_bytes(2, "big")
-        return bytes(out)
+        return with_checksum(out)
 
     @classmethod
     def from_bytes(cls, data: bytes | bytearray | memoryview) -> Packet:
@@ -192,7 +190,7 @@ class Packet:
             raise PacketError(f"a packet has at least {MIN_PACKET_BYTES} bytes, got {len(data)}")
         if data[0] >> 4 != VERSION:
             raise PacketError(f"packet version {data[0] >> 4} is not the {VERSION} this build reads")
-        if binascii.crc_hqx(data[:-2], _CRC_SEED) != int.from_bytes(data[-2:], "big"):
+        if not fits_checksum(data):
             raise PacketError("packet checksum does not match: the packet is damaged or cut short")
         tier = _TIERS.get(data[0] & 15)
         if tier is None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from streamcodec.codec.checksum import with_checksum
 from streamcodec.codec.packet import (
     MAX_FRAMES,
     MAX_REDUNDANT,
@@ -22,7 +23,7 @@ from streamcodec.codec.packet import (
     Tier,
 )
 from streamcodec.errors import PacketError
-from streamcodec.net.report import FIRST_BYTE, REPORT_BYTES, is_report, with_checksum
+from streamcodec.net.report import FIRST_BYTE, REPORT_BYTES, is_report
 from streamcodec.net.wrapped_numbers import extend
 
 WIRE_VERSION = 1

@@ -22,11 +22,11 @@ Layout, big-endian, 36 bytes::
 
 from __future__ import annotations
 
-import binascii
 import struct
 from collections import deque
 from dataclasses import dataclass, replace
 
+from streamcodec.codec.checksum import fits_checksum, with_checksum
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import PacketError
 from streamcodec.net.jitter_types import FRAME_MS, JitterStats
@@ -39,7 +39,6 @@ NEVER = 0xFFFF
 _MARK = 0xA
 _BODY = struct.Struct(">BBBBHHHhHHIIIIH")
 FIRST_BYTE = VERSION << 4 | _MARK
-_CRC_SEED = 0xFFFF
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +89,7 @@ class ReceiverReport:
             raise PacketError(f"a receiver report has {REPORT_BYTES} bytes, got {len(data)}")
         if data[0] != VERSION << 4 | _MARK:
             raise PacketError(f"byte {data[0]:#x} does not begin a receiver report of version {VERSION}")
-        if binascii.crc_hqx(data[:-2], _CRC_SEED) != int.from_bytes(data[-2:], "big"):
+        if not fits_checksum(data):
             raise PacketError("receiver report checksum does not match: the report is damaged")
         values = _BODY.unpack_from(data)
         return cls(
@@ -125,11 +124,6 @@ class ReceiverReport:
             return None
         elapsed_ms = (round(now_ms) - self.echo_made_ms) & 0xFFFFFFFF
         return float(max(0, elapsed_ms - self.echo_age_ms)) if elapsed_ms < 0x80000000 else None
-
-
-def with_checksum(body: bytes) -> bytes:
-    """The bytes of a report, of all but its checksum."""
-    return body + binascii.crc_hqx(body, _CRC_SEED).to_bytes(2, "big")
 
 
 def is_report(datagram: bytes) -> bool:
