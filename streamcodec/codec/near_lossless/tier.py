@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.coding.noise_shape import USUAL_SHAPE
-from streamcodec.codec.audio_format import as_array, clean
+from streamcodec.codec.audio_format import as_array, as_floats, clean
 from streamcodec.codec.near_lossless import engine as near_lossless
 from streamcodec.codec.near_lossless.engine import (
     NearLosslessDecoder,
@@ -143,18 +143,7 @@ class Encoder:
         -> ``[n, channels]``.
         Errors: AudioFormatError for another type or shape.
         """
-        array = as_array(samples)
-        if array.dtype == np.int16:
-            sound = array.astype(np.float32) / np.float32(32_768.0)
-        elif array.dtype in (np.float32, np.float64):
-            # What is beyond float32 becomes infinite, and is limited below.
-            with np.errstate(over="ignore", invalid="ignore"):
-                sound = array.astype(np.float32)
-        else:
-            raise AudioFormatError(
-                f"samples must be float32, float64 (full scale 1.0) or int16, got {array.dtype}; convert them first"
-            )
-        sound = np.ascontiguousarray(with_channels(sound, self._settings.channels))
+        sound = as_floats(with_channels(as_array(samples), self._settings.channels))
         clean(sound.reshape(-1))
         return sound
 
