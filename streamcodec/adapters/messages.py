@@ -21,7 +21,7 @@ MAX_PACKET_BYTES = 65_535
 LONGEST_GAP_FRAMES = 50
 """A pause or a loss that timestamps tell of is filled up to this, one second."""
 NEAR_FRAMES = 1_500
-"""A timestamp further off, 30 s, tells of nothing but a sender that has begun again."""
+"""A number further off, 30 s, tells of nothing but a long pause, or a sender that has begun again."""
 RESTART_RUN = 5
 """So many late packets in unbroken order are one as well."""
 
@@ -92,7 +92,8 @@ class MessageDecoder:
 
     def __init__(self, sample_rate_hz: int = 24_000, **options: Any) -> None:
         self.stream = StreamDecoder(sample_rate_hz, **options)
-        self._next: int | None = None
+        self._next_timestamp: int | None = None
+        self._next_sequence = 0
         self._after_late: int | None = None
         self._late_run = 0
 
@@ -108,21 +109,26 @@ class MessageDecoder:
             except PacketError:
                 packet = None
             if packet is not None and not self._is_late(packet):
-                gap = 0 if self._next is None else (packet.timestamp - self._next) % SEQUENCE_MODULUS
+                expected = packet.timestamp if self._next_timestamp is None else self._next_timestamp
+                gap = (packet.timestamp - expected) % SEQUENCE_MODULUS
                 if gap <= NEAR_FRAMES:
                     sound += [self.stream.push(None, packet) for _ in range(min(gap, LONGEST_GAP_FRAMES))]
-                self._next = (packet.timestamp + packet.frames) % SEQUENCE_MODULUS
+                self._next_timestamp = (packet.timestamp + packet.frames) % SEQUENCE_MODULUS
+                self._next_sequence = (packet.sequence + packet.frames) % SEQUENCE_MODULUS
                 sound.append(self.stream.push(packet))
         return np.concatenate(sound)
 
     def _is_late(self, packet: Packet) -> bool:
-        """Whether a packet belongs before what has been played; several in unbroken order are a new beginning."""
-        age = 0 if self._next is None else (self._next - packet.timestamp) % SEQUENCE_MODULUS
+        """Whether a packet belongs before what has been played; several in unbroken order are a new beginning.
+
+        Told by sequence numbers, which go on only with what is sent: timestamps wrap within a long pause.
+        """
+        age = 0 if self._next_timestamp is None else (self._next_sequence - packet.sequence) % SEQUENCE_MODULUS
         if not 0 < age <= NEAR_FRAMES:
             self._late_run = 0
             return False
-        self._late_run = self._late_run + 1 if packet.timestamp == self._after_late else 1
-        self._after_late = (packet.timestamp + packet.frames) % SEQUENCE_MODULUS
+        self._late_run = self._late_run + 1 if packet.sequence == self._after_late else 1
+        self._after_late = (packet.sequence + packet.frames) % SEQUENCE_MODULUS
         return self._late_run < RESTART_RUN
 
     def push_int16(self, message: bytes) -> bytes:

@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -77,6 +78,20 @@ def test_messages_that_are_lost_late_or_doubled_move_nothing(speech: Float32Arra
         with pytest.raises(PacketError, match="a message is bytes"):
             decoder.push(other)  # type: ignore[arg-type]
     assert decoder.push(bytearray(sent[8])).size == 480
+
+
+@pytest.mark.parametrize("pause_s", [0.2, 20.0, 60.0, 1_290.0, 1_310.7, 1_311.0, 4_000.0])
+def test_a_pause_of_any_length_loses_nothing_of_what_follows(speech: Float32Array, pause_s: float) -> None:
+    """Timestamps begin anew every 1,310.72 s: what follows a pause of nearly as long is not late."""
+    packets = StreamEncoder(24_000).push(speech[: 20 * 480])
+    decoder = MessageDecoder(24_000)
+    assert decoder.push(join(packets[:10])).size == 10 * 480
+    pause_frames = round(50 * pause_s)
+    later = [replace(packet, timestamp=(packet.timestamp + pause_frames) % 65_536) for packet in packets[10:]]
+    sizes = [decoder.push(join([packet])).size // 480 for packet in later]
+    assert 1 <= sizes[0] <= 1 + 50
+    assert sizes[1:] == [1] * 9
+    assert decoder.push(join(later[-3:])).size == 0
 
 
 def test_bytes_of_sound_are_16_bit_samples_whatever_holds_them(speech: Float32Array) -> None:
