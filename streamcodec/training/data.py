@@ -38,7 +38,10 @@ class Clip:
 
 
 def _source_rates(folder: Path) -> dict[str, float]:
-    """Rates of the original recordings by file name, from a ``manifest.csv`` beside or above the folder."""
+    """Rates of the original recordings by file name, from a ``manifest.csv`` in or above the folder.
+
+    Raises DatasetError for a manifest without names, or with a rate that is none.
+    """
     import csv
 
     for parent in (folder, *folder.parents):
@@ -46,7 +49,15 @@ def _source_rates(folder: Path) -> dict[str, float]:
         if manifest.is_file():
             with manifest.open(newline="") as handle:
                 rows = list(csv.DictReader(handle))
-            return {str(parent / row["file"]): float(row["sample_rate"]) for row in rows if row.get("sample_rate")}
+            try:
+                rates = {
+                    str(parent / row["file"]): float(row["sample_rate"]) for row in rows if row.get("sample_rate")
+                }
+            except KeyError as error:
+                raise DatasetError(f"{manifest} has no column {error}; each row must name a sound file") from error
+            except ValueError as error:
+                raise DatasetError(f"{manifest} has a sample_rate that is no number: {error}") from error
+            return rates
     return {}
 
 
@@ -59,7 +70,7 @@ def build_cache(folders: list[Path], cache_folder: Path, sample_rate_hz: int) ->
     """
     from rich.progress import track
 
-    files = sound_files(p for folder in folders for p in Path(folder).resolve().rglob("*"))
+    files = sound_files({p for folder in folders for p in Path(folder).resolve().rglob("*")})
     if not files:
         raise DatasetError(
             f"no sound file under {', '.join(map(str, folders))}; give --data a folder that holds some"

@@ -209,6 +209,9 @@ def test_damaged_indices_say_so(tmp_path: Path) -> None:
         (tmp_path / name / index).write_text("broken\n")
         with pytest.raises(DatasetError, match=index.rpartition("/")[2]):
             read_dataset(name, tmp_path / name)
+        # Nor is it taken for a folder of any sound, which nobody holds anything back of.
+        with pytest.raises(DatasetError, match=index.rpartition("/")[2]):
+            recognise(tmp_path / name)
 
 
 def test_unknown_dataset_names_the_known_ones(tmp_path: Path) -> None:

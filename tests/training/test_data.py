@@ -55,9 +55,24 @@ def test_training_tells_kinds_as_evaluation_does(tmp_path: Path) -> None:
     assert kinds == sorted(clip.kind for clip in read_clips(folder)) == ["environment", "music", "speech"]
 
 
+def test_a_file_of_two_folders_is_trained_on_once(tmp_path: Path) -> None:
+    (tmp_path / "inner").mkdir()
+    soundfile.write(tmp_path / "inner" / "x.wav", np.zeros(240), 24_000)
+    cache = build_cache([tmp_path, tmp_path / "inner"], tmp_path / "cache", 24_000)
+    assert len(json.loads((cache / "clips.json").read_text())) == 1
+
+
 def test_no_data_is_a_clear_error(tmp_path: Path) -> None:
     with pytest.raises(DatasetError, match="no sound file"):
         build_cache([tmp_path], tmp_path / "cache", 24_000)
+    soundfile.write(tmp_path / "x.wav", np.zeros(240), 24_000)
+    for manifest, told in (
+        ("name,sample_rate\nx.wav,8000\n", "no column 'file'"),
+        ("file,sample_rate\nx.wav,8k\n", "8k"),
+    ):
+        (tmp_path / "manifest.csv").write_text(manifest)
+        with pytest.raises(DatasetError, match=told):
+            build_cache([tmp_path], tmp_path / "cache", 24_000)
 
 
 def test_batches_depend_on_seed_and_step_alone(cache: Path) -> None:

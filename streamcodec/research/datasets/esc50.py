@@ -36,5 +36,5 @@ class Esc50:
                 raise DatasetError(f"{index} has no column {error}; unpack ESC-50 again") from error
         found = [recording for recording in described if recording.path.is_file()]
         if not found:
-            raise not_here(self, folder)
+            raise DatasetError(f"{index} names none of the files in {roots[0] / 'audio'}; unpack ESC-50 again")
         return sorted(found, key=lambda recording: recording.path)

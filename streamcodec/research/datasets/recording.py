@@ -44,13 +44,17 @@ class Dataset(Protocol):
         """Everything usable under ``folder``, sorted by path; raises DatasetError for another layout or no data."""
 
 
-def not_here(dataset: Dataset, folder: Path) -> DatasetError:
+class NotThisDatasetError(DatasetError):
+    """A folder is laid out in another way."""
+
+
+def not_here(dataset: Dataset, folder: Path) -> NotThisDatasetError:
     """The error of a folder that does not hold the dataset."""
     if not folder.is_dir():
-        return DatasetError(
+        return NotThisDatasetError(
             f"there is no folder {folder}; give the folder of {dataset.name} that holds {dataset.layout}"
         )
-    return DatasetError(f"{folder} does not hold {dataset.name}: looked for {dataset.layout}")
+    return NotThisDatasetError(f"{folder} does not hold {dataset.name}: looked for {dataset.layout}")
 
 
 def known(labels: Mapping[str, str | None]) -> dict[str, str]:
