@@ -25,6 +25,7 @@ from streamcodec.codec.packet import MAX_FRAMES
 from streamcodec.errors import BitrateError
 from streamcodec.net import copy_plan
 from streamcodec.net.congestion import CongestionConfig, CongestionController
+from streamcodec.net.listeners import agreed_rate
 from streamcodec.net.redundancy import copies_share
 from streamcodec.net.report import INTERVAL_MS, ReceiverReport
 from streamcodec.wording import named
@@ -75,6 +76,8 @@ BUFFER_MS = 20.0
 LONGEST_PLAYOUT_MS = 100.0
 """What a packet's first frame may wait for its others and a copy: beyond it no copies are sent."""
 UNKNOWN_ROUND_TRIP_MS = 80.0
+USUAL_LOSS, USUAL_JITTER_MS = 0.1, 20.0
+"""What one listener of several is believed alone."""
 EXPECTED_LOSS, EXPECTED_PACKETS = 0.04, 18.0
 """Before anything is known, and how many packets' worth of reports weigh as much."""
 LONG_MEMORY_PACKETS, SHORT_MEMORY_PACKETS = 300.0, 60.0
@@ -170,7 +173,7 @@ class _Path:
 
 
 class _Circumstances(NamedTuple):
-    """All that a choice rests on: the worst of every path."""
+    """All that a choice rests on: the worst of every path, as far as it is believed."""
 
     loss: float
     burst_packets: float
@@ -274,8 +277,12 @@ class WireRateController:
 
     @property
     def wire_bps(self) -> int:
-        """The rate on the wire that is aimed at now: what was asked for, or less on a path that does not carry it."""
-        return min((path.congestion.rate.bitrate_bps for path in self._paths.values()), default=self.config.wire_bps)
+        """The rate on the wire that is aimed at now: what was asked for, or less on a path that does not carry it.
+
+        Among several listeners no single one decides: see :func:`~streamcodec.net.listeners.agreed_rate`.
+        """
+        rates = [path.congestion.rate for path in self._paths.values()]
+        return agreed_rate(rates, self._bounds()).bitrate_bps if rates else self.config.wire_bps
 
     def _choose(self, now_ms: float) -> SendPlan:
         best = self._best(None)
@@ -316,10 +323,10 @@ class WireRateController:
     def _circumstances(self) -> _Circumstances:
         paths = self._paths.values()
         return _Circumstances(
-            max((path.loss for path in paths), default=EXPECTED_LOSS),
-            max((path.burst_packets for path in paths), default=copy_plan.USUAL_BURST_PACKETS),
-            max((path.round_trip_ms for path in paths), default=UNKNOWN_ROUND_TRIP_MS),
-            max((path.jitter_ms for path in paths), default=0.0),
+            _believed([path.loss for path in paths], USUAL_LOSS) if paths else EXPECTED_LOSS,
+            _believed([path.burst_packets for path in paths], copy_plan.USUAL_BURST_PACKETS),
+            _believed([path.round_trip_ms for path in paths], UNKNOWN_ROUND_TRIP_MS),
+            _believed([path.jitter_ms for path in paths], USUAL_JITTER_MS) if paths else 0.0,
             self._aim(),
             self._header_bytes,
             self._destinations,
@@ -359,6 +366,17 @@ class WireRateController:
         if excess > 0.02:
             score -= 10.0 * (1.0 + excess)
         return SendPlan(round(bitrate_bps), packet_ms, ages, copy_share, round(wire_bps), score)
+
+
+def _believed(reported: list[float], usual: float) -> float:
+    """The worst that listeners report; what one of several reports alone, no further than is usual.
+
+    Else a thin line or forged reports of one would cost all the others their sound.
+    """
+    if len(reported) < 2:
+        return max(reported, default=usual)
+    second, worst = sorted(reported)[-2:]
+    return min(worst, max(second, usual))
 
 
 def _delay_ms(packet_ms: int, ages: tuple[int, ...], now: _Circumstances) -> float:

@@ -125,6 +125,23 @@ def test_several_listeners_share_the_rate() -> None:
     assert 3 * cost_bps(plan) == pytest.approx(plan.wire_bps, rel=0.02)
 
 
+@pytest.mark.parametrize("kbps", [40, 80])
+@pytest.mark.parametrize("forged", [{"queue_ms": 6_000.0, "growth": 30_000.0}, {"loss": 1.0, "burst": 31.0}])
+def test_forged_reports_of_one_listener_cost_the_others_half_at_most(kbps: int, forged: dict[str, float]) -> None:
+    def plan_after(**told: float) -> SendPlan:
+        controller = WireRateController(WireRateConfig(1_000 * kbps))
+        for tick in range(120):
+            for listener in ("bob", "cid"):
+                controller.on_report(listener, report(), 60.0, 500.0 * tick)
+            controller.on_report("eve", report(**told), 1e9 if told else 60.0, 500.0 * tick)
+        return controller.plan
+
+    honest, plan = plan_after(), plan_after(**forged)
+    assert plan.wire_bps >= 0.5 * min(honest.wire_bps, 1_000 * kbps)
+    assert plan.packet_ms <= 100
+    assert plan.bitrate_bps > 5_000
+
+
 def test_the_relay_and_its_seal_are_reckoned_with() -> None:
     controller = WireRateController(WireRateConfig(24_000))
     direct = controller.plan
