@@ -149,7 +149,8 @@ class Call:
         self._room = Room(config.room, self._receive, self._come_or_go)
         self._bounds: dict[str, SenderBounds] = {}
         self._told: dict[str, tuple[Status, float]] = {}
-        self._pacer = Pacer(config.media.spoken_rate_hz or config.media.sample_rate_hz, self._post_block)
+        spoken_rate_hz = config.media.spoken_rate_hz or config.media.sample_rate_hz
+        self._pacer = Pacer(spoken_rate_hz, self._post_block, self._post_pause)
         self._pacing: asyncio.Task[None] | None = None
         self._spoken_shape: tuple[int, ...] | None = None
         """Of one sample pushed, once there was any."""
@@ -293,7 +294,8 @@ class Call:
         """Send the next samples; silence instead while ``muted``.
 
         They may come faster than real time, as synthesised speech does: they wait here and go out at the pace at
-        which they are heard. With ``live`` they come from a device at its own pace and go out at once.
+        which they are heard, and nothing need be pushed where nobody speaks. With ``live`` they come from a device at
+        its own pace, without pauses, and go out at once.
 
         Shape: ``[n]``, float32, float64 (full scale 1) or int16, any n; ``[n, channels]`` where the encoder has
         several. Errors: AudioFormatError for anything else; StreamcodecError where more than ten minutes would wait.
@@ -306,6 +308,7 @@ class Call:
             )
         self._spoken_shape = block.shape[1:]
         if live:
+            self._pacer.passed_by(self._clock_s())
             self._post_block(block)
             return
         self._pacer.push(block, self._clock_s())
@@ -382,6 +385,9 @@ class Call:
     def _post_block(self, block: Samples) -> None:
         muted = self.muted
         self._codec.post(lambda: self._encode(block, muted))
+
+    def _post_pause(self, pause_s: float) -> None:
+        self._codec.post(lambda: self._media.pause(1_000.0 * pause_s))
 
     async def _pace(self) -> None:
         while (wait_s := self._pacer.step(self._clock_s())) is not None:

@@ -112,6 +112,10 @@ class Media:
             self._sender.note_voice(self._voice_activity.talking)
         return self._sender.push(samples)
 
+    def pause(self, pause_ms: float) -> None:
+        """For so long nothing was pushed: what comes next is so much later than what came before."""
+        self._sender.pause(pause_ms)
+
     def flush(self) -> list[bytes]:
         """Datagrams of what is still inside the encoder."""
         return self._sender.flush()

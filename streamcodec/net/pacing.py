@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections import deque
 from collections.abc import Callable
 
@@ -14,14 +15,25 @@ SPEED = 1.01
 """A little faster than real time, so that a sound device whose clock is fast never builds up a queue."""
 BLOCK_S = 0.02
 LONGEST_QUEUE_S = 600.0
+LEAST_PAUSE_S = 0.2
+"""Nothing pushed for so long beyond what was sent is a pause; less is made up for by what may be sent early."""
 
 
 class Pacer:
-    """Blocks in at any pace, out at that of the clock through ``send``; on one thread, with the caller's clock."""
+    """Blocks in at any pace, out at that of the clock through ``send``; on one thread, with the caller's clock.
 
-    def __init__(self, sample_rate_hz: int, send: Callable[[Samples], None]) -> None:
+    ``pause(seconds)`` is called before what comes after a pause of whoever pushes.
+    """
+
+    def __init__(
+        self,
+        sample_rate_hz: int,
+        send: Callable[[Samples], None],
+        pause: Callable[[float], None] = lambda pause_s: None,
+    ) -> None:
         self._rate_hz = sample_rate_hz
         self._send = send
+        self._pause = pause
         self._queue: deque[Samples] = deque()
         self._queued_samples = 0
         self._until_s = float("-inf")
@@ -47,6 +59,11 @@ class Pacer:
 
     def step(self, now_s: float) -> float | None:
         """Send what is due; seconds until there is more to do, None where nothing waits."""
+        if not self._queue:
+            return None
+        pause_s = now_s - self._until_s
+        if LEAST_PAUSE_S <= pause_s < math.inf:
+            self._pause(pause_s)
         self._until_s = max(self._until_s, now_s)
         while self._queue and self._until_s - now_s < AHEAD_S:
             piece = self._queue.popleft()
@@ -54,6 +71,10 @@ class Pacer:
             self._until_s += len(piece) / self._rate_hz / SPEED
             self._send(piece)
         return self._until_s - now_s - AHEAD_S + 0.001 if self._queue else None
+
+    def passed_by(self, now_s: float) -> None:
+        """Sound went out without waiting here: that was no pause."""
+        self._until_s = max(self._until_s, now_s)
 
     def clear(self) -> float:
         """Drop what waits; seconds of sound dropped."""

@@ -139,6 +139,9 @@ class ReceptionMonitor:
 
     _BASE_INTERVALS = 60
     _LONGEST_GAP_PACKETS = 3_000
+    _PAUSE_MS = 1_000.0
+    """After so long without a packet delays are compared with later ones alone: time stamps may have wrapped since,
+    or stood still, which looks like a queue."""
 
     def __init__(self, packet_ms: float = FRAME_MS) -> None:
         self._packet_ms = packet_ms
@@ -147,6 +150,7 @@ class ReceptionMonitor:
         self._received = 0
         self._jitter_ms = 0.0
         self._last_transit_ms: float | None = None
+        self._arrival_ms = float("-inf")
         self._base_ms: deque[float] = deque(maxlen=self._BASE_INTERVALS)
         self._last_fastest: tuple[float, float] | None = None
         self._last_report_ms: float | None = None
@@ -163,6 +167,9 @@ class ReceptionMonitor:
         )
         if self._highest is None or restarted:
             self._begin_stream(packet)
+        elif arrival_ms - self._arrival_ms > self._PAUSE_MS:
+            self._forget_delays()
+        self._arrival_ms = arrival_ms
         assert self._highest is not None
         sequence = extend(packet.sequence, self._highest)
         self._unit = extend(packet.timestamp, self._unit)
@@ -228,10 +235,14 @@ class ReceptionMonitor:
         self._highest = packet.sequence - 1
         self._received = 0
         self._unit = packet.timestamp
+        self._forget_delays()
+        self._begin_interval()
+
+    def _forget_delays(self) -> None:
         self._last_transit_ms = None
         self._last_fastest = None
+        self._interval_fastest_ms = None
         self._base_ms.clear()
-        self._begin_interval()
 
     def _begin_interval(self) -> None:
         self._interval_received = 0

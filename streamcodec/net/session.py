@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Protocol
 
-from streamcodec.codec.packet import Packet, PacketFlags, Tier
+from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.codec.stream_format import StreamFormat, format_of
 from streamcodec.errors import PacketError
 from streamcodec.net import copy_plan
@@ -94,6 +94,9 @@ class MediaSender:
         if congestion is not None:
             self._apply(congestion)
         self._begun = False
+        self._paused, self._pause_ms = False, 0.0
+        self._skipped = 0
+        """Frames of pauses, which encoders do not count in their time stamps."""
         self._packets = self._datagrams = self._payload_bytes = self._datagram_bytes = self._header_bytes = 0
 
     @property
@@ -113,6 +116,14 @@ class MediaSender:
         """Datagrams of the packets that these samples complete."""
         self._begun = True
         return self._pack(self._encoder.push(samples))
+
+    def pause(self, pause_ms: float) -> None:
+        """For so long nothing was pushed: what comes next is so much later than what came before.
+
+        Without that a listener would take it for late, and play all that follows later.
+        """
+        self._paused = True
+        self._pause_ms += pause_ms
 
     def flush(self) -> list[bytes]:
         """Datagrams of what is still inside the encoder, if anything was pushed; the last one ends the stream."""
@@ -168,7 +179,20 @@ class MediaSender:
             controller.config = replace(controller.config, packet_ms=packet_ms)
         self._apply(congestion)
 
+    def _place(self, packet: Packet) -> Packet:
+        """The packet behind the pauses that there were before it."""
+        if self._paused:
+            # One that needs the packet before must follow it.
+            form = format_of(packet) if packet.is_key else None
+            frames, left_ms = (0, 0.0) if form is None else divmod(self._pause_ms, form.packet_ms)
+            self._skipped += int(frames)
+            self._paused, self._pause_ms = False, left_ms
+        if not self._skipped:
+            return packet
+        return replace(packet, timestamp=(packet.timestamp + self._skipped) % SEQUENCE_MODULUS)
+
     def _pack(self, packets: list[Packet]) -> list[bytes]:
+        packets = [self._place(packet) for packet in packets]
         if packets:
             self._note_length(packets[0])
         datagrams = [

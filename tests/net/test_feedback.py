@@ -81,6 +81,26 @@ def test_a_monitor_follows_wraps_and_restarts() -> None:
     assert (report.received_packets, report.lost_packets, report.loss) == (10, 0, 0.0)
 
 
+@pytest.mark.parametrize(("pause_s", "skipped_s"), [(3.0, 0.0), (900.0, 900.0), (3_600.0, 0.0)])
+def test_a_pause_of_the_sender_is_no_queue(pause_s: float, skipped_s: float) -> None:
+    """Time stamps wrap in 22 minutes; those of a sender that was asleep stand still."""
+    monitor = ReceptionMonitor()
+    reports = []
+    for index in range(200):
+        after = index >= 100
+        now_ms = index * FRAME_MS + 1_000.0 * pause_s * after
+        sent = packet(index + round(1_000.0 * skipped_s / FRAME_MS) * after, sequence=index)
+        monitor.observe(sent, 100, now_ms)
+        if monitor.due(now_ms):
+            reports.append(monitor.report(now_ms, JitterStats()))
+    assert len(reports) >= 6
+    for report in reports:
+        assert report.queue_ms < 1.0
+        assert report.queue_growth_ms_per_s <= 0.0
+        assert report.jitter_ms < 1.0
+        assert report.loss == 0.0
+
+
 @dataclass
 class Call:
     """One direction of a call on a simulated clock: sender with a controller, link, receiver with a monitor."""

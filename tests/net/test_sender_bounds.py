@@ -14,6 +14,7 @@ from streamcodec.errors import StreamcodecError
 from streamcodec.net.call import Call
 from streamcodec.net.congestion import CongestionConfig, SendRate
 from streamcodec.net.fragments import Fragmenter
+from streamcodec.net.framing import Deframer, Framer
 from streamcodec.net.listeners import agreed_rate
 from streamcodec.net.media import Media, MediaConfig
 from streamcodec.net.pacing import AHEAD_S, LONGEST_QUEUE_S, Pacer
@@ -193,6 +194,55 @@ def test_sound_in_real_time_is_not_delayed_and_a_fast_device_builds_no_queue() -
     assert [when_s for when_s, _ in out] == pytest.approx([0.02 * k for k in range(100)], abs=0.011)
     fast = paced([(0.02 * k / 1.009, 20) for k in range(5_000)], 100.0)
     assert sum(size for _, size in fast) >= 99_700
+
+
+def test_pauses_of_whoever_pushes_are_told_and_nothing_else_is() -> None:
+    pauses: list[float] = []
+    pacer = Pacer(1_000, lambda samples: None, pauses.append)
+    second = np.zeros(1_000, np.float32)
+    for step in range(50):  # a device that is late now and then, and makes up for it
+        pacer.push(second[: 20 + 100 * (step % 10 == 9)], 0.02 * step + 0.1 * (step // 10))
+    assert pauses == []
+    pacer.push(second, 10.0)
+    assert pauses == [pytest.approx(8.5, abs=0.2)]
+    for step in range(1_000, 1_500):
+        pacer.step(step / 100)
+    pacer.passed_by(20.0)
+    pacer.push(second, 20.1)
+    assert len(pauses) == 1
+
+
+def test_who_speaks_now_and_then_is_heard_at_once_and_in_full() -> None:
+    """A machine that answers, over a line to the relay: two seconds at once, then nothing for three, and again."""
+    config = CongestionConfig(minimum_bps=1_500, maximum_bps=12_000, start_bps=6_000)
+    ann, bob = (
+        Media(MediaConfig(RATE_HZ, congestion=config), FakeEncoder(), FakeDecoder, encode_redundant) for _ in range(2)
+    )
+    ann.come("bob")
+    bob.come("ann")
+    out: list[bytes] = []
+    pacer = Pacer(RATE_HZ, lambda sound: out.extend(ann.push(sound)), lambda pause_s: ann.pause(1_000.0 * pause_s))
+    framer, deframer = Framer(), Deframer()
+    for tick in range(3_000):
+        now_ms = 10.0 * tick
+        if tick % 500 == 0:
+            pacer.push(tone(2 * RATE_HZ), now_ms / 1_000.0)
+        pacer.step(now_ms / 1_000.0)
+        for datagram in out:
+            for taken in deframer.take(framer.frame(datagram), now_ms):
+                bob.receive("ann", taken, now_ms + 20.0)
+        out.clear()
+        bob.pull(now_ms, PACKET_SAMPLES // 2)
+        for _, told in bob.tick(now_ms):
+            ann.receive("bob", told, now_ms + 20.0)
+        ann.tick(now_ms)
+    stats, rate = bob.stats.receivers["ann"], ann.stats.sender.rate
+    assert rate is not None
+    assert rate.bitrate_bps > 6_000
+    assert deframer.stats.unplaced == 0
+    assert stats.jitter.target_ms < 200.0
+    assert stats.jitter.lost == stats.jitter.restarts == stats.jitter.discarded == stats.playout.accelerated == 0
+    assert stats.jitter.played == 600
 
 
 def test_speech_that_waits_can_be_dropped_and_too_much_is_refused() -> None:
