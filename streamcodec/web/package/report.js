@@ -9,6 +9,8 @@ export const FIRST_BYTE = 0x1a;
 export const INTERVAL_MS = 500;
 const NEVER = 0xffff;
 const BASE_INTERVALS = 60;
+/** After so long without a packet delays are compared with later ones alone: see Python's monitor. */
+const PAUSE_MS = 1_000;
 const LONGEST_GAP_PACKETS = 3_000;
 const PACKET_MS = 20;
 
@@ -139,6 +141,7 @@ export class ReceptionMonitor {
     this._jitterMs = 0;
     /** @type {number | null} */
     this._lastTransitMs = null;
+    this._arrivalMs = -Infinity;
     /** @type {number[]} */
     this._baseMs = [];
     /** @type {[number, number] | null} */
@@ -161,6 +164,8 @@ export class ReceptionMonitor {
     const far = (/** @type {number} */ highest) =>
       Math.abs(extend(frame.sequence, highest) - highest) > LONGEST_GAP_PACKETS;
     if (this._highest === null || far(this._highest)) this._beginStream(frame);
+    else if (arrivalMs - this._arrivalMs > PAUSE_MS) this._forgetDelays();
+    this._arrivalMs = arrivalMs;
     const highest = /** @type {number} */ (this._highest);
     const sequence = extend(frame.sequence, highest);
     this._unit = extend(frame.timestamp, this._unit);
@@ -240,10 +245,15 @@ export class ReceptionMonitor {
     this._highest = frame.sequence - 1;
     this._received = 0;
     this._unit = frame.timestamp;
+    this._forgetDelays();
+    this._beginInterval();
+  }
+
+  _forgetDelays() {
     this._lastTransitMs = null;
     this._lastFastest = null;
+    this._intervalFastestMs = null;
     this._baseMs = [];
-    this._beginInterval();
   }
 
   _beginInterval() {

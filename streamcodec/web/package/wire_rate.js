@@ -1,7 +1,7 @@
 // What to send for a given rate on the wire: packet length, payload rate and redundancy, chosen together. As
 // `streamcodec/net/wire_rate.py`, where the reasons are given; a trace that Python's tests write holds this to it.
 
-import { CongestionController, USUAL_BURST_PACKETS, leftOver, reach, spread } from './congestion.js';
+import { CongestionController, USUAL_BURST_PACKETS, agreedRate, leftOver, reach, spread } from './congestion.js';
 import { AudioFormatError } from './errors.js';
 import { roundHalfEven } from './numbers.js';
 import { MAX_FRAMES } from './packet.js';
@@ -35,6 +35,8 @@ const CODEC_MS = 10;
 const BUFFER_MS = 20;
 const LONGEST_PLAYOUT_MS = 100;
 const UNKNOWN_ROUND_TRIP_MS = 80;
+const USUAL_LOSS = 0.1;
+const USUAL_JITTER_MS = 20;
 const EXPECTED_LOSS = 0.04;
 const EXPECTED_PACKETS = 18;
 const LONG_MEMORY_PACKETS = 300;
@@ -204,7 +206,8 @@ export class WireRateController {
   // -- inside
 
   get _wireBps() {
-    return Math.min(this._askedBps, ...[...this._paths.values()].map((path) => path.congestion.rate.bitrate));
+    const controllers = [...this._paths.values()].map((path) => path.congestion);
+    return controllers.length ? agreedRate(controllers, this._askedBps, FRAME_MS).bitrate : this._askedBps;
   }
 
   /** @param {number} nowMs */
@@ -254,8 +257,8 @@ export class WireRateController {
    */
   _plans(packetMs) {
     const paths = [...this._paths.values()];
-    const loss = paths.length ? Math.max(...paths.map((path) => path.loss)) : EXPECTED_LOSS;
-    const burst = paths.length ? Math.max(...paths.map((path) => path.burstPackets)) : USUAL_BURST_PACKETS;
+    const loss = paths.length ? believed(paths.map((path) => path.loss), USUAL_LOSS) : EXPECTED_LOSS;
+    const burst = believed(paths.map((path) => path.burstPackets), USUAL_BURST_PACKETS);
     const aimBps = this._aim();
     const plans = [];
     for (let frames = 1; frames <= MAX_FRAMES; frames++) {
@@ -308,11 +311,22 @@ export class WireRateController {
    */
   _delayMs(packetMs, ages) {
     const paths = [...this._paths.values()];
-    const roundTripMs = paths.length ? Math.max(...paths.map((path) => path.roundTripMs)) : UNKNOWN_ROUND_TRIP_MS;
-    const jitterMs = Math.max(0, ...paths.map((path) => path.jitterMs));
+    const roundTripMs = believed(paths.map((path) => path.roundTripMs), UNKNOWN_ROUND_TRIP_MS);
+    const jitterMs = paths.length ? believed(paths.map((path) => path.jitterMs), USUAL_JITTER_MS) : 0;
     const waitedMs = Math.max(0, ...ages) * packetMs;
     return roundTripMs / 2 + packetMs + CODEC_MS + Math.max(BUFFER_MS + 2 * jitterMs, waitedMs);
   }
+}
+
+/**
+ * The worst that listeners report; what one of several reports alone, no further than is usual.
+ * @param {number[]} reported
+ * @param {number} usual
+ */
+function believed(reported, usual) {
+  if (reported.length < 2) return reported[0] ?? usual;
+  const [worst, second] = reported.sort((a, b) => b - a);
+  return Math.min(worst, Math.max(second, usual));
 }
 
 /**
