@@ -176,10 +176,7 @@ class RelayClient:
     @property
     def failed(self) -> Exception | None:
         """Why the client has given up for good, a JoinError or what a callback raised; None while it has not."""
-        if not self._task.done() or self._task.cancelled():
-            return None
-        error = self._task.exception()
-        return error if isinstance(error, Exception) else None
+        return failure_of(self._task)
 
     @property
     def wire_bytes(self) -> WireBytes:
@@ -249,19 +246,18 @@ class RelayClient:
             await connection.send(self._join.to_json())
             received = await asyncio.wait_for(connection.recv(), config.attempt_timeout_s)
             answer = parse_relay_message(_as_text(received))
+            if isinstance(answer, Failure):
+                raise JoinError(answer)
+            if not isinstance(answer, Welcome):
+                raise SignallingError("the relay did not answer a join with a welcome")
+            self._outgoing.clear()
+            self._writing = False
+            self.stats.connects += 1
+            self._hear(answer)
         except BaseException:
+            self.peer = None
             await connection.close()
             raise
-        if isinstance(answer, Failure):
-            await connection.close()
-            raise JoinError(answer)
-        if not isinstance(answer, Welcome):
-            await connection.close()
-            raise SignallingError("the relay did not answer a join with a welcome")
-        self._outgoing.clear()
-        self._writing = False
-        self.stats.connects += 1
-        self._hear(answer)
         return connection
 
     async def _say_goodbye(self) -> None:
@@ -402,6 +398,14 @@ class RelayClient:
             self._writing = False
             self._wake.clear()
             await self._wake.wait()
+
+
+def failure_of(task: asyncio.Task[None]) -> Exception | None:
+    """What a task has ended with; None while it runs, or where it was cancelled."""
+    if not task.done() or task.cancelled():
+        return None
+    error = task.exception()
+    return error if isinstance(error, Exception) else None
 
 
 def uses_proxy(url: str) -> bool:

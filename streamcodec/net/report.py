@@ -241,7 +241,7 @@ class ReceptionMonitor:
     def _forget_delays(self) -> None:
         self._last_transit_ms = None
         self._last_fastest = None
-        self._interval_fastest_ms = None
+        self._interval_fastest_ms: float | None = None
         self._base_ms.clear()
 
     def _begin_interval(self) -> None:
@@ -249,7 +249,7 @@ class ReceptionMonitor:
         self._interval_missing = 0
         self._interval_bursts = 0
         self._interval_bytes = 0
-        self._interval_fastest_ms: float | None = None
+        self._interval_fastest_ms = None
 
     def _observe_delay(self, transit_ms: float, whole: bool) -> None:
         # Frames of a packet come together: only its last one tells of the network, however long packets are.

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from streamcodec.errors import StreamcodecError
-from streamcodec.net.client import ClientConfig, Event, RelayClient
+from streamcodec.net.client import ClientConfig, Event, RelayClient, failure_of
 from streamcodec.net.e2e import EndToEnd, SealError, SealState
 from streamcodec.net.e2e.media import MOST_OVERHEAD_BYTES, OVERHEAD_BYTES
 from streamcodec.net.framing import MOST_FRAMING_BYTES, Deframer, Framer
@@ -128,7 +128,11 @@ class Room:
 
     async def __aenter__(self) -> Room:
         self._loop = asyncio.get_running_loop()
-        await self._client.__aenter__()
+        try:
+            await self._client.__aenter__()
+        except BaseException:
+            await self._hang_up_all()
+            raise
         self._housekeeper = self._loop.create_task(self._keep_house())
         return self
 
@@ -137,10 +141,10 @@ class Room:
         try:
             await self._client.__aexit__()
         finally:
-            for member in list(self._members.values()):
-                self._hang_up(member)
-            if self._closing:
-                await asyncio.wait(self._closing, timeout=5.0)
+            await self._hang_up_all()
+        failure = failure_of(self._housekeeper)
+        if failure is not None:
+            raise failure
 
     @property
     def peers(self) -> dict[str, PeerInfo]:
@@ -157,6 +161,13 @@ class Room:
     def paths(self) -> dict[str, str]:
         """How each peer is reached now: ``direct``, ``relay`` or ``none``."""
         return {identity: self._path(member) for identity, member in self._members.items() if member.here}
+
+    @property
+    def reaches_anyone(self) -> bool:
+        """Whether what is sent to everyone now goes out to anybody."""
+        return self._client.speaks and any(
+            member.here and member.info.hears and self._path(member) != "none" for member in self._members.values()
+        )
 
     @property
     def seals(self) -> dict[str, SealState]:
@@ -210,8 +221,8 @@ class Room:
 
     @property
     def failed(self) -> Exception | None:
-        """Why we are in the room no more: the relay will not have us back, or what a callback raised."""
-        return self._client.failed
+        """Why we cannot stay in the room: the relay will not have us back, or what a callback raised."""
+        return self._client.failed or failure_of(self._housekeeper)
 
     def send(self, datagram: bytes, identity: str | None = None) -> None:
         """Send to one peer, or to everyone, each by the best path; a datagram never waits for a path.
@@ -221,6 +232,8 @@ class Room:
         longest = MAX_DATAGRAM_BYTES - MOST_FRAMING_BYTES - (MOST_OVERHEAD_BYTES if self._e2e.on else 0)
         if not 1 <= len(datagram) <= longest:
             raise StreamcodecError(f"a datagram has 1 to {longest} bytes, got {len(datagram)}")
+        if not self._client.speaks and not is_report(datagram):
+            return  # Nobody takes it, and the relay hangs up on who goes on.
         if identity is not None:
             member = self._members.get(identity)
             if member is None or not member.here or (member.line is not None and member.line.send(datagram)):
@@ -275,6 +288,9 @@ class Room:
     def _happened(self, event: Event) -> None:
         if isinstance(event, Welcome):
             self.identity = event.identity
+            for known in self._members.values():
+                # Who is away now has as long to come back as if the relay had lost it now.
+                known.missing_since_s = self._loop.time()
             for info in event.peers:
                 self._arrived(info)
         elif isinstance(event, PeerJoined):
@@ -422,6 +438,12 @@ class Room:
                     del self._members[identity]
                     self._e2e.forget(identity)
                     self._part(member)
+
+    async def _hang_up_all(self) -> None:
+        for member in list(self._members.values()):
+            self._hang_up(member)
+        if self._closing:
+            await asyncio.wait(self._closing, timeout=5.0)
 
     def _hang_up(self, member: _Member) -> None:
         member.report.forget()

@@ -309,9 +309,12 @@ class DirectLine:
         except Exception as error:
             # Whatever a peer's description makes the library raise, it must not end the call.
             logger.info("an offer could not be used: %s", type(error).__name__)
-            self._drop()
+            if connection is self._connection:
+                self._drop()
             return
-        self._signal("answer", attempt, connection)
+        # A later offer may have taken its place meanwhile.
+        if connection is self._connection:
+            self._signal("answer", attempt, connection)
 
     def _signal(self, kind: str, attempt: int, connection: RTCPeerConnection) -> None:
         description = plain_description(connection.localDescription.sdp)
@@ -389,6 +392,9 @@ class DirectLine:
     async def _beat(self) -> None:
         while True:
             await asyncio.sleep(self._config.heartbeat_s)
+            now_s = self._loop.time()
+            # Who is heard no more must not believe that all is well: it is to send over the relay.
+            deaf = now_s - self._heard_s > self._config.silence_s and self._heard_s > float("-inf")
             # Only into silence: whatever else is sent says as much.
-            if self._loop.time() - self._sent_s >= 0.9 * self._config.heartbeat_s:
+            if not deaf and now_s - self._sent_s >= 0.9 * self._config.heartbeat_s:
                 self._send_heartbeat()

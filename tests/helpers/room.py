@@ -15,13 +15,21 @@ QUICK = WebRtcConfig(open_timeout_s=3.0, heartbeat_s=0.05, silence_s=0.4, retry_
 class Guest(Room):
     """A room that keeps what it hears."""
 
-    def __init__(self, url: str, *, name: str = "", alternates: tuple[str, ...] = (), **config: Any) -> None:
+    def __init__(
+        self,
+        url: str,
+        *,
+        name: str = "",
+        alternates: tuple[str, ...] = (),
+        retry_s: tuple[float, float] = (0.05, 0.1),
+        **config: Any,
+    ) -> None:
         self.heard: list[bytes] = []
         self.seen: list[tuple[str, bool]] = []
         config.setdefault("webrtc", QUICK)
         super().__init__(
             RoomConfig(
-                ClientConfig(url, "room", name=name, alternates=alternates, retry_s=(0.05, 0.1)),
+                ClientConfig(url, "room", name=name, alternates=alternates, retry_s=retry_s),
                 absence_s=1.0,
                 **config,
             ),

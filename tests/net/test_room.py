@@ -10,18 +10,23 @@ import sys
 from dataclasses import replace
 from itertools import pairwise
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import aioice.ice
 import pytest
+from aiortc import RTCSessionDescription
 
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import StreamcodecError
+from streamcodec.net.client import ClientConfig
 from streamcodec.net.fragments import Fragmenter
 from streamcodec.net.relay.config import RelayConfig
 from streamcodec.net.relay.server import Relay
 from streamcodec.net.report import ReceiverReport, is_report
+from streamcodec.net.room import Room, RoomConfig
 from streamcodec.net.rtp_media import SrtpProfile
+from streamcodec.net.signalling import PeerInfo
 from streamcodec.net.webrtc import DirectLine, WebRtcConfig
 from tests.helpers.relay import run, until
 from tests.helpers.room import QUICK, Guest
@@ -298,6 +303,126 @@ def test_a_line_that_falls_silent_is_replaced_by_the_relay_and_then_made_anew() 
             await until(lambda: answering.heard == [b"by the relay"])
             await until(lambda: ann.reached("direct") and bob.reached("direct"))
             assert ann.seen == bob.seen == [("", True)]
+
+    run(test())
+
+
+def test_a_line_that_carries_one_way_alone_is_given_up_by_both() -> None:
+    async def test() -> None:
+        async with Relay() as relay, Guest(relay.url) as ann, Guest(relay.url) as bob:
+            await until(lambda: ann.reached("direct") and bob.reached("direct"))
+            answering = bob if ann.identity < bob.identity else ann
+            other = ann if answering is bob else bob
+            line = line_of(answering)
+            line._heard = lambda *frame: None  # type: ignore[method-assign]
+            await until(lambda: other.reached("relay"))
+            del line._heard
+            other.send(b"by the relay")
+            await until(lambda: answering.heard == [b"by the relay"])
+
+    run(test())
+
+
+def test_an_offer_that_fails_late_leaves_the_line_of_the_next_one_alone() -> None:
+    made: list[Any] = []
+    description = RTCSessionDescription("v=0", "answer")
+
+    async def test() -> None:
+        signals: list[dict[str, Any]] = []
+        line = DirectLine(QUICK, False, signals.append, lambda datagram: None)
+
+        def connect(*, offers_media: bool) -> Any:
+            """A connection that waits in the middle of an answer; the first one then fails."""
+            goes_on = asyncio.Event()
+            fails = not made
+
+            async def remote(description: object) -> None:
+                await goes_on.wait()
+                if fails:
+                    raise ValueError("closed")
+
+            async def answer() -> object:
+                return description
+
+            async def local(description: object) -> None:
+                pass
+
+            made.append(
+                SimpleNamespace(
+                    goes_on=goes_on,
+                    setRemoteDescription=remote,
+                    createAnswer=answer,
+                    setLocalDescription=local,
+                    localDescription=description,
+                )
+            )
+            line._connection = made[-1]
+            return made[-1]
+
+        line._connect = connect  # type: ignore[method-assign]
+        for attempt in (1, 2):
+            line.hear({"kind": "offer", "attempt": attempt, "wire": 1, "sdp": "v=0"})
+            await asyncio.sleep(0)
+        for connection in made:
+            connection.goes_on.set()
+            await asyncio.sleep(0.01)
+        assert line._connection is made[1]
+        assert [signal["attempt"] for signal in signals] == [2]
+
+    run(test())
+
+
+def test_whoever_is_back_after_us_is_the_same_however_long_the_relay_was_away() -> None:
+    async def test() -> None:
+        relay = Relay()
+        await relay.start()
+        port = relay.port
+        async with (
+            Guest(relay.url, name="Ann", webrtc=None) as ann,
+            Guest(relay.url, name="Bob", webrtc=None, retry_s=(2.0, 2.0)) as bob,
+        ):
+            await until(lambda: ann.reached("relay") and bob.reached("relay"))
+            await relay.close()
+            await until(lambda: ann.reached("none") and bob.reached("none"))
+            await asyncio.sleep(1.1 * ann.config.absence_s)
+            async with Relay(RelayConfig(port=port)):
+                await until(lambda: ann.reached("relay") and bob.reached("relay"))
+                assert ann.seen == [("Bob", True)]
+                assert bob.seen == [("Ann", True)]
+
+    run(test())
+
+
+def test_a_callback_that_raises_when_somebody_leaves_is_told() -> None:
+    def refuse(info: PeerInfo, present: bool) -> None:
+        if not present:
+            raise RuntimeError("nobody leaves")
+
+    async def test() -> None:
+        async with Relay() as relay:
+            config = RoomConfig(ClientConfig(relay.url, "room"), webrtc=None, absence_s=0.1)
+            room = await Room(config, lambda *datagram: None, refuse).__aenter__()
+            async with Guest(relay.url, webrtc=None):
+                await until(lambda: bool(room.peers))
+            await until(lambda: room.failed is not None)
+            with pytest.raises(RuntimeError, match="nobody leaves"):
+                await room.__aexit__()
+            await until(lambda: relay.stats.participants == 0)
+
+    run(test())
+
+
+def test_a_callback_that_raises_on_entering_leaves_no_seat_behind() -> None:
+    def refuse(info: PeerInfo, present: bool) -> None:
+        raise RuntimeError("nobody comes")
+
+    async def test() -> None:
+        async with Relay() as relay, Guest(relay.url):
+            room = Room(RoomConfig(ClientConfig(relay.url, "room")), lambda *datagram: None, refuse)
+            with pytest.raises(RuntimeError, match="nobody comes"):
+                async with room:
+                    pass
+            await until(lambda: relay.stats.participants == 1)
 
     run(test())
 

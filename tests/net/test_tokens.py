@@ -9,17 +9,21 @@ from typing import Any
 import pytest
 from websockets.asyncio.client import connect
 
-from streamcodec.net.client import JoinError
+from streamcodec.net.client import ClientConfig, JoinError
 from streamcodec.net.relay.cluster import ClusterConfig
 from streamcodec.net.relay.config import RelayConfig
 from streamcodec.net.relay.server import Relay
 from streamcodec.net.relay.tokens import Grants, TokenError, TokenSigner
+from streamcodec.net.report import is_report
+from streamcodec.net.room import Room, RoomConfig
 from streamcodec.net.signalling import (
     MAX_TOKEN_CHARACTERS,
     Join,
 )
 from tests.helpers.cluster import LocalBackbone, Wire
 from tests.helpers.relay import SIGNER, Seat, run, until
+from tests.helpers.report import REPORT
+from tests.helpers.simulation import packet
 
 
 def test_a_token_says_what_its_holder_may_do() -> None:
@@ -165,6 +169,32 @@ def test_the_name_in_a_token_is_the_name_and_grants_hold() -> None:
                 bob.send(bytes(100), peer=ann.peer or 0)
             await until(lambda: relay.stats.refused_packets >= 80)
             assert len(ann.heard) <= 7
+
+    run(test())
+
+
+def test_who_may_not_speak_and_does_stays_in_the_room_and_gets_reports_through() -> None:
+    async def test() -> None:
+        heard: list[bytes] = []
+        config = RelayConfig(refused_packets=20)
+        async with Relay(config, SIGNER, wall_clock=lambda: 1_000.0) as relay:
+
+            def room(**grants: Any) -> Room:
+                token = SIGNER.issue("room", 2_000.0, Grants(**grants))
+                client = ClientConfig(relay.url, "room", token=token)
+                return Room(RoomConfig(client, webrtc=None), lambda identity, datagram: heard.append(datagram))
+
+            async with room() as ann, room(speak=False) as bob:
+                await until(lambda: bool(ann.peers and bob.peers))
+                assert (ann.reaches_anyone, bob.reaches_anyone) == (True, False)
+                for index in range(100):
+                    bob.send(packet(index).to_bytes())
+                bob.send(REPORT.to_bytes(), ann.identity)
+                await until(lambda: bool(heard))
+                assert len(heard) == 1
+                assert is_report(heard[0])
+                assert relay.stats.refused_packets == 0
+                assert bob._client.stats.connects == 1
 
     run(test())
 
