@@ -15,7 +15,7 @@ from streamcodec.codec.options import DEFAULT_MODEL, check_whole
 from streamcodec.codec.packet import Tier
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.errors import AudioFormatError
-from streamcodec.net.client import ClientConfig
+from streamcodec.net.client import ClientConfig, failure_of
 from streamcodec.net.codec_thread import CAPACITY_JOBS, CodecThread
 from streamcodec.net.congestion import CongestionConfig
 from streamcodec.net.e2e import SealState, room_key_from_passphrase
@@ -24,6 +24,7 @@ from streamcodec.net.media import OURSELVES, Media, MediaConfig
 from streamcodec.net.pacing import Pacer
 from streamcodec.net.playout import Decoder, PlayoutStats
 from streamcodec.net.redundancy import RedundantForm
+from streamcodec.net.relay.rate_limit import RateLimit
 from streamcodec.net.room import Room, RoomConfig
 from streamcodec.net.sender_bounds import SenderBounds
 from streamcodec.net.session import Encoder, ReceiverStats, SenderStats
@@ -37,6 +38,8 @@ TICK_S = 0.1
 TICKS_PER_NOTE = 10
 STATUS_EVERY_S = 5.0
 """A status is told when it changes, and again so often: the relay may have lost one."""
+STATUSES = (3.0, 8.0)
+"""Told per second, and at once: with exchanges of keys below what relays take, which hang up on who signals more."""
 _NOTHING_YET = ReceiverStats(JitterStats(), PlayoutStats(), damaged=0, incomplete=0, talking=False)
 
 
@@ -149,6 +152,7 @@ class Call:
         self._room = Room(config.room, self._receive, self._come_or_go)
         self._bounds: dict[str, SenderBounds] = {}
         self._told: dict[str, tuple[Status, float]] = {}
+        self._statuses = RateLimit(*STATUSES)
         spoken_rate_hz = config.media.spoken_rate_hz or config.media.sample_rate_hz
         self._pacer = Pacer(spoken_rate_hz, self._post_block, self._post_pause)
         self._pacing: asyncio.Task[None] | None = None
@@ -209,7 +213,8 @@ class Call:
         self.clear()
         try:
             if self._codec.failure is None:
-                for datagram in await self._codec.run(self._finish, refusable=False) or []:
+                counted = self._room.reaches_anyone
+                for datagram in await self._codec.run(lambda: self._finish(counted), refusable=False) or []:
                     self._room.send(datagram)
         finally:
             try:
@@ -257,7 +262,7 @@ class Call:
 
     @property
     def sender_stats(self) -> SenderStats:
-        """What we send, as of the last block."""
+        """What has gone out to anybody, as of the last block."""
         return self._stats.sender
 
     @property
@@ -288,7 +293,7 @@ class Call:
     @property
     def failed(self) -> Exception | None:
         """Why the call cannot go on, if it cannot."""
-        return self._codec.failure or self._room.failed
+        return self._codec.failure or self._room.failed or failure_of(self._ticker)
 
     def push(self, samples: Samples, *, live: bool = False) -> None:
         """Send the next samples; silence instead while ``muted``.
@@ -352,8 +357,8 @@ class Call:
 
     # -- on the codec's thread ----------------------------------------------------------------------------------
 
-    def _encode(self, samples: Samples, muted: bool) -> None:
-        datagrams = self._media.push(samples, muted=muted)
+    def _encode(self, samples: Samples, muted: bool, counted: bool) -> None:
+        datagrams = self._media.push(samples, muted=muted, counted=counted)
         self._note()
         if datagrams:
             self._codec.call_back(lambda: self._send(datagrams))
@@ -363,8 +368,8 @@ class Call:
         self._note()
         return samples
 
-    def _finish(self) -> list[bytes]:
-        datagrams = self._media.flush()
+    def _finish(self, counted: bool) -> list[bytes]:
+        datagrams = self._media.flush(counted=counted)
         self._note()
         return datagrams
 
@@ -383,8 +388,8 @@ class Call:
     # -- on the event loop --------------------------------------------------------------------------------------
 
     def _post_block(self, block: Samples) -> None:
-        muted = self.muted
-        self._codec.post(lambda: self._encode(block, muted))
+        muted, counted = self.muted, self._room.reaches_anyone
+        self._codec.post(lambda: self._encode(block, muted, counted))
 
     def _post_pause(self, pause_s: float) -> None:
         self._codec.post(lambda: self._media.pause(1_000.0 * pause_s))
@@ -418,7 +423,7 @@ class Call:
     def _receive(self, identity: str, datagram: bytes) -> None:
         now_s = self._clock_s()
         bounds = self._bounds.get(identity)
-        form = self._stats.receivers[identity].format if identity in self._stats.receivers else None
+        form = self._stats.receivers.get(identity, _NOTHING_YET).format
         if bounds is None or not bounds.take(len(datagram), None if form is None else form.tier, now_s):
             return
 
@@ -430,13 +435,18 @@ class Call:
             bounds.untaken()
 
     def _tell_status(self, now_s: float) -> None:
-        """Tell everybody how we are, where that is news or was said some time ago."""
+        """Tell everybody how we are, where that is news or was said some time ago; who has waited longest first."""
+        due: list[tuple[float, str, Status]] = []
         for identity, info in self._room.peers.items():
             status = Status(self.muted, self.silent_microphone, not self._understands(info))
-            told, told_s = self._told.get(identity, (None, 0.0))
+            told, told_s = self._told.get(identity, (None, float("-inf")))
             if status != told or now_s - told_s > STATUS_EVERY_S:
-                self._told[identity] = (status, now_s)
-                self._room.tell_status(identity, status)
+                due.append((told_s, identity, status))
+        for _, identity, status in sorted(due, key=lambda item: item[0]):
+            if not self._statuses.allow(now_s):
+                break
+            self._told[identity] = (status, now_s)
+            self._room.tell_status(identity, status)
 
     def _understands(self, info: PeerInfo) -> bool:
         """Whether a peer's packets can be decoded here, as far as either side has told its bitstream."""
@@ -471,13 +481,15 @@ class Call:
 
     def _note_wire(self, now_ms: float, *, measured: bool) -> None:
         """Tell the sender what its packets go over, when that changes, and what that was seen to cost."""
-        paths, sent_bps = list(self._room.paths.values()), self._wire.sent_bps
+        peers, sent_bps = self._room.peers, self._wire.sent_bps
+        # To whom the relay lets nothing pass nothing is sent.
+        paths = [path for identity, path in self._room.paths.items() if peers[identity].hears]
         direct, relayed = paths.count("direct"), paths.count("relay")
         # One message to the relay does for all, if it is to go to all.
         ways = (direct, relayed if direct else min(relayed, 1))
         if ways != self._ways:
-            self._ways = ways
             seal_bytes = self._room.seal_bytes
-            self._codec.post(lambda: self._media.note_paths(*ways, seal_bytes, now_ms))
+            if self._codec.post(lambda: self._media.note_paths(*ways, seal_bytes, now_ms)):
+                self._ways = ways
         if measured:
             self._codec.post(lambda: self._media.note_wire(sent_bps, now_ms))

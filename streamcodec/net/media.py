@@ -97,8 +97,10 @@ class Media:
             self._finite.count,
         )
 
-    def push(self, samples: Samples, *, muted: bool = False) -> list[bytes]:
+    def push(self, samples: Samples, *, muted: bool = False, counted: bool = True) -> list[bytes]:
         """Datagrams of the packets that these samples complete; of silence in their place while ``muted``.
+
+        They are not ``counted`` where nobody will get them.
 
         NaN and infinities are cleaned, counted and told once: see :class:`~streamcodec.StreamEncoder`.
 
@@ -110,15 +112,15 @@ class Media:
         changed = self._voice_activity.hear(samples)
         if changed and isinstance(self._sender, WireRateSender):
             self._sender.note_voice(self._voice_activity.talking)
-        return self._sender.push(samples)
+        return self._sender.push(samples, counted=counted)
 
     def pause(self, pause_ms: float) -> None:
         """For so long nothing was pushed: what comes next is so much later than what came before."""
         self._sender.pause(pause_ms)
 
-    def flush(self) -> list[bytes]:
+    def flush(self, *, counted: bool = True) -> list[bytes]:
         """Datagrams of what is still inside the encoder."""
-        return self._sender.flush()
+        return self._sender.flush(counted=counted)
 
     def come(self, identity: str) -> None:
         """Called when a peer has come."""

@@ -52,7 +52,7 @@ class Encoder(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class SenderStats:
-    """Counts since the start, and the rate in force."""
+    """Counts since the start of what went out to anybody, and the rate in force."""
 
     packets: int
     datagrams: int
@@ -112,10 +112,10 @@ class MediaSender:
         """Last measured round trip to each receiver."""
         return dict(self._round_trips_ms)
 
-    def push(self, samples: Samples) -> list[bytes]:
-        """Datagrams of the packets that these samples complete."""
+    def push(self, samples: Samples, *, counted: bool = True) -> list[bytes]:
+        """Datagrams of the packets that these samples complete; not ``counted`` where nobody will get them."""
         self._begun = True
-        return self._pack(self._encoder.push(samples))
+        return self._pack(self._encoder.push(samples), counted)
 
     def pause(self, pause_ms: float) -> None:
         """For so long nothing was pushed: what comes next is so much later than what came before.
@@ -125,12 +125,12 @@ class MediaSender:
         self._paused = True
         self._pause_ms += pause_ms
 
-    def flush(self) -> list[bytes]:
+    def flush(self, *, counted: bool = True) -> list[bytes]:
         """Datagrams of what is still inside the encoder, if anything was pushed; the last one ends the stream."""
         packets = self._encoder.flush() if self._begun else []
         if packets:
             packets[-1] = replace(packets[-1], flags=packets[-1].flags | PacketFlags.END)
-        return self._pack(packets)
+        return self._pack(packets, counted)
 
     def hear_report(self, receiver: str, report: ReceiverReport, now_ms: float) -> None:
         """Take a report of one receiver, and change rate and redundancy if it says so."""
@@ -191,7 +191,7 @@ class MediaSender:
             return packet
         return replace(packet, timestamp=(packet.timestamp + self._skipped) % SEQUENCE_MODULUS)
 
-    def _pack(self, packets: list[Packet]) -> list[bytes]:
+    def _pack(self, packets: list[Packet], counted: bool) -> list[bytes]:
         packets = [self._place(packet) for packet in packets]
         if packets:
             self._note_length(packets[0])
@@ -200,6 +200,8 @@ class MediaSender:
             for packet in packets
             for datagram in self._fragmenter.split(self._redundancy.attach(packet).to_bytes())
         ]
+        if not counted:
+            return datagrams
         self._packets += len(packets)
         self._datagrams += len(datagrams)
         self._header_bytes += sum(PIECE_HEADER_BYTES if is_fragment(each) else HEADER_BYTES for each in datagrams)

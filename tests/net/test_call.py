@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -24,8 +25,10 @@ from streamcodec.net.mixer import KNEE, Mixer
 from streamcodec.net.relay.server import Relay
 from streamcodec.net.room import RoomConfig
 from streamcodec.net.session import MediaReceiver, MediaSender
+from streamcodec.net.signalling import PeerInfo
 from streamcodec.net.simulate import SimulatedStream, simulate_stream
 from streamcodec.net.time_scale import Samples
+from streamcodec.net.trouble import Status
 from tests.helpers.fake_codec import PACKET_SAMPLES, RATE_HZ, FakeDecoder, FakeEncoder, encode_redundant
 from tests.helpers.relay import run, until
 from tests.helpers.sound import tone
@@ -254,6 +257,90 @@ def test_three_people_in_a_call_over_the_relay() -> None:
             assert next(iter(ann.peers.values())).name == "Bob"
 
     run(test())
+
+
+def test_what_goes_out_to_nobody_is_not_counted_as_sent() -> None:
+    async def test() -> None:
+        async with Relay() as relay, Call(config(relay.url, "Ann"), FakeEncoder(), FakeDecoder) as ann:
+            for tick in range(5):
+                ann.push(tone(PACKET_SAMPLES, start=tick * PACKET_SAMPLES), live=True)
+            await ann.pull(10)
+            assert ann.sender_stats.packets == ann.sender_stats.payload_bytes == ann.sender_stats.wire_bytes == 0
+            async with Call(config(relay.url, "Bob"), FakeEncoder(), FakeDecoder) as bob:
+                await until(lambda: len(ann.peers) == len(bob.peers) == 1)
+                ann.push(tone(3 * PACKET_SAMPLES), live=True)
+                await ann.pull(10)
+                assert ann.sender_stats.packets == ann.sender_stats.datagrams == 3
+            await until(lambda: not ann.peers)
+            ann.push(tone(3 * PACKET_SAMPLES), live=True)
+            await ann.pull(10)
+            assert ann.sender_stats.packets == 3
+
+    run(test())
+
+
+class Others:
+    """A room of a simulated call: who is there, by which path, and what they are told."""
+
+    def __init__(self, **paths: str) -> None:
+        self.peers = {
+            identity: PeerInfo(0, identity, identity, hears=path != "deaf") for identity, path in paths.items()
+        }
+        self.paths = {identity: path if path != "deaf" else "relay" for identity, path in paths.items()}
+        self.seal_bytes = 0
+        self.told: list[tuple[str, Status]] = []
+
+    def tell_status(self, identity: str, status: Status) -> None:
+        self.told.append((identity, status))
+
+
+def simulated(others: Others) -> Call:
+    """A call that was never entered."""
+    call = Call(config("ws://127.0.0.1:1", "Ann"), FakeEncoder(), FakeDecoder)
+    call._room = others  # type: ignore[assignment]
+    return call
+
+
+def test_muting_in_haste_stays_below_what_a_relay_takes_and_the_last_word_reaches_everybody() -> None:
+    others = Others(**{f"peer{number}": "relay" for number in range(7)})
+    call = simulated(others)
+    for tick in range(300):
+        call.muted = tick < 100 and tick % 2 == 0
+        call._tell_status(0.1 * tick)
+        if tick == 0:
+            assert len(others.told) == 7
+        if tick == 99:
+            assert len(others.told) <= 8 + 3 * 10
+    last = dict(others.told)
+    assert len(last) == 7
+    assert not any(status.muted for status in last.values())
+    assert {status.muted for _, status in others.told[-14:]} == {False}
+
+
+def test_what_is_spent_on_the_wire_is_reckoned_for_those_who_get_something() -> None:
+    noted: list[tuple[int, int]] = []
+
+    class Paths:
+        def note_paths(self, direct: int, relayed: int, seal_bytes: int, now_ms: float) -> None:
+            noted.append((direct, relayed))
+
+    class Codec:
+        full = True
+
+        def post(self, job: Callable[[], None]) -> bool:
+            if not self.full:
+                job()
+            return not self.full
+
+    call = simulated(Others(ann="direct", bob="direct", cid="deaf"))
+    call._media = Paths()  # type: ignore[assignment]
+    codec = call._codec = Codec()  # type: ignore[assignment]
+    call._note_wire(0.0, measured=False)
+    assert noted == []
+    codec.full = False
+    for tick in range(3):
+        call._note_wire(100.0 * tick, measured=False)
+    assert noted == [(2, 0)]
 
 
 class SlowCodec(FakeEncoder):
