@@ -85,6 +85,7 @@ class CallRunner:
             if time.monotonic() - start_s > self._plan.wait_s:
                 raise StreamcodecError(f"nobody else came within {self._plan.wait_s:g} s")
             await asyncio.sleep(0.02)
+        self._say_grants()
         await self._voice_activity()
         self._look()
 
@@ -152,6 +153,12 @@ class CallRunner:
         self._say_what_is_sent()
         if self._screen.draws:
             self._draw(peers)
+
+    def _say_grants(self) -> None:
+        if self._plan.source is not None and not self._call.may_speak:
+            self._screen.say("this token lets you listen and not speak: nobody hears you; --listen-only says as much")
+        if self._plan.sink is not None and not self._call.may_hear:
+            self._screen.say("this token lets you speak and not listen: you hear nobody; --speak-only says as much")
 
     def _say_who_came(self, peer: PeerStats) -> None:
         if peer.seal.silent:

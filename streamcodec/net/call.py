@@ -250,6 +250,16 @@ class Call:
         return OURSELVES in self._talking
 
     @property
+    def may_speak(self) -> bool:
+        """Whether our token lets us speak; else what is pushed goes to nobody."""
+        return self._room.grants[0]
+
+    @property
+    def may_hear(self) -> bool:
+        """Whether our token lets us hear the others."""
+        return self._room.grants[1]
+
+    @property
     def level_rms(self) -> float:
         """Loudness of what we send."""
         return self._stats.level_rms

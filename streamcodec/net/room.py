@@ -163,6 +163,11 @@ class Room:
         return {identity: self._path(member) for identity, member in self._members.items() if member.here}
 
     @property
+    def grants(self) -> tuple[bool, bool]:
+        """Whether our token lets us speak, and hear."""
+        return self._client.speaks, self._client.hears
+
+    @property
     def reaches_anyone(self) -> bool:
         """Whether what is sent to everyone now goes out to anybody."""
         return self._client.speaks and any(

@@ -69,10 +69,10 @@ class Said:
         self.lines.append(text)
 
 
-def stay_with(peers: dict[str, Any], *, hears: bool = True) -> tuple[CallRunner, Said]:
+def stay_with(peers: dict[str, Any], *, hears: bool = True, speaks: bool = False) -> tuple[CallRunner, Said]:
     class NoCall:
         failed = None
-        talking = False
+        talking = may_speak = may_hear = False
 
         def __init__(self) -> None:
             self.peers = peers
@@ -80,7 +80,8 @@ def stay_with(peers: dict[str, Any], *, hears: bool = True) -> tuple[CallRunner,
             self.plan = None
 
     said = Said()
-    plan = CallPlan(None, SoundFormat(RATE_HZ), object() if hears else None, SoundFormat(RATE_HZ), 1.0, None)  # type: ignore[arg-type]
+    source, sink = object() if speaks else None, object() if hears else None
+    plan = CallPlan(source, SoundFormat(RATE_HZ), sink, SoundFormat(RATE_HZ), 1.0, None)  # type: ignore[arg-type]
     return CallRunner(NoCall(), plan, None, None, said), said  # type: ignore[arg-type]
 
 
@@ -92,6 +93,16 @@ def peer(*troubles: Trouble, received: int = 0, path: str = "relay") -> Any:
 
     stream = ReceiverStats(JitterStats(received=received), PlayoutStats(), 0, 0, False)
     return PeerStats("Bob", path, None, stream, troubles=troubles)
+
+
+@pytest.mark.parametrize(
+    ("speaks", "hears", "told"), [(True, False, ["nobody hears you"]), (False, True, ["you hear nobody"])]
+)
+def test_what_a_token_does_not_let_one_do_is_said(speaks: bool, hears: bool, told: list[str]) -> None:
+    runner, said = stay_with({}, speaks=speaks, hears=hears)
+    runner._say_grants()
+    assert len(said.lines) == len(told)
+    assert all(words in line for words, line in zip(told, said.lines, strict=True))
 
 
 def test_each_trouble_is_said_once_when_it_begins_and_when_it_is_over() -> None:

@@ -187,6 +187,7 @@ def test_who_may_not_speak_and_does_stays_in_the_room_and_gets_reports_through()
             async with room() as ann, room(speak=False) as bob:
                 await until(lambda: bool(ann.peers and bob.peers))
                 assert (ann.reaches_anyone, bob.reaches_anyone) == (True, False)
+                assert (ann.grants, bob.grants) == ((True, True), (False, True))
                 for index in range(100):
                     bob.send(packet(index).to_bytes())
                 bob.send(REPORT.to_bytes(), ann.identity)
