@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from streamcodec.net.client import JoinError
-from streamcodec.net.relay.cluster import ClusterConfig, ClusterError, Member, NatsBackbone, Snapshot
+from streamcodec.net.relay.cluster import ClusterConfig, ClusterError, Member, NatsBackbone, Snapshot, topic_of
 from streamcodec.net.relay.config import RelayConfig
 from streamcodec.net.relay.server import Relay
 from streamcodec.net.signalling import PeerInfo, PeerLeft, Signal
@@ -91,6 +91,33 @@ def test_a_client_that_moves_is_where_it_came_last() -> None:
             await asyncio.sleep(3 * QUICK.snapshot_s)
             assert len(ann.peers) == 1
             await new.close()
+
+    run(test())
+
+
+def test_a_relay_that_was_frozen_while_somebody_moved_away_does_not_take_them_back() -> None:
+    async def test() -> None:
+        wire = Wire()
+        async with relay_on(wire) as relay, Seat(relay.url) as ann:
+            cluster = relay._cluster
+            assert cluster is not None
+            slow, quick = b"1" * 8, b"2" * 8
+
+            def say(relay: bytes, *members: Member, came: str = "") -> None:
+                body = Snapshot(members, came=came).to_bytes()
+                cluster._hear(topic_of("room"), b"\x01" + relay + body)
+
+            before, after = Member(PeerInfo(101, "Bob", "b"), 10.0), Member(PeerInfo(102, "Bob", "b"), 20.0)
+            say(slow, before, came="b")
+            say(quick, after, came="b")
+            say(slow, before)
+            say(slow)
+            cluster._hear(topic_of("room"), b"\x02" + quick + bytes((102, 255)) + b"hello")
+            await until(lambda: ann.heard == [(102, b"hello")])
+            assert [info.peer for info in ann.peers.values()] == [102]
+            # And back again.
+            say(slow, Member(PeerInfo(103, "Bob", "b"), 30.0), came="b")
+            await until(lambda: [info.peer for info in ann.peers.values()] == [103])
 
     run(test())
 

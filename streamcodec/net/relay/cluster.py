@@ -314,13 +314,23 @@ class Cluster:
                 del remote[number]
                 self._host.remote_left(room, number)
         for number, member in present.items():
-            if number in remote or self._is_ours(room, member, snapshot.came):
+            if number in remote or self._has_moved(room, member, snapshot.came):
+                continue
+            if self._is_ours(room, member, snapshot.came):
                 continue
             self.forget(room, member.info.identity)
             remote[number] = (name, member)
             self._host.remote_joined(room, member.info)
         if snapshot.asks:
             self.announce(room)
+
+    def _has_moved(self, room: str, member: Member, came: str) -> bool:
+        """Whether a relay names somebody who has come to another one since: it has yet to hear of that."""
+        identity = member.info.identity
+        return identity != came and any(
+            other.info.identity == identity and other.since_s > member.since_s
+            for _, other in self._remote[room].values()
+        )
 
     def _is_ours(self, room: str, member: Member, came: str) -> bool:
         """Settle a clash with someone here: a client is where it came last, a number is the smaller identity's."""
