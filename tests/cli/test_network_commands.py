@@ -81,7 +81,8 @@ def test_two_processes_talk(relay: str, secrets: Path, speech_file: Path, capsys
         assert figures["peers"][0]["received"] >= 100
         assert figures["peers"][0]["path"] == "relay"
         if name == "Ann":
-            assert figures["sent"]["packets"] >= 140
+            # What is said once the other has gone goes to nobody.
+            assert 100 <= figures["sent"]["packets"] <= 151
             assert 2.0 < figures["sent"]["payload_kbps"] < 7.0 < figures["sent"]["wire_kbps"]
             assert figures["sent"]["plan"] is None
         else:
