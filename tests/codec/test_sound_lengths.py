@@ -13,8 +13,10 @@ import numpy as np
 import pytest
 import soundfile
 
-from streamcodec import StreamcodecWarning, Tier, decode_file, encode_file, transcode_file
+from streamcodec import FileFormatError, StreamcodecWarning, Tier, decode_file, encode_file, transcode_file
+from streamcodec.codec.files import sound_writer
 from streamcodec.codec.files.sound_file import SoundReader
+from streamcodec.codec.files.sound_lengths import RepairedFile, repair_of
 from streamcodec.codec.files.sound_writer import SoundWriter
 
 RATE_HZ = 24_000
@@ -31,7 +33,8 @@ def read(source: object, tier: Tier = Tier.NEAR_LOSSLESS) -> np.ndarray:
         return sound.read()
 
 
-@pytest.mark.parametrize("length", [0, 0xFFFFFFFF])
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("length", [0, 0xFFFFFFFF, 0x7FFFF000, 0x7FFFFF00, 0xFFFFFFDB])
 def test_a_wav_of_a_recorder_that_was_cut_off_is_read_to_its_end(length: int, tmp_path: Path) -> None:
     data = written(tmp_path / "a.wav", subtype="PCM_16")
     at = data.find(b"data")
@@ -86,6 +89,105 @@ def mp3(path: Path, samples: np.ndarray, mode: str) -> bytes:
 
 def seconds(path: Path) -> float:
     return len(read(path)) / 44_100
+
+
+@pytest.mark.parametrize("form", ["RF64", "W64", "AU"])
+def test_a_file_of_64_bits_or_of_sun_says_what_is_missing(form: str, tmp_path: Path) -> None:
+    data = written(tmp_path / "a.snd", format=form, subtype="PCM_16")
+    (tmp_path / "a.snd").write_bytes(data[: len(data) // 2])
+    with pytest.warns(StreamcodecWarning, match=r"ends after 1\.00 s of the 2\.00 s"):
+        read(tmp_path / "a.snd")
+
+
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("unset", [b"\0", b"\xff"])
+def test_an_rf64_of_a_recorder_that_was_cut_off_is_read_to_its_end(unset: bytes, tmp_path: Path) -> None:
+    data = written(tmp_path / "a.rf64", format="RF64", subtype="PCM_16")
+    at = data.find(b"ds64") + 8
+    data[at : at + 24] = 24 * unset
+    (tmp_path / "b.rf64").write_bytes(data)
+    np.testing.assert_array_equal(read(tmp_path / "b.rf64"), read(tmp_path / "a.rf64"))
+
+
+@pytest.mark.parametrize(
+    ("length", "behind"), [(1 << 30, b""), (1 << 30, b"LIST\x04\0\0\0INFO"), (0xFFFFFFFF, b""), (0, b"")]
+)
+def test_a_wav_of_more_than_four_gibibytes_is_read_to_its_end(length: int, behind: bytes, tmp_path: Path) -> None:
+    sound_bytes = 5 << 30
+    with open(tmp_path / "long.wav", "w+b") as file:
+        form = struct.pack("<IHHIIHH", 16, 1, 2, 48_000, 192_000, 4, 16)
+        file.write(b"RIFF\xff\xff\xff\xffWAVEfmt " + form + b"data" + struct.pack("<I", length))
+        file.seek(sound_bytes - 4, os.SEEK_CUR)
+        file.write(struct.pack("<hh", 1, 2) + behind)
+        repair = repair_of(file)
+        assert repair is not None
+        with soundfile.SoundFile(RepairedFile(file, repair)) as sound:
+            assert (sound.frames, sound.samplerate, sound.channels) == (sound_bytes // 4, 48_000, 2)
+            sound.seek(-1, os.SEEK_END)
+            assert sound.read(dtype="int16").tolist() == [[1, 2]]
+
+
+def test_a_file_of_more_than_its_header_can_tell_is_said_or_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sound_writer, "MAX_SHORT_BYTES", 1_000)
+    with (
+        pytest.warns(StreamcodecWarning, match=r"more than 4 GiB .* \.w64 or \.rf64 name"),
+        SoundWriter(tmp_path / "a.wav", RATE_HZ, 1, 16, {}) as out,
+    ):
+        out.write(TONE)
+    with (
+        pytest.raises(FileFormatError, match="AIFF holds no more than 4 GiB"),
+        SoundWriter(tmp_path / "a.aiff", RATE_HZ, 1, 16, {}) as out,
+    ):
+        out.write(TONE)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for name in ("a.flac", "a.w64", "a.rf64"):
+            with SoundWriter(tmp_path / name, RATE_HZ, 1, 16, {}) as out:
+                out.write(TONE)
+    assert {path.name for path in tmp_path.iterdir()} == {"a.wav", "a.flac", "a.w64", "a.rf64"}
+
+
+def test_long_sound_reaches_libvorbis_in_pieces_that_fit_its_stack(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lengths = []
+    monkeypatch.setattr(soundfile.SoundFile, "write", lambda _, block: lengths.append(len(block)))
+    with SoundWriter(tmp_path / "a.ogg", RATE_HZ, 1, 16, {}) as out:
+        out.write(np.zeros(6_000_000, np.float32))
+    assert sum(lengths) == 6_000_000
+    assert max(lengths) < 1_000_000
+
+
+@pytest.mark.parametrize(
+    ("name", "rate_hz", "says"),
+    [("a.ogg", 384_000, "at most 200000 samples per second"), ("a.sd2", 24_000, "does not fit into .sd2")],
+)
+def test_formats_that_would_crash_or_hold_another_rate_are_refused(
+    name: str, rate_hz: int, says: str, tmp_path: Path
+) -> None:
+    with pytest.raises(FileFormatError, match=says):
+        SoundWriter(tmp_path / name, rate_hz, 1, 16, {})
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("tags", [1, 2])
+def test_flac_behind_id3_tags_is_flac(tags: int, tmp_path: Path) -> None:
+    noise = np.random.default_rng(0).integers(-3_000, 3_000, 20 * RATE_HZ).astype(np.int16)
+    data = written(tmp_path / "a.flac", noise)
+    tag = b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)
+    (tmp_path / "b.flac").write_bytes(tags * tag + bytes(data))
+    np.testing.assert_array_equal(read(tmp_path / "b.flac"), read(tmp_path / "a.flac"))
+
+
+def test_a_header_of_impossible_rate_and_channels_takes_no_memory(tmp_path: Path) -> None:
+    rate_hz, channels = 0x7FFFFFFF, 1_024
+    form = struct.pack("<IHHIIHH", 16, 1, channels, rate_hz, 0, 2 * channels, 16)
+    sound = bytes(2 * channels)
+    head = b"RIFF" + struct.pack("<I", 36 + len(sound)) + b"WAVEfmt " + form + b"data" + struct.pack("<I", len(sound))
+    (tmp_path / "a.wav").write_bytes(head + sound)
+    assert read(tmp_path / "a.wav").shape == (1, channels)
 
 
 def test_an_mp3_of_variable_rate_without_its_length_is_read_whole(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from typing import IO, Any
 import numpy as np
 import soundfile
 
+from streamcodec.codec.files.sound_lengths import id3_bytes
 from streamcodec.errors import AudioFormatError
 
 SUBTYPES = {"s16": "PCM_16", "s32": "PCM_32", "flt": "FLOAT", "dbl": "FLOAT", "u8": "PCM_16"}
@@ -29,9 +30,8 @@ def is_bare_aac(file: IO[bytes]) -> bool:
     """
     file.seek(0)
     head = file.read(10)
-    if head[:3] == b"ID3" and len(head) == 10:
-        size = sum((byte & 0x7F) << (7 * place) for place, byte in enumerate(reversed(head[6:10])))
-        file.seek(10 + size)
+    if tag_bytes := id3_bytes(head):
+        file.seek(tag_bytes)
         head = file.read(2)
     return len(head) > 1 and head[0] == 0xFF and head[1] & 0xF6 == 0xF0
 

@@ -41,6 +41,8 @@ SOUND_SUFFIXES = frozenset({".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3"})
 READABLE = "WAV, FLAC, Ogg and MP3 files work"
 CLIPPED_PEAK = 1.12
 """Coding overshoots by less; beyond this the source itself was above full scale."""
+MAX_BLOCK_VALUES = 1 << 22
+"""Samples of all channels in a block, whatever rate and channels a header claims."""
 PIECE_SAMPLES = 4_096
 """Read at once: of a damaged file so much may be lost before the damage."""
 MISSING_S = 0.1
@@ -216,7 +218,7 @@ class SoundReader:
         self._opened.close()
 
     def blocks(self, *, to_code: bool = True) -> Iterator[Samples]:
-        """All samples, a second at a time, to the real end of the file.
+        """All samples, at most a second at a time, to the real end of the file.
 
         A file that is damaged, or was cut off, ends where it can be read no further, which is told (see the class).
         So is sound that is louder than full scale, where it is ``to_code``.
@@ -225,9 +227,10 @@ class SoundReader:
         Errors: AudioFormatError where the file is damaged from the start, FileFormatError where the system fails.
         """
         kind: Any = np.int32 if self._integers else np.float32
+        most = max(1, MAX_BLOCK_VALUES // self.channels)
         total, peak, not_finite, damaged = 0, 0.0, 0, False
         while not damaged:
-            block = np.empty((self.sample_rate_hz, self.channels), kind)
+            block = np.empty((min(self.sample_rate_hz, most), self.channels), kind)
             count, damaged = self._read_into(block)
             if self._source.error is not None:
                 raise FileFormatError(f"cannot read {self.name}: {describe_error(self._source.error)}")

@@ -1,8 +1,8 @@
 """Lengths that sound files promise, held against what is there.
 
-A recorder that was cut off leaves a WAV, AIFF or CAF that says it holds nothing; an MP3 without a length is guessed
-at by its first frames, and one of two joined is taken for the first. libsndfile believes such lengths, so it is shown
-the same file with the right ones.
+A recorder that was cut off leaves a WAV, AIFF or CAF that says it holds nothing; a WAV of more than 4 GiB cannot say
+how long it is; an MP3 without a length is guessed at by its first frames, and one of two joined is taken for the
+first. libsndfile believes such lengths, so it is shown the same file with the right ones.
 """
 
 from __future__ import annotations
@@ -13,7 +13,12 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import IO
 
-UNKNOWN_32 = (0, 0xFFFFFFFF, 0x7FFFFFFF)
+LEAST_UNKNOWN = 0x7FFFF000
+"""SoX, espeak and arecord, into a pipe, tell lengths from here to 2 GiB, others those of just below 4 GiB."""
+MOST_BEFORE_DATA = 1 << 16
+"""Bytes of the chunks before the sound that a WAV of more than 4 GiB is shown with."""
+MOST_SOUND_BYTES = 1 << 40
+_RIFF = struct.Struct("<4sI")
 MAX_CHUNKS = 10_000
 _STEP_BYTES = 1 << 16
 # kbps by [MPEG-1?][layer - 1][index], of ISO/IEC 11172-3 and 13818-3.
@@ -29,6 +34,9 @@ _BITRATES = {
         (0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160),
     ),
 }
+_W64_RIFF = b"riff.\x91\xcf\x11\xa5\xd6(\xdb"
+_AU_ORDERS = {b".snd": ">", b"dns.": "<"}
+_AU_SAMPLE_BYTES = {1: 1, 2: 1, 3: 2, 4: 3, 5: 4, 6: 4, 7: 8, 27: 1}
 _RATES_HZ = {3: (44_100, 48_000, 32_000), 2: (22_050, 24_000, 16_000), 0: (11_025, 12_000, 8_000)}
 
 
@@ -99,15 +107,42 @@ def repair_of(file: IO[bytes]) -> Repair | None:
     try:
         if head[:4] == b"RIFF" and head[8:12] == b"WAVE":
             return _wave(file, size)
+        if head[:4] == b"RF64" and head[8:12] == b"WAVE":
+            return _rf64(file, size)
+        if head == _W64_RIFF[:12]:
+            return _w64(file, size)
+        if head[:4] in _AU_ORDERS:
+            return _au(file, size)
         if head[:4] == b"FORM" and head[8:12] in (b"AIFF", b"AIFC"):
             return _aiff(file, size)
         if head[:4] == b"caff":
             return _caf(file, size)
+        tags_end = _tags_end(file, head)
+        file.seek(tags_end)
+        if tags_end and file.read(4) == b"fLaC":
+            return Repair(start=tags_end)
         if head[:3] == b"ID3" or (len(head) > 1 and head[0] == 0xFF and head[1] & 0xE0 == 0xE0):
             return _mpeg(file)
     except (struct.error, IndexError, ZeroDivisionError):
         return None
     return None
+
+
+def id3_bytes(head: bytes) -> int:
+    """Length of the ID3 tag that begins with these ten bytes; 0 where none does."""
+    if head[:3] != b"ID3" or len(head) < 10:
+        return 0
+    return 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+
+
+def _tags_end(file: IO[bytes], head: bytes) -> int:
+    """Where the ID3 tags end that a file begins with."""
+    end = 0
+    while length := id3_bytes(head):
+        end += length
+        file.seek(end)
+        head = file.read(10)
+    return end
 
 
 def _chunks(
@@ -124,26 +159,113 @@ def _chunks(
         offset += head.size + length + (length & pad)
 
 
+def is_unknown(length: int) -> bool:
+    """Whether a length of 32 bits stands for one that nobody knew when the file was begun."""
+    return length == 0 or length & 0x7FFFFFFF >= LEAST_UNKNOWN
+
+
 def _wave(file: IO[bytes], size: int) -> Repair | None:
-    """A data chunk of length 0 with sound behind it, or of an unknown length, goes to the end of the file."""
+    """A data chunk of length 0 with sound behind it, or of an unknown length, goes to the end of the file.
+
+    Of one of more than 4 GiB, only the lower 32 bits of the length may be there.
+    """
     byte_rate = 0
-    head = struct.Struct("<4sI")
-    for name, body, length in _chunks(file, 12, size, head, 1):
+    for name, body, length in _chunks(file, 12, size, _RIFF, 1):
         if name == b"fmt ":
-            file.seek(body)
-            byte_rate = struct.unpack("<HHII", file.read(12))[3]
+            byte_rate = _byte_rate(file, body)
         if name != b"data":
             continue
         there = size - body
-        if there > 0 and length == 0 and _is_chunk_list(file, body, size, head):
+        if _ends_with_chunks(file, body, length, size):
             return None
-        if length in UNKNOWN_32 and 0 < there < 0xFFFFFFFF:
+        for longer in range(length + (1 << 32), min(there, MOST_SOUND_BYTES) + 1, 1 << 32):
+            if _ends_with_chunks(file, body, longer, size):
+                return _seen_as_rf64(file, body, longer)
+        if is_unknown(length) and there > 0:
+            if there > 0xFFFFFFFF - body:
+                return _seen_as_rf64(file, body, there)
             patches = ((4, struct.pack("<I", size - 8)), (body - 4, struct.pack("<I", there)))
             return Repair(patches=patches)
         if length > there and byte_rate:
             return Repair(promised_s=length / byte_rate)
         return None
     return None
+
+
+def _byte_rate(file: IO[bytes], body: int) -> int:
+    """Bytes of a second, as the ``fmt`` chunk of a WAV says."""
+    file.seek(body)
+    rate: int = struct.unpack("<HHII", file.read(12))[3]
+    return rate
+
+
+def _ends_with_chunks(file: IO[bytes], body: int, length: int, size: int) -> bool:
+    """Whether sound of this length ends where the file does, or is followed by chunks to its end."""
+    end = body + length + length % 2
+    return (length > 0 and size in (end, body + length)) or (end < size and _is_chunk_list(file, end, size, _RIFF))
+
+
+def _seen_as_rf64(file: IO[bytes], body: int, length: int) -> Repair:
+    """A WAV whose sound is longer than its header can say, with a header that can."""
+    file.seek(12)
+    before = file.read(body - 8 - 12) if body <= MOST_BEFORE_DATA else b""
+    if not before:
+        for name, at, taken in _chunks(file, 12, body, _RIFF, 1):
+            if name == b"fmt ":
+                file.seek(at)
+                before = _RIFF.pack(name, taken) + file.read(taken)
+                break
+    before += _RIFF.pack(b"data", 0xFFFFFFFF)
+    ds64 = _RIFF.pack(b"ds64", 28) + struct.pack("<QQQI", 40 + len(before) + length, length, 0, 0)
+    return Repair(b"RF64\xff\xff\xff\xffWAVE" + ds64 + before, body, body + length)
+
+
+def _rf64(file: IO[bytes], size: int) -> Repair | None:
+    """Lengths of 64 bits that were never filled in: the sound goes to the end of the file."""
+    byte_rate = lengths_at = claimed = 0
+    for name, body, length in _chunks(file, 12, size, _RIFF, 1):
+        if name == b"ds64":
+            file.seek(body)
+            lengths_at, claimed = body, struct.unpack("<QQ", file.read(16))[1]
+        if name == b"fmt ":
+            byte_rate = _byte_rate(file, body)
+        if name != b"data" or not lengths_at:
+            continue
+        there = size - body
+        if length == 0xFFFFFFFF and there > 0 and (claimed == 0 or claimed >> 32 == 0xFFFFFFFF):
+            return Repair(patches=((lengths_at, struct.pack("<QQQ", size - 8, there, 0)),))
+        if length == 0xFFFFFFFF and claimed > there and byte_rate:
+            return Repair(promised_s=claimed / byte_rate)
+        return None
+    return None
+
+
+def _w64(file: IO[bytes], size: int) -> Repair | None:
+    """What Wave64 promises; libsndfile goes to the end where nothing is promised."""
+    offset, byte_rate = 40, 0
+    for _ in range(MAX_CHUNKS):
+        file.seek(offset)
+        head = file.read(24)
+        if len(head) < 24:
+            return None
+        length = int.from_bytes(head[16:], "little") - 24
+        if head[:4] == b"fmt ":
+            byte_rate = _byte_rate(file, offset + 24)
+        if head[:4] == b"data":
+            missing = length > size - offset - 24 and length < 1 << 62 and byte_rate
+            return Repair(promised_s=length / byte_rate) if missing else None
+        offset += 24 + max(length, 0) + -length % 8
+    return None
+
+
+def _au(file: IO[bytes], size: int) -> Repair | None:
+    """What the header of Sun and NeXT promises, if anything."""
+    file.seek(0)
+    order = _AU_ORDERS[file.read(4)]
+    start, length, coding, rate_hz, channels = struct.unpack(f"{order}5I", file.read(20))
+    byte_rate = rate_hz * channels * _AU_SAMPLE_BYTES.get(coding, 0)
+    missing = not is_unknown(length) and length > size - start
+    return Repair(promised_s=length / byte_rate) if missing and byte_rate else None
 
 
 def _aiff(file: IO[bytes], size: int) -> Repair | None:
@@ -161,9 +283,9 @@ def _aiff(file: IO[bytes], size: int) -> Repair | None:
             continue
         there = size - body
         cut_off = length == 8 and there > 8 and not _is_chunk_list(file, body + 8, size, head)
-        if length > there and length not in UNKNOWN_32 and bytes_per_frame and rate_hz > 0:
+        if length > there and not is_unknown(length) and bytes_per_frame and rate_hz > 0:
             return Repair(promised_s=(length - 8) / bytes_per_frame / rate_hz)
-        if not bytes_per_frame or not (cut_off or length in UNKNOWN_32) or not 8 < there < 0xFFFFFFFF - body:
+        if not bytes_per_frame or not (cut_off or is_unknown(length)) or not 8 < there < 0xFFFFFFFF - body:
             return None
         frames = (there - 8) // bytes_per_frame
         lengths = (4, size - 8), (counted_at, frames), (body - 4, there)
@@ -264,8 +386,8 @@ def _mpeg_frames(file: IO[bytes]) -> Iterator[_MpegFrame]:
             file.seek(offset)
             window, at = file.read(_STEP_BYTES), offset
         head = window[offset - at : offset - at + 10]
-        if head[:3] == b"ID3" and len(head) == 10:
-            offset += 10 + (head[6] << 21 | head[7] << 14 | head[8] << 7 | head[9])
+        if tag_bytes := id3_bytes(head):
+            offset += tag_bytes
             continue
         frame = _mpeg_frame(head, offset)
         if frame is not None and (kind is None or kind == (frame.samples, frame.rate_hz)):

@@ -31,6 +31,16 @@ from streamcodec.wording import given
 
 FORMATS_WITH_LENGTHS = frozenset({"WAV", "AIFF", "CAF", "W64", "AU"})
 _UPDATE_HEADER_AUTO = 0x1061
+LONG_FORMATS = frozenset({"FLAC", "OGG", "MP3", "CAF", "W64", "RF64", "AU", "RAW"})
+"""Formats whose files may be longer than 32 bits say, or that say no length."""
+MAX_SHORT_BYTES = 0xFFFF0000
+"""Sound in a file of another format, whose header tells 32 bits of its length."""
+UNFIT_FORMATS = frozenset({"HTK", "MPC2K", "SD2", "SDS", "SVX", "WVE", "XI"})
+"""Of samplers and telephones: libsndfile writes them with another rate than it is told, or in two files."""
+MAX_VORBIS_RATE_HZ = 200_000
+"""Beyond which libvorbis takes the process down."""
+PIECE_SAMPLES = 1 << 16
+"""Written at once: libvorbis keeps what it is given on the stack."""
 WRITTEN_BITS = (8, 16, 24, 32)
 SUBTYPES_OF_BITS = {8: ("PCM_U8", "PCM_S8", "PCM_16"), 16: ("PCM_16",), 24: ("PCM_24",), 32: ("PCM_32",)}
 
@@ -45,10 +55,10 @@ def _format_of(target: str | Path) -> str:
     """libsndfile's name of the format that a suffix says."""
     suffix = Path(os.fsdecode(target)).suffix[1:].upper()
     form = {"AIF": "AIFF", "OGA": "OGG", "OPUS": "OGG", "WAVE": "WAV"}.get(suffix, suffix) or "WAV"
-    if form not in soundfile.available_formats():
+    if form not in soundfile.available_formats() or form in UNFIT_FORMATS:
+        why = "sound of any rate does not fit into" if form in UNFIT_FORMATS else "no format of sound is called"
         raise FileFormatError(
-            f"cannot write {readable_name(target)}: no format of sound is called .{suffix.lower()}; use a .wav, "
-            ".flac, .ogg or .mp3 name"
+            f"cannot write {readable_name(target)}: {why} .{suffix.lower()}; use a .wav, .flac, .ogg or .mp3 name"
         )
     return form
 
@@ -127,6 +137,7 @@ class SoundWriter:
         self._bits_per_sample = bits_per_sample
         self._peak = 0.0
         self._samples = 0
+        self._bytes_per_sample = channels * (4 if floats else -(-bits_per_sample // 8))
         self._floats = floats
         with contextlib.ExitStack() as opened:
             if isinstance(target, str | Path):
@@ -172,6 +183,8 @@ class SoundWriter:
             # Formats without PCM (Ogg, MP3) have one usual coding.
             if subtype is None and any(name.startswith("PCM_") for name in possible):
                 raise ValueError(f"{form} holds no {bits}-bit samples")
+            if form == "OGG" and subtype is None and sample_rate_hz > MAX_VORBIS_RATE_HZ:
+                raise ValueError(f"Ogg Vorbis holds at most {MAX_VORBIS_RATE_HZ} samples per second")
             return soundfile.SoundFile(self._target, "w", sample_rate_hz, channels, subtype=subtype, format=form)
         except (soundfile.LibsndfileError, TypeError, ValueError) as error:
             self._raise_system_error()
@@ -240,6 +253,13 @@ class SoundWriter:
                     raise
                 raise FileFormatError(f"cannot write {self.name}: {failure}") from failure
         self._opened.__exit__(None, None, None)
+        if self._is_too_long():
+            warnings.warn(
+                f"{self.name} holds more than 4 GiB of sound, which WAV cannot tell: many programs will read a part "
+                "of it; use a .flac, .w64 or .rf64 name",
+                StreamcodecWarning,
+                stacklevel=3,
+            )
         if self._peak > CLIPPED_PEAK and not self._floats:
             warnings.warn(
                 f"{self.name} was clipped: the sound reaches {self._peak:.3g} times full scale; 32-bit floating "
@@ -255,6 +275,18 @@ class SoundWriter:
                 f"cannot write {self.name}: there is no sound to write, and no {self._file.format} without any; "
                 "use a .wav name"
             )
+
+    def _check_length(self) -> None:
+        """Raise FileFormatError where the header could no longer tell the length; of WAV, which is often read to its
+        end for that reason, it is told at the end."""
+        form = self._file.format
+        if self._is_too_long() and form not in ("WAV", "WAVEX"):
+            raise FileFormatError(
+                f"cannot write {self.name}: {form} holds no more than 4 GiB of sound; use a .flac, .w64 or .rf64 name"
+            )
+
+    def _is_too_long(self) -> bool:
+        return self._file.format not in LONG_FORMATS and self._samples * self._bytes_per_sample > MAX_SHORT_BYTES
 
     def discard(self, error: BaseException | None = None) -> None:
         """Give up; nothing is left, and an older file of the name stays."""
@@ -284,8 +316,10 @@ class SoundWriter:
         elif len(block):
             self._peak = max(self._peak, float(np.abs(block).max()))
         self._samples += len(block)
+        self._check_length()
         try:
-            self._file.write(block)
+            for start in range(0, len(block), PIECE_SAMPLES):
+                self._file.write(block[start : start + PIECE_SAMPLES])
         except (soundfile.LibsndfileError, AssertionError) as error:
             self._raise_system_error()
             raise FileFormatError(f"cannot write {self.name}: {error}") from error
