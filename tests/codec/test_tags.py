@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +15,12 @@ from numpy.typing import NDArray
 from streamcodec import FileFormatError, StreamcodecWarning, decode_file, encode_file, transcode_file
 from streamcodec.cli import main
 from streamcodec.codec.files import container_pictures, tags
+from streamcodec.codec.files.container import FileHeader
 from streamcodec.codec.files.container_pictures import fitting_pictures
 from streamcodec.codec.files.container_reader import FileReader
+from streamcodec.codec.files.container_writer import FileWriter
 from streamcodec.codec.files.sound_file import SoundReader
+from streamcodec.codec.files.sound_writer import SoundWriter
 from streamcodec.codec.files.tags import Picture
 from streamcodec.codec.packet import Tier
 
@@ -108,6 +112,38 @@ def test_damaged_pictures_cost_no_sound(tagged: Path, capsys: pytest.CaptureFixt
         np.testing.assert_array_equal(other.read(), one.read())
     for body in (b"", b"\0\0\0\x02[]", b"\0\0\0\x01[", b"\0\0\0\x04[{}]x", b"\xff\xff\xff\xff[]"):
         assert container_pictures.parse_pictures(body) == ()
+
+
+@pytest.mark.parametrize(
+    "odd",
+    [{"kind": -1}, {"kind": 300}, {"kind": 1 << 40}, {"type": "\ud800"}, {"type": "日"}, {"description": "\ud800"}],
+)
+@pytest.mark.parametrize("name", ["b.flac", "b.mp3", "b.ogg", "b.wav"])
+def test_pictures_that_no_program_makes_are_kept_as_far_as_a_file_can(
+    tagged: Path, name: str, odd: dict[str, Any]
+) -> None:
+    told = [{"type": "image/png", "kind": 3, "description": "cover", "bytes": 4} | odd]
+    text = json.dumps(told).encode()
+    (picture,) = container_pictures.parse_pictures(len(text).to_bytes(4, "big") + text + b"data")
+    with SoundWriter(tagged.with_name(name), 24_000, 1, 16, {}, pictures=(picture,)) as out:
+        out.write(np.zeros(24_000, np.float32))
+    with SoundReader(tagged.with_name(name)) as sound:
+        assert [picture.data for picture in sound.pictures] == [b"data"]
+
+
+@pytest.mark.parametrize("name", ["b.flac", "b.mp3", "b.ogg"])
+def test_half_characters_in_the_tags_of_a_coded_file_cost_no_sound(tagged: Path, name: str) -> None:
+    path = tagged.with_name("a.sc")
+    header = FileHeader(Tier.LOSSLESS, 24_000, 1, 50.0, 0, metadata={"title": "\ud800", "mood": "a\udfff"})
+    with open(path, "wb") as file:
+        FileWriter(file, header).close(0)
+    with (
+        open(path, "rb") as file,
+        SoundWriter(tagged.with_name(name), 24_000, 1, 16, FileReader(file).header.metadata) as out,
+    ):
+        out.write(np.zeros(24_000, np.float32))
+    with SoundReader(tagged.with_name(name)) as sound:
+        assert sound.metadata["title"] == "?"
 
 
 class _FullDisk(io.BytesIO):

@@ -42,6 +42,7 @@ import struct
 from dataclasses import dataclass, field
 from typing import IO, Any
 
+from streamcodec.codec.files.tags import encodable
 from streamcodec.codec.options import tier_name, tier_of
 from streamcodec.codec.packet import (
     Packet,
@@ -153,7 +154,7 @@ class FileHeader:
                 packets_per_second=float(fields["packets_per_second"]),
                 delay_samples=int(fields["delay_samples"]),
                 model=str(fields.get("model", ""))[:MAX_MODEL_CHARACTERS],
-                metadata={str(k): str(v) for k, v in dict(fields.get("metadata", {})).items()},
+                metadata={encodable(str(k)): encodable(str(v)) for k, v in dict(fields.get("metadata", {})).items()},
                 bits_per_sample=int(fields.get("bits_per_sample", 16)),
                 bitstream=str(fields.get("bitstream", ""))[:MAX_BITSTREAM_CHARACTERS],
                 compact=compact,

@@ -11,7 +11,8 @@ from typing import Any
 from streamcodec.codec.files.output_file import describe_error
 from streamcodec.errors import FileFormatError
 
-FRONT_COVER = 3
+OTHER_KIND, FRONT_COVER, LAST_KIND = 0, 3, 20
+"""Kinds of pictures, as ID3 and FLAC count them."""
 MAX_FIELD_CHARACTERS = 1 << 15
 MAX_PICTURES = 32
 NOT_TEXT = frozenset({"metadata_block_picture", "coverart", "coverartmime", "encoder", "encodedby", "length"})
@@ -29,8 +30,14 @@ class Picture:
     data: bytes
     mime: str = "image/jpeg"
     kind: int = FRONT_COVER
-    """As ID3 and FLAC count them: 3 is the front cover."""
+    """As ID3 and FLAC count them: 3 is the front cover; what they do not know is 0."""
     description: str = ""
+
+    def __post_init__(self) -> None:
+        """Keep what any file can hold: a kind that is known, text that can be encoded."""
+        object.__setattr__(self, "kind", self.kind if 0 <= self.kind <= LAST_KIND else OTHER_KIND)
+        object.__setattr__(self, "mime", self.mime.encode("ascii", "replace").decode())
+        object.__setattr__(self, "description", encodable(self.description))
 
 
 @dataclass(frozen=True)
@@ -42,6 +49,11 @@ class Tags:
 
 
 NOTHING = Tags({}, ())
+
+
+def encodable(text: str) -> str:
+    """The text with a question mark in place of halves of characters, which JSON may hold and no file does."""
+    return text.encode("utf-8", "replace").decode()
 
 
 def can_read() -> bool:
