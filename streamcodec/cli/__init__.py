@@ -11,7 +11,7 @@ import sys
 from collections.abc import Sequence
 
 from streamcodec.cli.parser import Parser
-from streamcodec.cli.process import occupy_standard_streams, run_command
+from streamcodec.cli.process import occupy_standard_streams, run_command, take_names_of_any_bytes
 
 COMMANDS = (
     "encode",
@@ -81,6 +81,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def console() -> None:
     """Entry point of the installed script."""
     occupy_standard_streams()
+    take_names_of_any_bytes()
     code = main()
     # All is done and said: a late Ctrl-C changes nothing any more.
     signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -23,13 +24,25 @@ from streamcodec.wording import Spelling, spelt
 BAD_INPUT, INTERRUPTED, TERMINATED = 2, 130, 143
 OPTIONS = {
     name: Spelling(f"--{name.replace('_', '-')}")
-    for name in ("backend", "channels", "constrained", "dtx", "mode", "model", "optimise", "packet_ms", "ratio")
+    for name in (
+        "backend",
+        "channels",
+        "constrained",
+        "dtx",
+        "mode",
+        "model",
+        "optimise",
+        "packet_ms",
+        "ratio",
+        "tier",
+    )
 } | {
     "bitrate_bps": Spelling("--kbps", 0.001),
     "wire_bps": Spelling("--wire-kbps", 0.001),
     "key_period_s": Spelling("--key-period"),
     "snr_db": Spelling("--snr"),
     "max_duration_s": Spelling("--max-duration"),
+    "source_model": Spelling("--source-model"),
     "floats": Spelling("--float"),
     "buffer_ms": Spelling("--buffer"),
     "mean_burst_packets": Spelling("--burst"),
@@ -39,6 +52,8 @@ OPTIONS = {
 }
 """What the arguments of the API are called at a prompt."""
 RETRY_S = 0.005
+_CONTROLS = {code: ascii(chr(code))[1:-1] for code in (*range(0x20), *range(0x7F, 0xA0), 0x2028, 0x2029)}
+"""Characters that end a line or move the cursor, as escapes."""
 COMPILING = "compiling for this machine, once, one to three minutes ..."
 # An exception in a callback of a C library is printed and forgotten, by some without asking ``sys.unraisablehook``.
 _CALLBACK_FILES = ("executionengine.py", "soundfile.py", "sounddevice.py")
@@ -79,6 +94,12 @@ def occupy_standard_streams() -> None:
                 os.open(os.devnull, os.O_RDWR)
 
 
+def take_names_of_any_bytes() -> None:
+    """Print what the terminal's encoding lacks, such as the name of a file, as an escape and not as an error."""
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == "strict":
+        sys.stdout.reconfigure(errors="backslashreplace")
+
+
 def _is_open(number: int) -> bool:
     try:
         os.fstat(number)
@@ -95,8 +116,9 @@ def _failed(sentence: str) -> int:
 
 
 def _printable(text: object) -> str:
-    """Text that any terminal takes, however the name of a file came into it."""
+    """One line that any terminal takes, however the name of a file came into it."""
     plain = os.fsdecode(text) if isinstance(text, bytes) else str(text)
+    plain = plain.translate(_CONTROLS)
     encoding = getattr(sys.stderr, "encoding", None) or "utf-8"
     return plain.encode(encoding, "backslashreplace").decode(encoding, "replace")
 

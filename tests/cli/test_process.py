@@ -162,6 +162,30 @@ def test_streams_that_are_closed_or_full_are_one_line(
     assert not (tmp_path / "o.sc").exists()
 
 
+@pytest.mark.skipif(os.name != "posix", reason="names of any bytes")
+@pytest.mark.parametrize(
+    ("encoding", "name", "said"), [("utf-8", b"a\xff.sc", r"a\udcff.sc"), ("ascii", "ü.sc".encode(), r"\xfc.sc")]
+)
+def test_names_that_the_terminal_cannot_show_are_shown_as_escapes(
+    encoding: str, name: bytes, said: str, speech_file: Path, tmp_path: Path
+) -> None:
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(Path(__file__).parents[2]),
+        "PYTHONIOENCODING": f"{encoding}:strict",
+    }
+    found = subprocess.run(
+        [*COMMAND, "encode", str(speech_file), os.fsdecode(name), "--tier", "lossless"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=100,
+    )
+    assert (found.returncode, found.stderr) == (0, "")
+    assert found.stdout.startswith(f"{said}: ")
+
+
 def test_descriptors_that_the_caller_closed_are_not_taken_by_files(monkeypatch: pytest.MonkeyPatch) -> None:
     closed, opened = {1}, []
     monkeypatch.setattr(process, "_is_open", lambda number: number not in closed)

@@ -14,11 +14,11 @@ from streamcodec.codec.files.sound_file import SoundReader, SoundSource, open_bi
 from streamcodec.codec.files.sound_writer import SoundWriter
 from streamcodec.codec.options import MAX_DURATION_S, TierName, tier_of
 from streamcodec.codec.packet import Tier
-from streamcodec.errors import AudioFormatError
+from streamcodec.errors import AudioFormatError, ModelError
 from streamcodec.models.config import DEFAULT_MODEL
-from streamcodec.wording import named
+from streamcodec.wording import given, named
 
-USUAL_CODING = {"constrained": False, "dtx": False, "model": DEFAULT_MODEL}
+USUAL_CODING = {"tier": Tier.NEURAL, "constrained": False, "dtx": False, "model": DEFAULT_MODEL}
 """What the options of coding are where nobody says; the others are None."""
 
 
@@ -47,10 +47,20 @@ def transcode_file(
         coded = isinstance(target, str | Path) and Path(target).suffix.lower() == ".sc"
     if isinstance(target, str | Path):
         check_not_read(target, source)
+    if coded and floats:
+        raise AudioFormatError(
+            f"{given('floats', True)} says how plain sound is written, and {readable_name(target)} is a .sc file: "
+            "leave it out"
+        )
     if not coded:
-        _check_not_told(target, options)
+        _check_not_told(target, {"tier": tier_of(tier), **options})
     with open_binary(source) as file:
         if not is_coded(file):
+            if source_model is not None:
+                raise ModelError(
+                    f"{named('source_model')} is of a .sc file, and {readable_name(source)} is plain sound: leave it "
+                    "out"
+                )
             if coded:
                 encode_file(file, target, tier=tier, progress=progress, **options)
             else:
