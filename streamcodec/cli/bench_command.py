@@ -18,7 +18,8 @@ from streamcodec.cli.common import (
     progress_bar,
     scheduling_of,
 )
-from streamcodec.codec.files.output_file import check_folder, write_whole
+from streamcodec.cli.parser import number
+from streamcodec.codec.files.output_file import check_figure, check_folder, write_whole
 
 HELP = ("measure what a frame costs on this machine, stage by stage", "streamcodec bench --plot cost.png")
 CONDITIONS = {
@@ -26,6 +27,7 @@ CONDITIONS = {
     "busy_neighbour": "beside a busy process",
     "neighbour_on_the_same_core": "sharing the core with it",
 }
+MAX_PAUSE_S = 3_600
 COLUMNS = ("p50_ms", "p95_ms", "p99_ms", "p99_9_ms", "max_ms")
 
 
@@ -37,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_mode_argument(parser, "independent")
     parser.add_argument(
         "--sleep",
-        type=float,
+        type=pause,
         default=5.0,
         metavar="S",
         help="seconds of sleeping between packets (default 5, 0: none)",
@@ -53,6 +55,14 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     add_scheduling_arguments(parser)
 
 
+def pause(text: str) -> float:
+    """Argument type: seconds, none to an hour."""
+    value = number(text)
+    if not 0.0 <= value <= MAX_PAUSE_S:
+        raise argparse.ArgumentTypeError(f"must be 0 to {MAX_PAUSE_S} s, got {text}")
+    return value
+
+
 def run(options: argparse.Namespace) -> None:
     """Measure, then print, store and draw."""
     from streamcodec.errors import StreamcodecError
@@ -63,7 +73,7 @@ def run(options: argparse.Namespace) -> None:
 
     if options.plot is not None:
         need("matplotlib")
-        check_folder(options.plot)
+        check_figure(options.plot)
     if options.json not in (None, "-"):
         check_folder(options.json)
     wanted = BenchOptions(

@@ -260,6 +260,13 @@ def positive(text: str) -> float:
     return value
 
 
+def whole(text: str) -> int:
+    """Argument type: a whole number above 0."""
+    if not text.isdecimal() or int(text) == 0:
+        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text}")
+    return int(text)
+
+
 def burst(text: str) -> float:
     """Argument type: mean length of a loss in packets, which is one at the least."""
     value = number(text)

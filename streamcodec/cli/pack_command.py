@@ -13,6 +13,7 @@ from streamcodec.cli.common import (
     file_coding_options,
     print_json,
     progress_bar,
+    whole,
 )
 from streamcodec.corpora.engines import ENGINES
 from streamcodec.corpora.pack import SHARD_FILES, Outcome
@@ -53,13 +54,6 @@ def add_engine_arguments(parser: argparse.ArgumentParser) -> None:
         default="processes",
         help="processes of this machine, or a Ray cluster (RAY_ADDRESS) whose machines see both folders",
     )
-
-
-def whole(text: str) -> int:
-    """Argument type: a whole number above 0."""
-    if not text.isdecimal() or int(text) == 0:
-        raise argparse.ArgumentTypeError(f"must be a whole number above 0, got {text}")
-    return int(text)
 
 
 def run(options: argparse.Namespace) -> None:

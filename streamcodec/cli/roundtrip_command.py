@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 import warnings
 from importlib import resources
@@ -27,7 +28,7 @@ from streamcodec.cli.common import (
     share,
 )
 from streamcodec.cli.roundtrip_link import through_link
-from streamcodec.errors import StreamcodecWarning
+from streamcodec.errors import StreamcodecError, StreamcodecWarning
 from streamcodec.extras import command_for
 
 if TYPE_CHECKING:
@@ -38,6 +39,7 @@ HELP = (
     "streamcodec roundtrip talk.wav heard.wav --kbps 6 --loss 0.1 --burst 2",
 )
 FOLDER = Path("streamcodec-roundtrip")
+ORIGINAL, DECODED = "original.wav", "decoded.wav"
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -81,6 +83,10 @@ def run(options: argparse.Namespace) -> None:
         check_target(options.output)
     if folder is not None:
         check_folder_to_fill(folder)
+        for there in (folder / ORIGINAL, folder / DECODED):
+            check_not_read(there, None if name == "-" else name)
+            if options.output is not None and os.path.realpath(there) == os.path.realpath(options.output):
+                raise StreamcodecError(f"{there} is written by --folder: name another output, or leave it out")
     with SoundReader(input_file(name), tier_of(options.tier)) as sound:
         if sound.tier is not Tier.NEURAL:
             coding |= {"channels": sound.channels, "bits_per_sample": sound.bits_per_sample}
@@ -139,7 +145,7 @@ def _fill(
     folder.mkdir(parents=True, exist_ok=True)
     original = encoder.accept(samples)
     written = []
-    for name, sound in (("original.wav", original), ("decoded.wav", heard)):
+    for name, sound in ((ORIGINAL, original), (DECODED, heard)):
         _write(str(folder / name), sound, encoder, source)
         written.append(folder / name)
     if find_spec("matplotlib") is None:

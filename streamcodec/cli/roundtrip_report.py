@@ -22,10 +22,11 @@ def print_costs(figures: dict[str, Any]) -> None:
         f"{figures['duration_s']:.2f} s at {figures['sample_rate_hz']} Hz in {figures['packets']} packets "
         f"({figures['lost']} lost)"
     )
+    seconds = max(figures["duration_s"], 1 / figures["sample_rate_hz"])
     console.print(
         f"payload {figures['payload_bps'] / 1000:.2f} kbps ({figures['payload_bytes']} bytes; "
         f"16-bit sound takes {16 * figures['sample_rate_hz'] / 1000:.0f} kbps), "
-        f"with packet headers {8 * figures['packet_bytes'] / figures['duration_s'] / 1000:.2f} kbps"
+        f"with packet headers {8 * figures['packet_bytes'] / seconds / 1000:.2f} kbps"
     )
     console.print(f"delay {figures['delay_ms']:g} ms")
     table = Table("cost per 10 ms", "p50 ms", "p95 ms", "p99 ms", "max ms", f"p99 of {BUDGET_MS:g} ms budget")
@@ -54,10 +55,12 @@ def draw_comparison(
     times_s = np.arange(original.size) / rate_hz
     axes[0].plot(times_s, original, color="#9aa5b1", linewidth=0.6, label="original")
     axes[0].plot(times_s, decoded, color="#c2410c", linewidth=0.4, alpha=0.8, label=f"decoded, {label}")
-    axes[0].set(xlim=(0, times_s[-1]), ylabel="amplitude", title="streamcodec: original against decoded")
+    axes[0].set(xlim=(0, max(original.size, 1) / rate_hz), ylabel="amplitude")
+    axes[0].set_title("streamcodec: original against decoded")
     axes[0].legend(loc="upper right")
     for axis, sound, name in ((axes[1], original, "original"), (axes[2], decoded, f"decoded, {label}")):
         fft = 512 if rate_hz <= 24_000 else 1024
+        sound = np.pad(sound, (0, max(2 * fft - sound.size, 0)))
         noise = 1e-6 * np.random.default_rng(0).standard_normal(sound.size)
         _, _, _, picture = axis.specgram(
             sound + noise, NFFT=fft, Fs=rate_hz, noverlap=fft * 3 // 4, cmap="magma", vmin=-120, vmax=-30

@@ -12,6 +12,8 @@ from streamcodec.errors import StreamcodecError
 
 HELP = ("print a token that opens a room for a while", "streamcodec token standup --secret-file secret.txt --hours 2")
 
+MAX_HOURS = 876_600
+
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Arguments of the command."""
@@ -36,6 +38,8 @@ def run(options: argparse.Namespace) -> None:
     from streamcodec.net.relay.tokens import Grants, TokenSigner
     from streamcodec.net.signalling import check_room
 
+    if options.hours > MAX_HOURS:
+        raise StreamcodecError(f"--hours must be at most {MAX_HOURS} (a century), got {options.hours:g}")
     secret = read_secret(options.secret_file, SECRET_VARIABLE)
     if secret is None:
         raise StreamcodecError(f"give the relay's secret: --secret-file FILE, or {SECRET_VARIABLE}")

@@ -6,7 +6,7 @@ import argparse
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from streamcodec.cli.common import need, positive, print_json, share
+from streamcodec.cli.common import need, positive, print_json, share, whole
 from streamcodec.errors import StreamcodecError
 
 if TYPE_CHECKING:
@@ -23,8 +23,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--data", type=Path, nargs="+", required=True, help="folders of .wav, .flac or .ogg files")
     parser.add_argument("--output", type=Path, required=True, help="run folder; a run that stands there is resumed")
     parser.add_argument("--minutes", type=positive, default=60.0, help="training time in all (default 60)")
-    parser.add_argument("--steps", type=int, default=None, help="steps at most (default: no bound)")
-    parser.add_argument("--batch", type=int, default=8, help="segments per step and process (default 8)")
+    parser.add_argument("--steps", type=whole, default=None, help="steps at most (default: no bound)")
+    parser.add_argument("--batch", type=whole, default=8, help="segments per step and process (default 8)")
     parser.add_argument("--learning-rate", type=positive, default=None, help="peak rate (default: by stage)")
     parser.add_argument(
         "--start-from",
@@ -83,7 +83,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--device", default="auto", help="cpu, cuda or auto (default); torchrun gives each process a GPU"
     )
-    parser.add_argument("--threads", type=int, default=None, help="CPU threads (default: all)")
+    parser.add_argument("--threads", type=whole, default=None, help="CPU threads (default: all)")
     parser.add_argument(
         "--bf16", choices=("auto", "on", "off"), default="auto", help="networks in bfloat16; auto keeps the faster"
     )

@@ -49,7 +49,7 @@ class Scheduling:
             raise SchedulingError("this system lets no thread choose its cores: leave affinity out")
         try:
             system.sched_setaffinity(0, self.cores)
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, OverflowError) as error:
             usable = ", ".join(map(str, sorted(system.sched_getaffinity(0))))
             raise SchedulingError(
                 f"cores {', '.join(map(str, self.cores))} cannot be used ({error}): this process may run on {usable}"

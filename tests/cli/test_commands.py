@@ -279,6 +279,30 @@ def test_roundtrip_of_bundled_speech_draws_and_reports(tmp_path: Path, capsys: p
     assert np.corrcoef(original, decoded)[0, 1] > 0.7
 
 
+@pytest.mark.filterwarnings("error")
+@pytest.mark.parametrize("samples", [0, 1])
+def test_roundtrip_of_next_to_nothing_fills_its_folder(samples: int, tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "a.wav", np.zeros(samples), 24_000)
+    assert main(["roundtrip", str(tmp_path / "a.wav"), "--folder", str(tmp_path / "out")]) == 0
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {"original.wav", "decoded.wav", "comparison.png"}
+
+
+@pytest.mark.parametrize("name", ["original.wav", "decoded.wav"])
+def test_roundtrip_does_not_fill_the_folder_of_what_it_reads_or_writes(
+    name: str, tmp_path: Path, speech_file: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for other in ("original.wav", "decoded.wav"):
+        (tmp_path / other).write_bytes(speech_file.read_bytes())
+    assert "is the file that is read" in refusal(
+        ["roundtrip", str(tmp_path / name), "--folder", str(tmp_path)], capsys
+    )
+    assert "is written by --folder" in refusal(
+        ["roundtrip", str(speech_file), str(tmp_path / name), "--folder", str(tmp_path)], capsys
+    )
+    for other in ("original.wav", "decoded.wav"):
+        assert (tmp_path / other).read_bytes() == speech_file.read_bytes()
+
+
 def test_info_lists_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> None:
     models = run_json(capsys, "info", "--models", "--json")
     entry = models["speech-24k"]
@@ -322,6 +346,15 @@ def test_info_lists_the_shipped_models(capsys: pytest.CaptureFixture[str]) -> No
         (["bench", "--hops", "0"], "--hops must be at least 1"),
         (["transcode", "SPEECH", "a.flac", "--kbps", "9"], "--kbps says how a .sc file is coded, and a.flac"),
         (["transcode", "SPEECH", "a.flac", "--dtx"], "--dtx says how a .sc file is coded"),
+        (["transcode", "SPEECH", "a.flac", "--tier", "lossless"], "--tier says how a .sc file is coded"),
+        (["transcode", "SPEECH", "a.sc", "--float"], "--float says how plain sound is written, and a.sc"),
+        (["transcode", "SPEECH", "a.flac", "--source-model", "x"], "--source-model is of a .sc file"),
+        (["token", "room", "--hours", "1e307"], "--hours must be at most 876600 (a century), got 1e+307"),
+        (["bench", "--plot", "cost.xyz"], "no kind of picture is called .xyz; use a .png name"),
+        (["bench", "--affinity", 30 * "9"], "cannot be used"),
+        (["export", "SPEECH", "a", "--data", "."], "cannot be read as a checkpoint"),
+        (["experiment", "loss", "--data", ".", "--seconds", "inf"], "of each file of at most 86400"),
+        (["encode", "no\nsuch.wav", "a.sc"], "there is no file no\\nsuch.wav"),
         (["train", "--data", "nowhere", "--output", "x"], "no folder nowhere"),
         (["train", "--data", ".", "--output", "SPEECH"], "is a file; name a folder"),
         (["experiment", "loss", "--data", ".", "--output", "SPEECH"], "is a file; name a folder"),
@@ -366,6 +399,9 @@ def test_bad_arguments_exit_with_two(arguments: list[str]) -> None:
         (["roundtrip", "--loss", "x"], "--loss: must be from 0 to below 1, got x"),
         (["roundtrip", "--jitter", "x"], "--jitter: must be 0 to 1000 ms, got x"),
         (["experiment", "x", "--seconds", "y"], "--seconds: must be a number, got y"),
+        (["bench", "--sleep", "inf"], "--sleep: must be 0 to 3600 s, got inf"),
+        (["train", "--data", ".", "--output", "a", "--threads", "-1"], "must be a whole number above 0, got -1"),
+        (["train", "--data", ".", "--output", "a", "--batch", "0"], "must be a whole number above 0, got 0"),
         (["serve", "--port", "x"], "must be 0 to 65535, got x"),
     ],
 )

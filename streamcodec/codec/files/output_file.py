@@ -298,10 +298,27 @@ def write_whole(target: str | Path, data: bytes | memoryview | str) -> None:
         out.write(data.encode() if isinstance(data, str) else data)
 
 
+def check_figure(target: str | Path) -> None:
+    """Raise FileFormatError where :func:`save_figure` could not write by this name; needs matplotlib."""
+    from matplotlib.backend_bases import FigureCanvasBase
+
+    check_folder(target)
+    kinds = FigureCanvasBase.get_supported_filetypes()
+    if _figure_kind(target) not in kinds:
+        raise FileFormatError(
+            f"cannot write {readable_name(target)}: no kind of picture is called {Path(target).suffix}; use a .png "
+            "name"
+        )
+
+
+def _figure_kind(target: str | Path) -> str:
+    return Path(target).suffix[1:].lower() or "png"
+
+
 def save_figure(figure: Any, target: str | Path, **options: Any) -> None:
     """A picture of matplotlib's, the suffix saying of what kind (PNG where there is none), as :func:`write_whole`."""
     picture = io.BytesIO()
-    figure.savefig(picture, format=Path(target).suffix[1:].lower() or "png", **options)
+    figure.savefig(picture, format=_figure_kind(target), **options)
     write_whole(target, picture.getvalue())
 
 

@@ -30,7 +30,7 @@ NAMED = {
     "rate_hz": "a sample rate",
 }
 LEAST = {"dev_s": 0.5, "segment_s": 0.5, "rate_hz": 8_000}
-MOST = {"rate_hz": 48_000}
+MOST = {"dev_s": 86_400, "segment_s": 3_600, "rate_hz": 48_000}
 
 
 def scale_named(
