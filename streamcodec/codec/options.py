@@ -7,7 +7,7 @@ friendly face that takes everything by name and says which option belongs to whi
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 import numpy as np
@@ -20,6 +20,8 @@ from streamcodec.runtime.backend import BACKENDS, Backend
 from streamcodec.wording import given, named, shown_value
 
 if TYPE_CHECKING:
+    from _typeshed import DataclassInstance
+
     from native_dsp.coding.noise_shape import NoiseShape
 
 Samples = NDArray[Any]
@@ -59,6 +61,15 @@ def check_number(name: str, value: object, error: type[StreamcodecError]) -> flo
         unit = " of bits per second" if named(name) == "bitrate_bps" else ""
         raise error(f"{named(name)} must be a number{unit}, got {shown_value(name, value)}")
     return float(str(value))
+
+
+def check_fields(config: DataclassInstance, error: type[StreamcodecError], *but: str) -> None:
+    """Raise ``error`` for a field of a configuration, all ``but`` these, that is not a finite number of 0 or more."""
+    for item in fields(config):
+        if item.name not in but:
+            value = check_number(item.name, getattr(config, item.name), error)
+            if value < 0.0:
+                raise error(f"{named(item.name)} must be 0 or more, got {shown_value(item.name, value)}")
 
 
 def check_flag(name: str, value: object) -> bool:

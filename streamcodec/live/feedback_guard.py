@@ -9,6 +9,7 @@ from __future__ import annotations
 import enum
 from dataclasses import dataclass
 
+from streamcodec.codec.options import check_fields, check_number
 from streamcodec.errors import StreamcodecError
 
 ADVICE = "the microphone hears the loudspeaker: use headphones, or turn the volume down"
@@ -44,6 +45,9 @@ class GuardConfig:
     """After a false alarm no other is raised for this long, and for twice as long each time."""
 
     def __post_init__(self) -> None:
+        check_fields(self, StreamcodecError, "quiet_dbfs", "saturated_dbfs")
+        for name in ("quiet_dbfs", "saturated_dbfs"):
+            check_number(name, getattr(self, name), StreamcodecError)
         if not (self.probe_ms > 0 and self.window_ms > 0 and self.mute_ms > 0 and self.suspicious_windows >= 1):
             raise StreamcodecError("window, probe and mute of a feedback guard must last longer than nothing")
 

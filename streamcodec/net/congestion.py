@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections import deque
 from dataclasses import dataclass
 
+from streamcodec.codec.options import check_fields
 from streamcodec.codec.packet import MAX_REDUNDANT
 from streamcodec.errors import BitrateError
 from streamcodec.net import copy_plan
@@ -60,6 +61,7 @@ class CongestionConfig:
     less_redundancy_after_ms: float = 5_000.0
 
     def __post_init__(self) -> None:
+        check_fields(self, BitrateError)
         if not 0 < self.minimum_bps <= self.start_bps <= self.maximum_bps:
             raise BitrateError(
                 f"bitrates must satisfy 0 < minimum <= start <= maximum, "

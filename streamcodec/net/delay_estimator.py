@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from bisect import bisect_left, insort
 from collections import deque
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 
-from streamcodec.codec.options import check_number, check_whole
+from streamcodec.codec.options import check_fields, check_whole
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.drift import DriftEstimator
 from streamcodec.net.recovery import RecoveryDelay
@@ -47,9 +47,7 @@ class DelayConfig:
     """This many spikes in memory keep the target at the highest of them."""
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            if check_number(item.name, getattr(self, item.name), StreamcodecError) < 0.0:
-                raise StreamcodecError(f"{item.name} must be 0 or more, got {getattr(self, item.name)}")
+        check_fields(self, StreamcodecError)
         if not 0 < self.minimum_ms <= self.initial_ms <= self.maximum_ms:
             raise StreamcodecError(
                 f"delay bounds must satisfy 0 < minimum <= initial <= maximum, "

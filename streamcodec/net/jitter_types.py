@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import enum
 import math
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 
-from streamcodec.codec.options import check_number
+from streamcodec.codec.options import check_fields
 from streamcodec.codec.packet import Packet
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.delay_estimator import DelayConfig
@@ -110,9 +110,9 @@ class JitterConfig:
     """After concealing for so long with nothing to come, wait as in a pause: until the target is met again."""
 
     def __post_init__(self) -> None:
-        for item in fields(self):
-            if item.name != "delay":
-                check_number(item.name, getattr(self, item.name), StreamcodecError)
+        if not isinstance(self.delay, DelayConfig):
+            raise StreamcodecError(f"delay must be a DelayConfig, got {type(self.delay).__name__}")
+        check_fields(self, StreamcodecError, "delay")
         if self.frame_ms <= 0:
             raise StreamcodecError(f"frame_ms must be above 0, got {self.frame_ms}")
         if self.resync_ms <= self.delay.maximum_ms:

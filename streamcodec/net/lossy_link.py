@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
+from streamcodec.codec.options import check_fields, check_number
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.loss_models import LossModel, NoLoss
 
@@ -38,11 +39,10 @@ class LinkConfig:
     capacity_datagrams: int = 10_000
 
     def __post_init__(self) -> None:
-        if self.delay_ms < 0 or self.jitter_ms < 0 or self.queue_ms < 0:
-            raise StreamcodecError("delay, jitter and queue of a link must not be negative")
-        if not 0.0 <= self.duplicate_rate <= 1.0:
+        check_fields(self, StreamcodecError, "reorder", "rate_bps")
+        if self.duplicate_rate > 1.0:
             raise StreamcodecError(f"duplicate_rate must be 0 to 1, got {self.duplicate_rate}")
-        if self.rate_bps is not None and self.rate_bps <= 0:
+        if self.rate_bps is not None and check_number("rate_bps", self.rate_bps, StreamcodecError) <= 0:
             raise StreamcodecError(f"rate_bps must be positive, got {self.rate_bps}")
 
 

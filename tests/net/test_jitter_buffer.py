@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
-import math
 from dataclasses import replace
 from typing import Any
 
@@ -325,13 +323,6 @@ def test_bounds_that_make_no_sense_are_refused() -> None:
         DelayConfig(quantile=1.0)
     with pytest.raises(StreamcodecError, match="resync_ms"):
         JitterConfig(resync_ms=100.0)
-
-
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(DelayConfig)])
-@pytest.mark.parametrize("wrong", [-1, math.nan, math.inf, None, "12", True])
-def test_every_setting_of_the_delay_is_checked(field: str, wrong: Any) -> None:
-    with pytest.raises(StreamcodecError, match=f"{field} must be "):
-        DelayConfig(**{field: wrong})
 
 
 @pytest.mark.parametrize(
