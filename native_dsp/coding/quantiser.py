@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from native_dsp.coding.band_energies import LOWEST_LOG2, RESOLUTION
+from native_dsp.filters.noise import INCREMENT, MASK, MULTIPLIER
 from native_dsp.jit import kernel
 
 Float32Array = NDArray[np.float32]
@@ -27,10 +28,6 @@ NOISE_AMONG_VALUES = 0.12
 # And in a band of zeros, as a share of the band's own; random phases sound louder than they measure.
 NOISE_ALONE = 0.9
 NOISE_ALONE_STEPS = 0.4
-# Knuth's MMIX generator, kept within 62 bits.
-_MULTIPLIER = 6364136223846793005 & ((1 << 62) - 1)
-_INCREMENT = 1442695040888963407
-_MASK = (1 << 62) - 1
 
 
 def quantise_reference(
@@ -116,7 +113,7 @@ def fill_zeros_reference(
     Shape: as there -> ``[coefficients]``; ``spectrum`` stays as it is.
     """
     filled: Float32Array = spectrum.copy()
-    state = (seed * _MULTIPLIER + _INCREMENT) & _MASK
+    state = (seed * MULTIPLIER + INCREMENT) & MASK
     for band, (first, end) in enumerate(pairwise(edges.tolist())):
         zeros = [k for k in range(first, end) if quantised[k] == 0]
         if not zeros or energies[band] == 0:
@@ -127,7 +124,7 @@ def fill_zeros_reference(
         alone = len(zeros) == end - first
         rms = min(rms * NOISE_ALONE, NOISE_ALONE_STEPS * width) if alone else min(rms, NOISE_AMONG_VALUES * width)
         for k in zeros:
-            state = (state * _MULTIPLIER + _INCREMENT) & _MASK
+            state = (state * MULTIPLIER + INCREMENT) & MASK
             filled[k] = rms * np.sqrt(3) * (2 * (state >> 30) / 2**32 - 1)
     return filled
 
@@ -148,7 +145,7 @@ def fill_zeros(
     Shape: ``quantised [edges[-1]]``, ``widths`` and ``energies [bands]``; ``spectrum [coefficients]``, already
     dequantised, is changed in place.
     """
-    state = (np.int64(seed) * _MULTIPLIER + _INCREMENT) & _MASK
+    state = (np.int64(seed) * MULTIPLIER + INCREMENT) & MASK
     for band in range(len(widths)):
         first, end = edges[band], edges[band + 1]
         energy, zeros = 0.0, 0
@@ -168,5 +165,5 @@ def fill_zeros(
         peak = rms * np.sqrt(3.0)
         for k in range(first, end):
             if quantised[k] == 0:
-                state = (state * _MULTIPLIER + _INCREMENT) & _MASK
+                state = (state * MULTIPLIER + INCREMENT) & MASK
                 spectrum[k] = peak * (np.float64(state >> 30) / 2147483648.0 - 1.0)

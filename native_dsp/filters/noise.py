@@ -18,10 +18,11 @@ _ANGLES = 2.0 * np.pi * np.arange(PHASES) / PHASES
 COSINES: Float32Array = np.cos(_ANGLES).astype(np.float32)
 SINES: Float32Array = np.sin(_ANGLES).astype(np.float32)
 # Knuth's MMIX generator, kept within 63 bits; the highest bits are the best ones.
-_MULTIPLIER = 6364136223846793005 & ((1 << 62) - 1)
-_INCREMENT = 1442695040888963407
-_MASK = (1 << 62) - 1
-_SHIFT = 62 - 10
+STATE_BITS = 62
+MASK = (1 << STATE_BITS) - 1
+MULTIPLIER = 6364136223846793005 & MASK
+INCREMENT = 1442695040888963407
+_SHIFT = STATE_BITS - 10
 
 
 def make_noise_state(seed: int = 1) -> Int64Array:
@@ -41,7 +42,7 @@ def add_noise_reference(
     """
     out = companded.astype(np.float64)
     for k in range(gain.size):
-        state = (state * _MULTIPLIER + _INCREMENT) & _MASK
+        state = (state * MULTIPLIER + INCREMENT) & MASK
         out[k] += float(gain[k]) * float(cosines[state >> _SHIFT])
         out[gain.size + k] += float(gain[k]) * float(sines[state >> _SHIFT])
     return out, state
@@ -58,7 +59,7 @@ def add_noise(
     bins = len(gain)
     x = state[0]
     for k in range(bins):
-        x = (x * _MULTIPLIER + _INCREMENT) & _MASK
+        x = (x * MULTIPLIER + INCREMENT) & MASK
         phase = x >> _SHIFT
         companded[k] += gain[k] * cosines[phase]
         companded[bins + k] += gain[k] * sines[phase]

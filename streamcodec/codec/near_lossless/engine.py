@@ -29,7 +29,7 @@ from native_dsp.coding.coefficient_coder import LARGEST
 from native_dsp.coding.noise_shape import FINE_SHAPE, USUAL_SHAPE, noise_shape_at
 from native_dsp.state import copy_state
 from native_dsp.transforms.mdct import MdctState, make_mdct, mdct_backward, mdct_forward
-from streamcodec.codec.near_lossless.concealment import Concealment
+from streamcodec.codec.near_lossless.concealment import Concealment, begin_lost_block, conceal, hear, make_concealment
 from streamcodec.codec.near_lossless.format import (
     FULL_SCALE,
     SMALLEST_STEP_LOG2,
@@ -209,7 +209,7 @@ class NearLosslessDecoder:
         twin._in_step = self._in_step
         twin._transforms = _copied(self._transforms)
         twin._spectra = self._spectra.copy()
-        twin._concealment = self._concealment.copy() if self._concealment else None
+        twin._concealment = copy_state(self._concealment)
         return twin
 
     def decode(self, payload: bytes | None) -> Float32Array:
@@ -222,19 +222,20 @@ class NearLosslessDecoder:
         try:
             self._spectra = self._decoded(payload)
             assert self._concealment is not None
-            self._concealment.lost_in_a_row = 0
+            self._concealment.control.lost_in_a_row[0] = 0
         except DamagedPayload:
             self._in_step = False
             if self._concealment is None:
                 raise
             self.concealed_blocks += 1
-            carried = np.stack([transform.carried for transform in self._transforms])
-            self._spectra = self._concealment.spectra(self._spectra, carried)
+            begin_lost_block(self._concealment)
+            for channel, transform in enumerate(self._transforms):
+                conceal(self._concealment, transform, channel, self._spectra[channel])
         assert self.format is not None
         output = np.zeros((self.format.channels, self.format.block_samples), np.float32)
         for channel, transform in enumerate(self._transforms):
             mdct_backward(transform, self._spectra[channel], output[channel])
-        self._concealment.hear(output)
+            hear(self._concealment, transform, channel, output[channel])
         samples: Float32Array = np.ascontiguousarray(output.T) * np.float32(1 / FULL_SCALE)
         return samples
 
@@ -274,7 +275,7 @@ class NearLosslessDecoder:
         self.format, layout = form, Layout.of(form, shaped)
         self._transforms = [make_mdct(form.block_samples, layout.overlap_samples) for _ in range(form.channels)]
         self._contexts = _Contexts(SpectrumContexts.fresh(layout))
-        self._concealment = Concealment(form, layout.overlap_samples)
+        self._concealment = make_concealment(form, layout.overlap_samples)
         self._spectra = np.zeros((form.channels, form.block_samples), np.float32)
         return self._contexts
 
@@ -387,7 +388,9 @@ def warm_up(sample_rate_hz: int, block_samples: int = 0) -> None:
     tone = np.sin(np.arange(4096) * 0.05).astype(np.float32)[:, None]
     for shape in (USUAL_SHAPE, FINE_SHAPE):
         encoder = NearLosslessEncoder(sample_rate_hz, 1, FixedStep(200, noise=shape), "perceptual", block_samples)
-        decode_signal(encode_signal(encoder, tone), len(tone))
+        decoder = NearLosslessDecoder()
+        for payload in (*encode_signal(encoder, tone), None):
+            decoder.decode(payload)
 
 
 def _copied(transforms: list[MdctState]) -> list[MdctState]:
