@@ -1,4 +1,4 @@
-"""What JavaScript calls to decode the waveform tiers; headers, checksums and concealment are its own.
+"""What JavaScript calls to decode the waveform tiers; headers and checksums are its own, as is lossless concealment.
 
 Each function takes the address of a stream's table (:mod:`~streamcodec.web.table_view`) and returns an integer.
 """
@@ -20,6 +20,7 @@ from native_dsp.coding.quantiser import dequantise, fill_zeros
 from native_dsp.coding.range_coder import decoder_init
 from native_dsp.transforms.mdct import mdct_backward
 from native_dsp.transforms.time_splitting import join_spectrum
+from streamcodec.codec.near_lossless.concealment import begin_lost_block, conceal, hear
 from streamcodec.codec.near_lossless.format import SMALLEST_STEP_LOG2, STEPS_PER_OCTAVE
 from streamcodec.web.cross_compile import Exports
 from streamcodec.web.table_view import make_table_view
@@ -87,6 +88,7 @@ def spectrum_exports() -> Exports:
         """
         s = view(table)
         channels = len(s.spectra)
+        s.concealment.control.lost_in_a_row[0] = 0
         if length == 0:
             s.spectra[:] = 0
             s.coefficients.magnitudes[:] = 0
@@ -127,9 +129,15 @@ def spectrum_exports() -> Exports:
         answer: int = np.int32(split)
         return answer
 
+    def spectrum_lose(table: Any) -> int:
+        """One more block is lost, before its channels are made up."""
+        begin_lost_block(view(table).concealment)
+        return 0
+
     a, i = ADDRESS, INTEGER
     return {
         "spectrum_forget": (spectrum_forget, [a]),
+        "spectrum_lose": (spectrum_lose, [a]),
         "spectrum_decode": (spectrum_decode, [a, i, i, i, i, i, i]),
     }
 
@@ -144,6 +152,7 @@ def transform_exports() -> Exports:
 
 def _transforms(block_samples: int) -> Exports:
     view = make_table_view(make_transform_stream(block_samples, True))
+    view_spectra = make_table_view(make_spectrum_stream(24_000, 1, True))
     shape = (block_samples,)
 
     def join(table: Any, spectrum: Any) -> int:
@@ -155,11 +164,21 @@ def _transforms(block_samples: int) -> Exports:
             spectra[k] = s.whole[k]
         return 0
 
-    def block(table: Any, spectrum: Any) -> int:
-        """Samples of the block before the one whose spectrum lies there, into ``out``."""
+    def block(table: Any, spectrum: Any, spectra: Any, channel: int) -> int:
+        """Samples of the block before the one whose spectrum lies there, into ``out``; ``spectra``: their table."""
         s = view(table)
         mdct_backward(s.mdct, carray(spectrum, shape, np.float32), s.out)
+        hear(view_spectra(spectra).concealment, s.mdct, channel, s.out)
         return 0
 
-    a = ADDRESS
-    return {f"join_{block_samples}": (join, [a, a]), f"block_{block_samples}": (block, [a, a])}
+    def made_up(table: Any, spectrum: Any, spectra: Any, channel: int) -> int:
+        """The spectrum of a channel of a lost block, in place of the one before, which lies there."""
+        conceal(view_spectra(spectra).concealment, view(table).mdct, channel, carray(spectrum, shape, np.float32))
+        return 0
+
+    a, i = ADDRESS, INTEGER
+    return {
+        f"join_{block_samples}": (join, [a, a]),
+        f"block_{block_samples}": (block, [a, a, a, i]),
+        f"conceal_{block_samples}": (made_up, [a, a, a, i]),
+    }

@@ -16,6 +16,7 @@ from native_dsp.coding.range_coder import make_state
 from native_dsp.transforms.mdct import MdctState, make_mdct
 from native_dsp.transforms.time_splitting import TimeSplitter, make_splitter
 from streamcodec.codec.lossless.format import MAX_BLOCK_SAMPLES
+from streamcodec.codec.near_lossless.concealment import Concealment, make_concealment
 from streamcodec.codec.near_lossless.format import RATES_HZ, NearLosslessFormat, default_block_samples
 from streamcodec.codec.near_lossless.learnt_coefficients import learnt_models
 from streamcodec.codec.near_lossless.spectra import Layout
@@ -54,6 +55,7 @@ class SpectrumStream(NamedTuple):
     levels: NDArray[np.int32]
     widths: NDArray[np.float64]
     spectra: NDArray[np.float32]
+    concealment: Concealment
 
 
 class TransformStream(NamedTuple):
@@ -94,6 +96,7 @@ def make_spectrum_stream(rate_hz: int, channels: int, shaped: bool) -> SpectrumS
         levels=np.zeros((channels, bands), np.int32),
         widths=np.zeros((channels, bands)),
         spectra=np.zeros((channels, form.block_samples), np.float32),
+        concealment=make_concealment(form, layout.overlap_samples),
     )
 
 

@@ -40,8 +40,6 @@ for (const [name, form] of Object.entries(made.streams)) {
     const expected = floats(`${name}.f32`);
     const exact = form.tier === 'lossless';
     let at = 0;
-    let compared = 0;
-    let fresh = 0;
     form.packets.forEach((hex, k) => {
       const before = decoder.concealed;
       const planes = decoder.push(hex === null ? null : Packet.fromBytes(bytes(hex)));
@@ -50,20 +48,16 @@ for (const [name, form] of Object.entries(made.streams)) {
       assert.equal(planes[0].length, form.lengths[k], `block ${k}`);
       const part = expected.subarray(at, at + form.lengths[k] * form.channels);
       at += part.length;
-      // Near-lossless blocks overlap the one before, and what is made up has signs at random.
-      fresh = form.concealed[k] ? 0 : fresh + 1;
       if (exact) {
         part.forEach((x, j) => assert.equal(planes[j % form.channels][Math.floor(j / form.channels)], x, `block ${k}`));
-        compared += 1;
-      } else if (fresh >= 3 || (k > 0 && !form.concealed.slice(0, k + 1).includes(true))) {
+      } else if (k > 0) {
+        // The first block is what rounding leaves of silence; what is made up is compared as all else is.
         const db = snrDb(planes, part);
         assert.ok(db > 100 || part.every((x) => Math.abs(x) < 1e-6), `block ${k}: ${db} dB`);
-        compared += 1;
       }
       for (const plane of planes) assert.ok(plane.every((x) => Number.isFinite(x) && Math.abs(x) < 4));
     });
     assert.equal(at, expected.length);
-    assert.ok(compared > form.packets.length / 2);
     decoder.close();
   });
 }

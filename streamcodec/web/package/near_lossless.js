@@ -1,4 +1,5 @@
 // The near-lossless tier's decoder: `streamcodec/codec/near_lossless/{engine,spectra,tier}.py`, where the layout is given.
+// What is played in gaps is the kernels' of `concealment.py`.
 
 import { crc32 } from './crc32.js';
 import { DamagedPayload } from './errors.js';
@@ -14,8 +15,6 @@ const LEAST_LOG2_BLOCK = 6;
 const MOST_BLOCK_SAMPLES = 2_048;
 const STEP_INDEXES = 400;
 const FULL_SCALE = 32_768;
-/** A concealed block is the one before at this share of its amplitude. */
-const CONCEALMENT_FADE = 0.7;
 const LONGEST_BLOCK_MS = 20;
 const MOST_LENGTH_BYTES = 3;
 /** Ends the name of a bitstream whose packets hold several blocks. */
@@ -105,7 +104,6 @@ export class NearLosslessDecoder {
     this._chained = false;
     this._stepIndex = 0;
     this._counter = 0;
-    this._random = 1;
   }
 
   /** Samples by which the sound lags what was encoded. */
@@ -130,14 +128,13 @@ export class NearLosslessDecoder {
       this._inStep = false;
       this.concealed += 1;
       if (!this._spectrum) return Array.from({ length: this.channels }, () => new Float32Array(this.blockSamples));
-      this._disguise();
+      this._codec.kernels.spectrum_lose(this._spectrum.table);
+      this._eachChannel('conceal');
     }
-    const { kernels } = this._codec;
-    const size = this.blockSamples;
-    return this._transforms.map((transform, channel) => {
-      kernels[`block_${size}`](transform.table, this._spectrumAt(channel));
-      return this._codec.floats(transform.at('out'), size).map((sample) => sample / FULL_SCALE);
-    });
+    this._eachChannel('block');
+    return this._transforms.map((transform) =>
+      this._codec.floats(transform.at('out'), this.blockSamples).map((sample) => sample / FULL_SCALE),
+    );
   }
 
   close() {
@@ -195,11 +192,7 @@ export class NearLosslessDecoder {
     const split = this._codec.kernels.spectrum_decode(
       stream.table, body.length, Number(shaped), Number(shaped), this._stepIndex, Number(key), crc32(body) | 0,
     );
-    if (split === 1) {
-      this._transforms.forEach((transform, channel) => {
-        this._codec.kernels[`join_${this.blockSamples}`](transform.table, this._spectrumAt(channel));
-      });
-    }
+    if (split === 1) this._eachChannel('join');
     if (flags & MID_SIDE && this.channels === 2) this._rotate();
     this._inStep = true;
   }
@@ -222,6 +215,14 @@ export class NearLosslessDecoder {
     this._chained = false;
   }
 
+  /** @param {'join' | 'conceal' | 'block'} kernel of transforms */
+  _eachChannel(kernel) {
+    const { table } = /** @type {WaveformStream} */ (this._spectrum);
+    this._transforms.forEach((transform, channel) => {
+      this._codec.kernels[`${kernel}_${this.blockSamples}`](transform.table, this._spectrumAt(channel), table, channel);
+    });
+  }
+
   /** @param {number} channel */
   _spectrumAt(channel) {
     return /** @type {WaveformStream} */ (this._spectrum).at('spectra') + 4 * channel * this.blockSamples;
@@ -236,17 +237,6 @@ export class NearLosslessDecoder {
       const [mid, side] = [one[k], other[k]];
       one[k] = Math.fround(mid + side) * half;
       other[k] = Math.fround(mid - side) * half;
-    }
-  }
-
-  /** The spectra of the block before, fainter and with signs at random. */
-  _disguise() {
-    const spectra = this._codec.floats(this._spectrumAt(0), this.channels * this.blockSamples);
-    for (let k = 0; k < spectra.length; k++) {
-      this._random ^= this._random << 13;
-      this._random ^= this._random >>> 17;
-      this._random ^= this._random << 5;
-      spectra[k] *= this._random & 1 ? CONCEALMENT_FADE : -CONCEALMENT_FADE;
     }
   }
 }
