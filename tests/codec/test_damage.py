@@ -6,7 +6,6 @@ import io
 import itertools
 import re
 import warnings
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +21,7 @@ from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.damage import describe_damage
 from streamcodec.codec.files.sound_file import SoundReader
 from streamcodec.codec.packet import Tier
+from tests.helpers.damage import told, without
 
 RATE_HZ = 24_000
 SECONDS = 4
@@ -39,15 +39,6 @@ def coded(tmp_path_factory: pytest.TempPathFactory) -> bytes:
     soundfile.write(folder / "tone.wav", tone(), RATE_HZ, subtype="PCM_16")
     encode_file(folder / "tone.wav", folder / "tone.sc", tier="lossless", key_period_s=1.0)
     return (folder / "tone.sc").read_bytes()
-
-
-def told(act: Callable[[], object]) -> list[str]:
-    """The warnings of ours with which something is done."""
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always")
-        act()
-    assert all(issubclass(warning.category, StreamcodecWarning) for warning in caught), caught
-    return [str(warning.message) for warning in caught]
 
 
 def decoded(data: bytes, folder: Path) -> tuple[list[str], int]:
@@ -82,17 +73,6 @@ def test_a_damaged_cluster_is_told_with_the_seconds_that_are_missing(
     assert samples == SECONDS * RATE_HZ
     assert len(said) == 1
     assert "it.sc is damaged: 1.00 s of sound are missing and were concealed" in said[0]
-
-
-def without(data: bytes, *clusters: int) -> bytes:
-    """A file of which whole clusters are cut out, exactly at their marks."""
-    marks = [where for where, _ in FileReader(io.BytesIO(data)).index]
-    ends = [*marks[1:], data.index(INDEX_MARK)]
-    kept = [
-        data[: marks[0]],
-        *(data[a:b] for k, (a, b) in enumerate(zip(marks, ends, strict=True)) if k not in clusters),
-    ]
-    return b"".join([*kept, data[ends[-1] :]])
 
 
 @pytest.mark.parametrize(("clusters", "says"), [((1,), "is damaged"), ((1, 2), "is damaged"), ((3,), "is damaged")])

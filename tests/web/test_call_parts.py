@@ -7,6 +7,7 @@ import json
 import random
 import struct
 import warnings
+from collections import deque
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -38,6 +39,7 @@ from streamcodec.codec.files.container import (
 )
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.container_writer import cluster_body, compact_cluster_body
+from streamcodec.codec.files.damage import describe_damage
 from streamcodec.codec.stream_resampler import StreamResampler
 from streamcodec.models.shipped import DEFAULT_MODEL
 from streamcodec.net.congestion import CongestionConfig, CongestionController
@@ -401,12 +403,21 @@ def _bombs() -> list[dict[str, Any]]:
                     except FileFormatError:
                         samples = None
                 assert (samples is None) == (not body)
-                cases.append({"file": data.hex(), "samples": samples})
+                cases.append({"file": data.hex(), "samples": samples, "trouble": _trouble(data)})
         marks = bytearray()
         while len(marks) < 1 << 20:
             marks += CLUSTER_MARK + struct.pack(">I", ((1 << 20) - len(marks)) // 2)
-        cases.append({"file": (start + bytes(marks)).hex(), "samples": None})
+        data = start + bytes(marks)
+        cases.append({"file": data.hex(), "samples": None, "trouble": _trouble(data)})
+    assert sum("claims" in case["trouble"] for case in cases) > 4
     return cases
+
+
+def _trouble(data: bytes) -> str | None:
+    """What Python says of a file that it has read through."""
+    reader = FileReader(io.BytesIO(data))
+    deque(reader.records(), 0)
+    return describe_damage("it.sc", reader, reader.damaged_frames, decoded=False)
 
 
 def test_the_parts_of_a_call_decide_as_python_does(

@@ -10,6 +10,7 @@ import { MAX_FRAMES, MAX_PAYLOAD_BYTES, MODULUS, Packet, Tier } from './packet.j
 import { SilenceBudget } from './silence_budget.js';
 import { WaveformCodec } from './waveform.js';
 
+const COMPACT_MAGIC = 'SCF2';
 const CLUSTER_MARK = [0xc5, 0x53, 0x43, 0x0a];
 const PICTURES_MARK = [0xc5, 0x53, 0x50, 0x0a];
 const INDEX_MARK = [0xc5, 0x53, 0x58, 0x0a];
@@ -17,6 +18,10 @@ const MOST_HEADER_BYTES = 1 << 16;
 const MOST_BODY_BYTES = 1 << 24;
 /** Bytes read in vain, looking for the next whole cluster of a damaged file, in lengths of the file. */
 const WASTED_READS = 3;
+/** Searched for an index that is not where the file says: those of a day of sound are shorter. */
+const MAX_MOVED_INDEX_BYTES = 1 << 21;
+/** Places at which an index may seem to begin that is not where the file says. */
+const INDEX_TRIES = 4;
 const FRAMES_FOLLOW = 0x80;
 const MAX_QUALITY_INDEX = 15;
 const MAX_CLUSTER_PACKETS = 1 << 14;
@@ -41,6 +46,28 @@ const TIERS = { neural: Tier.NEURAL, 'near-lossless': Tier.NEAR_LOSSLESS, lossle
 
 /** @typedef {{time: number, packet: Packet}} TimedPacket */
 /** @typedef {TimedPacket & {size: number}} PacketRecord `size`: bytes that it takes in its cluster. */
+
+/** What is found out about a file while it is read from its beginning; times are in frame durations. */
+class Reading {
+  /** @param {boolean} neural */
+  constructor(neural) {
+    this.silence = new SilenceBudget(neural);
+    this.endTime = 0;
+    this.packets = 0;
+    /** Silence that the file claims and its bytes do not account for, left out. */
+    this.cut = 0;
+    /** Of clusters that are missing, left out since bytes do not account for them either. */
+    this.lacking = 0;
+    /** Missing, and concealed. */
+    this.damaged = 0;
+    this.wasDecoded = false;
+  }
+
+  /** By how much times of packets are earlier than the file says. */
+  get leftOut() {
+    return this.cut + this.lacking;
+  }
+}
 
 export class SoundFile {
   /**
@@ -80,11 +107,12 @@ export class SoundFile {
     this._ownLag = Math.round((header.delay_samples * this.sampleRate) / rateHz);
     /** Media time of the last cluster, as the index says. */
     this._lastIndexed = -1;
+    /** Bytes behind the file's own end, and whether they begin as another `.sc` file does. */
+    this._bytesBehind = 0;
+    this._codedBehind = false;
     this._total = this._totalSamples();
-    this._silence = new SilenceBudget(neural);
-    this._endTime = 0;
-    /** Frame durations that the file claims and its bytes do not account for. */
-    this._leftOut = 0;
+    /** @type {Reading | null} The first that came to its end, or the last of those that decoded. */
+    this._done = null;
     /** Samples of the whole sound at `sampleRate`, as the file says; null where its writer did not come to its end. */
     this.samples = this._total === null ? null : this._samplesAt(this._total);
   }
@@ -94,9 +122,61 @@ export class SoundFile {
    * time in proportion to these, whatever they are.
    * @returns {Generator<TimedPacket>}
    */
-  *packets() {
-    const silence = (this._silence = new SilenceBudget(this.tier === Tier.NEURAL));
-    this._endTime = this._leftOut = 0;
+  packets() {
+    return this._packets(this._reading());
+  }
+
+  /**
+   * What is wrong with the file, in the words of `streamcodec info`, or of `streamcodec decode` once it has been decoded
+   * to its end; null where nothing is. Reads the file through where that has not been done.
+   * @param {string} [name] what the sentence calls it
+   * @returns {string | null}
+   */
+  trouble(name = 'the file') {
+    const { packets, damaged, lacking, cut, endTime, wasDecoded } = this._readThrough();
+    /** @param {number} frames @param {number} digits */
+    const seconds = (frames, digits = 2) => (frames / this.header.packets_per_second).toFixed(digits);
+    if (!packets) return this._total === 0 ? `${name} holds no sound` : nothingReadable(name);
+    const parts = [];
+    if (this._total === null) {
+      parts.push(`ends after ${seconds(endTime)} s without its index: it was cut off, or is still being written`);
+    }
+    if (damaged) {
+      parts.push(`is damaged: ${seconds(damaged)} s of sound are missing${wasDecoded ? ' and were concealed' : ''}`);
+    }
+    if (lacking) {
+      parts.push(`lacks ${damaged ? 'another ' : ''}${seconds(lacking)} s of sound${wasDecoded ? ', which are left out' : ''}`);
+    }
+    if (cut) parts.push(`claims ${seconds(cut, 1)} s of silence that its bytes do not account for, left out`);
+    if (this._bytesBehind) {
+      const what = this._codedBehind ? 'another .sc file: split them to have both' : 'something else';
+      parts.push(`is followed by ${this._bytesBehind} bytes, left out, of ${what}`);
+    }
+    return parts.length ? `${name} ${parts.join(', and ')}` : null;
+  }
+
+  /** Seconds of sound that are missing; reads the file through where that has not been done. */
+  get missingS() {
+    const { damaged, lacking } = this._readThrough();
+    return (damaged + lacking) / this.header.packets_per_second;
+  }
+
+  _reading() {
+    return new Reading(this.tier === Tier.NEURAL);
+  }
+
+  /** @returns {Reading} */
+  _readThrough() {
+    if (this._done === null) for (const _ of this.packets());
+    return /** @type {Reading} */ (this._done);
+  }
+
+  /**
+   * @param {Reading} reading
+   * @returns {Generator<TimedPacket>}
+   */
+  *_packets(reading) {
+    const { silence } = reading;
     // Fake marks may claim large bodies, one inside the other: what turns out to be none is read only so often.
     let leftBytes = WASTED_READS * this._bytes.length + MOST_BODY_BYTES;
     let last = -1;
@@ -112,35 +192,51 @@ export class SoundFile {
         at = following;
         continue;
       }
+      let begins = true;
       for (const { time: said, packet, size } of this._packetsOf(body, this.tier)) {
         if (said <= last) continue;
         last = said;
-        let time = said - this._leftOut;
-        damaged = false;
+        let time = said - reading.leftOut;
         if (time > due) {
           const cut = time - due - silence.spend(time - due);
-          this._leftOut += cut;
+          // Writers begin a cluster where the one before ends, or after a pause.
+          const missing = damaged || (begins && time - due > silence.longestPause);
           time -= cut;
+          if (missing) {
+            reading.lacking += cut;
+            reading.damaged += time - due;
+          } else reading.cut += cut;
         }
-        due = this._endTime = time + packet.frames;
+        damaged = begins = false;
+        due = reading.endTime = time + packet.frames;
         silence.earnPacket(packet.frames, size);
+        reading.packets += 1;
         const wrapped = time % MODULUS;
         packet.sequence = packet.timestamp = wrapped;
         yield { time, packet };
       }
       at += body.length + 12;
     }
-    this._countMissingBehind(damaged);
+    this._countMissingBehind(reading, damaged);
+    this._done ??= reading;
   }
 
-  /** @param {boolean} damaged whether the last bytes were; what lies between the last packet and the end of the sound */
-  _countMissingBehind(damaged) {
+  /**
+   * What lies between the last packet and the end of the sound.
+   * @param {Reading} reading
+   * @param {boolean} damaged whether the last bytes were
+   */
+  _countMissingBehind(reading, damaged) {
     if (this._total === null) return;
     const { sample_rate_hz: rateHz, packets_per_second: perSecond, delay_samples: delay } = this.header;
-    const end = this._endTime + this._leftOut;
+    const end = reading.endTime + reading.leftOut;
     const frames = Math.trunc(((this._total + delay) * perSecond) / rateHz) - end;
-    const { left, longestPause } = this._silence;
-    if (frames > (damaged || this._lastIndexed >= end ? 0 : longestPause)) this._leftOut += frames - Math.min(frames, left);
+    const { left, longestPause } = reading.silence;
+    if (frames > (damaged || this._lastIndexed >= end ? 0 : longestPause)) {
+      const concealed = Math.min(frames, left);
+      reading.damaged += concealed;
+      reading.lacking += frames - concealed;
+    }
   }
 
   /** @returns {Generator<Float32Array>} The sound, mixed down to mono, piece by piece, as long as the source was. */
@@ -153,7 +249,7 @@ export class SoundFile {
 
   /** @returns {Generator<Float32Array[]>} The same, a plane for each channel. */
   *decodeChannels() {
-    const decoder = this._decoder();
+    const [decoder, reading] = [this._decoder(), this._reading()];
     let skip = decoder.delaySamples + this._ownLag;
     let left = this.samples ?? Infinity;
     /** @param {Float32Array[]} block */
@@ -165,18 +261,24 @@ export class SoundFile {
       return part;
     };
     let due = 0;
+    /** Frames that are there and cannot be decoded for want of those that are missing. */
+    let undecodable = 0;
     try {
-      for (const { time, packet } of this.packets()) {
+      for (const { time, packet } of this._packets(reading)) {
         for (let gap = time - due; gap > 0 && left > 0; gap--) yield trim(decoder.push(null, packet));
         due = time + packet.frames;
-        if (left > 0) yield trim(decoder.push(packet));
+        if (left <= 0) continue;
+        const concealed = decoder.concealed;
+        yield trim(decoder.push(packet));
+        undecodable += decoder.concealed - concealed;
       }
-      if (due === 0 && this._total !== 0) {
-        throw new FileError('the file holds no packet that can be read: it was cut off or damaged; take another copy');
-      }
+      reading.damaged += undecodable;
+      reading.wasDecoded = true;
+      this._done = reading;
+      if (due === 0 && this._total !== 0) throw new FileError(nothingReadable('the file'));
       if (left > 0 && decoder.flush) yield trim(decoder.flush());
       // An index may count more than the packets hold, as far as these account for it.
-      let believed = this.samples === null ? 0 : this._accountedSamples(decoder.delaySamples) - (this.samples - left);
+      let believed = this.samples === null ? 0 : this._accountedSamples(reading, decoder.delaySamples) - (this.samples - left);
       for (; believed > 0 && left > 0; believed -= MOST_SILENCE) {
         yield trim(silence(this.channels, Math.min(left, believed, MOST_SILENCE)));
       }
@@ -187,7 +289,7 @@ export class SoundFile {
 
   /**
    * @returns {{push(packet: Packet | null, following?: Packet): Float32Array[], flush?(): Float32Array[], close(): void, delaySamples: number,
-   *   blockSamples: number}}
+   *   concealed: number}}
    */
   _decoder() {
     const codec = this._codec;
@@ -195,7 +297,10 @@ export class SoundFile {
       const decoder = new Decoder(codec);
       return {
         push: (packet, following) => [decoder.push(packet, following)], flush: () => [decoder.flush()], close: () => decoder.close(),
-        delaySamples: decoder.delaySamples, blockSamples: decoder.frameSamples,
+        delaySamples: decoder.delaySamples,
+        get concealed() {
+          return decoder.concealed;
+        },
       };
     }
     const form = { rateHz: this.sampleRate, channels: this.channels, bits: this.header.bits_per_sample ?? 16 };
@@ -207,19 +312,59 @@ export class SoundFile {
     return Math.ceil((coded * this.sampleRate) / this.header.sample_rate_hz);
   }
 
-  /** @param {number} decoderDelay How much of the total the packets read so far account for, at the decoder's rate. */
-  _accountedSamples(decoderDelay) {
+  /**
+   * How much of the total the packets account for, at the decoder's rate.
+   * @param {Reading} reading
+   * @param {number} decoderDelay
+   */
+  _accountedSamples({ endTime, silence, leftOut: left }, decoderDelay) {
     const { sample_rate_hz: rateHz, packets_per_second: perSecond } = this.header;
-    const frames = this._endTime + this._silence.left;
-    const accounted = Math.trunc((frames * rateHz) / perSecond) + (this._endTime ? decoderDelay + this._ownLag : 0);
-    const leftOut = Math.trunc((this._leftOut * rateHz) / perSecond);
+    const frames = endTime + silence.left;
+    const accounted = Math.trunc((frames * rateHz) / perSecond) + (endTime ? decoderDelay + this._ownLag : 0);
+    const leftOut = Math.trunc((left * rateHz) / perSecond);
     return this._samplesAt(Math.min(Math.max((this._total ?? 0) - leftOut, 0), accounted));
   }
 
+  /** @returns {number | null} Samples of each channel, as the index says; null where there is none. */
   _totalSamples() {
-    const where = this._indexPlace();
-    const body = where === null ? null : this._block(where, INDEX_MARK);
-    if (where === null || body === null || body.length < 12) return null;
+    const last = this._bytes.length - 12;
+    const { where, isEnd } = this._tail(last);
+    const told = isEnd ? this._takeIndex(where, last) : null;
+    if (told !== null) return told;
+    const found = this._walkToIndex();
+    const walked = found && this._takeIndex(found.where, found.end);
+    if (found && walked !== null) {
+      if (this._tail(found.end).isEnd) {
+        this._bytesBehind = last - found.end;
+        this._codedBehind = beginsAsCoded(this._bytes.subarray(found.end + 12));
+      }
+      return walked;
+    }
+    for (const at of isEnd ? this._movedIndexes() : []) {
+      const moved = this._takeIndex(at, last);
+      if (moved !== null) return moved;
+    }
+    return null;
+  }
+
+  /**
+   * Where the index is, as the last bytes of a file say, and whether these are such bytes.
+   * @param {number} at
+   */
+  _tail(at) {
+    const isEnd = at >= this._start && text(this._bytes.subarray(at + 8, at + 12)) === 'SCFE';
+    return { where: isEnd ? Number(this._view.getBigUint64(at)) : -1, isEnd };
+  }
+
+  /**
+   * @param {number} where
+   * @param {number} end
+   * @returns {number | null} the total of the index that stands from one place to the other, which is taken; null where
+   *   none does
+   */
+  _takeIndex(where, end) {
+    const body = where < this._start ? null : this._block(where, INDEX_MARK);
+    if (body === null || body.length < 12 || where + 12 + body.length !== end) return null;
     const view = new DataView(body.buffer, body.byteOffset);
     const clusters = view.getUint32(8);
     if (body.length !== 12 + 16 * clusters) return null;
@@ -228,23 +373,27 @@ export class SoundFile {
     return Number(view.getBigUint64(0));
   }
 
-  /**
-   * Where the last bytes of the file say that its index begins, or where one cluster after the other leads to one: what
-   * stands behind that is no part of the file.
-   * @returns {number | null}
-   */
-  _indexPlace() {
-    const [bytes, view] = [this._bytes, this._view];
-    const end = bytes.length - 12;
-    if (end >= this._start && text(bytes.subarray(end + 8)) === 'SCFE') {
-      const where = Number(view.getBigUint64(end));
-      if (where >= this._start && where < end && where + 12 + view.getUint32(where + 4) === end) return where;
-    }
-    for (let at = this._start; at + 12 <= bytes.length; at += 12 + view.getUint32(at + 4)) {
-      if (this._marks(at, INDEX_MARK)) return at;
+  /** Where the index begins and ends to which one cluster after the other leads; null where they do not. */
+  _walkToIndex() {
+    for (let at = this._start; at + 12 <= this._bytes.length; ) {
+      const end = at + 12 + this._view.getUint32(at + 4);
+      if (this._marks(at, INDEX_MARK)) return { where: at, end };
       if (!this._marks(at, CLUSTER_MARK)) break;
+      at = end;
     }
     return null;
+  }
+
+  /** @returns {Generator<number>} Where an index may begin that ends where the file does, though that says another place. */
+  *_movedIndexes() {
+    const last = this._bytes.length - 12;
+    const first = Math.max(this._start, last - MAX_MOVED_INDEX_BYTES);
+    for (let at = last, tries = INDEX_TRIES; tries > 0 && at > first; ) {
+      at = this._bytes.lastIndexOf(INDEX_MARK[0], at - 1);
+      if (at < first || !this._marks(at, INDEX_MARK) || at + 12 + this._view.getUint32(at + 4) !== last) continue;
+      tries -= 1;
+      yield at;
+    }
   }
 
   /**
@@ -499,13 +648,22 @@ function text(bytes) {
   return String.fromCharCode(...bytes);
 }
 
+/** @param {string} name */
+function nothingReadable(name) {
+  return `${name} holds no packet that can be read: it was cut off or damaged; take another copy`;
+}
+
+/** @param {Uint8Array} bytes */
+function beginsAsCoded(bytes) {
+  return ['SCF1', COMPACT_MAGIC].includes(text(bytes.subarray(0, 4)));
+}
+
 /** @param {Uint8Array} bytes */
 function readHeader(bytes) {
-  const start = text(bytes.subarray(0, 4));
-  if (bytes.length < 12 || (start !== 'SCF1' && start !== 'SCF2')) {
+  if (bytes.length < 12 || !beginsAsCoded(bytes)) {
     throw new FileError("this is no .sc file: it does not begin with 'SCF1' or 'SCF2'");
   }
-  const compact = start === 'SCF2';
+  const compact = text(bytes.subarray(0, 4)) === COMPACT_MAGIC;
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
   const read = new Octets(bytes, 4);
   const length = compact ? read.varint() : view.getUint32(4);
