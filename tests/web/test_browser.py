@@ -173,6 +173,44 @@ def test_the_try_it_page_plays_what_it_coded(page: Any, speech: NDArray[np.float
     sync_api.expect(page.locator("#facts")).not_to_contain_text(", 0 of ")
 
 
+@pytest.mark.parametrize("tier", ["neural", "near-lossless", "lossless"])
+def test_a_coded_file_of_somebodys_is_opened_heard_and_kept(
+    page: Any, speech: NDArray[np.float32], tmp_path: Path, tier: TierName
+) -> None:
+    channels, subtype = (1, "PCM_16") if tier == "neural" else (2, "PCM_24")
+    sound = np.repeat(np.tile(speech, 3)[: 5 * RATE_HZ, None], channels, axis=1) * [1.0, 0.5][:channels]
+    soundfile.write(tmp_path / "speech.wav", sound, RATE_HZ, subtype=subtype)
+    coded = tmp_path / "a note.sc"
+    encode_file(tmp_path / "speech.wav", coded, tier=tier)
+    decode_file(coded, tmp_path / "python.wav")
+    expected, _ = soundfile.read(tmp_path / "python.wav", always_2d=True)
+    page.set_input_files("#coded", coded)
+    page.wait_for_selector("#opened", state="visible")
+    facts = page.inner_text("#opened-facts")
+    assert facts.startswith(f"{tier} tier · 5.00 s · {'mono' if channels == 1 else '2 channels'} at {RATE_HZ} Hz · ")
+    assert page.inner_text("#opened-trouble") == ""
+    assert page.evaluate("document.getElementById('opened-sound').src.startsWith('blob:')")
+    with page.expect_download() as download:
+        page.click("#opened-download")
+    assert download.value.suggested_filename == "a note.wav"
+    download.value.save_as(tmp_path / "page.wav")
+    kept, rate_hz = soundfile.read(tmp_path / "page.wav", always_2d=True)
+    assert (rate_hz, kept.shape) == (RATE_HZ, sound.shape)
+    if tier == "lossless":
+        assert np.array_equal(kept, expected)
+        assert soundfile.info(tmp_path / "page.wav").subtype == "PCM_24"
+    assert np.corrcoef(kept[:, 0], expected[:, 0])[0, 1] > 0.999
+
+    whole = coded.read_bytes()
+    (tmp_path / "cut.sc").write_bytes(whole[: len(whole) * 9 // 10])
+    page.set_input_files("#coded", tmp_path / "cut.sc")
+    sync_api.expect(page.locator("#opened-trouble")).to_contain_text("it was cut off")
+    (tmp_path / "no.sc").write_text("no sound")
+    page.set_input_files("#coded", tmp_path / "no.sc")
+    sync_api.expect(page.locator("#status")).to_contain_text("no.sc cannot be decoded here")
+    assert not page.is_visible("#opened")
+
+
 def test_a_file_that_is_no_sound_is_told_in_a_sentence(page: Any, tmp_path: Path) -> None:
     (tmp_path / "no.wav").write_text("no sound")
     page.set_input_files("#file", tmp_path / "no.wav")

@@ -1,9 +1,11 @@
-// The try-it page: a file or five seconds from the microphone, coded and decoded in this tab.
+// The try-it page: a file or five seconds from the microphone, coded and decoded in this tab, and `.sc` files opened.
 
 import { throughOpus } from './browser_opus.js';
+import { openCodedFile } from './coded_file.js';
 import { soundFileOf } from './file_writer.js';
 import { Codec, Decoder, Encoder, LoadError, readFrom } from './index.js';
 import { drawSpectrogram } from './spectrogram.js';
+import { WaveFile } from './wave_file.js';
 
 const RECORD_MS = 5_000;
 const LONGEST_S = 60;
@@ -26,14 +28,15 @@ const loss = find('loss', HTMLInputElement);
 const packet = find('packet', HTMLSelectElement);
 const record = find('record', HTMLButtonElement);
 const file = find('file', HTMLInputElement);
+const coded = find('coded', HTMLInputElement);
 
 /** @type {Codec | undefined} */
 let codec;
 /** @type {Float32Array | undefined} */
 let sound;
 
-/** Of the sound heard last: what a later change has overtaken is not shown. */
-let round = 0;
+/** Of the sound heard last, and of the file opened last: what a later one has overtaken is not shown. */
+let [round, openings] = [0, 0];
 
 /** @param {string} sentence */
 function say(sentence) {
@@ -80,33 +83,10 @@ async function recordMicrophone() {
  * @param {Float32Array} samples
  */
 function play(player, samples) {
+  const wave = new WaveFile(1, /** @type {Codec} */ (codec).layout.sampleRate);
+  wave.push([samples]);
   URL.revokeObjectURL(player.src);
-  player.src = URL.createObjectURL(wave(samples, /** @type {Codec} */ (codec).layout.sampleRate));
-}
-
-/**
- * A WAV file of 16-bit mono.
- * @param {Float32Array} samples
- * @param {number} rateHz
- */
-function wave(samples, rateHz) {
-  const view = new DataView(new ArrayBuffer(44 + 2 * samples.length));
-  /** @param {number} at @param {string} word */
-  const word = (at, word) => [...word].forEach((letter, k) => view.setUint8(at + k, letter.charCodeAt(0)));
-  word(0, 'RIFF');
-  view.setUint32(4, 36 + 2 * samples.length, true);
-  word(8, 'WAVEfmt ');
-  view.setUint32(16, 16, true);
-  view.setUint16(20, 1, true);
-  view.setUint16(22, 1, true);
-  view.setUint32(24, rateHz, true);
-  view.setUint32(28, 2 * rateHz, true);
-  view.setUint16(32, 2, true);
-  view.setUint16(34, 16, true);
-  word(36, 'data');
-  view.setUint32(40, 2 * samples.length, true);
-  samples.forEach((x, k) => view.setInt16(44 + 2 * k, Math.round(32767 * Math.min(Math.max(x, -1), 1)), true));
-  return new Blob([view.buffer], { type: 'audio/wav' });
+  player.src = URL.createObjectURL(wave.blob());
 }
 
 function update() {
@@ -179,9 +159,41 @@ async function take(get, trouble) {
   }
 }
 
+/** @param {File} chosen */
+async function open(chosen) {
+  const own = ++openings;
+  const shown = find('opened', HTMLElement);
+  shown.hidden = true;
+  say(`Decoding ${chosen.name}.`);
+  try {
+    const bytes = new Uint8Array(await chosen.arrayBuffer());
+    const found = await openCodedFile(bytes, chosen.name, /** @type {Codec} */ (codec), (share) => {
+      if (own === openings) say(`Decoding ${chosen.name}: ${(100 * share).toFixed(0)} %.`);
+      return own === openings;
+    });
+    if (!found || own !== openings) return;
+    const player = find('opened-sound', HTMLAudioElement);
+    URL.revokeObjectURL(player.src);
+    player.src = URL.createObjectURL(found.wave);
+    find('opened-facts', HTMLParagraphElement).textContent = found.facts;
+    find('opened-trouble', HTMLParagraphElement).textContent = found.trouble ? `${found.trouble}.` : '';
+    const link = find('opened-download', HTMLAnchorElement);
+    link.href = player.src;
+    link.download = chosen.name.replace(/(\.sc)?$/i, '.wav');
+    shown.hidden = false;
+    say(`${chosen.name} is decoded.`);
+  } catch (error) {
+    if (own === openings) say(`${chosen.name} cannot be decoded here: ${error instanceof Error ? error.message : error}.`);
+  }
+}
+
 file.onchange = () => {
   const [chosen] = file.files ?? [];
   if (chosen) void take(() => chosen.arrayBuffer(), 'This file cannot be read as sound.');
+};
+coded.onchange = () => {
+  const [chosen] = coded.files ?? [];
+  if (chosen) void open(chosen);
 };
 record.onclick = async () => {
   record.disabled = true;
@@ -194,7 +206,7 @@ for (const control of [rate, loss, packet]) control.oninput = update;
 try {
   codec = await Codec.load(readFrom('./'));
   find('controls', HTMLFieldSetElement).disabled = false;
-  say('Choose a file, or record.');
+  say('Choose a file, or record something.');
 } catch (error) {
   say(error instanceof LoadError ? `${error.message}.` : 'The codec cannot be started here.');
   throw error;
