@@ -17,6 +17,7 @@ import soundfile
 
 from streamcodec.codec.audio_format import clean, warn_of_not_finite
 from streamcodec.codec.files import media_file, tags
+from streamcodec.codec.files.channel_order import as_read
 from streamcodec.codec.files.container import is_coded
 from streamcodec.codec.files.ogg_parts import ogg_parts
 from streamcodec.codec.files.output_file import (
@@ -239,7 +240,7 @@ class SoundReader:
                     continue
                 break
             total += count
-            block = block[:count]
+            block = as_read(block[:count], self._file.subtype)
             if not self._integers:
                 loudest = float(np.abs(block).max())
                 if not np.isfinite(loudest):

@@ -13,6 +13,7 @@ import numpy as np
 import soundfile
 
 from streamcodec.codec.files import tags
+from streamcodec.codec.files.channel_order import as_written
 from streamcodec.codec.files.output_file import (
     check_file,
     check_folder,
@@ -315,6 +316,8 @@ class SoundWriter:
                 block = (block / np.float64(1 << 31)).astype(np.float32)
         elif len(block):
             self._peak = max(self._peak, float(np.abs(block).max()))
+        if block.ndim == 2:
+            block = as_written(block, self._file.subtype)
         self._samples += len(block)
         self._check_length()
         try:
