@@ -48,6 +48,11 @@ def run(options: argparse.Namespace) -> None:
             "'encode IN -' or 'decode IN -'"
         )
     source, target = input_file(options.input), Path(options.output)
+    if options.tier != "neural" and target.suffix.lower() != ".sc":
+        raise StreamcodecError(
+            f"--tier says how a .sc file is coded, and {options.output} is written as plain sound: leave it out, or "
+            "name a .sc file"
+        )
     with progress_bar("transcoding") as progress:
         transcode_file(
             source,

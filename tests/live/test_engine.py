@@ -242,7 +242,7 @@ def test_a_recording_that_cannot_be_written_says_so(tmp_path: Path) -> None:
         ({"sample_rate_hz": 12_345}, "sample_rate_hz"),
         ({"bitrate_bps": 500_000}, "1 to 24 kbps"),
         ({"loss": 0.99}, "loss rate"),
-        ({"jitter_ms": -1.0}, "negative"),
+        ({"jitter_ms": -1.0}, "jitter_ms must be 0 or more"),
         ({"buffer_ms": 500.0}, "buffer_ms"),
         ({"model": "none"}, "no usable model"),
     ],

@@ -18,7 +18,7 @@ from streamcodec.errors import AudioFormatError, ModelError
 from streamcodec.models.config import DEFAULT_MODEL
 from streamcodec.wording import given, named
 
-USUAL_CODING = {"tier": Tier.NEURAL, "constrained": False, "dtx": False, "model": DEFAULT_MODEL}
+USUAL_CODING = {"constrained": False, "dtx": False, "model": DEFAULT_MODEL}
 """What the options of coding are where nobody says; the others are None."""
 
 
@@ -37,10 +37,10 @@ def transcode_file(
     """Turn a sound file or ``.sc`` file into another: a ``.sc`` file where ``coded``, else a sound file.
 
     Where ``coded`` is None the target's suffix says which. ``tier`` and ``options``, as for ``encode_file``, say how
-    a ``.sc`` file is coded; of a sound file no options are taken but ``floats``, for 32-bit floating point.
-    ``source_model`` and ``max_duration_s`` are ``decode_file``'s ``model`` and ``max_duration_s``. From ``.sc`` to
-    ``.sc`` the decoded sound goes through a temporary file, without post-filters where the neural tier codes it
-    again.
+    a ``.sc`` file is coded; for a sound file the tier goes unused, and no options are taken but ``floats``, for
+    32-bit floating point. ``source_model`` and ``max_duration_s`` are ``decode_file``'s ``model`` and
+    ``max_duration_s``. From ``.sc`` to ``.sc`` the decoded sound goes through a temporary file, without post-filters
+    where the neural tier codes it again.
     Raises AudioFormatError, BitrateError, FileFormatError or ModelError.
     """
     if coded is None:
@@ -53,7 +53,7 @@ def transcode_file(
             "leave it out"
         )
     if not coded:
-        _check_not_told(target, {"tier": tier_of(tier), **options})
+        _check_not_told(target, options)
     with open_binary(source) as file:
         if not is_coded(file):
             if source_model is not None:
