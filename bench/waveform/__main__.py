@@ -229,6 +229,7 @@ def main() -> None:
                 figures[part] = near_lossless_speed(clips[0], False) | near_lossless_speed(clips[0], True)
                 print(figures[part])
         if arguments.results:
+            arguments.results.mkdir(parents=True, exist_ok=True)
             path = arguments.results / f"waveform_{part.replace('-', '_')}_{arguments.root.name}.json"
             path.write_text(json.dumps({"clips": len(clips), part: figures[part]}, indent=1) + "\n")
     if arguments.plot and "listening" in figures:
