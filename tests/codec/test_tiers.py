@@ -233,6 +233,8 @@ def test_samples_that_do_not_fit_are_named_and_change_nothing() -> None:
         pair("near-lossless")[0].push(np.zeros(4, np.int32))
     with pytest.raises(BitrateError, match="4 bytes are too few"):
         encode_array(floats(300), 44_100, tier="near-lossless", ratio=150)
+    with pytest.raises(BitrateError, match="1 bytes are too few for this sound at any step: ask for a lower ratio"):
+        encode_array(floats(300), 44_100, tier="near-lossless", ratio=150, packet_ms=100)
     with pytest.raises(AudioFormatError, match="rate it was encoded at"):
         decode_array(encode_array(sound, 44_100, tier="lossless"), 48_000)
 

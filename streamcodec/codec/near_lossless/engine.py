@@ -340,7 +340,9 @@ def step_for_bytes(
         else:
             finest = middle
     if coarsest == STEP_INDEXES:
-        raise BitrateError(f"{max(payload_bytes, 0)} bytes are too few for {len(samples)} samples at any step")
+        raise BitrateError(
+            f"{max(payload_bytes, 0)} bytes are too few for this sound at any step: ask for a lower ratio"
+        )
     if finest < 0:
         return FixedStep(coarsest, 0, noise)
     # Bytes by how many blocks are finer, but for what the change from one step to the other costs.
