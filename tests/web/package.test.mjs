@@ -182,6 +182,16 @@ test('packets carry copies and lengths as Python does', () => {
   }
 });
 
+test('a WAV whose sound is an odd number of bytes is padded to an even one', async () => {
+  const { WaveFile } = await import(pathToFileURL(join(BUILT, 'wave_file.js')).href);
+  for (const [samples, total] of [[3, 54], [4, 56]]) {
+    const file = new WaveFile(1, 48_000, 24);
+    file.push([new Float32Array(samples).fill(0.5)]);
+    const wave = new DataView(await file.blob().arrayBuffer());
+    assert.deepEqual([wave.byteLength, wave.getUint32(4, true), wave.getUint32(40, true)], [total, total - 8, 3 * samples]);
+  }
+});
+
 test('what cannot be is said in a sentence', async () => {
   assert.throws(() => new Encoder(codec, { bitrate: 100 }), AudioFormatError);
   assert.throws(() => new Encoder(codec, { packetMs: 30 }), AudioFormatError);

@@ -209,6 +209,9 @@ def test_a_coded_file_of_somebodys_is_opened_heard_and_kept(
     page.set_input_files("#coded", tmp_path / "no.sc")
     sync_api.expect(page.locator("#status")).to_contain_text("no.sc cannot be decoded here")
     assert not page.is_visible("#opened")
+    # What was opened before plays no longer, where nobody could stop it, nor does it take memory.
+    assert not page.evaluate("document.getElementById('opened-sound').hasAttribute('src')")
+    assert not page.evaluate("document.getElementById('opened-download').hasAttribute('href')")
 
 
 def test_a_file_that_is_no_sound_is_told_in_a_sentence(page: Any, tmp_path: Path) -> None:

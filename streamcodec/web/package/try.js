@@ -163,7 +163,14 @@ async function take(get, trouble) {
 async function open(chosen) {
   const own = ++openings;
   const shown = find('opened', HTMLElement);
+  const player = find('opened-sound', HTMLAudioElement);
+  const link = find('opened-download', HTMLAnchorElement);
   shown.hidden = true;
+  // What was opened before is silent from now on, and no longer held in memory.
+  URL.revokeObjectURL(player.src);
+  player.removeAttribute('src');
+  player.load();
+  link.removeAttribute('href');
   say(`Decoding ${chosen.name}.`);
   try {
     const bytes = new Uint8Array(await chosen.arrayBuffer());
@@ -172,12 +179,9 @@ async function open(chosen) {
       return own === openings;
     });
     if (!found || own !== openings) return;
-    const player = find('opened-sound', HTMLAudioElement);
-    URL.revokeObjectURL(player.src);
     player.src = URL.createObjectURL(found.wave);
     find('opened-facts', HTMLParagraphElement).textContent = found.facts;
     find('opened-trouble', HTMLParagraphElement).textContent = found.trouble ? `${found.trouble}.` : '';
-    const link = find('opened-download', HTMLAnchorElement);
     link.href = player.src;
     link.download = chosen.name.replace(/(\.sc)?$/i, '.wav');
     shown.hidden = false;

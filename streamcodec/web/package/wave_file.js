@@ -49,11 +49,12 @@ export class WaveFile {
   /** The file of all that was pushed. */
   blob() {
     const size = this.samples * this._frameBytes;
+    const pad = size % 2;
     const view = new DataView(new ArrayBuffer(HEADER_BYTES));
     /** @param {number} at @param {string} word */
     const word = (at, word) => [...word].forEach((letter, k) => view.setUint8(at + k, letter.charCodeAt(0)));
     word(0, 'RIFF');
-    view.setUint32(4, HEADER_BYTES - 8 + size, true);
+    view.setUint32(4, HEADER_BYTES - 8 + size + pad, true);
     word(8, 'WAVEfmt ');
     view.setUint32(16, 16, true);
     view.setUint16(20, 1, true);
@@ -64,6 +65,6 @@ export class WaveFile {
     view.setUint16(34, this.bits, true);
     word(36, 'data');
     view.setUint32(40, size, true);
-    return new Blob([view.buffer, ...this._parts], { type: 'audio/wav' });
+    return new Blob([view.buffer, ...this._parts, new Uint8Array(pad)], { type: 'audio/wav' });
   }
 }
