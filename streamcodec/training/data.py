@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import hashlib
 import json
+import math
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -37,18 +39,28 @@ class Clip:
     bandwidth_hz: float
 
 
+def manifest_rows(manifest: Path) -> list[dict[str, str]]:
+    """Rows of a ``manifest.csv`` by their columns, what a row leaves out being empty.
+
+    Raises DatasetError for what is no CSV in UTF-8.
+    """
+    try:
+        # Spreadsheets put a byte order mark in front.
+        with manifest.open(newline="", encoding="utf-8-sig") as handle:
+            return list(csv.DictReader(handle, restval=""))
+    except (OSError, UnicodeError, csv.Error) as error:
+        raise DatasetError(f"{manifest} cannot be read as CSV in UTF-8: {error}") from error
+
+
 def _source_rates(folder: Path) -> dict[str, float]:
     """Rates of the original recordings by file name, from a ``manifest.csv`` in or above the folder.
 
     Raises DatasetError for a manifest without names, or with a rate that is none.
     """
-    import csv
-
     for parent in (folder, *folder.parents):
         manifest = parent / "manifest.csv"
         if manifest.is_file():
-            with manifest.open(newline="") as handle:
-                rows = list(csv.DictReader(handle))
+            rows = manifest_rows(manifest)
             try:
                 rates = {
                     str(parent / row["file"]): float(row["sample_rate"]) for row in rows if row.get("sample_rate")
@@ -57,6 +69,9 @@ def _source_rates(folder: Path) -> dict[str, float]:
                 raise DatasetError(f"{manifest} has no column {error}; each row must name a sound file") from error
             except ValueError as error:
                 raise DatasetError(f"{manifest} has a sample_rate that is no number: {error}") from error
+            for name, rate_hz in rates.items():
+                if not 0 < rate_hz < math.inf:
+                    raise DatasetError(f"{manifest} gives {name} a sample_rate of {rate_hz:g}; it must be above 0")
             return rates
     return {}
 

@@ -307,6 +307,16 @@ def test_one_published_part_alone_is_divided_by_group(part: SplitName | None) ->
     assert (len(train), len(rest)) == (4, 1)
 
 
+def test_a_manifest_of_a_spreadsheet_with_a_short_row_is_read(tmp_path: Path) -> None:
+    write_sound(tmp_path / "a.wav")
+    manifest = tmp_path / "manifest.csv"
+    manifest.write_text("split,file\ntest,a.wav\ntrain\n", encoding="utf-8-sig")
+    assert [each.published_split for each in DATASETS["folder"].recordings(tmp_path)] == ["test"]
+    manifest.write_text("split,file\ntest,caf\xe9.wav\n", encoding="latin-1")
+    with pytest.raises(DatasetError, match="UTF-8"):
+        DATASETS["folder"].recordings(tmp_path)
+
+
 def test_a_manifest_with_an_unknown_split_says_so(tmp_path: Path) -> None:
     write_sound(tmp_path / "a.wav")
     write_rows(tmp_path / "manifest.csv", [["file", "split"], ["a.wav", "evaluation"]])

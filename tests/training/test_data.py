@@ -69,10 +69,21 @@ def test_no_data_is_a_clear_error(tmp_path: Path) -> None:
     for manifest, told in (
         ("name,sample_rate\nx.wav,8000\n", "no column 'file'"),
         ("file,sample_rate\nx.wav,8k\n", "8k"),
+        ("file,sample_rate\nx.wav,nan\n", "sample_rate of nan"),
+        ("file,sample_rate\nx.wav,-8000\n", "sample_rate of -8000"),
+        ("file,sample_rate\ncaf\xe9.wav,8000\n", "UTF-8"),
     ):
-        (tmp_path / "manifest.csv").write_text(manifest)
+        (tmp_path / "manifest.csv").write_text(manifest, encoding="latin-1")
         with pytest.raises(DatasetError, match=told):
             build_cache([tmp_path], tmp_path / "cache", 24_000)
+
+
+def test_a_manifest_of_a_spreadsheet_with_a_short_row_is_read(tmp_path: Path) -> None:
+    soundfile.write(tmp_path / "x.wav", np.zeros(240), 24_000)
+    (tmp_path / "manifest.csv").write_text("sample_rate,file\n8000,x.wav\n16000\n", encoding="utf-8-sig")
+    cache = build_cache([tmp_path], tmp_path / "cache", 24_000)
+    (clip,) = json.loads((cache / "clips.json").read_text())
+    assert clip["bandwidth_hz"] == 4_000
 
 
 def test_batches_depend_on_seed_and_step_alone(cache: Path) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import csv
 from pathlib import Path
 
 from streamcodec.codec.files.sound_file import sound_files
 from streamcodec.research.datasets.recording import Recording, SplitName, known, not_here
-from streamcodec.training.data import DatasetError
+from streamcodec.training.data import DatasetError, manifest_rows
 
 MANIFEST = "manifest.csv"
 COLUMNS = ("kind", "source", "speaker", "split")
@@ -42,25 +41,24 @@ class Folder:
 def _listed(manifest: Path, folder: Path) -> list[Recording]:
     """Recordings of a manifest that lie under ``folder``."""
     inside = folder.resolve()
-    with manifest.open(newline="") as handle:
-        rows = csv.DictReader(handle)
-        if "file" not in (rows.fieldnames or ()):
-            raise DatasetError(f"{manifest} has no column 'file'; each row must name a sound file")
-        found = []
-        for row in rows:
-            path = manifest.parent.resolve() / row["file"]
-            if path.is_relative_to(inside) and path.is_file():
-                kind, source, speaker, split = (row.get(name) or "" for name in COLUMNS)
-                if split and split not in SPLITS:
-                    raise DatasetError(
-                        f"{manifest} puts {row['file']} into the split {split!r}; choose from {', '.join(SPLITS)}"
-                    )
-                found.append(
-                    Recording(
-                        path,
-                        f"{source}/{speaker}" if source or speaker else "",
-                        known({"kind": kind, "source": source, "speaker": speaker}),
-                        SPLITS.get(split),
-                    )
+    rows = manifest_rows(manifest)
+    if rows and "file" not in rows[0]:
+        raise DatasetError(f"{manifest} has no column 'file'; each row must name a sound file")
+    found = []
+    for row in rows:
+        path = manifest.parent.resolve() / row["file"]
+        if path.is_relative_to(inside) and path.is_file():
+            kind, source, speaker, split = (row.get(name, "") for name in COLUMNS)
+            if split and split not in SPLITS:
+                raise DatasetError(
+                    f"{manifest} puts {row['file']} into the split {split!r}; choose from {', '.join(SPLITS)}"
                 )
+            found.append(
+                Recording(
+                    path,
+                    f"{source}/{speaker}" if source or speaker else "",
+                    known({"kind": kind, "source": source, "speaker": speaker}),
+                    SPLITS.get(split),
+                )
+            )
     return sorted(found, key=lambda recording: recording.path)
