@@ -152,9 +152,10 @@ def is_done(entry: Entry | None, source: Path, folder: Path) -> bool:
         return False
     if (found.st_size, found.st_mtime_ns) != (entry.source_bytes, entry.source_mtime_ns):
         return False
+    # A folder may be called .tar, too.
     shard, is_tar, _ = entry.target.partition(".tar/")
-    if is_tar:
-        return (folder / f"{shard}.tar").is_file()
+    if is_tar and (folder / f"{shard}.tar").is_file():
+        return True
     try:
         return os.stat(folder / entry.target).st_size == entry.bytes
     except OSError:

@@ -145,16 +145,18 @@ def unpack_folder(
     manifest = _begun(target, {"suffix": suffix, "model": str(model)})
     try:
         members = {tar: _coded_members(source / tar, tar) for tar in tars}
+        tar_of = {name: tar for tar, names in members.items() for name in names}
         found = files + [name for names in members.values() for name in names]
         done = {name: manifest.entries[name].target for name in found if name in manifest.entries}
         shared = Counter(done.values())  # by builds that let one file overwrite another
         before = {
             name
             for name in done
-            if shared[done[name]] == 1 and is_done(manifest.entries[name], source / _file_of(name), target)
+            if shared[done[name]] == 1 and is_done(manifest.entries[name], source / tar_of.get(name, name), target)
         }
         taken = Counter(done[name].removesuffix(suffix) for name in before)
-        targets = {name: _decoded_name(name, taken) + suffix for name in found if name not in before}
+        left = [name for name in found if name not in before]
+        targets = {name: _decoded_name(name, tar_of.get(name), taken) + suffix for name in left}
         jobs: list[Job] = [
             UnpackJob(source, target, ((name, targets[name]),), model) for name in files if name in targets
         ]
@@ -162,7 +164,7 @@ def unpack_folder(
             pairs = tuple((name, targets[name]) for name in names if name in targets)
             if pairs:
                 jobs.append(UnpackJob(source, target, pairs, model, tar))
-        _run(jobs, manifest, engine, workers, len(found) - len(before), progress)
+        _run(jobs, manifest, engine, workers, len(left), progress)
         _remove_parts(target)
     finally:
         manifest.close()
@@ -237,7 +239,9 @@ def _listed_suffixes() -> str:
 
 def _targets(sources: Iterable[str], taken: set[str], shards: ShardFormat | None) -> list[tuple[str, str]]:
     """A name for each: its own with ``.sc``, or the key of a shard's member; its suffix kept where two are alike."""
-    names_taken = Counter((target.partition(".tar/")[2] or target).removesuffix(".sc") for target in taken)
+    if shards is not None:
+        taken = {target.partition(".tar/")[2] for target in taken}
+    names_taken = Counter(target.removesuffix(".sc") for target in taken)
     pairs = []
     for source in sources:
         names = [str(PurePosixPath(source).with_suffix("")), source]
@@ -274,17 +278,12 @@ def _coded_members(path: Path, name: str) -> list[str]:
         raise FileFormatError(f"{path} is not a tar that can be read: {error}") from error
 
 
-def _file_of(name: str) -> str:
-    shard, is_tar, _ = name.partition(".tar/")
-    return f"{shard}.tar" if is_tar else name
-
-
-def _decoded_name(name: str, taken: Counter[str]) -> str:
+def _decoded_name(name: str, tar: str | None, taken: Counter[str]) -> str:
     """Where a file or a tar's member goes, without suffix: by its own name, or where that is taken below its tar's.
 
     Parts of its name that would lead out of the folder are left out.
     """
-    shard, is_tar, member = name.partition(".tar/")
-    parts = [part for part in PurePosixPath(member or name).parts if part not in ("/", "..", ".", MANIFEST)]
+    member = name if tar is None else name.removeprefix(f"{tar}/")
+    parts = [part for part in PurePosixPath(member).parts if part not in ("/", "..", ".", MANIFEST)]
     own = str(PurePosixPath(*parts).with_suffix(""))
-    return free_name([own, f"{shard}/{own}"] if is_tar else [own], taken)
+    return free_name([own] if tar is None else [own, f"{tar.removesuffix('.tar')}/{own}"], taken)

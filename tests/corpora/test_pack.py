@@ -246,6 +246,21 @@ def packed_alike(folder: Path, speech: Float32Array) -> None:
                 tar.addfile(member, io.BytesIO(data))
 
 
+def test_a_folder_may_be_called_as_a_tar(tmp_path: Path, speech: Float32Array) -> None:
+    source, packed, unpacked = tmp_path / "in" / "old.tar", tmp_path / "packed", tmp_path / "unpacked"
+    source.mkdir(parents=True)
+    soundfile.write(source / "a.wav", speech[:2_400], 24_000)
+    pack_folder(source.parent, packed, workers=1)
+    soundfile.write(source / "a.flac", speech[:2_400], 24_000)
+    again = pack_folder(source.parent, packed, workers=1)
+    assert again.done_before == 1
+    assert [entry.target for entry in again.entries] == ["old.tar/a.flac.sc", "old.tar/a.sc"]
+    for done_before in (0, 2):
+        outcome = unpack_folder(packed, unpacked, workers=1)
+        assert outcome.done_before == done_before
+        assert [entry.target for entry in outcome.entries] == ["old.tar/a.flac.wav", "old.tar/a.wav"]
+
+
 def test_unpack_writes_no_sound_over_another(tmp_path: Path, speech: Float32Array) -> None:
     packed_alike(tmp_path / "packed", speech)
     outcome = unpack_folder(tmp_path / "packed", tmp_path / "out", workers=1)
