@@ -32,6 +32,7 @@ class FloatEncoder:
         self._full_scale = np.float32(1 << (bits - 1)) if encoder.tier is Tier.LOSSLESS else None
         self.flush = encoder.flush
         self.set_bitrate = encoder.set_bitrate
+        self.request_key = encoder.request_key
         self.encode_redundant = encoder.encode_redundant
         self.set_packet_ms = encoder.set_packet_ms
 

@@ -65,6 +65,9 @@ class TierEncoder(Protocol):
     def set_bitrate(self, bitrate_bps: float) -> None:
         """Aim at another rate from the next block on; raises BitrateError."""
 
+    def request_key(self) -> None:
+        """Make the next block that is sent decode without those before it."""
+
     def reset(self) -> None:
         """Back to the start of a stream."""
 

@@ -276,6 +276,10 @@ class StreamEncoder:
         check_number("bitrate_bps", bitrate_bps, BitrateError)
         self._coder.set_bitrate(bitrate_bps)
 
+    def request_key(self) -> None:
+        """Make the next packet decode without those before it, as all of the neural tier's usual mode do."""
+        self._coder.request_key()
+
     def set_packet_ms(self, packet_ms: int) -> None:
         """Neural tier: packets of another length (20, 40, ... 120) from the next one on; the sound goes on unbroken.
 

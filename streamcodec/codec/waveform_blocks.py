@@ -38,6 +38,10 @@ class KeyPace:
         self.since_key_blocks = 1 if due else self.since_key_blocks + 1
         return due
 
+    def request(self) -> None:
+        """The next block is to be a key block."""
+        self.since_key_blocks = 0
+
     def copy(self) -> KeyPace:
         """An independent copy."""
         return replace(self)

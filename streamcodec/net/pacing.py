@@ -37,6 +37,8 @@ class Pacer:
         self._queue: deque[Samples] = deque()
         self._queued_samples = 0
         self._until_s = float("-inf")
+        self._passing = False
+        """Whether the last that went out did not wait here."""
 
     @property
     def queued_s(self) -> float:
@@ -61,10 +63,8 @@ class Pacer:
         """Send what is due; seconds until there is more to do, None where nothing waits."""
         if not self._queue:
             return None
-        pause_s = now_s - self._until_s
-        if LEAST_PAUSE_S <= pause_s < math.inf:
-            self._pause(pause_s)
-        self._until_s = max(self._until_s, now_s)
+        self._note_pause(now_s)
+        self._passing = False
         while self._queue and self._until_s - now_s < AHEAD_S:
             piece = self._queue.popleft()
             self._queued_samples -= len(piece)
@@ -73,8 +73,12 @@ class Pacer:
         return self._until_s - now_s - AHEAD_S + 0.001 if self._queue else None
 
     def passed_by(self, now_s: float) -> None:
-        """Sound went out without waiting here: that was no pause."""
-        self._until_s = max(self._until_s, now_s)
+        """Sound goes out without waiting here, at a device's own pace: no pause but before the first of it."""
+        if self._passing:
+            self._until_s = max(self._until_s, now_s)
+        else:
+            self._note_pause(now_s)
+        self._passing = True
 
     def clear(self) -> float:
         """Drop what waits; seconds of sound dropped."""
@@ -82,3 +86,9 @@ class Pacer:
         self._queue.clear()
         self._queued_samples = 0
         return dropped_s
+
+    def _note_pause(self, now_s: float) -> None:
+        pause_s = now_s - self._until_s
+        if LEAST_PAUSE_S <= pause_s < math.inf:
+            self._pause(pause_s)
+        self._until_s = max(self._until_s, now_s)

@@ -7,7 +7,7 @@ socket or a clock: the caller brings both, so that a whole call can be simulated
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet, PacketFlags, Tier
 from streamcodec.codec.stream_format import StreamFormat, format_of
@@ -48,6 +48,14 @@ class Encoder(Protocol):
 
     def set_bitrate(self, bitrate_bps: float, /) -> None:
         """Aim at another payload rate from the next packet on; raises BitrateError."""
+
+
+@runtime_checkable
+class KeyEncoder(Encoder, Protocol):
+    """An encoder whose packets do not all decode alone."""
+
+    def request_key(self) -> None:
+        """Make the next packet decode without those before it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -120,8 +128,11 @@ class MediaSender:
     def pause(self, pause_ms: float) -> None:
         """For so long nothing was pushed: what comes next is so much later than what came before.
 
-        Without that a listener would take it for late, and play all that follows later.
+        Without that a listener would take it for late, and play all that follows later. The next packet is to decode
+        alone: what a listener plays meanwhile leaves its decoder without the one before.
         """
+        if isinstance(self._encoder, KeyEncoder):
+            self._encoder.request_key()
         self._paused = True
         self._pause_ms += pause_ms
 

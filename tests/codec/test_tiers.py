@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 import subprocess
 import sys
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,6 +19,7 @@ from streamcodec import (
     Packet,
     StreamDecoder,
     StreamEncoder,
+    Tier,
     decode_array,
     encode_array,
 )
@@ -105,6 +107,22 @@ def test_key_packets(mode: str, tier: str) -> None:
     period = 1 if mode == "independent" else round(0.25 * 44_100 / encoder.block_samples)
     assert keys == list(range(0, len(packets), period))
     assert {packet.tier for packet in packets} == {encoder.tier}
+
+
+@pytest.mark.parametrize(
+    ("rate_hz", "channels", "options"),
+    [(44_100, 1, {"tier": tier}) for tier in EXACT] + [(24_000, channels, {"mode": "stream"}) for channels in (1, 2)],
+)
+def test_key_packets_on_request(rate_hz: int, channels: int, options: dict[str, Any]) -> None:
+    encoder = StreamEncoder(rate_hz, channels=channels, **options)
+    sound = floats(rate_hz // 5, channels)
+    if encoder.tier is Tier.LOSSLESS:
+        sound = pcm(rate_hz // 5)
+    assert [packet.is_key for packet in encoder.push(sound)].count(True) == 1
+    encoder.request_key()
+    keys = [packet.is_key for packet in encoder.push(sound)]
+    assert keys[0]
+    assert keys.count(True) == 1
 
 
 @pytest.mark.parametrize("tier", EXACT)

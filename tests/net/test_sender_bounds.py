@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 
 from streamcodec import StreamEncoder, Tier
-from streamcodec.codec.float_stream import FloatDecoder
+from streamcodec.codec.float_stream import FloatDecoder, FloatEncoder
 from streamcodec.errors import StreamcodecError
 from streamcodec.net.call import Call
 from streamcodec.net.congestion import CongestionConfig, SendRate
 from streamcodec.net.fragments import Fragmenter
-from streamcodec.net.framing import Deframer, Framer
+from streamcodec.net.framing import Deframer, DeframerStats, Framer
 from streamcodec.net.listeners import agreed_rate
 from streamcodec.net.media import Media, MediaConfig
 from streamcodec.net.pacing import AHEAD_S, LONGEST_QUEUE_S, Pacer
@@ -207,42 +208,66 @@ def test_pauses_of_whoever_pushes_are_told_and_nothing_else_is() -> None:
     assert pauses == [pytest.approx(8.5, abs=0.2)]
     for step in range(1_000, 1_500):
         pacer.step(step / 100)
-    pacer.passed_by(20.0)
-    pacer.push(second, 20.1)
-    assert len(pauses) == 1
+    for step in range(5):  # a device takes over, and is late once
+        pacer.passed_by(20.0 + 0.5 * step)
+    assert pauses[1:] == [pytest.approx(20.0 - 10.0 - 1.0, abs=0.1)]
+    pacer.push(second, 22.1)
+    assert len(pauses) == 2
 
 
-def test_who_speaks_now_and_then_is_heard_at_once_and_in_full() -> None:
-    """A machine that answers, over a line to the relay: two seconds at once, then nothing for three, and again."""
-    config = CongestionConfig(minimum_bps=1_500, maximum_bps=12_000, start_bps=6_000)
-    ann, bob = (
-        Media(MediaConfig(RATE_HZ, congestion=config), FakeEncoder(), FakeDecoder, encode_redundant) for _ in range(2)
-    )
+def talk(ann: Media, bob: Media, utterance: Samples, rate_hz: int) -> tuple[Samples, DeframerStats]:
+    """Ann's every five seconds, over a line to the relay: what Bob hears in 30 s."""
     ann.come("bob")
     bob.come("ann")
     out: list[bytes] = []
-    pacer = Pacer(RATE_HZ, lambda sound: out.extend(ann.push(sound)), lambda pause_s: ann.pause(1_000.0 * pause_s))
+    heard: list[Samples] = []
+    pacer = Pacer(rate_hz, lambda sound: out.extend(ann.push(sound)), lambda pause_s: ann.pause(1_000.0 * pause_s))
     framer, deframer = Framer(), Deframer()
     for tick in range(3_000):
         now_ms = 10.0 * tick
         if tick % 500 == 0:
-            pacer.push(tone(2 * RATE_HZ), now_ms / 1_000.0)
+            pacer.push(utterance, now_ms / 1_000.0)
         pacer.step(now_ms / 1_000.0)
         for datagram in out:
             for taken in deframer.take(framer.frame(datagram), now_ms):
                 bob.receive("ann", taken, now_ms + 20.0)
         out.clear()
-        bob.pull(now_ms, PACKET_SAMPLES // 2)
+        heard.append(bob.pull(now_ms, rate_hz // 100))
         for _, told in bob.tick(now_ms):
             ann.receive("bob", told, now_ms + 20.0)
         ann.tick(now_ms)
+    return np.concatenate(heard), deframer.stats
+
+
+def test_who_speaks_now_and_then_is_heard_at_once_and_in_full() -> None:
+    """A machine that answers: two seconds at once, then nothing for three, and again."""
+    config = CongestionConfig(minimum_bps=1_500, maximum_bps=12_000, start_bps=6_000)
+    ann, bob = (
+        Media(MediaConfig(RATE_HZ, congestion=config), FakeEncoder(), FakeDecoder, encode_redundant) for _ in range(2)
+    )
+    _, framing = talk(ann, bob, tone(2 * RATE_HZ), RATE_HZ)
     stats, rate = bob.stats.receivers["ann"], ann.stats.sender.rate
     assert rate is not None
     assert rate.bitrate_bps > 6_000
-    assert deframer.stats.unplaced == 0
+    assert framing.unplaced == 0
     assert stats.jitter.target_ms < 200.0
     assert stats.jitter.lost == stats.jitter.restarts == stats.jitter.discarded == stats.playout.accelerated == 0
     assert stats.jitter.played == 600
+
+
+@pytest.mark.parametrize("options", [{"tier": "lossless"}, {"tier": "near-lossless"}, {"mode": "stream"}])
+def test_what_follows_a_pause_is_heard_where_packets_need_those_before(options: dict[str, Any]) -> None:
+    rate_hz, seconds = 16_000, 2.29  # ends between two key packets
+    encoder = FloatEncoder(StreamEncoder(rate_hz, **options))
+    config = MediaConfig(rate_hz, congestion=None)
+    ann, bob = (Media(config, encoder, lambda: FloatDecoder(rate_hz)) for _ in range(2))
+    heard, framing = talk(ann, bob, tone(round(seconds * rate_hz)), rate_hz)
+    stats = bob.stats.receivers["ann"].jitter
+    assert framing.unplaced == stats.lost == stats.restarts == 0
+    assert stats.target_ms < 200.0
+    blocks = heard.reshape(-1, rate_hz // 100)
+    loud = np.sqrt(np.mean(np.square(blocks), axis=1)) > 0.05
+    assert 0.01 * np.count_nonzero(loud) > 0.98 * 6 * seconds
 
 
 def test_speech_that_waits_can_be_dropped_and_too_much_is_refused() -> None:

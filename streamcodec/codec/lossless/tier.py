@@ -88,6 +88,10 @@ class Encoder:
         """Raises BitrateError: there is no rate to set."""
         raise BitrateError("lossless coding takes the bits it needs: it has no rate to set")
 
+    def request_key(self) -> None:
+        """Make the next block a key block."""
+        self._keys.request()
+
     def reset(self) -> None:
         """Back to the start of a stream."""
         s = self._settings

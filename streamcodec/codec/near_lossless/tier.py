@@ -177,6 +177,10 @@ class Encoder:
         self._target = _bitrate_target(self._settings, bitrate_bps)
         self._engine.set_target(self._target)
 
+    def request_key(self) -> None:
+        """Make the next block a key block."""
+        self._keys.request()
+
     def reset(self) -> None:
         """Back to the start of a stream."""
         s = self._settings

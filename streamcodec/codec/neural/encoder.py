@@ -349,6 +349,10 @@ class NeuralEncoder:
         self._bitrate_bps = self._rate.bitrate_bps
         self._most_tones = most_tones(self._bitrate_bps, self._packets_per_second)
 
+    def request_key(self) -> None:
+        """Make the next block that is sent a key block."""
+        self._since_key = 0
+
     def encode(self, block: Samples) -> EncodedBlock | None:
         """Code one packet's worth; None where discontinuous transmission sends nothing.
 

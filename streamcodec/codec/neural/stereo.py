@@ -116,6 +116,11 @@ class StereoEncoder:
         for side in self._sides:
             side.set_bitrate(bitrate_bps / CHANNELS)
 
+    def request_key(self) -> None:
+        """Make the next block a key block."""
+        for side in self._sides:
+            side.request_key()
+
     def encode(self, block: Samples) -> EncodedBlock:
         """Code one packet's worth.
 
