@@ -405,6 +405,30 @@ test('a flood of one person is bounded, and another is heard as before', () => {
   void room.leave();
 });
 
+test('a large room is told how we are no faster than its relay takes signals', () => {
+  globalThis.WebSocket = FakeSocket;
+  let nowMs = 1_000;
+  const nothing = () => undefined;
+  const fields = { url: 'ws://x', room: 'r', name: '', token: '', bitstream: '' };
+  const events = { onPeer: nothing, onLost: nothing, onWelcome: nothing, makeLine: nothing, dropLine: nothing };
+  const room = new Room(fields, events, () => nowMs, false);
+  room.start();
+  const socket = FakeSocket.last;
+  socket.onopen();
+  const peers = Array.from({ length: 70 }, (_, k) => ({ peer: k + 1, name: '', identity: `p${k}`, bitstream: '' }));
+  socket.text({ type: 'welcome', peer: 0, identity: 'us', peers });
+  const told = () =>
+    socket.sent.filter((sent) => typeof sent === 'string').map((sent) => JSON.parse(sent)).filter(({ data }) => data?.status);
+  for (let tick = 0; tick < 300; tick++) {
+    nowMs += 100;
+    room.tick(() => ({ muted: true, silent_microphone: false, foreign: false }));
+    assert.ok(told().length <= 8 + 3 * 0.1 * (tick + 1), `${told().length}`);
+  }
+  assert.equal(new Set(told().map(({ peer }) => peer)).size, 70);
+  assert.deepEqual(told()[0].data.status, { muted: true, silent_microphone: false, foreign: false });
+  void room.leave();
+});
+
 test('who leaves lets go of the line once all is sealed and sent', async () => {
   globalThis.WebSocket = FakeSocket;
   const nothing = () => undefined;

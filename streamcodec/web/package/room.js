@@ -27,6 +27,8 @@ const PACKETS_PER_S = 200;
 const REPORTS_PER_S = 7;
 const PIECES_PER_S = 2_000;
 const STATUS_EVERY_MS = 5_000;
+/** Told per second, and at once: with exchanges of keys below what relays take, which hang up on who signals more. */
+const STATUSES = /** @type {const} */ ([3, 8]);
 /** Sealed datagrams of one person that wait to be opened: more come only from somebody who floods us. */
 const MOST_UNOPENED = 64;
 
@@ -56,7 +58,7 @@ class Member {
     /** @type {Status} What this person last said of itself. */
     this.status = { muted: false, silent_microphone: false, foreign: false };
     this.told = '';
-    this.toldMs = 0;
+    this.toldMs = -Infinity;
     this.offers = new RateLimit(OFFERS_PER_S, OFFER_BURST);
     this.packets = new RateLimit(PACKETS_PER_S, PACKETS_PER_S);
     this.reports = new RateLimit(REPORTS_PER_S, REPORTS_PER_S);
@@ -98,6 +100,7 @@ export class Room {
     /** @type {Map<string, Member>} */
     this._members = new Map();
     this._framer = new Framer();
+    this._statuses = new RateLimit(...STATUSES);
     this._e2e = new EndToEnd({
       secret: roomKey, room: fields.room, name: fields.name, bitstream: fields.bitstream, nowMs,
       send: (identity, data) => this._passSignal(identity, data),
@@ -249,7 +252,6 @@ export class Room {
       if (member.here) {
         member.line.tick(nowMs);
         this._sendOverdue(member, nowMs);
-        this._tellStatus(member, status(member.info), nowMs);
       }
       const absent = member.number === null && nowMs - member.missingSinceMs > ABSENCE_MS;
       // While our own line is down we cannot know who is still there.
@@ -259,6 +261,7 @@ export class Room {
         this._part(member);
       }
     }
+    this._tellStatuses(status, nowMs);
   }
 
   // -- inside
@@ -277,6 +280,7 @@ export class Room {
       member.number = info.peer;
       member.deframer = new Deframer();
       member.told = '';
+      member.toldMs = -Infinity;
     } else {
       member = new Member(info, (made) => this._makeLine(identity, made));
       this._members.set(identity, member);
@@ -530,16 +534,22 @@ export class Room {
   }
 
   /**
-   * @param {Member} member
-   * @param {Status} status
+   * Tell everybody how we are, where that is news or was said some time ago; who has waited longest first.
+   * @param {(info: PeerInfo) => Status} status
    * @param {number} nowMs
    */
-  _tellStatus(member, status, nowMs) {
-    const text = JSON.stringify(status);
-    if (member.number === null || (text === member.told && nowMs - member.toldMs < STATUS_EVERY_MS)) return;
-    member.told = text;
-    member.toldMs = nowMs;
-    this.signal(member.info.identity, { status });
+  _tellStatuses(status, nowMs) {
+    const due = this._here
+      .map((member) => ({ member, text: JSON.stringify(status(member.info)) }))
+      .filter(({ member, text }) => text !== member.told || nowMs - member.toldMs >= STATUS_EVERY_MS)
+      .filter(({ member }) => member.number !== null)
+      .sort((a, b) => (a.member.toldMs < b.member.toldMs ? -1 : Number(a.member.toldMs > b.member.toldMs)));
+    for (const { member, text } of due) {
+      if (!this._statuses.allow(nowMs)) break;
+      member.told = text;
+      member.toldMs = nowMs;
+      this.signal(member.info.identity, { status: JSON.parse(text) });
+    }
   }
 }
 
