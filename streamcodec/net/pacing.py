@@ -15,8 +15,9 @@ SPEED = 1.01
 """A little faster than real time, so that a sound device whose clock is fast never builds up a queue."""
 BLOCK_S = 0.02
 LONGEST_QUEUE_S = 600.0
-LEAST_PAUSE_S = 0.2
-"""Nothing pushed for so long beyond what was sent is a pause; less is made up for by what may be sent early."""
+LEAST_PAUSE_S = 0.05
+"""Nothing pushed for so long beyond what was sent is a pause. Pauses not told add up for a listener, who takes them
+for a queue that grows; whoever was merely late, and makes up for it, is early from then on: that is told once."""
 
 
 class Pacer:

@@ -204,19 +204,24 @@ def test_pauses_of_whoever_pushes_are_told_and_nothing_else_is() -> None:
     for step in range(50):  # a device that is late now and then, and makes up for it
         pacer.push(second[: 20 + 100 * (step % 10 == 9)], 0.02 * step + 0.1 * (step // 10))
     assert pauses == []
+    for step in range(100):  # one that is late at first is early from then on
+        pacer.push(second[: 120 if step % 10 == 5 else 0 if step % 10 < 5 else 20], 1.5 + 0.02 * step)
+    assert pauses == [pytest.approx(0.1, abs=0.03)]
     pacer.push(second, 10.0)
-    assert pauses == [pytest.approx(8.5, abs=0.2)]
+    assert pauses[1:] == [pytest.approx(6.5, abs=0.2)]
     for step in range(1_000, 1_500):
         pacer.step(step / 100)
     for step in range(5):  # a device takes over, and is late once
         pacer.passed_by(20.0 + 0.5 * step)
-    assert pauses[1:] == [pytest.approx(20.0 - 10.0 - 1.0, abs=0.1)]
-    pacer.push(second, 22.1)
-    assert len(pauses) == 2
+    assert pauses[2:] == [pytest.approx(20.0 - 10.0 - 1.0, abs=0.1)]
+    pacer.push(second, 22.02)
+    assert len(pauses) == 3
 
 
-def talk(ann: Media, bob: Media, utterance: Samples, rate_hz: int) -> tuple[Samples, DeframerStats]:
-    """Ann's every five seconds, over a line to the relay: what Bob hears in 30 s."""
+def talk(
+    ann: Media, bob: Media, utterance: Samples, rate_hz: int, every_s: float = 5.0
+) -> tuple[Samples, DeframerStats]:
+    """Ann's again and again, over a line to the relay: what Bob hears in 30 s."""
     ann.come("bob")
     bob.come("ann")
     out: list[bytes] = []
@@ -225,7 +230,7 @@ def talk(ann: Media, bob: Media, utterance: Samples, rate_hz: int) -> tuple[Samp
     framer, deframer = Framer(), Deframer()
     for tick in range(3_000):
         now_ms = 10.0 * tick
-        if tick % 500 == 0:
+        if tick % round(100 * every_s) == 0:
             pacer.push(utterance, now_ms / 1_000.0)
         pacer.step(now_ms / 1_000.0)
         for datagram in out:
@@ -253,6 +258,20 @@ def test_who_speaks_now_and_then_is_heard_at_once_and_in_full() -> None:
     assert stats.jitter.target_ms < 200.0
     assert stats.jitter.lost == stats.jitter.restarts == stats.jitter.discarded == stats.playout.accelerated == 0
     assert stats.jitter.played == 600
+
+
+@pytest.mark.parametrize("gap_s", [0.06, 0.15])
+def test_sound_with_short_gaps_keeps_its_rate(gap_s: float) -> None:
+    """Of a machine that makes a second of speech at a time, and somewhat slower than it is spoken."""
+    config = CongestionConfig(minimum_bps=1_500, maximum_bps=12_000, start_bps=6_000)
+    ann, bob = (
+        Media(MediaConfig(RATE_HZ, congestion=config), FakeEncoder(), FakeDecoder, encode_redundant) for _ in range(2)
+    )
+    talk(ann, bob, tone(RATE_HZ), RATE_HZ, 1.0 + gap_s)
+    rate = ann.stats.sender.rate
+    assert rate is not None
+    assert rate.bitrate_bps > 6_000
+    assert bob.stats.receivers["ann"].jitter.target_ms < 160.0
 
 
 @pytest.mark.parametrize("options", [{"tier": "lossless"}, {"tier": "near-lossless"}, {"mode": "stream"}])
