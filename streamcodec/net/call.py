@@ -156,6 +156,7 @@ class Call:
         spoken_rate_hz = config.media.spoken_rate_hz or config.media.sample_rate_hz
         self._pacer = Pacer(spoken_rate_hz, self._post_block, self._post_pause)
         self._pacing: asyncio.Task[None] | None = None
+        self._ticker: asyncio.Task[None] | None = None
         self._spoken_shape: tuple[int, ...] | None = None
         """Of one sample pushed, once there was any."""
 
@@ -209,6 +210,7 @@ class Call:
         return self
 
     async def __aexit__(self, *exit_info: object) -> None:
+        assert self._ticker is not None
         self._ticker.cancel()
         self.clear()
         try:

@@ -147,6 +147,7 @@ class RelayClient:
         self._writing = False
         """Whether a message is out of the queue and not yet on the line."""
         self._leaving = False
+        self._task: asyncio.Task[None] | None = None
         self._urls = itertools.cycle((config.url, *config.alternates))
 
     async def __aenter__(self) -> RelayClient:
@@ -161,6 +162,7 @@ class RelayClient:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        assert self._task is not None
         self._leaving = True
         try:
             with contextlib.suppress(TimeoutError, asyncio.TimeoutError, WebSocketException, OSError):
@@ -400,9 +402,9 @@ class RelayClient:
             await self._wake.wait()
 
 
-def failure_of(task: asyncio.Task[None]) -> Exception | None:
-    """What a task has ended with; None while it runs, or where it was cancelled."""
-    if not task.done() or task.cancelled():
+def failure_of(task: asyncio.Task[None] | None) -> Exception | None:
+    """What a task has ended with; None before it begins and while it runs, or where it was cancelled."""
+    if task is None or not task.done() or task.cancelled():
         return None
     error = task.exception()
     return error if isinstance(error, Exception) else None

@@ -125,6 +125,7 @@ class Room:
         self._framer = Framer()
         self._past_bytes = WireBytes()
         self._closing: set[asyncio.Task[None]] = set()
+        self._housekeeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Room:
         self._loop = asyncio.get_running_loop()
@@ -137,6 +138,7 @@ class Room:
         return self
 
     async def __aexit__(self, *_: object) -> None:
+        assert self._housekeeper is not None
         self._housekeeper.cancel()
         try:
             await self._client.__aexit__()

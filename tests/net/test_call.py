@@ -29,6 +29,7 @@ from streamcodec.net.signalling import PeerInfo
 from streamcodec.net.simulate import SimulatedStream, simulate_stream
 from streamcodec.net.time_scale import Samples
 from streamcodec.net.trouble import Status
+from tests.helpers.calls import settings
 from tests.helpers.fake_codec import PACKET_SAMPLES, RATE_HZ, FakeDecoder, FakeEncoder, encode_redundant
 from tests.helpers.relay import run, until
 from tests.helpers.sound import tone
@@ -526,5 +527,25 @@ def test_sound_of_every_usual_kind_is_sent_alike_and_another_harms_nothing() -> 
                     await ann.pull(count)  # type: ignore[arg-type]
             assert len(await ann.pull(10)) == 10
             assert ann.failed is None
+
+    run(test())
+
+
+def test_a_call_has_not_failed_before_it_is_entered_and_while_others_are_met() -> None:
+    async def test() -> None:
+        told: list[Exception | None] = []
+        async with Relay() as relay:
+            ann, bob = (
+                Call(
+                    settings(relay.url, name),
+                    FakeEncoder(),
+                    FakeDecoder,
+                    on_event=lambda event: told.append(bob.failed),
+                )
+                for name in ("Ann", "Bob")
+            )
+            assert ann.failed is None
+            async with ann, bob:
+                assert set(told) == {None}
 
     run(test())
