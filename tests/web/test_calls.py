@@ -256,7 +256,13 @@ def test_a_tab_hears_python_in_the_waveform_tiers(relay: str, tabs: Tabs, speech
         for peer in found.values():
             assert peer["path"] == "direct"
             assert peer["stats"]["foreign"] == 0
-            assert peer["stats"]["concealed"] < 0.2 * peer["stats"]["played"]
+
+        def mostly_whole() -> bool:
+            stats = (heard() or {}).values()
+            return bool(stats) and all(each["stats"]["concealed"] < 0.2 * each["stats"]["played"] for each in stats)
+
+        # Three programs that start at once miss each other's first second on a busy machine.
+        _until(mostly_whole, page)
         # The level is that of the last block, and speech pauses.
         audible: set[int] = set()
 
