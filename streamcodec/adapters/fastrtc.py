@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from streamcodec.adapters.messages import MessageDecoder, MessageEncoder, to_int16
+from streamcodec.adapters.messages import MessageDecoder, MessageEncoder
+from streamcodec.codec.audio_format import to_int16
 from streamcodec.errors import PacketError
 from streamcodec.extras import extra_imports
 

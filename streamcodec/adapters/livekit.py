@@ -14,7 +14,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from streamcodec.adapters.coded_bytes import facts_of
-from streamcodec.adapters.messages import MessageDecoder, MessageEncoder, to_int16
+from streamcodec.adapters.messages import MessageDecoder, MessageEncoder
+from streamcodec.codec.audio_format import to_int16
 from streamcodec.codec.files.container_reader import FileReader
 from streamcodec.codec.files.decoding import decode_with_gaps, decoder_for
 from streamcodec.codec.files.sound_file import open_binary

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from streamcodec.codec.audio_format import to_int16
 from streamcodec.codec.packet import SEQUENCE_MODULUS, Packet
 from streamcodec.codec.stream import StreamDecoder, StreamEncoder
 from streamcodec.errors import AudioFormatError, PacketError
@@ -134,13 +135,3 @@ class MessageDecoder:
     def push_int16(self, message: bytes) -> bytes:
         """The same as 16-bit samples in bytes, which is what most neighbours take."""
         return to_int16(self.push(message), self.stream.settings.bits_per_sample).tobytes()
-
-
-def to_int16(samples: NDArray[Any], bits_per_sample: int) -> NDArray[np.int16]:
-    """16-bit samples of floats of full scale 1, or of integers of so many bits, of which the lowest are cut off.
-
-    Shape: kept.
-    """
-    if samples.dtype.kind == "i":
-        return np.asarray((samples.astype(np.int64) << 16) >> bits_per_sample, np.int16)
-    return np.asarray(np.round(np.clip(samples, -1.0, 1.0) * 32_767.0), np.int16)

@@ -41,6 +41,7 @@ def run(options: argparse.Namespace) -> None:
     from pathlib import Path
 
     from streamcodec import transcode_file
+    from streamcodec.codec.files.transcode import check_not_told, is_coded_name
 
     if options.output == "-":
         raise StreamcodecError(
@@ -48,11 +49,8 @@ def run(options: argparse.Namespace) -> None:
             "'encode IN -' or 'decode IN -'"
         )
     source, target = input_file(options.input), Path(options.output)
-    if options.tier != "neural" and target.suffix.lower() != ".sc":
-        raise StreamcodecError(
-            f"--tier says how a .sc file is coded, and {options.output} is written as plain sound: leave it out, or "
-            "name a .sc file"
-        )
+    if options.tier != "neural" and not is_coded_name(target):
+        check_not_told(target, {"tier": options.tier})
     with progress_bar("transcoding") as progress:
         transcode_file(
             source,

@@ -195,3 +195,13 @@ class FiniteSamples:
             with contextlib.suppress(StreamcodecWarning) if self._live else contextlib.nullcontext():
                 warn_of_not_finite(self._name, found)
         return cleaned
+
+
+def to_int16(samples: NDArray[Any], bits_per_sample: int) -> NDArray[np.int16]:
+    """16-bit samples of floats of full scale 1, or of integers of so many bits, of which the lowest are cut off.
+
+    Shape: kept.
+    """
+    if samples.dtype.kind == "i":
+        return np.asarray((samples.astype(np.int64) << 16) >> bits_per_sample, np.int16)
+    return np.asarray(np.round(np.clip(samples, -1.0, 1.0) * 32_767.0), np.int16)

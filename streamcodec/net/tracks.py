@@ -8,6 +8,7 @@ from typing import Protocol
 
 import numpy as np
 
+from streamcodec.codec.audio_format import to_int16
 from streamcodec.codec.options import FRAME_MS
 from streamcodec.extras import extra_imports
 from streamcodec.net.time_scale import Samples
@@ -54,7 +55,7 @@ class SpeakerTrack(MediaStreamTrack):
             self._start_s = loop.time()
         await asyncio.sleep(max(0.0, self._start_s + self._position / self._sample_rate_hz - loop.time()))
         samples = await self._speaker.pull(self._frame_samples)
-        frame = AudioFrame.from_ndarray(to_int16(samples)[np.newaxis], format="s16", layout="mono")
+        frame = AudioFrame.from_ndarray(to_int16(samples, 16)[np.newaxis], format="s16", layout="mono")
         frame.sample_rate = self._sample_rate_hz
         frame.pts = self._position
         frame.time_base = fractions.Fraction(1, self._sample_rate_hz)
@@ -74,8 +75,3 @@ async def feed(listener: Listener, track: MediaStreamTrack, sample_rate_hz: int)
         if isinstance(frame, AudioFrame):
             for part in resampler.resample(frame):
                 listener.push(part.to_ndarray().mean(axis=0, dtype=np.float32))
-
-
-def to_int16(samples: Samples) -> np.ndarray[tuple[int, ...], np.dtype[np.int16]]:
-    """16-bit samples, rounded and held within full scale."""
-    return np.round(np.clip(samples, -1.0, 1.0) * 32_767.0).astype(np.int16)

@@ -309,7 +309,8 @@ class WireRateController:
         return not patient and now_ms - self._changed_ms >= SETTLE_MS
 
     def _aim(self) -> float:
-        return max(0.5 * self.wire_bps, self.wire_bps - self._excess_bps)
+        wire_bps = self.wire_bps
+        return max(0.5 * wire_bps, wire_bps - self._excess_bps)
 
     def _best(self, packet_ms: int | None) -> SendPlan:
         now = self._circumstances()

@@ -9,8 +9,9 @@ from aiortc import MediaStreamTrack
 from aiortc.mediastreams import MediaStreamError
 from av import AudioFrame
 
+from streamcodec.codec.audio_format import to_int16
 from streamcodec.net.time_scale import Samples
-from streamcodec.net.tracks import SpeakerTrack, feed, to_int16
+from streamcodec.net.tracks import SpeakerTrack, feed
 from tests.helpers.relay import run
 
 
@@ -27,7 +28,7 @@ class Tone(MediaStreamTrack):
         if self._position >= 24_000:
             raise MediaStreamError
         time_s = (self._position + np.arange(960)) / 48_000
-        mono = to_int16(np.asarray(0.5 * np.sin(2 * np.pi * 440 * time_s), np.float32))
+        mono = to_int16(np.asarray(0.5 * np.sin(2 * np.pi * 440 * time_s), np.float32), 16)
         frame = AudioFrame.from_ndarray(np.repeat(mono, 2)[np.newaxis], format="s16", layout="stereo")
         frame.sample_rate = 48_000
         frame.pts = self._position

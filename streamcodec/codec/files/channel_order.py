@@ -26,11 +26,15 @@ def as_written(samples: Samples, subtype: str) -> Samples:
 
     Shape: ``[n, channels]``.
     """
-    order = _OGG_ORDERS.get(samples.shape[1]) if subtype in _OGG_CODECS else None
+    order = _order_of(samples, subtype)
     return samples if order is None else samples[:, order]
 
 
 def as_read(samples: Samples, subtype: str) -> Samples:
     """Inverse of :func:`as_written`."""
-    order = _OGG_ORDERS.get(samples.shape[1]) if subtype in _OGG_CODECS else None
+    order = _order_of(samples, subtype)
     return samples if order is None else np.ascontiguousarray(samples[:, np.argsort(order)])
+
+
+def _order_of(samples: Samples, subtype: str) -> tuple[int, ...] | None:
+    return _OGG_ORDERS.get(samples.shape[1]) if subtype in _OGG_CODECS else None

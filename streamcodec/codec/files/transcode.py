@@ -44,7 +44,7 @@ def transcode_file(
     Raises AudioFormatError, BitrateError, FileFormatError or ModelError.
     """
     if coded is None:
-        coded = isinstance(target, str | Path) and Path(target).suffix.lower() == ".sc"
+        coded = is_coded_name(target)
     if isinstance(target, str | Path):
         check_not_read(target, source)
     if coded and floats:
@@ -53,7 +53,7 @@ def transcode_file(
             "leave it out"
         )
     if not coded:
-        _check_not_told(target, options)
+        check_not_told(target, options)
     with open_binary(source) as file:
         if not is_coded(file):
             if source_model is not None:
@@ -77,7 +77,12 @@ def transcode_file(
                 encode_file(decoded, target, tier=tier, progress=progress, **options)
 
 
-def _check_not_told(target: SoundSource, options: dict[str, Any]) -> None:
+def is_coded_name(target: SoundSource) -> bool:
+    """Whether a ``.sc`` file is written by this name."""
+    return isinstance(target, str | Path) and Path(target).suffix.lower() == ".sc"
+
+
+def check_not_told(target: SoundSource, options: dict[str, Any]) -> None:
     """Raise AudioFormatError where something is said of how to code what is written as plain sound."""
     told = [name for name, value in options.items() if value not in (None, USUAL_CODING.get(name))]
     if told:
